@@ -1,0 +1,72 @@
+"""The words every layer speaks: shapes as types, the result of a quantizer, and the check for optional packages.
+
+Conventions
+    A latent is ``(batch, *spatial, dim)``, channels last. A mask is ``(batch, *spatial)`` of bool, True where the position is real.
+    Codes are ``(batch, *spatial, num_codes)`` of int64; −1 stands at masked positions and at dropped stages.
+    Waveforms are ``(batch, channels, samples)``, float32 in about [−1, 1]; sample rates are in Hz, bitrates in kbit/s.
+"""
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+else:
+    try:
+        from jaxtyping import Bool, Float, Int
+    except ImportError:  # the core needs only torch and numpy: without jaxtyping the shapes are documentation
+
+        class _Shape:
+            def __class_getitem__(cls, item: Any) -> Any:
+                return item[0]
+
+        Bool = Float = Int = _Shape
+
+__all__ = ["Bool", "Float", "Int", "Quantized", "need"]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What a quantizer returns.
+
+    Attributes:
+        z_q: the quantized latent, ``(batch, *spatial, dim)``, in the dtype of the input; its gradient is the straight-through estimate.
+        codes: ``(batch, *spatial, num_codes)`` int64; −1 at masked positions and dropped stages.
+        loss: scalar, the sum of ``losses``; add it to the task's loss.
+        losses: the named terms, each already multiplied by its weight.
+    """
+
+    z_q: Tensor
+    codes: Tensor
+    loss: Tensor
+    losses: dict[str, Tensor]
+
+
+def need(module: str, extra: str) -> ModuleType:
+    """Import an optional package, or say which extra brings it.
+
+    Args:
+        module: dotted name of the module.
+        extra: the extra of vqkit that installs it.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        ImportError: the package is not installed; the message names the extra.
+
+    Example:
+        >>> need("math", "audio").floor(1.5)
+        1
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if error.name is not None and error.name.partition(".")[0] != package:
+            raise
+        raise ImportError(f"{package} is not installed: pip install 'vqkit[{extra}]'") from None
