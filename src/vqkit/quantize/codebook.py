@@ -1,0 +1,171 @@
+"""A codebook and how it learns: initialisation, EMA update, revival of dead codes.
+
+Conventions
+    The table is ``weight`` (codes, dim): a parameter with ``update="gradient"``, a buffer with ``update="ema"``. Sums and counts are
+    kept in float32 whatever the dtype of the model. Everything that changes the table happens in training, over all ranks joined.
+
+References:
+    EMA: van den Oord et al. (2017), arXiv:1711.00937, appendix A.1; BRIDLE eqs 9–13. CVQ: Zheng & Vedaldi (2023), arXiv:2307.15139.
+"""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqkit.quantize.joint import JointBatch
+from vqkit.quantize.kmeans import kmeans
+from vqkit.quantize.search import nearest
+from vqkit.types import Float, Int
+
+__all__ = ["Codebook"]
+
+_EPSILON = 1e-5  # Laplace smoothing of the EMA counts
+_INIT_ITERATIONS = 10
+
+
+class Codebook(nn.Module):
+    """A table of codes that learns from the vectors assigned to them.
+
+    Args:
+        dim: length of a code.
+        num_codes: how many codes.
+        distance: ``"l2"`` or ``"cosine"``.
+        update: ``"gradient"`` (the losses move the codes) or ``"ema"`` (moving averages of the assigned vectors do).
+        init: ``"uniform"`` in ±1/num_codes, or ``"kmeans"`` on the first training batch.
+        revive: ``"none"``, ``"restart"`` (a code used less than ``restart_threshold`` of its fair share becomes a vector of the
+            batch) or ``"cvq"`` (every code moves to an anchor, the more the less it is used).
+        anchor: where ``"cvq"`` takes its anchors: ``"random"`` (a vector of the batch), ``"closest"`` (the one nearest to the code) or
+            ``"probrandom"`` (a draw from the softmax of similarity).
+        decay: γ of the moving averages.
+        restart_threshold: share of the fair share 1/num_codes below which a code is dead.
+    """
+
+    weight: Tensor
+    usage: Tensor
+    initialized: Tensor
+    ema_count: Tensor | None
+    ema_sum: Tensor | None
+
+    def __init__(
+        self,
+        dim: int,
+        num_codes: int,
+        *,
+        distance: str = "l2",
+        update: str = "gradient",
+        init: str = "uniform",
+        revive: str = "none",
+        anchor: str = "random",
+        decay: float = 0.99,
+        restart_threshold: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.distance, self.update, self.revive, self.anchor = distance, update, revive, anchor
+        self.decay, self.restart_threshold = decay, restart_threshold
+        weight = torch.empty(num_codes, dim).uniform_(-1 / num_codes, 1 / num_codes)
+        if update == "ema":
+            self.register_buffer("weight", weight)
+            self.register_buffer("ema_count", torch.ones(num_codes))
+            self.register_buffer("ema_sum", weight.clone())
+        else:
+            self.weight = nn.Parameter(weight)
+            self.ema_count = self.ema_sum = None
+        # usage: moving average of (share of the vectors) × num_codes, so 1 is fair; CVQ starts from "never used"
+        self.register_buffer("usage", torch.zeros(num_codes) if revive == "cvq" else torch.ones(num_codes))
+        self.register_buffer("initialized", torch.tensor(init == "uniform"))
+        self.pending_init = init == "kmeans"  # a Python copy of `initialized`: asking the tensor would sync the device
+
+    @property
+    def num_codes(self) -> int:
+        """How many codes the table holds."""
+        return self.weight.shape[0]
+
+    def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, " vectors"]:
+        """Index of the nearest code of each vector."""
+        return nearest(x, self.weight.detach().float(), self.distance)
+
+    def lookup(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape dim"]:
+        """Codes → float32 vectors; −1 gives zeros. Differentiable in the table."""
+        found = F.embedding(codes.clamp_min(0), self.weight).float()
+        return torch.where((codes < 0)[..., None], 0.0, found)
+
+    @torch.no_grad()
+    def initialize(self, batch: JointBatch) -> None:
+        """K-means on the first training batch, once, if that is how this codebook starts."""
+        if self.pending_init and int(batch.count) > 0:
+            self.fit(batch, _INIT_ITERATIONS)
+
+    @torch.no_grad()
+    def fit(self, batch: JointBatch, iterations: int, reseed: bool = False) -> None:
+        """Replace the table by k-means centroids of the batch."""
+        centroids, counts = kmeans(batch, self.num_codes, iterations, self.distance, reseed)
+        self.weight.copy_(centroids)
+        if self.ema_count is not None and self.ema_sum is not None:
+            self.ema_count.copy_(counts.clamp_min(1))
+            self.ema_sum.copy_(centroids * self.ema_count[:, None])
+        self.usage.fill_(1)
+        self.initialized.fill_(True)
+        self.pending_init = False
+
+    @torch.no_grad()
+    def learn(self, batch: JointBatch, codes: Int[Tensor, " vectors"]) -> None:
+        """One training step: moving averages, then revival. Revived codes are written last, with their EMA state."""
+        if self.update == "gradient" and self.revive == "none":
+            return
+        counts, sums = batch.cluster(codes, self.num_codes)
+        if self.ema_count is not None and self.ema_sum is not None:
+            self.ema_count.lerp_(counts, 1 - self.decay)
+            self.ema_sum.lerp_(sums, 1 - self.decay)
+            total = self.ema_count.sum()
+            smoothed = (self.ema_count + _EPSILON) / (total + self.num_codes * _EPSILON) * total
+            self.weight.copy_(self.ema_sum / smoothed[:, None])
+        if self.revive == "none":
+            return
+        self.usage.lerp_(counts * (self.num_codes / batch.count.clamp_min(1)), 1 - self.decay)
+        some = (batch.count > 0).to(self.usage.dtype)  # an empty batch revives nothing
+        if self.revive == "restart":
+            dead = (self.usage < self.restart_threshold).to(self.usage.dtype) * some
+            self._move(batch.sample(self.num_codes)[self._shuffle(batch)], dead, fair=True)
+            self.usage.lerp_(torch.ones_like(self.usage), dead)
+        else:
+            alpha = torch.exp(-self.usage * (10 / (1 - self.decay)) - 1e-3) * some
+            self._move(self._anchors(batch), alpha, fair=False)
+
+    def _shuffle(self, batch: JointBatch) -> Tensor:
+        """A random order: a stratified sample follows the batch's order, and a code's index must not pick its place."""
+        return batch.draw(self.num_codes).argsort(stable=True)
+
+    def _move(self, target: Tensor, share: Tensor, fair: bool) -> None:
+        """Move each code by ``share`` of the way to its target, and its EMA state with it."""
+        moved = self.weight.float().lerp(target, share[:, None])
+        self.weight.copy_(moved)
+        if self.ema_count is not None and self.ema_sum is not None:
+            count = self.ema_count
+            if fair:
+                count = torch.where(share > 0, count.mean().clamp_min(1), count)
+            self.ema_sum.copy_(torch.where(share[:, None] > 0, moved * count[:, None], self.ema_sum))
+            self.ema_count.copy_(count)
+
+    def _anchors(self, batch: JointBatch) -> Tensor:
+        if self.anchor == "random":
+            return batch.sample(self.num_codes)[self._shuffle(batch)]
+        table = self.weight.detach().float()
+        if self.anchor == "closest":
+            return batch.closest(table, self.distance)
+        return batch.draw_similar(table, self.distance)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        statistics = ("usage", "ema_count", "ema_sum")
+        super()._apply(fn, recurse)
+        for name in statistics:  # half precision cannot count: 256 + 1 = 256 in bfloat16
+            value = getattr(self, name)
+            if value is not None and value.is_floating_point():
+                setattr(self, name, value.float())
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.pending_init = not bool(self.initialized)

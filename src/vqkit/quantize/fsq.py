@@ -1,0 +1,135 @@
+"""Finite scalar quantization: bound a few dimensions and round them."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vqkit.quantize.base import Quantizer, Step
+from vqkit.quantize.checks import positive
+from vqkit.quantize.projection import Projection
+from vqkit.quantize.straight_through import straight_through
+
+__all__ = ["FSQ"]
+
+_MARGIN = 1e-3  # keeps tanh's limits away from the rounding edge
+
+
+class FSQ(Quantizer):
+    """Round each of a few dimensions to one of L_i levels; the codebook is implicit and there is no loss.
+
+    y = round(tanh(p + shift)·(L − 1)/2 − offset), with offset ½ for even L; the value given out is y / ⌊L/2⌋ in [−1, 1].
+    When ``dim`` differs from the number of levels, linear projections lead in and out.
+
+    Args:
+        dim: length of the vectors.
+        levels: levels of each rounded dimension, each at least 2; the one code has ∏ levels values, the first level least significant.
+        scale: size of the values given out, a number or one for each level. A later stage of a residual sees a smaller vector and needs
+            a smaller scale, or it sees only zeros.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    Example:
+        >>> import torch
+        >>> q = FSQ(dim=64, levels=[7, 5, 5, 5, 5])
+        >>> q.code_sizes, round(q.bits_per_vector, 1), q(torch.randn(2, 9, 64)).z_q.shape
+        ((4375,), 12.1, torch.Size([2, 9, 64]))
+
+    References:
+        Mentzer et al., "Finite scalar quantization: VQ-VAE made simple" (2023), arXiv:2309.15505.
+    """
+
+    straight_through = False
+    basis: Tensor
+    half_width: Tensor
+    level_sizes: Tensor
+    scale: Tensor
+
+    def __init__(self, dim: int, levels: Sequence[int], *, scale: float | Sequence[float] = 1.0) -> None:
+        super().__init__()
+        self.dim = positive("dim", dim)
+        self.levels = tuple(levels)
+        if not self.levels or any(not isinstance(level, int) or level < 2 for level in self.levels):
+            raise ValueError(f"levels must be integers of at least 2, got {list(levels)!r}")
+        if math.prod(self.levels) >= 2**62:
+            raise ValueError(f"levels must have a product below 2^62, got {math.prod(self.levels)}")
+        scales = [float(scale)] * len(self.levels) if isinstance(scale, (int, float)) else [float(s) for s in scale]
+        if len(scales) != len(self.levels) or not all(s > 0 for s in scales):
+            raise ValueError(
+                f"scale must be positive, one number or one for each of {len(self.levels)} levels, got {scale!r}"
+            )
+        self.projection = Projection(dim, len(self.levels))
+        sizes = torch.tensor(self.levels)
+        constants = {
+            "level_sizes": sizes,
+            "basis": torch.cat([sizes.new_ones(1), sizes[:-1].cumprod(0)]),
+            "half_width": sizes // 2,
+            "scale": torch.tensor(scales, dtype=torch.float64),
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
+
+    @property
+    def code_sizes(self) -> tuple[int, ...]:
+        """One code of ∏ levels values."""
+        return (math.prod(self.levels),)
+
+    @property
+    def codes_per_stage(self) -> tuple[int, ...]:
+        """One code."""
+        return (1,)
+
+    @property
+    def codebook_numel(self) -> int:
+        """None: the codebook is a grid."""
+        return 0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the projections; float32 without them."""
+        return self.projection.dtype
+
+    def _bound(self, y: Tensor) -> Tensor:
+        half = (self.level_sizes - 1) * (1 + _MARGIN) / 2
+        offset = torch.where(self.level_sizes % 2 == 0, 0.5, 0.0)
+        return torch.tanh(y / self.scale.float() + torch.atanh(offset / half)) * half - offset
+
+    def _index(self, rounded: Tensor) -> Tensor:
+        return ((rounded.long() + self.half_width) * self.basis).sum(dim=-1)
+
+    def _values(self, rounded: Tensor) -> Tensor:
+        return rounded / self.half_width * self.scale.float()
+
+    def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
+        bounded = self._bound(self.projection.into(x))
+        rounded = straight_through(bounded, bounded.round())
+        z_q, codes = self.projection.out_of(self._values(rounded)), self._index(rounded.detach())
+        if mask is not None:
+            z_q, codes = torch.where(mask[..., None], z_q, 0.0), torch.where(mask, codes, -1)
+        return z_q, codes[..., None], {}
+
+    def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        codes = self._index(self._bound(self.projection.into(x)).round())
+        return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
+
+    def _decode(self, codes: Tensor, stages: int) -> Tensor:
+        digits = codes.clamp_min(0) // self.basis % self.level_sizes
+        z_q = self.projection.out_of(self._values((digits - self.half_width).float()))
+        return torch.where(codes < 0, 0.0, z_q)
+
+    def _fit(self, x: Tensor, iterations: int) -> None:
+        best = torch.inf
+        kept: dict[str, Tensor] = {}
+        for deviation in (0.4, 0.6, 0.8, 1.0, 1.3):  # how far into tanh's bend the data should reach
+            self.projection.fit_inward(x, deviation)
+            if self.projection.inward is not None:
+                self.projection.inward.weight.mul_(self.scale[:, None])
+                self.projection.inward.bias.mul_(self.scale)
+            values = self._values(self._bound(self.projection.into(x)).round())
+            self.projection.fit_outward(values, x)
+            error = (self.projection.out_of(values) - x).square().mean().item()
+            if error < best:
+                best, kept = error, {name: value.clone() for name, value in self.projection.state_dict().items()}
+        self.projection.load_state_dict(kept)

@@ -1,0 +1,147 @@
+"""Lookup-free quantization: the signs of a few dimensions."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vqkit.quantize.base import Quantizer, Step
+from vqkit.quantize.checks import positive
+from vqkit.quantize.losses import masked_mean
+from vqkit.quantize.projection import Projection
+from vqkit.quantize.straight_through import straight_through
+
+__all__ = ["LFQ"]
+
+_FACTOR_BITS = 16  # the batch entropy is exact over so many bits at once, and summed over such factors
+
+
+class LFQ(Quantizer):
+    """Keep the sign of each of ``bits`` dimensions; an entropy loss asks for sure signs and for even use of all codes.
+
+    Loss: entropy_weight·(E[H(p)] − diversity·H(E[p])), p the softmax over codes of −temperature-scaled squared distances, and a
+    commitment term. p is a product over bits, so E[H(p)] is a sum over bits and E[p] over 2^b codes is one product of two
+    2^(b/2)-wide matrices: no (N, 2^b) tensor. Above 16 bits the entropy of E[p] is taken per factor of at most 16 bits.
+
+    Args:
+        dim: length of the vectors; linear projections lead in and out when it is not ``bits``.
+        bits: signs kept; the one code has 2^bits values, the first sign most significant.
+        scale: size of the values given out: ±scale.
+        entropy_weight: weight of the entropy loss; 0 switches it off.
+        diversity: γ, weight of the batch entropy within it.
+        temperature: of the softmax.
+        commitment_weight: weight of ‖y − sg(sign y)‖² in the projected space.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    Example:
+        >>> import torch
+        >>> q = LFQ(dim=64, bits=12)
+        >>> q.code_sizes, sorted(q(torch.randn(2, 9, 64)).losses)
+        ((4096,), ['commitment', 'entropy'])
+
+    References:
+        Yu et al., "Language model beats diffusion: tokenizer is key to visual generation" (2023), arXiv:2310.05737, eqs 3–5.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        bits: int,
+        *,
+        scale: float = 1.0,
+        entropy_weight: float = 0.1,
+        diversity: float = 1.0,
+        temperature: float = 1.0,
+        commitment_weight: float = 0.25,
+    ) -> None:
+        super().__init__()
+        self.dim, self.bits = positive("dim", dim), positive("bits", bits)
+        if bits > 62:
+            raise ValueError(f"bits must be at most 62, so that a code fits in int64, got {bits}")
+        if scale <= 0 or temperature <= 0:
+            raise ValueError(f"scale and temperature must be positive, got {scale!r} and {temperature!r}")
+        self.scale, self.temperature = float(scale), float(temperature)
+        self.entropy_weight, self.diversity = entropy_weight, diversity
+        self.commitment_weight = commitment_weight
+        self.projection = Projection(dim, bits)
+        self.straight_through = self.projection.inward is None
+
+    @property
+    def code_sizes(self) -> tuple[int, ...]:
+        """One code of 2^bits values."""
+        return (1 << self.bits,)
+
+    @property
+    def codes_per_stage(self) -> tuple[int, ...]:
+        """One code."""
+        return (1,)
+
+    @property
+    def codebook_numel(self) -> int:
+        """None: the codes are the corners of a cube."""
+        return 0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the projections; float32 without them."""
+        return self.projection.dtype
+
+    def _place_values(self, device: torch.device) -> Tensor:
+        return torch.tensor([1 << bit for bit in range(self.bits - 1, -1, -1)], device=device)
+
+    def _signs(self, y: Tensor) -> Tensor:
+        return torch.where(y > 0, self.scale, -self.scale)
+
+    def _index(self, y: Tensor) -> Tensor:
+        return ((y > 0).long() * self._place_values(y.device)).sum(dim=-1)
+
+    def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
+        y = self.projection.into(x)
+        signs = self._signs(y)
+        z_q, codes = self.projection.out_of(straight_through(y, signs)), self._index(y)
+        losses = {}
+        if self.commitment_weight:
+            losses["commitment"] = self.commitment_weight * masked_mean((y - signs.detach()).square(), mask)
+        if self.entropy_weight:
+            weight = (y.new_ones(y.shape[:-1]) if mask is None else mask.to(y.dtype)).flatten()
+            losses["entropy"] = self.entropy_weight * self._entropy(y.reshape(-1, self.bits), weight)
+        if mask is not None:
+            z_q, codes = torch.where(mask[..., None], z_q, 0.0), torch.where(mask, codes, -1)
+        return z_q, codes[..., None], losses
+
+    def _entropy(self, y: Tensor, weight: Tensor) -> Tensor:
+        """E[H(p)] − γ·H(E[p]) in nats; ``weight`` is 1 for real vectors."""
+        logits = 4 * self.scale * y / self.temperature  # −(y − s)² + (y + s)² = 4·s·y
+        share = weight / weight.sum().clamp_min(1)
+        on, off = logits.sigmoid(), (-logits).sigmoid()
+        bit_entropy = -(on * F.logsigmoid(logits) + off * F.logsigmoid(-logits)).sum(dim=-1)
+        batch_entropy = y.new_zeros(())
+        for first in range(0, self.bits, _FACTOR_BITS):
+            factor = torch.stack([off, on], dim=-1)[:, first : first + _FACTOR_BITS]
+            middle = factor.shape[1] // 2
+            left, right = _corner_products(factor[:, :middle]), _corner_products(factor[:, middle:])
+            joint = (left * share[:, None]).T @ right
+            batch_entropy = batch_entropy - (joint * joint.clamp_min(1e-12).log()).sum()
+        return (bit_entropy * share).sum() - self.diversity * batch_entropy
+
+    def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        codes = self._index(self.projection.into(x))
+        return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
+
+    def _decode(self, codes: Tensor, stages: int) -> Tensor:
+        bits = codes.clamp_min(0) // self._place_values(codes.device) % 2
+        z_q = self.projection.out_of(torch.where(bits == 1, self.scale, -self.scale))
+        return torch.where(codes < 0, 0.0, z_q)
+
+    def _fit(self, x: Tensor, iterations: int) -> None:
+        self.projection.fit_inward(x, self.scale)
+        self.projection.fit_outward(self._signs(self.projection.into(x)), x)
+
+
+def _corner_products(factor: Tensor) -> Tensor:
+    """(N, b, 2) probabilities of independent bits → (N, 2^b) of their corners."""
+    corners = factor.new_ones(factor.shape[0], 1)
+    for bit in factor.unbind(dim=1):
+        corners = (corners[:, :, None] * bit[:, None, :]).flatten(start_dim=1)
+    return corners

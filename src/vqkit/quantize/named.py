@@ -1,0 +1,240 @@
+"""The published systems that are plain expressions: RVQ, PVQ, grouped RVQ, residual FSQ and residual LFQ."""
+
+from collections.abc import Sequence
+
+from vqkit.quantize.checks import positive
+from vqkit.quantize.fsq import FSQ
+from vqkit.quantize.lfq import LFQ
+from vqkit.quantize.product import Product
+from vqkit.quantize.residual import Residual
+from vqkit.quantize.system import System
+from vqkit.quantize.vq import VQ
+
+__all__ = ["PVQ", "RVQ", "GroupedRVQ", "ResidualFSQ", "ResidualLFQ"]
+
+
+class RVQ(System):
+    """Residual vector quantization: ``Residual([VQ(dim, codebook_size), …])``.
+
+    Args:
+        dim: length of the vectors.
+        codebook_size: codes of each stage.
+        num_quantizers: stages.
+        stage_dropout: as in `Residual`.
+        distance: this and the following as in `VQ`.
+        update: as in `VQ`.
+        init: as in `VQ`.
+        revive: as in `VQ`.
+        decay: as in `VQ`.
+        commitment_weight: as in `VQ`.
+        codebook_weight: as in `VQ`.
+
+    Example:
+        >>> q = RVQ(dim=128, codebook_size=1024, num_quantizers=8, update="ema", init="kmeans", revive="restart")
+        >>> q.bits_per_vector, q.codebook_numel
+        (80.0, 1048576)
+
+    References:
+        Zeghidour et al., "SoundStream" (2021), arXiv:2107.03312; Défossez et al., "EnCodec" (2022), arXiv:2210.13438; IVQ eq. 6.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        codebook_size: int,
+        num_quantizers: int,
+        *,
+        stage_dropout: float = 0.0,
+        distance: str = "l2",
+        update: str = "gradient",
+        init: str = "uniform",
+        revive: str = "none",
+        decay: float = 0.99,
+        commitment_weight: float = 0.25,
+        codebook_weight: float = 1.0,
+    ) -> None:
+        stages = [
+            VQ(
+                dim,
+                codebook_size,
+                distance=distance,
+                update=update,
+                init=init,
+                revive=revive,
+                decay=decay,
+                commitment_weight=commitment_weight,
+                codebook_weight=codebook_weight,
+            )
+            for _ in range(positive("num_quantizers", num_quantizers))
+        ]
+        super().__init__(Residual(stages, stage_dropout=stage_dropout))
+
+
+class PVQ(System):
+    """Product vector quantization: ``Product([VQ(dim / num_pieces, codebook_size), …])``, or one codebook for all pieces.
+
+    Args:
+        dim: length of the vectors, a multiple of ``num_pieces``.
+        codebook_size: codes of each piece.
+        num_pieces: pieces.
+        shared: one codebook for all pieces.
+        distance: this and the following as in `VQ`.
+        update: as in `VQ`.
+        init: as in `VQ`.
+        revive: as in `VQ`.
+        decay: as in `VQ`.
+        commitment_weight: as in `VQ`.
+        codebook_weight: as in `VQ`.
+
+    Raises:
+        ValueError: ``dim`` is not a multiple of ``num_pieces``.
+
+    Example:
+        >>> q = PVQ(dim=128, codebook_size=64, num_pieces=4)
+        >>> q.bits_per_vector, q.codebook_numel
+        (24.0, 8192)
+
+    References:
+        Jégou et al., "Product quantization for nearest neighbor search" (2010); IVQ eq. 7.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        codebook_size: int,
+        num_pieces: int,
+        *,
+        shared: bool = False,
+        distance: str = "l2",
+        update: str = "gradient",
+        init: str = "uniform",
+        revive: str = "none",
+        decay: float = 0.99,
+        commitment_weight: float = 0.25,
+        codebook_weight: float = 1.0,
+    ) -> None:
+        run = divided(dim, positive("num_pieces", num_pieces), "num_pieces")
+        pieces = [
+            VQ(
+                run,
+                codebook_size,
+                distance=distance,
+                update=update,
+                init=init,
+                revive=revive,
+                decay=decay,
+                commitment_weight=commitment_weight,
+                codebook_weight=codebook_weight,
+            )
+            for _ in range(1 if shared else num_pieces)
+        ]
+        super().__init__(Product(pieces, repeats=num_pieces if shared else 1))
+
+
+class GroupedRVQ(System):
+    """Grouped residual VQ: ``Product([RVQ(dim / num_groups, …), …])``; codes are stage-major, so first stages decode alone.
+
+    Args:
+        dim: length of the vectors, a multiple of ``num_groups``.
+        codebook_size: codes of each stage of each group.
+        num_quantizers: stages.
+        num_groups: groups.
+        update: this and the following as in `VQ`.
+        init: as in `VQ`.
+        revive: as in `VQ`.
+
+    Raises:
+        ValueError: ``dim`` is not a multiple of ``num_groups``.
+
+    Example:
+        >>> GroupedRVQ(dim=128, codebook_size=1024, num_quantizers=4, num_groups=2).codes_per_stage
+        (2, 2, 2, 2)
+
+    References:
+        Yang et al., "HiFi-Codec" (2023), arXiv:2305.02765.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        codebook_size: int,
+        num_quantizers: int,
+        num_groups: int,
+        *,
+        update: str = "gradient",
+        init: str = "uniform",
+        revive: str = "none",
+    ) -> None:
+        run = divided(dim, positive("num_groups", num_groups), "num_groups")
+        groups = [
+            RVQ(run, codebook_size, num_quantizers, update=update, init=init, revive=revive) for _ in range(num_groups)
+        ]
+        super().__init__(Product(groups))
+
+
+class ResidualFSQ(System):
+    """Residual FSQ: ``Residual([FSQ(dim, levels, scale=(L − 1)^−i), …])``; stage i rounds on a grid (L − 1)^i times finer.
+
+    Args:
+        dim: length of the vectors.
+        levels: as in `FSQ`.
+        num_quantizers: stages.
+        stage_dropout: as in `Residual`.
+
+    Example:
+        >>> round(ResidualFSQ(dim=64, levels=[7, 5, 5, 5, 5], num_quantizers=4).bits_per_vector, 1)
+        48.4
+
+    References:
+        Mentzer et al. (2023), arXiv:2309.15505.
+    """
+
+    def __init__(self, dim: int, levels: Sequence[int], num_quantizers: int, *, stage_dropout: float = 0.0) -> None:
+        stages = [
+            FSQ(dim, levels, scale=[float(max(level - 1, 1)) ** -i for level in levels])
+            for i in range(positive("num_quantizers", num_quantizers))
+        ]
+        super().__init__(Residual(stages, stage_dropout=stage_dropout))
+
+
+class ResidualLFQ(System):
+    """Residual LFQ: ``Residual([LFQ(dim, bits, scale=2^−i), …])``.
+
+    Args:
+        dim: length of the vectors.
+        bits: as in `LFQ`.
+        num_quantizers: stages.
+        stage_dropout: as in `Residual`.
+        entropy_weight: as in `LFQ`.
+        commitment_weight: as in `LFQ`.
+
+    Example:
+        >>> ResidualLFQ(dim=64, bits=6, num_quantizers=4).bits_per_vector
+        24.0
+
+    References:
+        Yu et al. (2023), arXiv:2310.05737.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        bits: int,
+        num_quantizers: int,
+        *,
+        stage_dropout: float = 0.0,
+        entropy_weight: float = 0.1,
+        commitment_weight: float = 0.25,
+    ) -> None:
+        stages = [
+            LFQ(dim, bits, scale=2.0**-i, entropy_weight=entropy_weight, commitment_weight=commitment_weight)
+            for i in range(positive("num_quantizers", num_quantizers))
+        ]
+        super().__init__(Residual(stages, stage_dropout=stage_dropout))
+
+
+def divided(dim: int, parts: int, name: str) -> int:
+    """``dim / parts``, if that is a whole number."""
+    if positive("dim", dim) % parts:
+        raise ValueError(f"dim must be a multiple of {name} = {parts}, got {dim}")
+    return dim // parts

@@ -1,0 +1,64 @@
+"""Linear maps into and out of the few dimensions in which FSQ and LFQ round, and their offline fit."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqkit.types import Float
+
+__all__ = ["Projection"]
+
+
+class Projection(nn.Module):
+    """dim → inner → dim; nothing at all when both are equal.
+
+    Args:
+        dim: length of the vectors.
+        inner: dimensions that are rounded.
+    """
+
+    def __init__(self, dim: int, inner: int) -> None:
+        super().__init__()
+        self.inward = nn.Linear(dim, inner) if dim != inner else None
+        self.outward = nn.Linear(inner, dim) if dim != inner else None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the weights; float32 when there are none."""
+        return torch.float32 if self.outward is None else self.outward.weight.dtype
+
+    def into(self, x: Float[Tensor, "*shape dim"]) -> Float[Tensor, "*shape inner"]:
+        """Float32 projection to the rounded dimensions."""
+        return x if self.inward is None else F.linear(x, self.inward.weight.float(), self.inward.bias.float())
+
+    def out_of(self, y: Float[Tensor, "*shape inner"]) -> Float[Tensor, "*shape dim"]:
+        """Float32 projection back."""
+        return y if self.outward is None else F.linear(y, self.outward.weight.float(), self.outward.bias.float())
+
+    @torch.no_grad()
+    def fit_inward(self, x: Float[Tensor, "vectors dim"], deviation: float) -> None:
+        """Principal components, each scaled to this standard deviation."""
+        if self.inward is None:
+            return
+        inner = self.inward.out_features
+        mean = x.mean(dim=0)
+        values, vectors = torch.linalg.eigh(torch.cov((x - mean).T.double(), correction=0).reshape(x.shape[1], -1))
+        values, vectors = values.flip(0), vectors.flip(1)
+        # more rounded dimensions than vector dimensions: the components come again, from the first
+        pick = torch.arange(inner, device=x.device) % x.shape[1]
+        gain = deviation / values[pick].clamp_min(1e-12).sqrt()
+        weight = (vectors[:, pick] * gain).T.float()
+        self.inward.weight.copy_(weight)
+        self.inward.bias.copy_(-weight @ mean)
+
+    @torch.no_grad()
+    def fit_outward(self, y: Float[Tensor, "vectors inner"], x: Float[Tensor, "vectors dim"]) -> None:
+        """Least squares from the rounded values to the vectors."""
+        if self.outward is None:
+            return
+        design = torch.cat([y, torch.ones_like(y[:, :1])], dim=1).double()
+        gram = design.T @ design
+        ridge = 1e-6 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        solution = torch.linalg.solve(gram + ridge, design.T @ x.double()).float()
+        self.outward.weight.copy_(solution[:-1].T)
+        self.outward.bias.copy_(solution[-1])

@@ -1,0 +1,133 @@
+"""Residual quantization: each stage quantizes what the stages before it left."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from vqkit.quantize.base import Quantizer, Step
+from vqkit.quantize.checks import share
+from vqkit.quantize.straight_through import straight_through
+
+__all__ = ["Residual"]
+
+
+class Residual(Quantizer):
+    """z_q = Σ q_i(r_{i−1}), r_0 = z, r_i = r_{i−1} − q_i(r_{i−1}).
+
+    Loss terms are means over stages, so their weight does not grow with the number of stages.
+
+    Gradient: where every stage passes the gradient unchanged, so does the sum, once (not once a stage), and the losses of later stages
+    reach the encoder. Otherwise (FSQ, projections) the chain rule runs through the residuals.
+
+    Args:
+        stages: quantizers of one dim, different objects.
+        stage_dropout: in training, the share of batch elements that keep only a random number (1 … all) of the first stages; then the
+            first stages alone decode well. Dropped stages have code −1.
+
+    Raises:
+        ValueError: no stages, different dims, or one object given twice.
+
+    Example:
+        >>> import torch
+        >>> from vqkit import VQ
+        >>> q = Residual([VQ(8, 16), VQ(8, 16)]).eval()
+        >>> codes = q.encode(torch.randn(1, 5, 8))
+        >>> codes.shape, q.decode(codes, stages=1).shape
+        (torch.Size([1, 5, 2]), torch.Size([1, 5, 8]))
+
+    References:
+        Chen et al., "Approximate nearest neighbor search by residual vector quantization" (2010); Zeghidour et al.,
+        "SoundStream" (2021), arXiv:2107.03312 (dropout); IVQ eq. 6.
+    """
+
+    def __init__(self, stages: Sequence[Quantizer], *, stage_dropout: float = 0.0) -> None:
+        super().__init__()
+        if len({id(stage) for stage in stages}) != len(stages) or not stages:
+            raise ValueError(
+                f"stages must be different quantizers, at least one; got {len(stages)}, some of them the same object"
+            )
+        dims = [stage.dim for stage in stages]
+        if len(set(dims)) != 1:
+            raise ValueError(f"stages must have one dim, got {dims}")
+        self.dim = dims[0]
+        self.stages = cast("Sequence[Quantizer]", nn.ModuleList(stages))
+        self.stage_dropout = share("stage_dropout", stage_dropout)
+        self.straight_through = all(stage.straight_through for stage in stages)
+
+    @property
+    def code_sizes(self) -> tuple[int, ...]:
+        """Those of the stages, one after the other."""
+        return tuple(size for stage in self.stages for size in stage.code_sizes)
+
+    @property
+    def codes_per_stage(self) -> tuple[int, ...]:
+        """Those of the stages, one after the other."""
+        return tuple(count for stage in self.stages for count in stage.codes_per_stage)
+
+    @property
+    def codebook_numel(self) -> int:
+        """Sum over the stages."""
+        return sum(stage.codebook_numel for stage in self.stages)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the first stage."""
+        return self.stages[0].dtype
+
+    def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
+        kept = self._kept_stages(x)
+        residual, total = x, torch.zeros_like(x)
+        codes: list[Tensor] = []
+        terms: dict[str, Tensor] = {}
+        for index, stage in enumerate(self.stages):
+            real = mask if kept is None else _narrowed(mask, kept > index, x)
+            z_q, stage_codes, losses = stage._quantize(residual if real is mask else _zeroed(residual, real), real)
+            residual = residual - (z_q.detach() if self.straight_through else z_q)
+            total = total + z_q
+            codes.append(stage_codes)
+            for name, value in losses.items():
+                terms[name] = terms.get(name, 0) + value / len(self.stages)
+        if self.straight_through:
+            total = straight_through(x if mask is None else _zeroed(x, mask), total)
+        return total, torch.cat(codes, dim=-1), terms
+
+    def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        codes = []
+        for stage in self.stages:
+            codes.append(stage._encode(x, mask))
+            x = x - stage._decode(codes[-1], stage.num_stages)
+        return torch.cat(codes, dim=-1)
+
+    def _decode(self, codes: Tensor, stages: int) -> Tensor:
+        total = torch.zeros(*codes.shape[:-1], self.dim, device=codes.device)
+        for stage in self.stages:
+            if stages > 0:
+                use = min(stages, stage.num_stages)
+                own, codes = codes.tensor_split([sum(stage.codes_per_stage[:use])], dim=-1)
+                total = total + stage._decode(own, use)
+                stages -= use
+        return total
+
+    def _fit(self, x: Tensor, iterations: int) -> None:
+        for stage in self.stages:
+            stage._fit(x, iterations)
+            x = x - stage._decode(stage._encode(x, None), stage.num_stages)
+
+    def _kept_stages(self, x: Tensor) -> Tensor | None:
+        """Stages each batch element keeps, or None when all keep all."""
+        if not self.training or self.stage_dropout == 0 or len(self.stages) == 1:
+            return None
+        number = torch.randint(1, len(self.stages) + 1, (x.shape[0],), device=x.device)
+        return torch.where(torch.rand(x.shape[0], device=x.device) < self.stage_dropout, number, len(self.stages))
+
+
+def _narrowed(mask: Tensor | None, elements: Tensor, x: Tensor) -> Tensor:
+    """The mask, without the batch elements that dropped this stage."""
+    keep = elements.reshape(-1, *[1] * (x.ndim - 2)).expand(x.shape[:-1])
+    return keep if mask is None else mask & keep
+
+
+def _zeroed(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else torch.where(mask[..., None], x, 0.0)
