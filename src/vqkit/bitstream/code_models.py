@@ -1,0 +1,130 @@
+"""Probability models of codes in whole numbers, so that encoder and decoder agree on every machine.
+
+What is guaranteed
+    constriction's range coder works on 24-bit integer probabilities. ``Uniform(K)`` makes them by integer division. ``Categorical`` takes
+    floats: with ``perfect=False`` symbol i gets ``floor(scale · w_0..i) − floor(scale · w_0..i−1) + 1`` of 2^24, where
+    ``scale = (2^24 − K) / Σ w``. The weights made here are integers of sum 2^24 − K, so scale is 1 and every sum is an integer
+    below 2^53: float64 holds all of it exactly, in any order of addition, and there is nothing to round.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from vqkit.types import need
+
+PRECISION_BITS = 24  # of constriction's default models
+_DIRECT_SIZE = 1 << 16  # a larger uniform alphabet is coded in parts: floor(2^24 / K) would waste more than 0.006 bit
+_PART_SIZE = 1 << 12  # balances the waste of a part, 1.44 / 2^12 bit, with that of the last, incomplete row
+_HISTOGRAM_SIZE = 1 << 20  # beyond it too little of the 2^24 is left to tell codes apart
+_LARGEST_SIZE = 1 << 62
+
+
+@dataclass(frozen=True)
+class CodePart:
+    """One digit of a code: ``size`` values, coded by ``model``."""
+
+    size: int
+    model: Any  # constriction.stream.model.Model, which has no type stubs
+
+
+def code_parts(code_size: int, histogram: np.ndarray | None) -> list[CodePart]:
+    """The models that code one position, the most significant part first; none for an alphabet of one code.
+
+    Args:
+        code_size: number of codes, 1 … 2^62.
+        histogram: how often each code occurs, ``(code_size,)`` int64; None codes all alike, at log2(code_size) bits.
+
+    Returns:
+        The parts: code = (first · size of second + second) · size of third ….
+    """
+    models = need("constriction", "audio").stream.model
+    if code_size == 1:
+        return []
+    if histogram is not None:
+        return [CodePart(code_size, models.Categorical(exact_weights(histogram), perfect=False))]
+    return [CodePart(size, models.Uniform(size)) for size in part_sizes(code_size)]
+
+
+def part_sizes(code_size: int) -> list[int]:
+    """Sizes of the parts of a uniform alphabet, the most significant first; their product is at least ``code_size``.
+
+    Example:
+        >>> part_sizes(4375), part_sizes(2**30)
+        ([4375], [64, 4096, 4096])
+    """
+    sizes = []
+    while code_size > _DIRECT_SIZE:
+        rows = -(-code_size // _PART_SIZE)
+        sizes.append(-(-code_size // rows))
+        code_size = rows
+    return [code_size, *reversed(sizes)]
+
+
+def exact_weights(histogram: np.ndarray) -> np.ndarray:
+    """Integers of sum 2^24 − K in proportion to a histogram of K counts; a zero counts as one, so that every code can be coded.
+
+    Args:
+        histogram: ``(code_size,)`` int64, at least 0.
+
+    Returns:
+        ``(code_size,)`` float64 of whole numbers; code i then has probability ``(w_i + 1) / 2^24``.
+
+    Example:
+        >>> exact_weights(np.array([3, 1])).tolist()
+        [12582910.0, 4194304.0]
+    """
+    size = len(histogram)
+    free = (1 << PRECISION_BITS) - size
+    # cumulative count × free must stay below 2^63
+    excess = max(0, int(histogram.max()).bit_length() + size.bit_length() + PRECISION_BITS - 63)
+    bounds = np.cumsum(np.maximum(histogram >> excess, 1))
+    return np.diff(bounds * free // bounds[-1], prepend=0).astype(np.float64)
+
+
+def check_code_sizes(code_sizes: Sequence[int]) -> None:
+    """Raise ValueError unless every alphabet has 1 … 2^62 codes."""
+    for position, size in enumerate(code_sizes):
+        if not 1 <= size <= _LARGEST_SIZE:
+            raise ValueError(f"code_sizes[{position}] is {size}, allowed are 1 to 2^62")
+
+
+def check_frequencies(
+    frequencies: Sequence[Tensor | np.ndarray | None] | None, code_sizes: Sequence[int]
+) -> list[np.ndarray | None]:
+    """One int64 histogram, or None, for each position.
+
+    Raises:
+        ValueError: the number, a length, a type or a value is wrong.
+    """
+    if frequencies is None:
+        return [None] * len(code_sizes)
+    if len(frequencies) != len(code_sizes):
+        raise ValueError(f"{len(frequencies)} frequencies for {len(code_sizes)} code positions, expected one each")
+    return [
+        _checked(counts, size, position)
+        for position, (counts, size) in enumerate(zip(frequencies, code_sizes, strict=True))
+    ]
+
+
+def _checked(counts: Tensor | np.ndarray | None, size: int, position: int) -> np.ndarray | None:
+    if counts is None:
+        return None
+    array = counts.detach().cpu().numpy() if isinstance(counts, Tensor) else np.asarray(counts)
+    name = f"frequencies[{position}]"
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{name} has dtype {array.dtype}, expected integer counts")
+    if array.shape != (size,):
+        raise ValueError(f"{name} has shape {array.shape}, expected ({size},), a count for each code")
+    if size > _HISTOGRAM_SIZE:
+        raise ValueError(
+            f"{name} has {size} counts, at most {_HISTOGRAM_SIZE} are allowed: pass None for a uniform model"
+        )
+    if array.min() < 0 or array.max() >= 1 << 62:
+        raise ValueError(
+            f"{name} holds {array.min() if array.min() < 0 else array.max()}, expected counts from 0 to below 2^62"
+        )
+    return array.astype(np.int64)

@@ -1,0 +1,100 @@
+"""Read the sound of what FFmpeg knows: m4a, mp4, webm, mka, mp3 and many more, through PyAV."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vqkit.types import need
+
+_PREROLL_SECONDS = 0.25  # codecs with overlapping windows need some packets before the first exact sample
+
+
+class AvReader:
+    """The first audio stream of a file, read by FFmpeg; one `read` an opening.
+
+    Args:
+        path: an existing file.
+
+    Raises:
+        ValueError: FFmpeg cannot read it, or it has no audio stream.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._av = need("av", "audio")
+        try:
+            # "file:" keeps a name with a colon from being taken for a protocol; the whitelist keeps playlists off the network
+            self._container = self._av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        except self._av.FFmpegError:
+            raise ValueError(f"{path} is not audio that soundfile or PyAV can read") from None
+        if not self._container.streams.audio:
+            self._container.close()
+            raise ValueError(f"{path} has no audio stream")
+        self._path = path
+        self._stream = self._container.streams.audio[0]
+        self.sample_rate: int = self._stream.sample_rate
+        self.channels: int = self._stream.channels
+        if self.sample_rate <= 0 or self.channels <= 0:
+            self._container.close()
+            raise ValueError(f"{path} is not audio that soundfile or PyAV can read")
+        time_base = self._stream.time_base
+        # Only the mp4 family states the exact length, and only there do time stamps after a seek name exact samples:
+        # Matroska and WebM round them to milliseconds, MP3 estimates them.
+        self._exact = (
+            "mp4" in self._container.format.name
+            and time_base is not None
+            and time_base <= Fraction(1, self.sample_rate)
+        )
+        if self._stream.duration is not None and time_base is not None:
+            seconds = self._stream.duration * time_base
+        else:
+            seconds = Fraction(self._container.duration or 0, 1_000_000)
+        self.num_samples: int | None = round(seconds * self.sample_rate) if seconds > 0 else None
+
+    def read(self, start: int, count: int | None) -> np.ndarray:
+        """Read ``count`` samples a channel from ``start``, fewer at the end of the file; None reads to the end.
+
+        Returns:
+            float32 of shape ``(samples, channels)``.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        if self._exact and self.num_samples is not None:
+            count = max(0, self.num_samples - start if count is None else min(count, self.num_samples - start))
+        try:
+            position, chunks = self._decode(start, None if count is None else start + count)
+        except self._av.FFmpegError as error:
+            raise ValueError(f"{self._path} is damaged: {error.strerror}") from None
+        samples = (
+            np.concatenate(chunks, axis=1)[:, max(0, start - position) :]
+            if chunks
+            else np.zeros((self.channels, 0), np.float32)
+        )
+        return samples[:, :count].T
+
+    def _decode(self, start: int, stop: int | None) -> tuple[int, list[np.ndarray]]:
+        """Decode from at or before ``start`` until ``stop``; returns the index of the first decoded sample and the chunks."""
+        origin = self._stream.start_time or 0
+        first = max(0, start - int(_PREROLL_SECONDS * self.sample_rate)) if self._exact else 0
+        time_base = self._stream.time_base or Fraction(1, self.sample_rate)
+        if first:
+            self._container.seek(
+                origin + int(Fraction(first, self.sample_rate) / time_base), stream=self._stream, backward=True
+            )
+        resampler = self._av.AudioResampler(format="fltp", layout=self._stream.layout, rate=self.sample_rate)
+        position, end, chunks = None, 0, []
+        for frame in self._container.decode(self._stream):
+            if position is None:
+                position = round((frame.pts - origin) * time_base * self.sample_rate) if first else 0
+                end = position
+            for converted in resampler.resample(frame):
+                chunks.append(converted.to_ndarray())
+                end += chunks[-1].shape[1]
+            if stop is not None and end >= stop:
+                break
+        return position or 0, chunks
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()

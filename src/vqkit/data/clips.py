@@ -1,0 +1,156 @@
+"""The audio clips of a data set: from a manifest, a folder or one file, in a fixed order."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from vqkit.data.audio_file import audio_info
+from vqkit.data.manifest import number, read_manifest
+
+AUDIO_SUFFIXES = frozenset(
+    {
+        ".wav",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".mp3",
+        ".m4a",
+        ".aac",
+        ".aif",
+        ".aiff",
+        ".au",
+        ".caf",
+        ".w64",
+        ".mka",
+        ".wma",
+    }
+)
+_SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
+_NOT_LABELS = {"path", "split", "group", "duration", "sample_rate"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One audio file of a data set.
+
+    Attributes:
+        path: where the file is.
+        name: its path within the data set, with forward slashes; the same on every machine.
+        split: "train", "valid", "test", another word of the manifest, or "" where none is known.
+        group: the manifest's group, or "".
+        seconds: duration as the manifest or the header says; 0 where the header cannot be read.
+        sample_rate: in Hz as the manifest or the header says; 0 where the header cannot be read.
+        labels: the manifest's other columns.
+    """
+
+    path: Path
+    name: str
+    split: str
+    group: str
+    seconds: float
+    sample_rate: int
+    labels: dict[str, str] = field(default_factory=dict, hash=False)
+
+
+def sample_folder() -> Path:
+    """The folder of sample clips that ships with vqkit: music, stereo and speech with a manifest and licences.
+
+    Returns:
+        The folder; give it to `list_clips`.
+
+    Example:
+        >>> (sample_folder() / "manifest.csv").is_file()
+        True
+    """
+    return Path(__file__).resolve().parents[1] / "samples"
+
+
+def list_clips(source: str | Path, split: str | None = None, group: str | None = None) -> list[Clip]:
+    """List the audio clips of a data set, sorted by name.
+
+    Args:
+        source: a folder, a manifest (.csv, see `vqkit.data.manifest`), or one audio file. A folder's ``manifest.csv`` is used where there
+            is one; otherwise the folder is walked, and a part of the path named train, valid, validation or test gives the split.
+            Images, video and other files beside the sound are passed over.
+        split: keep this split only.
+        group: keep this group only.
+
+    Returns:
+        The clips. In a folder without a manifest a damaged file is listed too, with 0 seconds.
+
+    Raises:
+        FileNotFoundError: the source, or a file that its manifest lists, does not exist.
+        ValueError: the manifest is malformed, or no clip is left.
+
+    Example:
+        >>> clips = list_clips(sample_folder(), split="test", group="music")
+        >>> [clip.name for clip in clips]
+        ['music/music24/test/sectoid_feelings.ogg', 'music/stereo/test/freedoom_countd.flac']
+        >>> clips[0].seconds, clips[0].labels["licence"]
+        (9.0, 'MIT')
+    """
+    source = Path(source)
+    if not source.exists():
+        raise FileNotFoundError(f"no such file or folder: {source}")
+    if source.is_dir() and (source / "manifest.csv").is_file():
+        clips = _from_manifest(source / "manifest.csv")
+    elif source.is_dir():
+        clips = [_from_file(source / name, name, _split_of(name)) for name in _walk(source)]
+    elif source.suffix.lower() == ".csv":
+        clips = _from_manifest(source)
+    else:
+        info = audio_info(source)
+        clips = [Clip(source, source.name, "", "", info.seconds, info.sample_rate)]
+    if not clips:
+        raise ValueError(f"{source} holds no audio files ({' '.join(sorted(AUDIO_SUFFIXES))})")
+    clips = _keep(clips, "split", split, source)
+    clips = _keep(clips, "group", group, source)
+    return sorted(clips, key=lambda clip: clip.name)
+
+
+def _from_manifest(manifest: Path) -> list[Clip]:
+    clips = []
+    for row in read_manifest(manifest, AUDIO_SUFFIXES):
+        path, name = manifest.parent / row["path"], PurePosixPath(row["path"]).as_posix()
+        seconds, sample_rate = number(row, "duration", manifest), int(number(row, "sample_rate", manifest))
+        if not (seconds and sample_rate):
+            header = _from_file(path, name, "")
+            seconds, sample_rate = seconds or header.seconds, sample_rate or header.sample_rate
+        labels = {column: text for column, text in row.items() if column not in _NOT_LABELS}
+        clips.append(Clip(path, name, row["split"], row.get("group", ""), seconds, sample_rate, labels))
+    return clips
+
+
+def _from_file(path: Path, name: str, split: str) -> Clip:
+    try:
+        info = audio_info(path)
+    except ValueError:
+        return Clip(path, name, split, "", 0.0, 0)
+    return Clip(path, name, split, "", info.seconds, info.sample_rate)
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """Names of the audio files under a folder; hidden files and folders are passed over."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for file in files:
+            if not file.startswith(".") and Path(file).suffix.lower() in AUDIO_SUFFIXES:
+                yield (Path(parent) / file).relative_to(folder).as_posix()
+
+
+def _split_of(name: str) -> str:
+    """The split that the innermost folder of a known name stands for."""
+    parts = [part.lower() for part in PurePosixPath(name).parts[:-1]]
+    return next((_SPLITS[part] for part in reversed(parts) if part in _SPLITS), "")
+
+
+def _keep(clips: list[Clip], what: str, wanted: str | None, source: Path) -> list[Clip]:
+    if wanted is None:
+        return clips
+    kept = [clip for clip in clips if getattr(clip, what) == wanted]
+    if not kept:
+        there = ", ".join(repr(value) for value in sorted({getattr(clip, what) for clip in clips}))
+        raise ValueError(f"{source} has no audio of {what} {wanted!r}; there is {there}")
+    return kept

@@ -1,0 +1,24 @@
+"""Models that carry a quantizer; each is imported when it is first asked for, with the packages it needs."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vqkit.types import need
+
+if TYPE_CHECKING:
+    from vqkit.models.codec import AudioCodec, CodecOutput
+
+__all__ = ["AudioCodec", "CodecOutput"]
+
+_HOMES = {
+    "AudioCodec": ("vqkit.models.codec", "transformers", "audio"),
+    "CodecOutput": ("vqkit.models.codec", "transformers", "audio"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, package, extra = _HOMES[name]
+    need(package, extra)
+    return getattr(import_module(module), name)

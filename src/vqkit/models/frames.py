@@ -1,0 +1,169 @@
+"""A codec without a neural network: quantized frames of a lapped transform. The primer's system; `fit` alone makes it.
+
+    wav (batch, 1, samples)
+     └─ MDCT ÷ deviation^whitening ─ z (batch, frames, dim) ─ quantizer ─ codes (batch, num_codes, frames)
+                                                                └─ z_q · deviation^whitening ─ inverse MDCT ─ wav
+
+Conventions:
+    The hop is ``quantizer.dim`` samples, the window twice that (Vorbis power-complementary). The transform is orthonormal: with
+    ``whitening=0`` the squared error of the coefficients is the squared error of the waveform.
+
+References:
+    Princen & Bradley, "Analysis/synthesis filter bank design based on time domain aliasing cancellation" (1986).
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vqkit.models.hub import HubModel
+from vqkit.quantize import Quantizer
+from vqkit.quantize.sampling import sample_rows
+from vqkit.types import Bool, Float, Int, need
+
+need("torch_mdct", "audio")
+
+from torch_mdct import imdct, mdct  # noqa: E402
+from torch_mdct.windows import vorbis  # noqa: E402
+
+__all__ = ["FrameCodec"]
+
+
+class FrameCodec(HubModel):
+    """MDCT frames, each divided by the deviation of its coefficients, behind any quantizer.
+
+    Args:
+        quantizer: any; its ``dim`` is the hop in samples.
+        sample_rate: of the waveforms, in Hz.
+        whitening: 0 keeps the coefficients as they are (least waveform error), 1 gives all the same deviation (all frequencies count
+            alike); in between trades one for the other.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    Example:
+        >>> from vqkit import RVQ
+        >>> codec = FrameCodec(RVQ(dim=240, codebook_size=16, num_quantizers=2), sample_rate=24000)
+        >>> wave = torch.randn(1, 1, 24000)
+        >>> codes = codec.fit([wave[0, 0]]).encode(wave)
+        >>> codes.shape, codec.frame_rate, codec.rates_kbps, codec.decode(codes, samples=24000).shape
+        (torch.Size([1, 2, 101]), 100.0, (0.4, 0.8), torch.Size([1, 1, 24000]))
+    """
+
+    window: Tensor
+    deviation: Tensor
+
+    def __init__(self, quantizer: Quantizer, *, sample_rate: int = 24000, whitening: float = 0.5) -> None:
+        super().__init__()
+        if sample_rate < 1:
+            raise ValueError(f"sample_rate must be at least 1 Hz, got {sample_rate}")
+        if not 0 <= whitening <= 1:
+            raise ValueError(f"whitening must be in 0 … 1, got {whitening}")
+        self.quantizer, self.sample_rate, self.whitening = quantizer, sample_rate, whitening
+        self.hop_samples = quantizer.dim
+        self._unit = 2 * math.sqrt(quantizer.dim)  # makes the library's transform orthonormal
+        self.register_buffer("window", vorbis(2 * self.hop_samples), persistent=False)
+        self.register_buffer("deviation", torch.ones(self.hop_samples))
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.sample_rate / self.hop_samples
+
+    @property
+    def rates_kbps(self) -> tuple[float, ...]:
+        """Nominal bitrate of the first stage, the first two stages, …, in kbit/s."""
+        sizes, rates, bits = list(self.quantizer.code_sizes), [], 0.0
+        for count in self.quantizer.codes_per_stage:
+            bits += sum(math.log2(size) for size in sizes[:count])
+            del sizes[:count]
+            rates.append(round(bits * self.frame_rate / 1000, 6))
+        return tuple(rates)
+
+    @torch.no_grad()
+    def fit(
+        self,
+        waves: Iterable[Float[Tensor, " samples"]],
+        *,
+        max_frames: int = 1 << 17,
+        iterations: int = 25,
+        seed: int = 0,
+    ) -> Self:
+        """Measure the deviation of every coefficient and fit the quantizer to the frames.
+
+        Args:
+            waves: mono waveforms at `sample_rate`; of more than ``max_frames`` frames a uniform sample is kept.
+            max_frames: most frames used.
+            iterations: as in `Quantizer.fit`.
+            seed: of the sample and of k-means.
+
+        Returns:
+            The codec itself, in evaluation mode.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            frames = sample_rows((self._coefficients(wave[None]).flatten(end_dim=-2) for wave in waves), max_frames)
+        self.set_deviation(frames)
+        self.quantizer.fit(frames / self._weight(), iterations=iterations, seed=seed, max_vectors=max_frames)
+        return self.eval()
+
+    def set_deviation(self, coefficients: Float[Tensor, "frames dim"]) -> None:
+        """Take the deviation of each coefficient (about zero) from frames."""
+        power = coefficients.square().mean(dim=0)
+        self.deviation.copy_(power.clamp_min(1e-8 * power.max().clamp_min(1e-12)).sqrt())
+
+    def analyze(self, wav: Float[Tensor, "batch 1 samples"]) -> Float[Tensor, "batch frames dim"]:
+        """The latent: ⌈samples / hop⌉ + 1 frames of weighted coefficients."""
+        if wav.ndim != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
+            raise ValueError(f"wav must be (batch, 1, samples), mono and not empty, got shape {tuple(wav.shape)}")
+        return self._coefficients(wav[:, 0]) / self._weight()
+
+    def synthesize(
+        self, z: Float[Tensor, "batch frames dim"], samples: int | None = None
+    ) -> Float[Tensor, "batch 1 samples"]:
+        """The waveform of a latent; (frames − 1)·hop samples unless told."""
+        coefficients = z * self._weight() / self._unit
+        return imdct(coefficients.transpose(1, 2), self.window, n_samples=samples)[:, None]
+
+    def frame_mask(self, lengths: Int[Tensor, " batch"], frames: int) -> Bool[Tensor, "batch frames"]:
+        """True where a frame touches real samples of its item."""
+        real = torch.div(lengths + self.hop_samples - 1, self.hop_samples, rounding_mode="floor") + 1
+        return torch.arange(frames, device=lengths.device) < real[:, None]
+
+    @torch.no_grad()
+    def encode(
+        self, wav: Float[Tensor, "batch 1 samples"], kbps: float | None = None
+    ) -> Int[Tensor, "batch codes frames"]:
+        """Codes of a waveform, with as many stages as ``kbps`` affords (all by default).
+
+        Raises:
+            ValueError: wrong shape, or less than the first stage's bitrate.
+        """
+        codes = self.quantizer.encode(self.analyze(wav))
+        if kbps is not None:
+            stages = sum(rate <= kbps + 1e-9 for rate in self.rates_kbps)
+            if stages == 0:
+                raise ValueError(
+                    f"kbps must be at least {self.rates_kbps[0]}, got {kbps}; rates here: {self.rates_kbps}"
+                )
+            codes = codes[..., : sum(self.quantizer.codes_per_stage[:stages])]
+        return codes.transpose(1, 2)
+
+    @torch.no_grad()
+    def decode(
+        self, codes: Int[Tensor, "batch codes frames"], samples: int | None = None
+    ) -> Float[Tensor, "batch 1 samples"]:
+        """Waveform of codes, or of those of the first stages only."""
+        return self.synthesize(self.quantizer.decode(codes.transpose(1, 2)), samples)
+
+    def _coefficients(self, wave: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch frames dim"]:
+        # padded here: the library's own centring adds a frame of zeros behind the last
+        padded = functional.pad(wave.float(), (self.hop_samples, self.hop_samples - wave.shape[-1] % -self.hop_samples))
+        return mdct(padded, self.window, center=False).transpose(1, 2) * self._unit
+
+    def _weight(self) -> Tensor:
+        return self.deviation**self.whitening

@@ -1,0 +1,127 @@
+"""Saving, loading and sharing a model: ``config.json`` with the constructor's arguments and ``model.safetensors``; nothing is pickled."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import safetensors.torch
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from torch import nn
+
+from vqkit.quantize import Quantizer
+from vqkit.quantize.pretrained import expression, from_expression
+
+__all__ = ["HubModel"]
+
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_CARD = """---
+{{ card_data }}
+---
+
+A vqkit model. `config.json` holds the arguments of its constructor, `model.safetensors` its weights.
+"""
+
+
+def _quantizer(config: Any) -> Any:
+    return from_expression(Quantizer, config)  # type: ignore[type-abstract]
+
+
+class HubModel(nn.Module, ModelHubMixin):
+    """Base of the models: gives them ``save_pretrained``, ``from_pretrained`` and ``push_to_hub``.
+
+    The arguments of the constructor must be JSON or `Quantizer` objects.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        options.setdefault("library_name", "vqkit")
+        options.setdefault("model_card_template", _CARD)
+        super().__init_subclass__(coders={Quantizer: (expression, _quantizer)}, **options)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Read what ``save_pretrained`` wrote; the model comes in evaluation mode.
+
+        Args:
+            name: a folder, or the name of a repository on the hub, ``"owner/model"``.
+            revision: branch, tag or commit on the hub.
+            cache_dir: where downloads are kept.
+            token: for private repositories.
+            local_files_only: never ask the network.
+
+        Returns:
+            The model.
+
+        Raises:
+            ValueError: not such a folder or repository, or weights that do not fit the config.
+        """
+        folder = Path(name)
+        if not folder.is_dir() and (
+            folder.exists() or folder.is_absolute() or len(folder.parts) != 2 or folder.parent.is_dir()
+        ):
+            raise ValueError(f"{name} is neither a folder nor a name on the hub (owner/model)")
+        if not folder.is_dir():
+            try:
+                for file in (_CONFIG, _WEIGHTS):
+                    path = hf_hub_download(
+                        str(name),
+                        file,
+                        revision=revision,
+                        cache_dir=cache_dir,
+                        token=token,
+                        local_files_only=local_files_only,
+                    )
+                    folder = Path(str(path)).parent
+            except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+                reason = str(error).strip().partition("\n")[0]
+                raise ValueError(f"{name} is neither a folder nor a model on the hub: {reason}") from None
+        for file in (_CONFIG, _WEIGHTS):
+            if not (folder / file).is_file():
+                raise ValueError(f"{folder} is not a saved {cls.__name__}: {file} is missing")
+        model = cls(**cls._read_arguments(folder / _CONFIG))
+        try:
+            model.load_state_dict(safetensors.torch.load_file(folder / _WEIGHTS))
+        except (RuntimeError, safetensors.SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"the weights in {folder} do not fit its config: {reason[:300]}") from None
+        return model.eval()
+
+    @classmethod
+    def _read_arguments(cls, path: Path) -> dict[str, Any]:
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from None
+        known = {key: value for key, value in cls._hub_mixin_init_parameters.items() if key != "self"}
+        if not isinstance(config, dict) or not config.keys() <= known.keys():
+            raise ValueError(f"{path} is not the config of {cls.__name__}; its keys are {', '.join(known)}")
+        return {key: cls._decode_arg(known[key].annotation, value) for key, value in config.items()}
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        config = json.dumps(self._hub_mixin_config, indent=2, sort_keys=True) + "\n"
+        state = {key: value.detach().contiguous() for key, value in self.state_dict().items()}
+        _write(save_directory / _WEIGHTS, safetensors.torch.save(state))
+        _write(save_directory / _CONFIG, config.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

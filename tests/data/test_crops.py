@@ -1,0 +1,205 @@
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch.utils.data import DataLoader
+
+from vqkit.data import AudioCrops, Clip, list_clips, read_audio, sample_folder, write_audio
+
+RATE = 8000
+
+
+def ramps(folder, *seconds):
+    """One clip a duration; sample n of clip i is about (i + n / 2^15) / 10, so that a crop tells where it is from."""
+    clips = []
+    for i, duration in enumerate(seconds):
+        samples = torch.arange(round(duration * RATE))[None] / 2**15 / 10 + i / 10
+        path = folder / f"{i}.flac"
+        write_audio(path, samples, RATE, bits=24)
+        clips.append(Clip(path, path.name, "train", "", duration, RATE))
+    return clips
+
+
+def origin(crop):
+    """(clip, first sample) of a crop of `ramps`."""
+    value = crop[0, 0].item() * 10
+    return int(value + 1e-6), round((value % 1) * 2**15) if value % 1 < 1 - 1e-6 else 0
+
+
+def test_crops_are_parts_of_their_clips(tmp_path):
+    clips = ramps(tmp_path, 1.0, 3.0, 0.5)
+    crops = AudioCrops(clips, RATE, 1, crop_seconds=0.25, crops_per_epoch=50, seed=3)
+    wholes = [read_audio(clip.path).samples for clip in clips]
+    assert len(crops) == 50
+    for crop in crops:
+        clip, start = origin(crop)
+        assert torch.equal(crop, wholes[clip][:, start : start + 2000])
+
+
+def test_each_second_is_equally_likely(tmp_path):
+    clips = ramps(tmp_path, 1.0, 3.0, 0.5)
+    crops = AudioCrops(clips, RATE, 1, crop_seconds=0.25, crops_per_epoch=3000, seed=0)
+    origins = [origin(crop) for crop in crops]
+    shares = np.bincount([clip for clip, _ in origins], minlength=3) / 3000
+    np.testing.assert_allclose(shares, np.array([1.0, 3.0, 0.5]) / 4.5, atol=0.03)
+    starts = np.array([start for clip, start in origins if clip == 1])
+    counts, _ = np.histogram(starts, bins=4, range=(0, 22001))
+    np.testing.assert_allclose(counts / len(starts), 0.25, atol=0.04)
+    last = [start for clip, start in origins if clip == 2]
+    assert 0 <= min(last) < 60
+    assert 1940 < max(last) <= 2000
+
+
+def test_a_crop_may_be_the_whole_clip(tmp_path):
+    crops = AudioCrops(ramps(tmp_path, 0.25), RATE, 1, 0.25, crops_per_epoch=3)
+    assert [origin(crop) for crop in crops] == [(0, 0)] * 3
+
+
+def test_seed_epoch_and_index_decide(tmp_path):
+    clips = ramps(tmp_path, 1.0, 3.0)
+    first, again, other = (AudioCrops(clips, RATE, 1, 0.25, 20, seed=seed) for seed in (1, 1, 2))
+    backwards = [again[i] for i in reversed(range(20))][::-1]
+    assert all(torch.equal(a, b) for a, b in zip(first, backwards, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    epoch_0 = list(first)
+    first.set_epoch(1)
+    epoch_1 = list(first)
+    assert not any(torch.equal(a, b) for a, b in zip(epoch_0, epoch_1, strict=True))
+    first.set_epoch(0)
+    assert all(torch.equal(a, b) for a, b in zip(first, epoch_0, strict=True))
+    assert len({origin(crop) for crop in epoch_0 + epoch_1}) > 35
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_change_nothing_and_see_the_epoch(tmp_path, context):
+    crops = AudioCrops(ramps(tmp_path, 1.0, 3.0), RATE, 1, 0.25, crops_per_epoch=12, seed=0)
+    loader = DataLoader(crops, batch_size=3, num_workers=2, persistent_workers=True, multiprocessing_context=context)
+    for epoch in (0, 5):
+        crops.set_epoch(epoch)
+        assert torch.equal(torch.cat(list(loader)), torch.stack(list(crops)))
+
+
+def test_rate_and_channels_are_converted():
+    clips = list_clips(sample_folder(), "test", "music")
+    crops = AudioCrops(clips, 16000, 2, 0.5, crops_per_epoch=4)
+    assert torch.stack(list(crops)).shape == (4, 2, 8000)
+
+
+def test_long_clips_are_read_in_part(tmp_path):
+    clips = ramps(tmp_path, 4.0)
+    cached = AudioCrops(clips, RATE, 1, 0.25, 40, seed=0)
+    uncached = AudioCrops(clips, RATE, 1, 0.25, 40, seed=0, cache_megabytes=0.1)
+    whole = read_audio(clips[0].path).samples
+    for a, b in zip(cached, uncached, strict=True):
+        assert abs(origin(a)[1] - origin(b)[1]) <= 0.1 * RATE + 1
+        assert torch.equal(b, whole[:, origin(b)[1] :][:, :2000])
+    assert len(uncached._cache) == 0
+
+
+def test_a_crop_is_the_callers_own(tmp_path):
+    crops = AudioCrops(ramps(tmp_path, 0.25), RATE, 1, 0.25, 2)
+    before = crops[0].clone()
+    crops[0].zero_()
+    assert torch.equal(crops[1], before)
+    assert crops[0].untyped_storage().nbytes() == 4 * 2000
+
+
+def test_short_clips_are_skipped_or_padded(tmp_path):
+    clips = ramps(tmp_path, 0.1, 1.0, 0.2)
+    with pytest.warns(
+        UserWarning, match=r"skipped 2 of 3 clips: .*0\.flac \(lasts 0\.100 s, a crop 0\.250 s\); .*2\.flac"
+    ):
+        crops = AudioCrops(clips, RATE, 1, 0.25, 30)
+    assert {origin(crop)[0] for crop in crops} == {1}
+    assert list(crops.skipped) == [str(clips[0].path), str(clips[2].path)]
+    padded = AudioCrops(clips, RATE, 1, 0.25, 100, short="pad")
+    found = [crop for crop in padded if origin(crop)[0] == 0]
+    assert found
+    assert all(crop.shape == (1, 2000) and not crop[:, 800:].any() for crop in found)
+    assert padded.skipped == {}
+
+
+def test_what_the_header_tells_is_found_at_once(tmp_path):
+    ramps(tmp_path, 1.0)
+    (tmp_path / "bad.wav").write_bytes(b"bad")
+    (tmp_path / "empty.mp3").touch()
+    with pytest.warns(UserWarning, match=r"2 of 3 clips: .*bad\.wav is not audio.*empty\.mp3 is empty"):
+        crops = AudioCrops(list_clips(tmp_path), RATE, 1, 0.25, 10)
+    assert len(list(crops)) == 10
+    assert len(crops.skipped) == 2
+
+
+def broken(folder, name, seconds=5.0):
+    """A file whose header promises more than can be read."""
+    soundfile.write(folder / name, np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * RATE)), RATE)
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[: len(data) // 2])
+    return Clip(folder / name, name, "train", "", seconds, RATE)
+
+
+def test_a_clip_that_fails_when_read_is_replaced_alike_in_every_process(tmp_path):
+    clips = [*ramps(tmp_path, 1.0, 1.0), broken(tmp_path, "broken.flac")]
+    crops = AudioCrops(clips, RATE, 1, 0.25, 16, seed=0)
+    assert crops.skipped == {}
+    with pytest.warns(UserWarning, match=r"skipped .*broken\.flac: .* is damaged") as caught:
+        here = list(crops)
+    assert len(caught) == 1  # named once, though drawn again and again
+    assert list(crops.skipped) == [str(clips[2].path)]
+    assert {origin(crop)[0] for crop in here} == {0, 1}
+    fresh = AudioCrops(clips, RATE, 1, 0.25, 16, seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert torch.equal(torch.cat(list(DataLoader(fresh, batch_size=4, num_workers=2))), torch.stack(here))
+        assert list(fresh.skipped) == [str(clips[2].path)]  # found by the workers
+        late = AudioCrops(clips, RATE, 1, 0.25, 16, seed=0)
+        assert torch.equal(late[11], here[11])  # whatever was read before
+
+
+def test_a_manifest_that_overstates_a_duration(tmp_path):
+    clips = [*ramps(tmp_path, 0.1, 1.0), Clip(tmp_path / "gone.wav", "gone.wav", "", "", 9.0, RATE)]
+    clips[0] = Clip(clips[0].path, "0.flac", "train", "", 9.0, RATE)
+    crops = AudioCrops(clips, RATE, 1, 0.25, 30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert {origin(crop)[0] for crop in crops} == {1}
+    assert list(crops.skipped.values()) == [
+        "lasts 0.100 s, a crop 0.250 s",
+        f"no such audio file: {tmp_path / 'gone.wav'}",
+    ]
+
+
+def test_all_clips_bad(tmp_path):
+    with pytest.raises(ValueError, match=r"no clip can be used, skipped 2 of 2 clips: .*0\.flac \(lasts 0\.100 s"):
+        AudioCrops(ramps(tmp_path, 0.1, 0.2), RATE, 1, 0.25, 10)
+    crops = AudioCrops([broken(tmp_path, "a.flac"), broken(tmp_path, "b.flac")], RATE, 1, 0.25, 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            with pytest.raises(
+                ValueError, match=r"none of the 2 clips can be read; the last failure: .*\.flac is damaged"
+            ):
+                crops[0]
+
+
+def test_arguments_are_checked(tmp_path):
+    clips = ramps(tmp_path, 1.0)
+    good = {"sample_rate": RATE, "channels": 1, "crop_seconds": 0.25, "crops_per_epoch": 10}
+    for change, message in (
+        ({"channels": 3}, "channels is 3, allowed are 1 and 2"),
+        ({"sample_rate": 0}, "sample_rate is 0"),
+        ({"crop_seconds": 0}, "crop_seconds in samples is 0"),
+        ({"crops_per_epoch": 0}, "crops_per_epoch is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"short": "loop"}, "short is 'loop', allowed are 'skip' and 'pad'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            AudioCrops(clips, **{**good, **change})
+    with pytest.raises(ValueError, match="clips is empty"):
+        AudioCrops([], **good)
+    crops = AudioCrops(clips, **good)
+    with pytest.raises(ValueError, match="epoch is -1"):
+        crops.set_epoch(-1)
+    with pytest.raises(IndexError, match="crop 10 of 10"):
+        crops[10]

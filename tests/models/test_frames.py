@@ -1,0 +1,107 @@
+import pytest
+import torch
+from scipy.fft import dct
+
+from vqkit import IVQ, RVQ, VQ, LooC
+from vqkit.models.frames import FrameCodec
+
+
+def wave(seconds: float = 1.0, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(1, 1, int(24000 * seconds), generator=generator)
+    return 0.1 * torch.nn.functional.avg_pool1d(noise, 9, stride=1, padding=4)  # coloured, as sound is
+
+
+def test_the_transform_is_the_mdct_by_its_definition():
+    """Against the DCT-IV of the folded, windowed frame (SciPy)."""
+    codec = FrameCodec(VQ(64, 2), whitening=0.0)
+    x = wave(0.1)
+    z = codec.analyze(x)[0]
+    padded = torch.nn.functional.pad(x[0, 0], (64, 128)).double()
+    frame = (padded[5 * 64 : 5 * 64 + 128] * codec.window.double()).numpy()
+    a, b, c, d = frame[:32], frame[32:64], frame[64:96], frame[96:]
+    folded = [*(-c[::-1] - d), *(a - b[::-1])]
+    torch.testing.assert_close(z[5].double(), torch.from_numpy(dct(folded, type=4, norm="ortho")), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("samples", [1, 239, 240, 241, 24000, 12345])
+@pytest.mark.parametrize("whitening", [0.0, 0.5, 1.0])
+def test_perfect_reconstruction_without_quantization(samples, whitening):
+    codec = FrameCodec(VQ(240, 2), whitening=whitening)
+    codec.set_deviation(torch.randn(100, 240) * torch.linspace(1, 0.01, 240))
+    x = wave()[..., :samples]
+    z = codec.analyze(x)
+    assert z.shape[1] == -(-samples // 240) + 1
+    torch.testing.assert_close(codec.synthesize(z, samples), x, atol=1e-5, rtol=0)
+
+
+def test_orthonormal_without_whitening():
+    codec = FrameCodec(VQ(240, 2), whitening=0.0)
+    x = wave()
+    assert codec.analyze(x).square().sum().item() == pytest.approx(x.square().sum().item(), rel=1e-5)
+
+
+def test_full_whitening_gives_unit_deviation():
+    codec = FrameCodec(VQ(240, 64), whitening=1.0).fit([wave(3)[0, 0]])
+    assert codec.analyze(wave(3)).square().mean(dim=(0, 1)).sqrt() == pytest.approx(torch.ones(240), rel=1e-3)
+
+
+def test_fit_makes_a_codec_that_improves_with_stages():
+    codec = FrameCodec(RVQ(240, 64, 8)).fit([wave(8)[0, 0]])
+    x = wave(2, seed=1)
+    codes = codec.encode(x)
+    errors = []
+    for stages in (1, 2, 4, 8):
+        back = codec.decode(codes[:, :stages], samples=x.shape[-1])
+        assert back.shape == x.shape
+        errors.append((back - x).square().mean().item())
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.8 * errors[0]
+
+
+def test_bitrate_chooses_the_stages():
+    codec = FrameCodec(RVQ(240, 64, 4))
+    assert codec.rates_kbps == (0.6, 1.2, 1.8, 2.4)
+    assert codec.encode(wave(), kbps=1.3).shape[1] == 2
+    with pytest.raises(ValueError, match=r"kbps must be at least 0\.6, got 0\.5; rates here: \(0\.6, 1\.2"):
+        codec.encode(wave(), kbps=0.5)
+
+
+def test_structured_rates():
+    assert FrameCodec(IVQ(240, variant="bottom-up")).rates_kbps == (0.6, 1.2, 1.8, 2.4)
+
+
+def test_decode_of_encode_of_a_padded_batch():
+    torch.manual_seed(0)
+    codec = FrameCodec(LooC(240, 16, 10, scale=2, spatial_dims=1)).fit([wave(2)[0, 0]])
+    lengths = torch.tensor([24000, 10000])
+    x = torch.cat([wave(), wave(seed=2)])
+    x[1, :, 10000:] = 0
+    z = codec.analyze(x)
+    mask = codec.frame_mask(lengths, z.shape[1])
+    assert mask.sum(dim=1).tolist() == [101, 43]
+    alone = codec.encode(x[1:, :, :10000])
+    batched = codec.quantizer.encode(z, mask).transpose(1, 2)[1:, :, :43]
+    assert (alone == batched).float().mean() > 0.999
+
+
+def test_save_and_load(tmp_path):
+    codec = FrameCodec(RVQ(120, 16, 2), sample_rate=16000, whitening=0.7).fit([wave()[0, 0]])
+    codec.save_pretrained(tmp_path)
+    other = FrameCodec.from_pretrained(tmp_path)
+    assert (other.sample_rate, other.whitening) == (16000, 0.7)
+    assert torch.equal(other.encode(wave()), codec.encode(wave()))
+    assert torch.equal(other.decode(other.encode(wave())), codec.decode(codec.encode(wave())))
+
+
+@pytest.mark.parametrize("shape", [(24000,), (1, 2, 100), (1, 1, 0)])
+def test_wrong_waveforms_are_refused(shape):
+    with pytest.raises(ValueError, match=r"wav must be \(batch, 1, samples\), mono and not empty"):
+        FrameCodec(VQ(240, 2)).encode(torch.zeros(shape))
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"whitening must be in 0 … 1, got 2"):
+        FrameCodec(VQ(240, 2), whitening=2)
+    with pytest.raises(ValueError, match="sample_rate must be at least 1 Hz"):
+        FrameCodec(VQ(240, 2), sample_rate=0)
