@@ -1,12 +1,14 @@
 """A codec without a neural network: quantized frames of a lapped transform. The primer's system; `fit` alone makes it.
 
     wav (batch, 1, samples)
-     └─ MDCT ÷ deviation^whitening ─ z (batch, frames, dim) ─ quantizer ─ codes (batch, num_codes, frames)
-                                                                └─ z_q · deviation^whitening ─ inverse MDCT ─ wav
+     └─ MDCT ÷ deviation^whitening ─ DCT ─ z (batch, frames, dim) ─ quantizer ─ codes (batch, num_codes, frames)
+                                           └─ z_q ─ inverse DCT · deviation^whitening ─ inverse MDCT ─ wav
 
 Conventions:
     The hop is ``quantizer.dim`` samples, the window twice that (Vorbis power-complementary). The transform is orthonormal: with
-    ``whitening=0`` the squared error of the coefficients is the squared error of the waveform.
+    ``whitening=0`` the squared error of the coefficients is the squared error of the waveform. The DCT over the coefficients of a frame is
+    a rotation: it changes nothing for VQ and RVQ, but lets each piece of a product quantizer carry all frequencies. Without it a codebook
+    that pieces share has to serve strong low and weak high bands at once.
 
 References:
     Princen & Bradley, "Analysis/synthesis filter bank design based on time domain aliasing cancellation" (1986).
@@ -41,23 +43,27 @@ class FrameCodec(HubModel):
         sample_rate: of the waveforms, in Hz.
         whitening: 0 keeps the coefficients as they are (least waveform error), 1 gives all the same deviation (all frequencies count
             alike); in between trades one for the other.
+        rotate: the DCT over the coefficients of a frame; without it the latent's dimensions are frequencies.
 
     Raises:
         ValueError: an argument out of range.
 
     Example:
         >>> from vqkit import RVQ
-        >>> codec = FrameCodec(RVQ(dim=240, codebook_size=16, num_quantizers=2), sample_rate=24000)
+        >>> codec = FrameCodec(RVQ(dim=120, codebook_size=16, num_quantizers=2), sample_rate=24000)
         >>> wave = torch.randn(1, 1, 24000)
         >>> codes = codec.fit([wave[0, 0]]).encode(wave)
         >>> codes.shape, codec.frame_rate, codec.rates_kbps, codec.decode(codes, samples=24000).shape
-        (torch.Size([1, 2, 101]), 100.0, (0.4, 0.8), torch.Size([1, 1, 24000]))
+        (torch.Size([1, 2, 201]), 200.0, (0.8, 1.6), torch.Size([1, 1, 24000]))
     """
 
     window: Tensor
     deviation: Tensor
+    rotation: Tensor
 
-    def __init__(self, quantizer: Quantizer, *, sample_rate: int = 24000, whitening: float = 0.5) -> None:
+    def __init__(
+        self, quantizer: Quantizer, *, sample_rate: int = 24000, whitening: float = 0.5, rotate: bool = True
+    ) -> None:
         super().__init__()
         if sample_rate < 1:
             raise ValueError(f"sample_rate must be at least 1 Hz, got {sample_rate}")
@@ -68,6 +74,9 @@ class FrameCodec(HubModel):
         self._unit = 2 * math.sqrt(quantizer.dim)  # makes the library's transform orthonormal
         self.register_buffer("window", vorbis(2 * self.hop_samples), persistent=False)
         self.register_buffer("deviation", torch.ones(self.hop_samples))
+        self.register_buffer(
+            "rotation", _dct(self.hop_samples) if rotate else torch.eye(self.hop_samples), persistent=False
+        )
 
     @property
     def frame_rate(self) -> float:
@@ -108,7 +117,9 @@ class FrameCodec(HubModel):
             torch.manual_seed(seed)
             frames = sample_rows((self._coefficients(wave[None]).flatten(end_dim=-2) for wave in waves), max_frames)
         self.set_deviation(frames)
-        self.quantizer.fit(frames / self._weight(), iterations=iterations, seed=seed, max_vectors=max_frames)
+        self.quantizer.fit(
+            frames / self._weight() @ self.rotation, iterations=iterations, seed=seed, max_vectors=max_frames
+        )
         return self.eval()
 
     def set_deviation(self, coefficients: Float[Tensor, "frames dim"]) -> None:
@@ -120,13 +131,13 @@ class FrameCodec(HubModel):
         """The latent: ⌈samples / hop⌉ + 1 frames of weighted coefficients."""
         if wav.ndim != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
             raise ValueError(f"wav must be (batch, 1, samples), mono and not empty, got shape {tuple(wav.shape)}")
-        return self._coefficients(wav[:, 0]) / self._weight()
+        return self._coefficients(wav[:, 0]) / self._weight() @ self.rotation
 
     def synthesize(
         self, z: Float[Tensor, "batch frames dim"], samples: int | None = None
     ) -> Float[Tensor, "batch 1 samples"]:
         """The waveform of a latent; (frames − 1)·hop samples unless told."""
-        coefficients = z * self._weight() / self._unit
+        coefficients = z @ self.rotation.T * self._weight() / self._unit
         return imdct(coefficients.transpose(1, 2), self.window, n_samples=samples)[:, None]
 
     def frame_mask(self, lengths: Int[Tensor, " batch"], frames: int) -> Bool[Tensor, "batch frames"]:
@@ -167,3 +178,11 @@ class FrameCodec(HubModel):
 
     def _weight(self) -> Tensor:
         return self.deviation**self.whitening
+
+
+def _dct(size: int) -> Float[Tensor, "size size"]:
+    """Orthonormal DCT-II; its columns are the basis."""
+    place = torch.arange(size, dtype=torch.float64)
+    basis = torch.cos(math.pi / size * (place[:, None] + 0.5) * place) * math.sqrt(2 / size)
+    basis[:, 0] /= math.sqrt(2)
+    return basis.float()

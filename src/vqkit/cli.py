@@ -1,0 +1,94 @@
+"""The command line: parse, call, print. ``vqkit COMMAND --help`` lists the flags of each command.
+
+Errors are one line that says what is wrong and what is allowed; exit code 2 for usage and bad input, 130 after Ctrl-C.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from vqkit.types import need
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "demo": "compare the quantizers on the clips that ship with vqkit; a few minutes, no arguments needed",
+    "compare": "N quantizers × M seeds on one backbone, one data set, one budget → table, plots, report with players",
+    "train": "train a neural codec from a YAML recipe",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the arguments; those of the process by default.
+
+    Returns:
+        The exit code.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(import_module("vqkit").__version__)
+        return 0
+    name, rest = argv[0], argv[1:]
+    if name not in COMMANDS:
+        return _fail(f"unknown command {name!r}; known: {', '.join(COMMANDS)}")
+    try:
+        return _command(name)(rest)
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; finished runs are kept", file=sys.stderr)
+        return 130
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        ["usage: vqkit COMMAND [options]", "", *lines, "", "vqkit COMMAND --help lists the options of a command."]
+    )
+
+
+def _fail(message: str) -> int:
+    print(f"vqkit: {message.splitlines()[0] if message else 'failed'}", file=sys.stderr)
+    return 2
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    if name == "train":
+        need("lightning", "train")
+        found: Callable[[list[str]], int] = import_module("vqkit.training.command").main
+        return found
+    return _demo if name == "demo" else _compare
+
+
+def _demo(argv: list[str]) -> int:
+    preset = Path(import_module("vqkit.compare").__file__ or "").parent / "presets" / "demo.yaml"
+    return _compare(["--config", str(preset), *argv], shown="vqkit demo " + " ".join(argv))
+
+
+def _compare(argv: list[str], shown: str | None = None) -> int:
+    need("jsonargparse", "eval")
+    for package in ("rich", "torchmetrics", "matplotlib", "constriction", "transformers"):
+        need(package, "eval")
+    for package in ("soundfile", "torch_mdct"):
+        need(package, "audio")
+    command = import_module("vqkit.compare.command")
+    report = import_module("vqkit.report")
+    live = import_module("vqkit.report.live")
+    what, out = command.parse(argv)
+    with live.LiveResults(what.title, command.rates(what), what.backbone.protocols) as table:
+        folder = command.compare(what, out, (shown or "vqkit compare " + " ".join(argv)).strip(), table.update)
+    page = report.write_report(folder)
+    print(f"report:  {page}\ntable:   {folder / 'report.md'}\nresults: {folder / 'results.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

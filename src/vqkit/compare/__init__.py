@@ -1,0 +1,1 @@
+"""Compare quantizers on one backbone, one data set and one budget, at known rates."""

@@ -1,0 +1,55 @@
+"""Runs are kept under a key of all that decides them; a run is complete when its JSON is there."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import vqkit
+
+__all__ = ["key_of", "read_json", "source_digest", "write_json"]
+
+
+def key_of(**parts: Any) -> str:
+    """Short digest of JSON-able parts.
+
+    Example:
+        >>> key_of(seed=1) == key_of(seed=1) != key_of(seed=2)
+        True
+    """
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def source_digest(rooms: Iterable[str]) -> str:
+    """Digest of the source of rooms (folders) or files of vqkit: a changed library makes other runs."""
+    root = Path(vqkit.__file__).parent
+    digest = hashlib.sha256()
+    for room in sorted(rooms):
+        path = root / room
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The content, or None where there is no complete file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, allow_nan=False)
+        file.write("\n")
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)

@@ -1,0 +1,100 @@
+"""``vqkit compare``: expressions, flags and YAML to a `Comparison`."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+import vqkit.compare.backbones
+from vqkit.compare.backbone import Backbone
+from vqkit.compare.expression import constructor
+from vqkit.compare.runner import Comparison, Dataset, compare
+
+__all__ = ["compare", "parse", "rates"]
+
+_EXAMPLE = """Example:
+  vqkit compare 'IVQ(dim)' 'RVQ(dim, 64, 4)' 'mine = Residual([VQ(dim, 64), FSQ(dim, [5, 5, 5])])' --backbone frames"""
+
+
+def parse(argv: list[str]) -> tuple[Comparison, Path]:
+    """Read the command line.
+
+    Args:
+        argv: expressions first (``EXPRESSION`` or ``NAME = EXPRESSION``), then flags; ``--config FILE`` reads YAML, flags override it.
+
+    Returns:
+        The comparison and the folder to write to.
+
+    Raises:
+        ValueError: anything that does not fit, in one line.
+    """
+    count = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
+    words, flags = argv[:count], [_spelt_out(word, argv[count:][:i]) for i, word in enumerate(argv[count:])]
+    try:
+        values = _parser().parse_args(flags)
+        made = _parser().instantiate(values)
+    except ArgumentError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    return _comparison(made, words), Path(made.out)
+
+
+def rates(what: Comparison) -> dict[str, float]:
+    """Bits a token of every system."""
+    return {name: constructor(text)(what.backbone.dim).bits_per_vector for name, text in what.systems.items()}
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="vqkit compare", description=__doc__, epilog=_EXAMPLE, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="a YAML file with any of the values below")
+    parser.add_argument(
+        "--systems", type=dict[str, str], default={}, help="name of each row → expression of its quantizer"
+    )
+    parser.add_subclass_arguments(
+        Backbone, "backbone", default={"class_path": "vqkit.compare.backbones.frames.Backbone"}
+    )
+    parser.add_class_arguments(Dataset, "data")
+    parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="one run each")
+    parser.add_argument(
+        "--repeat_only", type=list[str], default=[], help="rows that run all seeds; the others run the first"
+    )
+    parser.add_argument("--title", type=str, default="Quantizers compared", help="of the report")
+    parser.add_argument("--listen", type=int, default=3, help="clips whose reconstructions are kept to be heard")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves it alone")
+    parser.add_argument(
+        "--out", type=str, default="runs/compare", help="folder of the results; finished runs in it are used again"
+    )
+    return parser
+
+
+def _spelt_out(word: str, before: list[str]) -> str:
+    """``--backbone frames`` names the file; the parser wants the import path of its class."""
+    flag, separator, value = word.partition("=")
+    name = value if flag == "--backbone" else word if before[-1:] == ["--backbone"] else ""
+    if not re.fullmatch(r"\w+", name):
+        return word
+    folder = Path(vqkit.compare.backbones.__file__ or "").parent
+    known = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    if name not in known:
+        raise ValueError(
+            f"unknown backbone {name!r}; known: {', '.join(known)}, or the import path of a subclass of Backbone"
+        )
+    path = f"{import_module(f'vqkit.compare.backbones.{name}').__name__}.Backbone"
+    return f"{flag}={path}" if separator else path
+
+
+def _comparison(made: Namespace, words: list[str]) -> Comparison:
+    systems = dict(made.systems)
+    for word in words:
+        name, text = re.fullmatch(r"(?:([^=(]*?)\s*=\s*)?(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
+        systems[name or text] = text
+    return Comparison(
+        systems=systems,
+        backbone=made.backbone,
+        data=made.data,
+        seeds=tuple(made.seeds),
+        repeat_only=tuple(made.repeat_only),
+        title=made.title,
+        listen=made.listen,
+        threads=made.threads,
+    )

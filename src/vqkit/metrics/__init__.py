@@ -1,0 +1,56 @@
+"""Measures of quality, of codebook use and of rate: validated, with units, streaming, exact over ranks.
+
+Conventions:
+    See :mod:`vqkit.metrics.streaming` (states, protocols) and :mod:`vqkit.metrics.reconstruction` (waveforms, means).
+
+Metrics:
+    ``snr`` ``lsd`` ``mel_distance`` ``logmel`` ``chroma``: an estimate against its reference. ``usage``: codebooks.
+    ``bitrate``: measured kbit/s. ``collection``: the default set.
+    ``sisdr`` ``pesq`` ``stoi`` ``visqol`` ``dnsmos``: from well-kept packages. ``frechet`` ``kld``: with a network of
+    your choice; ``logmel_statistics`` is an extractor that needs none.
+"""
+
+from vqkit.metrics.bitrate import BitRate
+from vqkit.metrics.chroma import ChromaSimilarity
+from vqkit.metrics.collection import reconstruction_metrics
+from vqkit.metrics.dnsmos import DNSMOS
+from vqkit.metrics.frechet import Extractor, FrechetDistance
+from vqkit.metrics.kld import KLD, Classifier
+from vqkit.metrics.logmel import LogMelPSNR, LogMelSSIM
+from vqkit.metrics.logmel_statistics import LogMelStatistics
+from vqkit.metrics.lsd import LSD
+from vqkit.metrics.mel_distance import MelDistance
+from vqkit.metrics.pesq import PESQ
+from vqkit.metrics.reconstruction import ReconstructionMetric
+from vqkit.metrics.sisdr import SISDR
+from vqkit.metrics.snr import SNR
+from vqkit.metrics.stoi import STOI
+from vqkit.metrics.streaming import StreamingMetric
+from vqkit.metrics.usage import CodebookUsage, UsageReport, Use
+from vqkit.metrics.visqol import ViSQOL
+
+__all__ = [
+    "DNSMOS",
+    "KLD",
+    "LSD",
+    "PESQ",
+    "SISDR",
+    "SNR",
+    "STOI",
+    "BitRate",
+    "ChromaSimilarity",
+    "Classifier",
+    "CodebookUsage",
+    "Extractor",
+    "FrechetDistance",
+    "LogMelPSNR",
+    "LogMelSSIM",
+    "LogMelStatistics",
+    "MelDistance",
+    "ReconstructionMetric",
+    "StreamingMetric",
+    "UsageReport",
+    "Use",
+    "ViSQOL",
+    "reconstruction_metrics",
+]

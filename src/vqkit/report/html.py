@@ -1,0 +1,84 @@
+"""The comparison as one web page that needs nothing else: plots, sounds, style and script are inside."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vqkit.report.atomic import write_bytes
+from vqkit.report.listening import ListeningClip, data_uri, listening_clips
+from vqkit.report.markdown import markdown_table
+from vqkit.report.palette import system_looks
+from vqkit.report.plots import PLOTS, Plot, write_plots
+from vqkit.report.rates import rate_groups
+from vqkit.report.results import Results, load_results
+from vqkit.report.summary import HOW_TO_READ, protocol_text, summary_text
+from vqkit.report.systems import System
+from vqkit.report.table import Cell, group_cells, table_columns
+
+__all__ = ["write_report"]
+
+
+@dataclass(frozen=True)
+class _Table:
+    heading: str
+    rows: list[tuple[System, list[Cell]]]
+
+
+def write_report(folder: Path | str) -> Path:
+    """Write ``report.html``, ``report.md`` and ``plots/*.png`` next to ``results.json``.
+
+    Args:
+        folder: what ``vqkit compare`` wrote: ``results.json`` and audio files.
+
+    Returns:
+        The path of ``report.html``: one file without any reference to another or to the network.
+
+    Raises:
+        FileNotFoundError: ``results.json`` or an audio file is missing.
+        ValueError: a field of ``results.json`` is missing or wrong, or an audio file is not readable.
+
+    Example:
+        >>> write_report("runs/compare")  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    results = load_results(folder)
+    listening = listening_clips(results, folder)  # first: it finds what is missing before anything is written
+    paths = {path.stem: path for path in write_plots(results, folder)}
+    plots = [(plot, paths[plot.name]) for plot in PLOTS if plot.name in paths]
+    pictures = "\n\n".join(
+        f"## {plot.title}\n\n{plot.caption}\n\n![{plot.title}](plots/{path.name})" for plot, path in plots
+    )
+    title = " ".join(results.title.split())
+    write_bytes(folder / "report.md", f"# {title}\n\n{markdown_table(results)}\n{pictures}\n".encode())
+    embedded = [(plot, data_uri(path.read_bytes(), "image/png")) for plot, path in plots]
+    return write_bytes(folder / "report.html", _page(results, listening, embedded).encode())
+
+
+def _page(results: Results, listening: list[ListeningClip], plots: list[tuple[Plot, str]]) -> str:
+    environment = Environment(
+        loader=PackageLoader("vqkit.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    columns = table_columns(results.protocols, results.systems)
+    groups = rate_groups(results.systems)
+    tables = [
+        _Table(group.heading, list(zip(group.members, group_cells(columns, group.members), strict=True)))
+        for group in groups
+    ]
+    return environment.get_template("report.html").render(
+        results=results,
+        summary=summary_text(results),
+        how_to_read=HOW_TO_READ,
+        columns=columns,
+        tables=tables,
+        plots=plots,
+        listening=listening,
+        looks=system_looks(system.name for system in results.systems),
+        protocol_text=protocol_text,
+        digits=lambda value, decimals: "–" if math.isnan(value) else f"{value:.{decimals}f}",
+    )

@@ -1,0 +1,103 @@
+"""The listening part of the page: every clip with its original and reconstructions, as players and spectrograms that need no other file."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from vqkit.report.rates import rate_groups
+from vqkit.report.results import Clip, Results
+from vqkit.report.spectrogram import mel_power_db, read_audio, spectrogram_png
+from vqkit.types import need
+
+__all__ = ["ListeningClip", "Player", "data_uri", "listening_clips"]
+
+
+@dataclass(frozen=True)
+class Player:
+    """One sound.
+
+    Attributes:
+        name: of the system, or ``original``.
+        detail: its rate.
+        audio_uri: the sound as FLAC, in a data URI.
+        spectrogram_uri: its spectrogram as PNG, in a data URI.
+        key: the key that plays it; may be empty.
+        is_original: whether it is the clip itself.
+    """
+
+    name: str
+    detail: str
+    audio_uri: str
+    spectrogram_uri: str
+    key: str
+    is_original: bool
+
+
+@dataclass(frozen=True)
+class ListeningClip:
+    """A clip, its original, and its reconstructions under the headings of their rate groups."""
+
+    clip: Clip
+    original: Player
+    groups: tuple[tuple[str, tuple[Player, ...]], ...]
+
+
+def listening_clips(results: Results, folder: Path | str) -> list[ListeningClip]:
+    """Return all clips with everything embedded.
+
+    Args:
+        results: the comparison.
+        folder: where its audio files are.
+
+    Returns:
+        One entry per clip. Systems without a reconstruction of the clip are left out.
+
+    Raises:
+        FileNotFoundError: an audio file is missing.
+        ValueError: an audio file is not readable.
+    """
+    return [_listening_clip(clip, results, Path(folder)) for clip in results.clips]
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Return content as a URI that holds it.
+
+    Example:
+        >>> data_uri(b"abc", "text/plain")
+        'data:text/plain;base64,YWJj'
+    """
+    return f"data:{media_type};base64,{b64encode(content).decode()}"
+
+
+def _listening_clip(clip: Clip, results: Results, folder: Path) -> ListeningClip:
+    peak_db = float(mel_power_db(*read_audio(folder / clip.original)).max())
+
+    def player(name: str, detail: str, path: str, key: str, is_original: bool = False) -> Player:
+        picture = data_uri(spectrogram_png(folder / path, peak_db), "image/png")
+        return Player(name, detail, data_uri(_flac(folder / path), "audio/flac"), picture, key, is_original)
+
+    original = player("original", "", clip.original, "0", is_original=True)
+    groups, count = [], 0
+    for group in rate_groups(results.systems):
+        players = []
+        for system in group.members:
+            if clip.name in system.reconstructions:
+                count += 1
+                key = str(count) if count < 10 else ""
+                players.append(
+                    player(system.name, f"{system.kbps.mean:.3g} kbps", system.reconstructions[clip.name], key)
+                )
+        if players:
+            groups.append((group.heading, tuple(players)))
+    return ListeningClip(clip, original, tuple(groups))
+
+
+def _flac(path: Path) -> bytes:
+    content = path.read_bytes()
+    if content.startswith(b"fLaC"):
+        return content
+    samples, sample_rate = read_audio(path)
+    file = BytesIO()
+    need("soundfile", "audio").write(file, samples, sample_rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue()

@@ -1,0 +1,79 @@
+"""The comparison as Markdown: a table per rate group, then how it was measured."""
+
+import re
+from collections.abc import Sequence
+
+from vqkit.report.rates import RateGroup, rate_groups
+from vqkit.report.results import Results
+from vqkit.report.summary import HOW_TO_READ, protocol_text, summary_text
+from vqkit.report.systems import System
+from vqkit.report.table import Cell, Column, group_cells, table_columns
+
+__all__ = ["markdown_table"]
+
+
+def markdown_table(results: Results) -> str:
+    """Return the tables of a comparison, with the protocols below them.
+
+    Args:
+        results: from :func:`vqkit.report.load_results`.
+
+    Returns:
+        Markdown (GitHub flavour). Names are escaped.
+
+    Example:
+        >>> print(markdown_table(load_results(folder)))  # doctest: +SKIP
+    """
+    columns = table_columns(results.protocols, results.systems)
+    parts = [_group(group, columns) for group in rate_groups(results.systems)]
+    parts.append("## How to read it\n\n" + "\n".join(f"- {_escape(line)}" for line in HOW_TO_READ))
+    parts.append("## Protocols\n\n" + "\n".join(_protocols(results)))
+    parts.append("## Conditions\n\n" + _conditions(results))
+    return "\n\n".join(parts) + "\n"
+
+
+def _group(group: RateGroup[System], columns: Sequence[Column]) -> str:
+    lines = [
+        f"## {group.heading}",
+        "",
+        _line(["system", *(_escape(column.header) for column in columns)]),
+        _line(["---", *("---:" for _ in columns)]),
+    ]
+    for system, cells in zip(group.members, group_cells(columns, group.members), strict=True):
+        lines.append(_line([_escape(system.name), *(_cell(cell) for cell in cells)]))
+    return "\n".join(lines)
+
+
+def _cell(cell: Cell) -> str:
+    return {"best": f"**{cell.spread}**", "close": f"{cell.spread} ≈", "": cell.spread}[cell.mark]
+
+
+def _protocols(results: Results) -> list[str]:
+    lines = []
+    for protocol in results.protocols.values():
+        unit = f" ({_escape(protocol.unit)})" if protocol.unit else ""
+        better = f"; {protocol.better} is better" if protocol.better else ""
+        parameters = f" Parameters: {_escape(protocol_text(protocol.parameters))}." if protocol.parameters else ""
+        lines.append(f"- **{_escape(protocol.name)}**{unit}{better}: {_escape(protocol.description)}{parameters}")
+    return lines
+
+
+def _conditions(results: Results) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+    origin = f"Created {results.created}, commit {results.commit or 'unknown'}, {versions}."
+    return f"{_escape(summary_text(results))}\n\n{_escape(origin)}\n\n{_code_block(results.command)}"
+
+
+def _code_block(text: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _escape(text: str) -> str:
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", text)
