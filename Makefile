@@ -22,7 +22,7 @@ demo: setup  ## compare the quantizers on the clips that ship here; prints where
 	$(BIN)/vqkit demo
 
 test: setup  ## run the test suite
-	$(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
 check: setup  ## ruff, mypy, import layering, forbidden packages
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -10,12 +10,13 @@ from torch import Tensor
 from vqkit.bitstream import encode_codes
 from vqkit.compare.pca import code_cloud
 from vqkit.data import Clip, read_audio, write_audio
-from vqkit.metrics import BitRate, CodebookUsage, reconstruction_metrics
+from vqkit.metrics import BitRate, CodebookUsage, StreamingMetric, reconstruction_metrics
 from vqkit.quantize import Product, Quantizer
 
 __all__ = ["AudioModel", "label", "measure_audio", "originals", "protocols"]
 
 _HISTOGRAM_SIZES = 1 << 16  # alphabets up to here get a histogram for entropy coding
+_FIRST = ("mel_distance", "snr")
 _ACRONYMS = {"snr", "lsd", "psnr", "ssim"}
 
 
@@ -34,8 +35,10 @@ class AudioModel(Protocol):
 
 def protocols(sample_rate: int) -> dict[str, Any]:
     """Protocol of each metric by name."""
-    found = {}
-    for key, metric in reconstruction_metrics(sample_rate).items():
+    found: dict[str, Any] = {}
+    metrics = cast("dict[str, StreamingMetric]", dict(reconstruction_metrics(sample_rate).items()))
+    for key in sorted(metrics, key=lambda key: (key not in _FIRST, key)):  # a narrow terminal shows the first ones
+        metric = metrics[key]
         words = [word.upper() if word in _ACRONYMS else word for word in key.split("_")]
         protocol = metric.protocol
         described = {field: protocol[field] for field in ("unit", "better", "description")}

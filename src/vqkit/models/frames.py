@@ -27,12 +27,9 @@ from vqkit.quantize import Quantizer
 from vqkit.quantize.sampling import sample_rows
 from vqkit.types import Bool, Float, Int, need
 
-need("torch_mdct", "audio")
-
-from torch_mdct import imdct, mdct  # noqa: E402
-from torch_mdct.windows import vorbis  # noqa: E402
-
 __all__ = ["FrameCodec"]
+
+_transform = need("torch_mdct", "audio")
 
 
 class FrameCodec(HubModel):
@@ -72,7 +69,7 @@ class FrameCodec(HubModel):
         self.quantizer, self.sample_rate, self.whitening = quantizer, sample_rate, whitening
         self.hop_samples = quantizer.dim
         self._unit = 2 * math.sqrt(quantizer.dim)  # makes the library's transform orthonormal
-        self.register_buffer("window", vorbis(2 * self.hop_samples), persistent=False)
+        self.register_buffer("window", _transform.vorbis(2 * self.hop_samples), persistent=False)
         self.register_buffer("deviation", torch.ones(self.hop_samples))
         self.register_buffer(
             "rotation", _dct(self.hop_samples) if rotate else torch.eye(self.hop_samples), persistent=False
@@ -138,7 +135,7 @@ class FrameCodec(HubModel):
     ) -> Float[Tensor, "batch 1 samples"]:
         """The waveform of a latent; (frames − 1)·hop samples unless told."""
         coefficients = z @ self.rotation.T * self._weight() / self._unit
-        return imdct(coefficients.transpose(1, 2), self.window, n_samples=samples)[:, None]
+        return _transform.imdct(coefficients.transpose(1, 2), self.window, n_samples=samples)[:, None]
 
     def frame_mask(self, lengths: Int[Tensor, " batch"], frames: int) -> Bool[Tensor, "batch frames"]:
         """True where a frame touches real samples of its item."""
@@ -174,7 +171,7 @@ class FrameCodec(HubModel):
     def _coefficients(self, wave: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch frames dim"]:
         # padded here: the library's own centring adds a frame of zeros behind the last
         padded = functional.pad(wave.float(), (self.hop_samples, self.hop_samples - wave.shape[-1] % -self.hop_samples))
-        return mdct(padded, self.window, center=False).transpose(1, 2) * self._unit
+        return _transform.mdct(padded, self.window, center=False).transpose(1, 2) * self._unit
 
     def _weight(self) -> Tensor:
         return self.deviation**self.whitening

@@ -31,7 +31,8 @@ class LiveResults:
         self._title = title
         self._rows = {name: LiveRow(name, bits) for name, bits in rates.items()}
         self._protocols = parse_protocols(Node(dict(protocols)))
-        self._console = console or Console()
+        console = console or Console()
+        self._console = console if console.is_terminal else Console(file=console.file, width=160)  # a file has no edge
         self._live = (
             Live(console=self._console, refresh_per_second=4, transient=True) if self._console.is_terminal else None
         )
