@@ -1,4 +1,4 @@
-"""Imports point one way: types ← leaves of the library ← models ← tools ← cli; and the core needs only torch and numpy."""
+"""Imports point one way: types ← leaves of the library ← models ← training and report ← compare ← cli; and the core needs only torch and numpy."""
 
 import ast
 import subprocess
@@ -12,7 +12,8 @@ LAYERS = [
     {"types"},
     {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
     {"models"},
-    {"training", "tokenize", "generate", "compare", "report"},
+    {"training", "tokenize", "generate", "report"},
+    {"compare"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
