@@ -1,4 +1,4 @@
-"""Imports point one way: types ← leaves of the library ← models ← training and report ← compare ← cli; and the core needs only torch and numpy."""
+"""Imports point one way: types ← the library ← models ← training and report ← compare ← cli; and the core needs only torch and numpy."""
 
 import ast
 import subprocess

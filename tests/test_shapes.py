@@ -35,6 +35,8 @@ except Exception as error:
 
 def test_signatures_tell_the_truth():
     here = Path(__file__).parent
-    result = subprocess.run([sys.executable, "-c", CODE, str(here), str(here / "quantize")], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", CODE, str(here), str(here / "quantize")], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.strip() == "TypeCheckError"
