@@ -222,3 +222,25 @@ def test_the_shipped_samples_and_the_demo_preset_fit():
     rates = command.rates(demo)
     assert str(out) == "runs/demo"
     assert {"IVQ", "RVQ", "PVQ", "VQ", "FSQ", "LFQ", "LooC", "R-FSQ", "R-LFQ"} <= {name.split()[0] for name in rates}
+
+
+def test_the_codec_backbone_trains_measures_and_goes_on_after_a_kill(sounds, tmp_path):
+    from vqkit.compare.backbones.codec import Backbone as Codec
+
+    small = {"sample_rate": 16000, "width": 12, "num_filters": 4, "strides": (4, 8), "num_lstm_layers": 1}
+    backbone = Codec(**small, steps=6, batch_size=2, crop_seconds=0.25, warmup_steps=1, save_every=2)
+    asked = what(sounds, backbone=backbone, systems={"IVQ": "IVQ(dim)", "RVQ": "RVQ(dim, 8, 2)"}, seeds=(0,), listen=1)
+    whole = json.loads((compare(asked, tmp_path / "whole", "") / "results.json").read_text())
+    assert whole["backbone"]["name"] == "codec"
+    assert [len(s["loss_curve"]["loss"]) for s in whole["systems"]] == [6, 6]
+    assert whole["systems"][0]["kbps"]["mean"] == pytest.approx(24 * 500 / 1000, rel=0.02)
+
+    def killed(name, note, row):
+        if "step 5/" in note:
+            raise OSError("killed")
+
+    with pytest.raises(OSError, match="killed"):
+        compare(asked, tmp_path / "killed", "", killed)
+    resumed = json.loads((compare(asked, tmp_path / "killed", "") / "results.json").read_text())
+    assert resumed["systems"][0]["loss_curve"] == whole["systems"][0]["loss_curve"]
+    assert resumed["systems"][0]["metrics"] == whole["systems"][0]["metrics"]

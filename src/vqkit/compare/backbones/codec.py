@@ -1,0 +1,167 @@
+"""The neural codec: EnCodec's encoder and decoder, trained around each quantizer from the same start on the same crops."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from vqkit.compare import audio
+from vqkit.compare.backbone import Backbone as Base
+from vqkit.compare.backbone import Note, Training
+from vqkit.data import Clip
+from vqkit.models import AudioCodec
+from vqkit.quantize import Quantizer
+from vqkit.training.audio_data import AudioDataModule
+from vqkit.training.codec_module import CodecModule
+from vqkit.training.run import train
+
+__all__ = ["Backbone"]
+
+
+@dataclass(frozen=True)
+class Backbone(Base):
+    """`AudioCodec`, trained on random crops; the weights of encoder and decoder start alike for all quantizers of a seed.
+
+    Args:
+        sample_rate: in Hz; clips are resampled and mixed to mono.
+        width: of the latent, the ``dim`` of every quantizer.
+        num_filters: channels of the first convolution.
+        strides: of the encoder; their product is the hop in samples.
+        num_lstm_layers: LSTM layers on either side.
+        steps: training steps.
+        batch_size: crops a step.
+        crop_seconds: length of a crop.
+        learning_rate: of encoder and decoder, and of the quantizer.
+        warmup_steps: steps until the full learning rate.
+        waveform_weight: weight of the waveform L1.
+        mel_weight: weight of the multi-scale mel distance.
+        quantizer_weight: weight of the quantizer's losses.
+        save_every: steps between checkpoints, from which an interrupted run goes on.
+    """
+
+    sample_rate: int = 16000
+    width: int = 120
+    num_filters: int = 16
+    strides: tuple[int, ...] = (2, 4, 5, 8)
+    num_lstm_layers: int = 2
+    steps: int = 1000
+    batch_size: int = 8
+    crop_seconds: float = 1.0
+    learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    waveform_weight: float = 1.0
+    mel_weight: float = 1.0
+    quantizer_weight: float = 1.0
+    save_every: int = 250
+
+    @property
+    def dim(self) -> int:
+        """Width of the latent."""
+        return self.width
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Code that decides what training gives."""
+        return ("quantize", "losses", "models/codec.py", "training", "data/crops.py", "compare/backbones/codec.py")
+
+    @property
+    def protocols(self) -> dict[str, Any]:
+        """Protocol of every metric, by name."""
+        return audio.protocols(self.sample_rate)
+
+    def train(self, quantizer: Quantizer, clips: Sequence[Clip], seed: int, folder: Path, note: Note) -> Training:
+        """Train, or go on from the checkpoint in ``folder``."""
+        torch.manual_seed(seed)  # the same encoder and decoder for every quantizer
+        codec = AudioCodec(
+            quantizer,
+            sample_rate=self.sample_rate,
+            num_filters=self.num_filters,
+            strides=self.strides,
+            num_lstm_layers=self.num_lstm_layers,
+        )
+        module = CodecModule(
+            codec,
+            learning_rate=self.learning_rate,
+            warmup_steps=self.warmup_steps,
+            waveform_weight=self.waveform_weight,
+            mel_weight=self.mel_weight,
+            quantizer_weight=self.quantizer_weight,
+        )
+        data = _GivenClips(clips, self.crop_seconds, self.batch_size, seed)
+        watch = _Watch(self.steps, note)
+        train(
+            module,
+            data,
+            folder=str(folder),
+            steps=self.steps,
+            seed=seed,
+            accelerator="auto",
+            save_every=self.save_every,
+            validate_every=self.steps,
+            progress=False,
+            callbacks=[watch],
+        )
+        return Training(watch.seconds, watch.steps, watch.loss)
+
+    def measure(
+        self,
+        folder: Path,
+        train: Sequence[Clip],
+        test: Sequence[Clip],
+        listen: Sequence[Clip],
+        details: bool,
+        note: Note,
+    ) -> dict[str, Any]:
+        """Measure the codec in ``folder``."""
+        codec = AudioCodec.from_pretrained(folder / "codec")
+        return audio.measure_audio(codec, train, test, listen, details, folder)
+
+    def originals(self, listen: Sequence[Clip], folder: Path) -> list[dict[str, Any]]:
+        """The clips to listen to, mono at the model's rate."""
+        return audio.originals(listen, self.sample_rate, folder)
+
+
+class _GivenClips(AudioDataModule):
+    """Crops of the comparison's clips; nothing is validated while training."""
+
+    def __init__(self, clips: Sequence[Clip], crop_seconds: float, batch_size: int, seed: int) -> None:
+        super().__init__("", crop_seconds=crop_seconds, batch_size=batch_size, valid_split=None, seed=seed)
+        self._given = list(clips)
+
+    def clips(self, split: str | None) -> list[Clip]:
+        """The clips given."""
+        return self._given
+
+
+class _Watch(Callback):
+    """Notes the mel distance and the time; both go into the checkpoint, so an interrupted run keeps its past."""
+
+    def __init__(self, total: int, note: Note) -> None:
+        self._total, self._note = total, note
+        self._every = max(1, total // 100)
+        self.seconds = 0.0
+        self.steps: list[int] = []
+        self.loss: list[float] = []
+        self._started = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.seconds += time.perf_counter() - self._started
+        if batch_idx % self._every == 0 or batch_idx == self._total - 1:
+            self.steps.append(batch_idx)
+            self.loss.append(float(trainer.callback_metrics["train/mel"]))
+            self._note(f"step {batch_idx + 1}/{self._total}")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds, "steps": list(self.steps), "loss": list(self.loss)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds, self.steps, self.loss = state_dict["seconds"], state_dict["steps"], state_dict["loss"]

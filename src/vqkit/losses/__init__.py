@@ -1,0 +1,8 @@
+"""Differentiable training terms."""
+
+from vqkit.losses.adversarial import feature_matching, hinge_discriminator, hinge_generator
+from vqkit.losses.balancer import Balancer
+from vqkit.losses.mel import MultiScaleMel
+from vqkit.losses.waveform import waveform_l1
+
+__all__ = ["Balancer", "MultiScaleMel", "feature_matching", "hinge_discriminator", "hinge_generator", "waveform_l1"]

@@ -1,0 +1,48 @@
+"""Bitrates that a codec can keep to, by leaving out last stages."""
+
+import math
+from collections.abc import Sequence
+
+from vqkit.quantize import Quantizer
+
+__all__ = ["stage_rates_kbps", "stages_within"]
+
+
+def stage_rates_kbps(quantizer: Quantizer, frame_rate: float) -> tuple[float, ...]:
+    """Nominal bitrate, before entropy coding, of the first stage, of the first two and so on.
+
+    Args:
+        quantizer: its code sizes tell the bits of a frame.
+        frame_rate: frames a second.
+
+    Returns:
+        One rate a stage, in kbit/s.
+
+    Example:
+        >>> from vqkit import RVQ
+        >>> stage_rates_kbps(RVQ(dim=8, codebook_size=64, num_quantizers=3), frame_rate=50)
+        (0.3, 0.6, 0.9)
+    """
+    bits = [math.log2(size) for size in quantizer.code_sizes]
+    ends = [sum(quantizer.codes_per_stage[: stage + 1]) for stage in range(quantizer.num_stages)]
+    return tuple(round(sum(bits[:end]) * frame_rate / 1000, 9) for end in ends)
+
+
+def stages_within(rates_kbps: Sequence[float], kbps: float) -> int:
+    """How many stages fit into a bitrate.
+
+    Args:
+        rates_kbps: of `stage_rates_kbps`.
+        kbps: at most so many kbit/s.
+
+    Returns:
+        At least 1.
+
+    Raises:
+        ValueError: not even the first stage fits.
+    """
+    stages = sum(rate <= kbps * (1 + 1e-9) for rate in rates_kbps)
+    if stages == 0:
+        rates = ", ".join(f"{rate:.4g}" for rate in rates_kbps)
+        raise ValueError(f"kbps={kbps:g} is below the first stage; this codec has the rates {rates} kbit/s")
+    return stages

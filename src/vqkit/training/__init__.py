@@ -1,0 +1,15 @@
+"""Training: Lightning modules and data modules, checkpoints that are never pickled, and the ``vqkit train`` command."""
+
+from vqkit.types import need
+
+need("lightning", "train")
+
+from vqkit.training.adversary import Adversary  # noqa: E402
+from vqkit.training.audio_data import AudioDataModule  # noqa: E402
+from vqkit.training.checkpoint_io import SafeCheckpointIO  # noqa: E402
+from vqkit.training.codec_module import CodecModule  # noqa: E402
+from vqkit.training.run import train  # noqa: E402
+from vqkit.training.run_files import RunFiles  # noqa: E402
+from vqkit.training.weight_average import WeightAverage  # noqa: E402
+
+__all__ = ["Adversary", "AudioDataModule", "CodecModule", "RunFiles", "SafeCheckpointIO", "WeightAverage", "train"]

@@ -1,0 +1,105 @@
+"""``vqkit train``: a YAML file describes the run, and every argument of every class in it is a flag too.
+
+vqkit train --config recipes/codec-tiny.yaml --model.codec.num_filters 16 --folder runs/wide
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from vqkit.training.run import train
+from vqkit.training.seeding import seed_generators
+
+__all__ = ["main"]
+
+_DESCRIPTION = (
+    "Train a model. Classes are named by class_path, their arguments are in init_args; --config may hold all of it."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: arguments, without the program's name; those of the process by default.
+
+    Returns:
+        Exit status: 0 done, 1 training failed, 2 bad arguments or input. Errors are one line on stderr.
+    """
+    parser = build_parser()
+    try:
+        config = parser.parse_args(None if argv is None else list(argv))
+        _refuse_another_run(parser, config)
+        seed_generators(config.seed)
+        objects = parser.instantiate(config)
+        if int(os.environ.get("RANK", 0)) == 0:
+            _save(parser, config)
+        model = train(**{name: value for name, value in vars(objects).items() if name != "config"})
+    except (ArgumentError, ValueError, TypeError, ImportError, OSError) as error:
+        return _complain(error, 2)
+    except RuntimeError as error:
+        return _complain(error, 1)
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(f"trained model: {model}")
+    return 0
+
+
+def build_parser() -> ArgumentParser:
+    """The parser: flags of `vqkit.training.train`, with ``model`` and ``data`` as classes."""
+    parser = ArgumentParser(prog="vqkit train", description=_DESCRIPTION, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file; flags after it override it")
+    parser.add_function_arguments(train)
+    return parser
+
+
+def _described(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
+    """The configuration without the path of its file."""
+    text = parser.dump(config, skip_unset=False)
+    described: dict[str, Any] = yaml.safe_load(text)
+    described.pop("config", None)
+    return described
+
+
+def _save(parser: ArgumentParser, config: Namespace) -> None:
+    path = Path(config.folder) / "config.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".config.")
+    with os.fdopen(handle, "w") as file:
+        yaml.safe_dump(_described(parser, config), file, sort_keys=False)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+
+
+def _refuse_another_run(parser: ArgumentParser, config: Namespace) -> None:
+    """A checkpoint goes on only with the model and data it was made with."""
+    folder = Path(config.folder)
+    if config.resume != "last" or not (folder / "last.safetensors").is_file() or not (folder / "config.yaml").is_file():
+        return
+    before, now = yaml.safe_load((folder / "config.yaml").read_text()), _described(parser, config)
+    for part in ("model", "data", "seed", "average_decay"):
+        change = _first_difference(before.get(part), now.get(part), part)
+        if change:
+            raise ValueError(
+                f"{folder} holds a run with {change}; choose another --folder, or --resume no to start anew"
+            )
+
+
+def _first_difference(before: Any, now: Any, where: str) -> str | None:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(key for key in now if key not in before)]:
+            change = _first_difference(before.get(key), now.get(key), f"{where}.{key}")
+            if change:
+                return change
+        return None
+    return None if before == now else f"{where} = {before!r}, not {now!r}"
+
+
+def _complain(error: Exception, status: int) -> int:
+    print(f"vqkit train: {' '.join(str(error).split())}", file=sys.stderr)
+    return status

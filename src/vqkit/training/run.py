@@ -1,0 +1,121 @@
+"""One training run from start, or from where it was interrupted, to its last step."""
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from vqkit.training.checkpoint_io import SafeCheckpointIO
+from vqkit.training.run_files import RunFiles
+from vqkit.training.seeding import StepSeed
+from vqkit.training.weight_average import WeightAverage
+
+__all__ = ["train"]
+
+
+def train(
+    model: LightningModule,
+    data: LightningDataModule,
+    *,
+    folder: str,
+    steps: int,
+    seed: int = 0,
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto",
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+    average_decay: float | None = None,
+    save_every: int = 1000,
+    validate_every: int = 1000,
+    log_every: int = 20,
+    resume: str = "last",
+    progress: bool = True,
+    callbacks: Sequence[Callback] = (),
+) -> Path:
+    """Train, and leave checkpoint, model and logs in a folder.
+
+    Killed at any moment, a run continued on the same number of processes gives the same weights, bit for bit, as one that was never
+    interrupted. For several devices start it by ``torchrun --nproc_per_node N``.
+
+    Args:
+        model: for example `vqkit.training.CodecModule`.
+        data: for example `vqkit.training.AudioDataModule`.
+        folder: of the run; made if need be.
+        steps: of the whole run.
+        seed: of the random numbers of each step.
+        accelerator: what to compute on.
+        precision: ``"bf16-mixed"`` runs the convolutions in bfloat16.
+        average_decay: decay of a moving average of the weights, which validation and the saved model then use; None keeps none.
+        save_every: steps between checkpoints.
+        validate_every: steps between validations.
+        log_every: steps between entries of the TensorBoard log.
+        resume: ``"last"`` goes on from the folder's checkpoint if there is one, ``"no"`` starts anew, else the path of a checkpoint.
+        progress: show a progress bar.
+        callbacks: further Lightning callbacks; what their ``state_dict`` gives is kept in the checkpoint.
+
+    Returns:
+        The folder of the trained model.
+
+    Raises:
+        ValueError: an argument out of range, or a checkpoint that does not fit.
+        FileNotFoundError: there is no such checkpoint.
+    """
+    for name, value in {
+        "steps": steps,
+        "save_every": save_every,
+        "validate_every": validate_every,
+        "log_every": log_every,
+    }.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
+    average = None if average_decay is None else WeightAverage(average_decay)
+    files = RunFiles(Path(folder), save_every, average)
+    checkpoint = _checkpoint(resume, files.checkpoint)
+    local, world = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    unused = (
+        getattr(model, "adversary", None) is not None
+    )  # a step of the codec leaves the discriminator without gradients
+    distributed = "ddp_find_unused_parameters_true" if unused else "ddp"
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PossibleUserWarning)  # how many loader workers would be nicer, and the like
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"(lightning|torch)\.")
+        trainer = Trainer(
+            accelerator=accelerator,
+            strategy=distributed if world > 1 else "auto",
+            devices=local,
+            num_nodes=world // local,
+            precision=precision,
+            logger=TensorBoardLogger(folder, name="", version=""),
+            callbacks=[StepSeed(seed), *([average] if average else []), *callbacks, files],
+            plugins=[SafeCheckpointIO()],
+            max_epochs=1,
+            limit_train_batches=steps,
+            val_check_interval=min(validate_every, steps),
+            limit_val_batches=0 if getattr(data, "valid_split", "") is None else None,
+            num_sanity_val_steps=0,
+            log_every_n_steps=log_every,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint)
+    return files.model
+
+
+def _checkpoint(resume: str, last: Path) -> Path | None:
+    if resume == "no":
+        return None
+    if resume == "last":
+        return last if last.is_file() else None
+    if not Path(resume).is_file():
+        raise FileNotFoundError(f"no such checkpoint: {resume}; resume is a path, 'last' or 'no'")
+    return Path(resume)

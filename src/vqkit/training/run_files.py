@@ -1,0 +1,65 @@
+"""The folder of a run: the checkpoint to continue from and the model to use.
+
+folder/
+  config.yaml        what was run
+  last.safetensors   training checkpoint
+  codec/             the model, for ``AudioCodec.from_pretrained``; of averaged weights where there is an average
+  events.out.…       TensorBoard
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from vqkit.training.weight_average import WeightAverage
+
+__all__ = ["RunFiles"]
+
+
+class RunFiles(Callback):
+    """Writes the checkpoint every so many steps and at the last one, and the model with it.
+
+    Args:
+        folder: of the run.
+        save_every: steps between checkpoints.
+        average: whose weights the saved model gets; None saves the trained ones.
+
+    Raises:
+        ValueError: save_every below 1.
+    """
+
+    def __init__(self, folder: Path, save_every: int, average: WeightAverage | None = None) -> None:
+        if save_every < 1:
+            raise ValueError(f"save_every must be at least 1, got {save_every}")
+        self.folder, self.save_every, self.average = Path(folder), save_every, average
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint to continue from."""
+        return self.folder / "last.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the model."""
+        return self.folder / "codec"
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save, if it is time."""
+        if (batch_idx + 1) % self.save_every == 0 or batch_idx + 1 == trainer.num_training_batches:
+            trainer.save_checkpoint(self.checkpoint)
+            self._save_model(pl_module)
+
+    @rank_zero_only
+    def _save_model(self, pl_module: Any) -> None:
+        with nullcontext() if self.average is None else self.average.applied(pl_module.codec):
+            pl_module.codec.save_pretrained(self.model)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Let a finished run go on when it is given more steps."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        progress["is_last_batch"] = progress["current"]["ready"] >= trainer.limit_train_batches

@@ -1,0 +1,44 @@
+from itertools import chain
+
+import pytest
+import torch
+
+from vqkit.training.audio_data import AudioDataModule, ResumableLoader, StepBatches
+
+
+class Numbers(torch.utils.data.Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        return torch.tensor(index)
+
+
+def test_ranks_share_the_batch_of_one():
+    alone = list(StepBatches(5, 6))
+    shares = [list(StepBatches(5, 6, rank, 3)) for rank in range(3)]
+    assert [list(chain(*parts)) for parts in zip(*shares, strict=True)] == alone
+    assert list(chain(*alone)) == list(range(30))
+    with pytest.raises(ValueError, match="batch_size must be a multiple of the 4 processes, got 6"):
+        StepBatches(5, 6, 0, 4)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_loader_goes_on_after_what_was_delivered(num_workers):
+    loader = ResumableLoader(Numbers(), StepBatches(10, 4), num_workers)
+    batches = iter(loader)
+    first = [next(batches).tolist() for _ in range(3)]
+    state = loader.state_dict()
+    assert state == {"batches": 3}
+    again = ResumableLoader(Numbers(), StepBatches(10, 4), 0)
+    again.load_state_dict(state)
+    rest = [batch.tolist() for batch in again]
+    assert list(chain(*first, *rest)) == list(range(40))
+    assert len(again) == 10
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="crop_seconds must be positive, got 0"):
+        AudioDataModule("x", crop_seconds=0)
+    with pytest.raises(ValueError, match="valid_clips must be at least 1 and num_workers at least 0, got 0 and 0"):
+        AudioDataModule("x", valid_clips=0)

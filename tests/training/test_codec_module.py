@@ -1,0 +1,156 @@
+import math
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from vqkit import FSQ, RVQ
+from vqkit.losses import MultiScaleMel, waveform_l1
+from vqkit.models import AudioCodec
+from vqkit.nn import STFTDiscriminator
+from vqkit.training import Adversary, AudioDataModule, CodecModule, train
+from vqkit.training.checkpoint_io import SafeCheckpointIO
+
+
+def codec(quantizer=None):
+    torch.manual_seed(0)
+    return AudioCodec(quantizer or RVQ(12, 8, 2), sample_rate=8000, num_filters=4, strides=(2, 2))
+
+
+def run(module, clips, folder, **options):
+    data = AudioDataModule(str(clips), crop_seconds=0.2, batch_size=4, valid_seconds=0.25)
+    settings = {"steps": 2, "log_every": 1, "accelerator": "cpu", "progress": False} | options
+    return train(module, data, folder=str(folder), **settings)
+
+
+def test_learning_rate_rises_and_falls():
+    module = CodecModule(codec(), warmup_steps=4)
+    shares = [module.learning_rate_share(step, 14) for step in range(14)]
+    assert shares[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert shares[9] == pytest.approx(0.5)
+    assert shares[13] == pytest.approx(0.5 + 0.5 * math.cos(math.pi * 0.9))
+    constant = CodecModule(codec(), warmup_steps=0, schedule="constant")
+    assert constant.learning_rate_share(0, 14) == constant.learning_rate_share(13, 14) == 1.0
+
+
+def test_quantizer_has_its_own_rate_and_no_decay(noise_clips, tmp_path):
+    module = CodecModule(codec(), learning_rate=1e-3, quantizer_learning_rate=1e-2, warmup_steps=0, schedule="constant")
+    run(module, noise_clips, tmp_path)
+    saved = SafeCheckpointIO().load_checkpoint(tmp_path / "last.safetensors")
+    groups = saved["optimizer_states"][0]["param_groups"]
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-3, 0.01), (1e-2, 0.0)]
+
+
+def test_step_without_adversary_is_the_gradient_of_the_weighted_sum(noise_clips, tmp_path):
+    class Sum(CodecModule):
+        def _step(self, optimizer, loss, parameters, step):
+            self.found = loss.detach()
+            return super()._step(optimizer, loss, parameters, step)
+
+        def training_step(self, wav, batch_idx):
+            self.before, self.wav = self.codec.state_dict(), wav
+            self.before = {name: value.clone() for name, value in self.before.items()}
+            super().training_step(wav, batch_idx)
+
+    module = Sum(codec(), waveform_weight=0.5, mel_weight=2.0, quantizer_weight=3.0)
+    run(module, noise_clips, tmp_path, steps=1)
+    twin = codec().train()
+    twin.load_state_dict(module.before)
+    twin.initialize(module.wav)
+    output = twin(module.wav)
+    mel = MultiScaleMel(8000)(output.wav, module.wav)
+    expected = 0.5 * waveform_l1(output.wav, module.wav) + 2.0 * mel + 3.0 * output.quantized.loss
+    torch.testing.assert_close(module.found, expected.detach())
+
+
+@pytest.mark.parametrize("options", [{}, {"precision": "bf16-mixed"}, {"average_decay": 0.5}])
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_every_option_trains(noise_clips, tmp_path, options, adversarial):
+    discriminator = STFTDiscriminator(num_filters=2, window_samples=(128, 64))
+    adversary = Adversary(discriminator, update_share=1) if adversarial else None
+    module = CodecModule(codec(FSQ(12, [5, 5])), adversary=adversary, balance=adversarial)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    folder = run(module, noise_clips, tmp_path, **options)
+    changed = {
+        name.partition(".")[0] for name, value in module.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed == {"codec"} | ({"adversary", "balancer"} if adversarial else set())
+    assert all(value.isfinite().all() for value in module.state_dict().values())
+    assert torch.isfinite(AudioCodec.from_pretrained(folder)(torch.randn(1, 1, 800)).wav).all()
+
+
+def test_discriminator_learns_at_its_share_of_the_steps():
+    adversary = Adversary(STFTDiscriminator(num_filters=2, window_samples=(64,)), update_share=2 / 3)
+    assert sum(adversary.learns(step) for step in range(300)) == 200
+    assert [adversary.learns(step) for step in range(6)] == [False, True, True] * 2
+
+
+def test_codec_losses_leave_the_discriminator_alone_and_its_own_the_codec():
+    adversary = Adversary(STFTDiscriminator(num_filters=2, window_samples=(64,)))
+    wav, estimate = torch.randn(2, 1, 400), torch.randn(2, 1, 400, requires_grad=True)
+    sum(adversary.codec_losses(estimate, wav).values()).backward()
+    assert estimate.grad.abs().sum() > 0
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in adversary.parameters())
+    estimate.grad = None
+    adversary.own_loss(estimate, wav).backward()
+    assert estimate.grad is None
+    assert all(parameter.grad is not None for parameter in adversary.parameters())
+
+
+def test_exploding_gradient_is_named(noise_clips, tmp_path):
+    class Broken(CodecModule):
+        def _distances(self, output, wav):
+            return {"mel": output.wav.sum() * float("inf")}
+
+    with pytest.raises(RuntimeError, match="the gradient of step 0 is not finite: lower learning_rate"):
+        run(Broken(codec()), noise_clips, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": 0}, "learning_rate must be positive, got 0"),
+        ({"waveform_weight": -1}, "waveform_weight must be at least 0, got -1"),
+        ({"schedule": "step"}, "schedule must be 'cosine' or 'constant', got 'step'"),
+    ],
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        CodecModule(codec(), **options)
+
+
+def test_bad_adversaries_are_named():
+    discriminator = STFTDiscriminator(num_filters=2, window_samples=(64,))
+    with pytest.raises(ValueError, match="must be positive, got 0, 3.0 and 0.0003"):
+        Adversary(discriminator, adversarial_weight=0)
+    with pytest.raises(ValueError, match="start_step must be at least 0 and update_share in \\(0, 1\\], got 0 and 2"):
+        Adversary(discriminator, update_share=2)
+
+
+def test_callbacks_keep_their_state_and_first_step_scales_the_codec(noise_clips, tmp_path):
+    class Count(Callback):
+        steps = 0
+
+        def on_train_batch_end(self, *args):
+            self.steps += 1
+
+        def state_dict(self):
+            return {"steps": self.steps}
+
+        def load_state_dict(self, state_dict):
+            self.steps = state_dict["steps"]
+
+    module = CodecModule(codec())
+    run(module, noise_clips, tmp_path, callbacks=[Count()])
+    assert module.codec.initialized
+    count = Count()
+    run(CodecModule(codec()), noise_clips, tmp_path, steps=5, callbacks=[count])
+    assert count.steps == 5
+
+
+def test_loaded_codec_keeps_its_scale(noise_clips, tmp_path):
+    start = codec()
+    start.initialized.fill_(True)
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    run(CodecModule(start, learning_rate=1e-9), noise_clips, tmp_path, steps=1)
+    assert all(torch.allclose(before[name], value, atol=1e-6) for name, value in start.state_dict().items())
