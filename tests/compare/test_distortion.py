@@ -87,16 +87,19 @@ def test_gaussian_exponent_is_minus_two_over_d(dim, sizes):
         assert value > shannon_bound(size, dim)
 
 
-@pytest.mark.parametrize("dim", [1, 2])
-def test_splitting_reaches_theory_where_a_random_start_does_not(dim):
-    x = gaussian(49152, dim)
-    codebooks = split_codebooks(x[:32768], 128)
-    assert [q.codebook.num_codes for q in codebooks] == [2, 4, 8, 16, 32, 64, 128]
-    found = [distortion(q, x[32768:]) for q in codebooks]
-    assert found[-1] == pytest.approx(zador_distortion(128, dim), rel=0.1)
-    _, random_start = measured_distortion(x[:32768], x[32768:], 128, iterations=25)
+@pytest.mark.parametrize(("dim", "size"), [(1, 64), (2, 256)])
+def test_splitting_reaches_theory_where_a_random_start_does_not(dim, size):
+    """On the vectors of the fit: held out, the few that lie beyond the outermost codes make the figure uncertain."""
+    x = gaussian(65536, dim)
+    codebooks = split_codebooks(x, size)
+    sizes = [q.codebook.num_codes for q in codebooks]
+    assert sizes == [2**bits for bits in range(1, len(sizes) + 1)]
+    assert sizes[-1] == size
+    found = [distortion(q, x) for q in codebooks]
+    assert found[-1] == pytest.approx(zador_distortion(size, dim), rel=0.06)
+    assert fitted_exponent(sizes[-4:], found[-4:]) == pytest.approx(-2 / dim, rel=0.08)
+    random_start, _ = measured_distortion(x, x[:16], size, iterations=25)
     assert random_start > 1.1 * found[-1]
-    assert fitted_exponent([16, 32, 64, 128], found[3:]) == pytest.approx(-2 / dim, rel=0.1)
 
 
 def test_split_codebooks_are_means_and_repeat():

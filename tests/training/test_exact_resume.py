@@ -1,5 +1,8 @@
 """A run killed between two checkpoints and continued equals one that was never interrupted, bit for bit."""
 
+import os
+import signal
+
 import pytest
 import torch
 
@@ -14,7 +17,7 @@ class Killed(Exception):
     pass
 
 
-def module(kill_at=None, adversarial=True):
+def module(kill_at=None, adversarial=True, terminate_at=None):
     torch.manual_seed(0)
     quantizer = RVQ(12, 8, 2, update="ema", init="kmeans", revive="restart", stage_dropout=0.5)
     codec = AudioCodec(quantizer, sample_rate=8000, num_filters=4, strides=(2, 2))
@@ -27,6 +30,8 @@ def module(kill_at=None, adversarial=True):
                 raise Killed
             self.seen.append(wav.clone())
             super().training_step(wav, batch_idx)
+            if batch_idx + 1 == terminate_at:
+                os.kill(os.getpid(), signal.SIGTERM)
 
     result = Module(codec, adversary=adversary, balance=adversarial, warmup_steps=2, learning_rate=1e-2)
     result.seen = []
@@ -59,6 +64,20 @@ def test_killed_and_resumed_run_is_bit_equal(noise_clips, tmp_path, adversarial)
     assert_equal(*files, "checkpoint")
     codecs = [AudioCodec.from_pretrained(tmp_path / part / "codec").state_dict() for part in ("whole", "cut")]
     assert all(torch.equal(codecs[0][name], codecs[1][name]) for name in codecs[0])
+
+
+@pytest.mark.parametrize("last_step", [1, 3, 4])
+def test_run_asked_to_end_saves_first(noise_clips, tmp_path, last_step):
+    whole = module(adversarial=False)
+    run(whole, noise_clips, tmp_path / "whole")
+    asked = module(adversarial=False, terminate_at=last_step)
+    with pytest.raises(KeyboardInterrupt, match=f"stopped after step {last_step} of 6; the same command goes on"):
+        run(asked, noise_clips, tmp_path / "cut", save_every=100)
+    resumed = module(adversarial=False)
+    run(resumed, noise_clips, tmp_path / "cut", save_every=100)
+    assert len(resumed.seen) == 6 - last_step
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
 
 
 def assert_equal(one, other, where):

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments, without the program's name; those of the process by default.
 
     Returns:
-        Exit status: 0 done, 1 training failed, 2 bad arguments or input. Errors are one line on stderr.
+        Exit status: 0 done, 1 training failed, 2 bad arguments or input, 130 stopped by SIGTERM or Ctrl-C. Errors are one line on stderr.
     """
     parser = build_parser()
     try:
@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, 2)
     except RuntimeError as error:
         return _complain(error, 1)
+    except KeyboardInterrupt as error:
+        return _complain(error, 130)
     if int(os.environ.get("RANK", 0)) == 0:
         print(f"trained model: {model}")
     return 0
@@ -100,6 +102,6 @@ def _first_difference(before: Any, now: Any, where: str) -> str | None:
     return None if before == now else f"{where} = {before!r}, not {now!r}"
 
 
-def _complain(error: Exception, status: int) -> int:
+def _complain(error: BaseException, status: int) -> int:
     print(f"vqkit train: {' '.join(str(error).split())}", file=sys.stderr)
     return status

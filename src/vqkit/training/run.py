@@ -63,6 +63,7 @@ def train(
     Raises:
         ValueError: an argument out of range, or a checkpoint that does not fit.
         FileNotFoundError: there is no such checkpoint.
+        KeyboardInterrupt: stopped by SIGTERM (a checkpoint is written first, unless ranks would have to agree) or Ctrl-C.
     """
     for name, value in {
         "steps": steps,
@@ -107,7 +108,11 @@ def train(
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint)
+        try:
+            trainer.fit(model, datamodule=data, ckpt_path=checkpoint)
+        except SystemExit:  # how Lightning answers SIGTERM and Ctrl-C, with status 0 for the former
+            step = trainer.fit_loop.total_batch_idx + 1
+            raise KeyboardInterrupt(f"stopped after step {step} of {steps}; the same command goes on") from None
     return files.model
 
 

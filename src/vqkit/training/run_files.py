@@ -13,6 +13,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from vqkit.training.weight_average import WeightAverage
 
@@ -53,6 +54,11 @@ class RunFiles(Callback):
         if (batch_idx + 1) % self.save_every == 0 or batch_idx + 1 == trainer.num_training_batches:
             trainer.save_checkpoint(self.checkpoint)
             self._save_model(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save when the system asks the process to end, which Lightning hears between two steps."""
+        if isinstance(exception, SIGTERMException) and trainer.world_size == 1:
+            trainer.save_checkpoint(self.checkpoint)
 
     @rank_zero_only
     def _save_model(self, pl_module: Any) -> None:
