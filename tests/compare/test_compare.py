@@ -14,6 +14,7 @@ from vqkit.compare.backbones.frames import Backbone
 from vqkit.compare.runner import Comparison, Dataset, compare
 from vqkit.data import read_audio, write_audio
 from vqkit.models.frames import FrameCodec
+from vqkit.report import load_results, markdown_table
 
 SYSTEMS = {"RVQ 2×8": "RVQ(dim, 8, 2)", "PVQ 2×8": "PVQ(dim, 8, 2)", "VQ <16>": "VQ(dim, 16)", "IVQ": "IVQ(dim)"}
 
@@ -145,6 +146,32 @@ def test_repeat_only_runs_the_others_once(sounds, tmp_path):
     assert [len(row["kbps"]["values"]) for row in rows] == [1, 2]
 
 
+def test_a_metric_that_needs_more_clips_is_left_blank(sounds, tmp_path):
+    shutil.copytree(sounds / "train", tmp_path / "one" / "train")
+    (tmp_path / "one" / "test").mkdir()
+    wave = read_audio(sounds / "test" / "music" / "test_music_0.flac", seconds=1.0)
+    write_audio(tmp_path / "one" / "test" / "short.flac", wave.samples, wave.sample_rate)
+    asked = what(tmp_path / "one", systems={"RVQ 2×8": SYSTEMS["RVQ 2×8"]}, listen=1)
+    out = compare(asked, tmp_path / "out", "vqkit compare")
+    system = json.loads((out / "results.json").read_text())["systems"][0]
+    assert system["metrics"].pop("fd_logmel") == {"mean": None, "std": None, "values": [None, None]}
+    assert all(measure["mean"] is not None for measure in system["metrics"].values())
+    assert [point["metrics"]["fd_logmel"] for point in system["rate_curve"]] == [None, None]
+    assert load_results(out).systems[0].metrics["snr"].values == tuple(system["metrics"]["snr"]["values"])
+    assert "| – |" in markdown_table(load_results(out))
+
+
+def test_the_report_names_the_metrics_and_the_classifiers_weights(finished):
+    protocols = json.loads((finished[0] / "results.json").read_text())["protocols"]
+    assert list(protocols)[:2] == ["mel_distance", "snr"]
+    names = {key: protocols[key]["name"] for key in ("si_sdr", "kld_vqkit_sounds", "fd_logmel")}
+    assert names == {"si_sdr": "SI-SDR", "kld_vqkit_sounds": "KLD vqkit sounds", "fd_logmel": "FD logmel"}
+    assert len(protocols["kld_vqkit_sounds"]["sha256"]) == 64
+    text = markdown_table(load_results(finished[0]))
+    assert protocols["kld_vqkit_sounds"]["sha256"][:12] in text
+    assert protocols["kld_vqkit_sounds"]["sha256"] not in text
+
+
 def test_clips_of_groups_take_turns(sounds):
     assert [clip.group for clip in Dataset(str(sounds)).clips("test", 0)] == ["music", "speech"] * 2
     assert len(Dataset(str(sounds)).clips("test", 2)) == 2
@@ -224,11 +251,15 @@ def test_the_shipped_samples_and_the_demo_preset_fit():
     assert {"IVQ", "RVQ", "PVQ", "VQ", "FSQ", "LFQ", "LooC", "R-FSQ", "R-LFQ"} <= {name.split()[0] for name in rates}
 
 
-def test_the_codec_backbone_trains_measures_and_goes_on_after_a_kill(sounds, tmp_path):
+@pytest.mark.parametrize(
+    ("pretrain_steps", "last_note"), [(0, ", step 5/"), (3, "pretraining, step 2/"), (3, "seed 1/1, step 5/")]
+)
+def test_the_codec_backbone_trains_measures_and_goes_on_after_a_kill(sounds, tmp_path, pretrain_steps, last_note):
     from vqkit.compare.backbones.codec import Backbone as Codec
 
     small = {"sample_rate": 16000, "width": 12, "num_filters": 4, "strides": (4, 8), "num_lstm_layers": 1}
-    backbone = Codec(**small, steps=6, batch_size=2, crop_seconds=0.25, warmup_steps=1, save_every=2)
+    training = {"steps": 6, "batch_size": 2, "crop_seconds": 0.25, "warmup_steps": 1, "save_every": 2}
+    backbone = Codec(**small, **training, pretrain_steps=pretrain_steps)
     asked = what(sounds, backbone=backbone, systems={"IVQ": "IVQ(dim)", "RVQ": "RVQ(dim, 8, 2)"}, seeds=(0,), listen=1)
     whole = json.loads((compare(asked, tmp_path / "whole", "") / "results.json").read_text())
     assert whole["backbone"]["name"] == "codec"
@@ -236,7 +267,7 @@ def test_the_codec_backbone_trains_measures_and_goes_on_after_a_kill(sounds, tmp
     assert whole["systems"][0]["kbps"]["mean"] == pytest.approx(24 * 500 / 1000, rel=0.02)
 
     def killed(name, note, row):
-        if "step 5/" in note:
+        if last_note in note:
             raise OSError("killed")
 
     with pytest.raises(OSError, match="killed"):
@@ -244,3 +275,4 @@ def test_the_codec_backbone_trains_measures_and_goes_on_after_a_kill(sounds, tmp
     resumed = json.loads((compare(asked, tmp_path / "killed", "") / "results.json").read_text())
     assert resumed["systems"][0]["loss_curve"] == whole["systems"][0]["loss_curve"]
     assert resumed["systems"][0]["metrics"] == whole["systems"][0]["metrics"]
+    assert len(list((tmp_path / "killed" / "runs").glob("start-*"))) == (pretrain_steps > 0)

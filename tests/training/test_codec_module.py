@@ -5,11 +5,13 @@ import torch
 from lightning.pytorch import Callback
 
 from vqkit import FSQ, RVQ
+from vqkit.data import AudioCrops
 from vqkit.losses import MultiScaleMel, waveform_l1
 from vqkit.models import AudioCodec
 from vqkit.nn import STFTDiscriminator
 from vqkit.training import Adversary, AudioDataModule, CodecModule, train
 from vqkit.training.checkpoint_io import SafeCheckpointIO
+from vqkit.training.quantizer_start import fit_quantizer
 
 
 def codec(quantizer=None):
@@ -99,8 +101,8 @@ def test_codec_losses_leave_the_discriminator_alone_and_its_own_the_codec():
 
 def test_exploding_gradient_is_named(noise_clips, tmp_path):
     class Broken(CodecModule):
-        def _distances(self, output, wav):
-            return {"mel": output.wav.sum() * float("inf")}
+        def _distances(self, estimate, wav):
+            return {"mel": estimate.sum() * float("inf")}
 
     with pytest.raises(RuntimeError, match="the gradient of step 0 is not finite: lower learning_rate"):
         run(Broken(codec()), noise_clips, tmp_path)
@@ -154,3 +156,45 @@ def test_loaded_codec_keeps_its_scale(noise_clips, tmp_path):
     before = {name: value.clone() for name, value in start.state_dict().items()}
     run(CodecModule(start, learning_rate=1e-9), noise_clips, tmp_path, steps=1)
     assert all(torch.allclose(before[name], value, atol=1e-6) for name, value in start.state_dict().items())
+
+
+def _flat(quantizer):
+    return torch.cat([value.detach().float().flatten() for value in quantizer.state_dict().values()])
+
+
+def test_quantizer_joins_after_the_steps_without_it(noise_clips, tmp_path):
+    class Look(Callback):
+        def __init__(self):
+            self.books, self.quantized = [], []
+
+        def on_train_batch_end(self, trainer, module, *_):
+            self.books.append(_flat(module.codec.quantizer))
+            self.quantized.append("train/quantization_nmse" in trainer.callback_metrics)
+
+    look, start = Look(), codec()
+    untrained = _flat(start.quantizer)
+    module = CodecModule(start, quantize_after=2)
+    run(module, noise_clips, tmp_path, steps=3, callbacks=[look])
+    assert look.quantized == [False, False, True]
+    assert torch.equal(look.books[1], untrained)
+    assert not torch.equal(look.books[2], untrained)
+
+
+def test_unquantized_step_is_the_gradient_of_the_autoencoder(noise_clips, tmp_path):
+    alone, joined = (CodecModule(codec(quantizer), quantize_after=9) for quantizer in (RVQ(12, 4, 1), RVQ(12, 8, 2)))
+    for name, module in (("alone", alone), ("joined", joined)):
+        run(module, noise_clips, tmp_path / name, steps=2)
+    for part in ("encoder", "decoder"):
+        pairs = zip(getattr(alone.codec, part).parameters(), getattr(joined.codec, part).parameters(), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_fitted_quantizer_is_that_of_the_first_crops(noise_clips):
+    crops = AudioDataModule(str(noise_clips), crop_seconds=0.2, batch_size=4)
+    dataset = AudioCrops(crops.clips(None), 8000, 1, 0.2, crops_per_epoch=20, seed=0)
+    start, twin = codec().eval(), codec().eval()
+    fit_quantizer(start, dataset, frames=1200)
+    latents = torch.cat([twin.analyze(dataset[index][None]) for index in range(3)])  # 400 frames each
+    twin.quantizer.fit(latents)
+    fitted, expected = start.quantizer.state_dict(), twin.quantizer.state_dict()
+    assert all(torch.allclose(fitted[name].float(), expected[name].float(), atol=1e-4) for name in expected)

@@ -223,6 +223,22 @@ class AudioCodec(HubModel):
             decoded = padding.decode_padded(self.decoder, quantized.z_q, mask, self.hop_samples, together=self.training)
             return CodecOutput(padding.silence_end(decoded[..., : wav.shape[-1]], lengths), latent, quantized, mask)
 
+    def autoencode(
+        self, wav: Float[Tensor, "batch channels samples"]
+    ) -> tuple[Float[Tensor, "batch channels samples"], Float[Tensor, "batch frames dim"]]:
+        """Encode and decode without the quantizer, with gradients: what training starts from, and what no quantizer can beat.
+
+        Args:
+            wav: waveforms at `sample_rate`.
+
+        Returns:
+            Reconstruction, and the latent it was decoded from; errors as in `forward`.
+        """
+        self._checked(wav, None)
+        latent = padding.encode_padded(self.encoder, wav, None, self.hop_samples, together=self.training)
+        decoded = padding.decode_padded(self.decoder, latent, None, self.hop_samples, together=self.training)
+        return decoded[..., : wav.shape[-1]], latent
+
     @torch.no_grad()
     def analyze(self, wav: Float[Tensor, "batch channels samples"]) -> Float[Tensor, "batch frames dim"]:
         """The latents of waveforms, as the quantizer gets them; errors as in `forward`."""

@@ -21,6 +21,7 @@ from vqkit.losses import Balancer, MultiScaleMel, waveform_l1
 from vqkit.models import AudioCodec
 from vqkit.models.codec import CodecOutput
 from vqkit.training.adversary import Adversary
+from vqkit.training.quantizer_start import fit_quantizer
 from vqkit.types import Float
 
 __all__ = ["CodecModule"]
@@ -45,6 +46,9 @@ class CodecModule(LightningModule):
         quantizer_weight: weight of the quantizer's own losses (beside the weights within the quantizer).
         balance: let the weights be shares of the gradient at the waveform (EnCodec's balancer) rather than factors.
         adversary: discriminator and its weights; None trains without.
+        quantize_after: steps in which the decoder gets the latent itself; then the quantizer is fitted to training crops and joins. 0
+            fits it before the first step; None takes it as it is from the first step on. At the start a quantizer's error is as large
+            as the latent, and hides from the decoder what the waveform needs.
 
     Raises:
         ValueError: an argument out of range.
@@ -68,6 +72,7 @@ class CodecModule(LightningModule):
         quantizer_weight: float = 1.0,
         balance: bool = False,
         adversary: Adversary | None = None,
+        quantize_after: int | None = None,
     ) -> None:
         super().__init__()
         for name, value in {
@@ -81,6 +86,7 @@ class CodecModule(LightningModule):
             "waveform_weight": waveform_weight,
             "quantizer_weight": quantizer_weight,
             "warmup_steps": warmup_steps,
+            "quantize_after": quantize_after or 0,
         }.items():
             if not value >= 0:
                 raise ValueError(f"{name} must be at least 0, got {value}")
@@ -96,6 +102,7 @@ class CodecModule(LightningModule):
         self.learning_rate, self.betas, self.weight_decay = learning_rate, betas, weight_decay
         self.quantizer_learning_rate = learning_rate if quantizer_learning_rate is None else quantizer_learning_rate
         self.warmup_steps, self.schedule, self.gradient_clip = warmup_steps, schedule, gradient_clip
+        self.quantize_after = quantize_after
 
     @property
     def sample_rate(self) -> int:
@@ -150,24 +157,35 @@ class CodecModule(LightningModule):
         self._set_learning_rates(optimizers, share)
         if batch_idx == 0 and not self.codec.initialized:
             self.codec.initialize(wav)
-        output = self.codec(wav)
-        losses = self._distances(output, wav)
+        if batch_idx == self.quantize_after:
+            loader: Any = self.trainer.train_dataloader
+            fit_quantizer(self.codec, loader.dataset)
+        output: CodecOutput | None = None
+        if batch_idx < (self.quantize_after or 0):
+            estimate, latent = self.codec.autoencode(wav)
+        else:
+            output = self.codec(wav)
+            estimate, latent = output.wav, output.latent
+        losses = self._distances(estimate, wav)
         plays = self.adversary is not None and batch_idx >= self.adversary.start_step
         if self.adversary is not None and plays:
-            losses |= self.adversary.codec_losses(output.wav.float(), wav)
+            losses |= self.adversary.codec_losses(estimate.float(), wav)
         if self.balancer is None:
             loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         else:
-            loss = self.balancer(losses, output.wav)
-        loss = loss + self.quantizer_weight * output.quantized.loss
+            loss = self.balancer(losses, estimate)
+        if output is not None:
+            loss = loss + self.quantizer_weight * output.quantized.loss
         norms = {"gradient_norm": self._step(optimizers[0], loss, self.codec.parameters(), batch_idx)}
         if self.adversary is not None and plays and self.adversary.learns(batch_idx):
-            judged = self.adversary.own_loss(output.wav.float(), wav)
+            judged = self.adversary.own_loss(estimate.float(), wav)
             norms["discriminator_gradient_norm"] = self._step(
                 optimizers[1], judged, self.adversary.discriminator.parameters(), batch_idx
             )
             losses["discriminator"] = judged
-        self._report(output, {**losses, **norms, "learning_rate": torch.tensor(share * self.learning_rate)})
+        self._report(latent, {**losses, **norms, "learning_rate": torch.tensor(share * self.learning_rate)})
+        if output is not None:
+            self._report_quantizer(output)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the clips of the last validation."""
@@ -204,8 +222,8 @@ class CodecModule(LightningModule):
             for group, rate in zip(optimizer.param_groups, rates, strict=False):
                 group["lr"] = rate * share
 
-    def _distances(self, output: CodecOutput, wav: Tensor) -> dict[str, Tensor]:
-        found = {"waveform": waveform_l1(output.wav, wav), "mel": self.mel(output.wav, wav)}
+    def _distances(self, estimate: Tensor, wav: Tensor) -> dict[str, Tensor]:
+        found = {"waveform": waveform_l1(estimate, wav), "mel": self.mel(estimate, wav)}
         return {name: value for name, value in found.items() if name in self.weights}
 
     def _step(self, optimizer: Any, loss: Tensor, parameters: Iterable[nn.Parameter], step: int) -> Tensor:
@@ -218,15 +236,21 @@ class CodecModule(LightningModule):
         optimizer.step()
         return norm
 
-    def _report(self, output: CodecOutput, measured: dict[str, Tensor]) -> None:
+    def _report(self, latent: Tensor, measured: dict[str, Tensor]) -> None:
         for name, value in measured.items():
             self.log(f"train/{name}", value, prog_bar=name == "mel")
+        self.log("train/latent_rms", latent.detach().float().square().mean().sqrt())
+        # near 0 beside the rms: the codec ignores its input
+        self.log("train/latent_spread", _variance(latent).sqrt(), prog_bar=True)
+
+    def _report_quantizer(self, output: CodecOutput) -> None:
         for name, value in output.quantized.losses.items():
             self.log(f"train/quantizer_{name}", value)
-        latent, error = output.latent.detach().float(), (output.latent - output.quantized.z_q).detach().float()
-        rms, variance = latent.square().mean().sqrt(), latent.flatten(end_dim=-2).var(dim=0).mean()
-        self.log("train/latent_rms", rms)
-        self.log(
-            "train/latent_spread", variance.sqrt(), prog_bar=True
-        )  # near 0 beside the rms: the codec ignores its input
-        self.log("train/quantization_nmse", error.square().mean() / variance.clamp_min(1e-12))
+        error = (output.latent - output.quantized.z_q).detach().float()
+        nmse = error.square().mean() / _variance(output.latent).clamp_min(1e-12)
+        self.log("train/quantization_nmse", nmse)
+
+
+def _variance(latent: Tensor) -> Tensor:
+    """Of the channels over batch and time, averaged."""
+    return latent.detach().float().flatten(end_dim=-2).var(dim=0).mean()

@@ -79,9 +79,8 @@ def train(
     files = RunFiles(Path(folder), save_every, average)
     checkpoint = _checkpoint(resume, files.checkpoint)
     local, world = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    unused = (
-        getattr(model, "adversary", None) is not None
-    )  # a step of the codec leaves the discriminator without gradients
+    # a step of the codec leaves the discriminator, or a quantizer that has not joined yet, without gradients
+    unused = getattr(model, "adversary", None) is not None or bool(getattr(model, "quantize_after", None))
     distributed = "ddp_find_unused_parameters_true" if unused else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from vqkit.compare import audio
 from vqkit.compare.backbone import Backbone as Base
 from vqkit.compare.backbone import Note, Training
-from vqkit.data import Clip
+from vqkit.compare.cache import key_of, read_json, source_digest, write_json
+from vqkit.data import Clip, fingerprint
 from vqkit.models import AudioCodec
-from vqkit.quantize import Quantizer
+from vqkit.quantize import VQ, Quantizer
 from vqkit.training.audio_data import AudioDataModule
 from vqkit.training.codec_module import CodecModule
 from vqkit.training.run import train
@@ -32,7 +33,9 @@ class Backbone(Base):
         num_filters: channels of the first convolution.
         strides: of the encoder; their product is the hop in samples.
         num_lstm_layers: LSTM layers on either side.
-        steps: training steps.
+        pretrain_steps: steps of encoder and decoder without quantizer, made once for each seed and shared by all rows; every quantizer is
+            then fitted to their latents before its own training. With 0 all starts from scratch.
+        steps: training steps with the quantizer.
         batch_size: crops a step.
         crop_seconds: length of a crop.
         learning_rate: of encoder and decoder, and of the quantizer.
@@ -48,6 +51,7 @@ class Backbone(Base):
     num_filters: int = 16
     strides: tuple[int, ...] = (2, 4, 5, 8)
     num_lstm_layers: int = 2
+    pretrain_steps: int = 0
     steps: int = 1000
     batch_size: int = 8
     crop_seconds: float = 1.0
@@ -75,14 +79,46 @@ class Backbone(Base):
 
     def train(self, quantizer: Quantizer, clips: Sequence[Clip], seed: int, folder: Path, note: Note) -> Training:
         """Train, or go on from the checkpoint in ``folder``."""
+        codec = self._codec(quantizer, seed)
+        if self.pretrain_steps:
+            start = AudioCodec.from_pretrained(self._pretrained(clips, seed, folder.parent, note))
+            codec.encoder.load_state_dict(start.encoder.state_dict())
+            codec.decoder.load_state_dict(start.decoder.state_dict())
+            codec.initialized.fill_(True)
+        return self._run(codec, clips, seed, folder, note, self.steps, 0 if self.pretrain_steps else None)
+
+    def _pretrained(self, clips: Sequence[Clip], seed: int, runs: Path, note: Note) -> Path:
+        """Train encoder and decoder alone, unless that is done."""
+        settings = {name: value for name, value in self.settings().items() if name not in ("steps", "quantizer_weight")}
+        key = key_of(settings=settings, seed=seed, data=fingerprint(clips), code=source_digest(self.sources))
+        folder = runs / f"start-{key}"
+        if read_json(folder / "training.json") is None:
+            codec = self._codec(VQ(self.width, 2), seed)
+            steps = self.pretrain_steps
+            done = self._run(codec, clips, seed, folder, lambda text: note(f"pretraining, {text}"), steps, steps)
+            write_json(folder / "training.json", {"seed": seed, "settings": self.settings(), **asdict(done)})
+        return folder / "codec"
+
+    def _codec(self, quantizer: Quantizer, seed: int) -> AudioCodec:
         torch.manual_seed(seed)  # the same encoder and decoder for every quantizer
-        codec = AudioCodec(
+        return AudioCodec(
             quantizer,
             sample_rate=self.sample_rate,
             num_filters=self.num_filters,
             strides=self.strides,
             num_lstm_layers=self.num_lstm_layers,
         )
+
+    def _run(
+        self,
+        codec: AudioCodec,
+        clips: Sequence[Clip],
+        seed: int,
+        folder: Path,
+        note: Note,
+        steps: int,
+        quantize_after: int | None,
+    ) -> Training:
         module = CodecModule(
             codec,
             learning_rate=self.learning_rate,
@@ -90,18 +126,21 @@ class Backbone(Base):
             waveform_weight=self.waveform_weight,
             mel_weight=self.mel_weight,
             quantizer_weight=self.quantizer_weight,
+            quantize_after=quantize_after,
         )
-        data = _GivenClips(clips, self.crop_seconds, self.batch_size, seed)
-        watch = _Watch(self.steps, note)
+        # pretraining hears other crops
+        crops_seed = 2 * seed + (quantize_after == steps)
+        data = _GivenClips(clips, self.crop_seconds, self.batch_size, crops_seed)
+        watch = _Watch(steps, note)
         train(
             module,
             data,
             folder=str(folder),
-            steps=self.steps,
+            steps=steps,
             seed=seed,
             accelerator="auto",
             save_every=self.save_every,
-            validate_every=self.steps,
+            validate_every=steps,
             progress=False,
             callbacks=[watch],
         )
