@@ -276,3 +276,13 @@ def test_the_codec_backbone_trains_measures_and_goes_on_after_a_kill(sounds, tmp
     assert resumed["systems"][0]["loss_curve"] == whole["systems"][0]["loss_curve"]
     assert resumed["systems"][0]["metrics"] == whole["systems"][0]["metrics"]
     assert len(list((tmp_path / "killed" / "runs").glob("start-*"))) == (pretrain_steps > 0)
+
+
+def test_a_backbone_named_on_the_command_line_keeps_its_own_defaults():
+    from vqkit.compare import command
+    from vqkit.compare.backbones import codec
+
+    parsed = [command.parse(["IVQ(dim)", *flags])[0].backbone for flags in (["--backbone", "codec"], [])]
+    assert parsed == [codec.Backbone(), Backbone()]
+    changed, _ = command.parse(["IVQ(dim)", "--backbone.hop_samples", "120"])
+    assert changed.backbone == Backbone(hop_samples=120)

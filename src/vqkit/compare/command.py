@@ -16,6 +16,8 @@ __all__ = ["compare", "parse", "rates"]
 _EXAMPLE = """Example:
   vqkit compare 'IVQ(dim)' 'RVQ(dim, 64, 4)' 'mine = Residual([VQ(dim, 64), FSQ(dim, [5, 5, 5])])' --backbone frames"""
 
+_DEFAULT = "vqkit.compare.backbones.frames.Backbone"
+
 
 def parse(argv: list[str]) -> tuple[Comparison, Path]:
     """Read the command line.
@@ -31,12 +33,22 @@ def parse(argv: list[str]) -> tuple[Comparison, Path]:
     """
     count = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
     words, flags = argv[:count], [_spelt_out(word, argv[count:][:i]) for i, word in enumerate(argv[count:])]
+    made = _made(flags)
+    if made is None:
+        made = _made([f"--backbone={_DEFAULT}", *flags], last=True)
+    assert made is not None
+    return _comparison(made, words), Path(made.out)
+
+
+def _made(flags: list[str], last: bool = False) -> Namespace | None:
+    """What the flags ask for; None if they name no backbone. A default in the parser would lend its values to other backbones."""
     try:
         values = _parser().parse_args(flags)
-        made = _parser().instantiate(values)
+        return _parser().instantiate(values) if values.backbone is not None else None
     except ArgumentError as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    return _comparison(made, words), Path(made.out)
+        if last or any(flag.startswith("--backbone=") for flag in flags):
+            raise ValueError(" ".join(str(error).split())) from None
+        return None
 
 
 def rates(what: Comparison) -> dict[str, float]:
@@ -51,7 +63,7 @@ def _parser() -> ArgumentParser:
         "--systems", type=dict[str, str], default={}, help="name of each row → expression of its quantizer"
     )
     parser.add_subclass_arguments(
-        Backbone, "backbone", default={"class_path": "vqkit.compare.backbones.frames.Backbone"}
+        Backbone, "backbone", required=False, help=f"what is trained; {_DEFAULT} if none is named"
     )
     parser.add_class_arguments(Dataset, "data")
     parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="one run each")
