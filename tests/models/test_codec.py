@@ -312,3 +312,22 @@ def test_loaded_codecs_count_as_initialized(published, tmp_path):
     codec.initialize(sound(1, 1, 600))
     codec.save_pretrained(tmp_path / "codec")
     assert AudioCodec.from_pretrained(tmp_path / "codec").initialized
+
+
+def test_a_rotated_latent_changes_nothing_but_the_latent():
+    torch.manual_seed(0)
+    codec = AudioCodec(RVQ(12, 8, 2), sample_rate=8000, num_filters=4, strides=(2, 4)).eval()
+    wav = torch.randn(2, 1, 800)
+    rotation = torch.linalg.qr(torch.randn(12, 12))[0]
+    before, latent = codec.autoencode(wav)
+    codec.rotate_latent(rotation)
+    after, turned = codec.autoencode(wav)
+    assert torch.allclose(turned, latent @ rotation, atol=1e-6)
+    assert torch.allclose(after, before, atol=1e-6)
+    with pytest.raises(ValueError, match=r"rotation must be orthonormal and \(12, 12\), got shape \(12, 12\)"):
+        codec.rotate_latent(2 * rotation)
+    grouped = AudioCodec(RVQ(12, 8, 2), num_filters=4, norm="time_group_norm", causal=False)
+    with pytest.raises(
+        ValueError, match="only the latent of a weight_norm codec can be rotated, this one has time_group_norm"
+    ):
+        grouped.rotate_latent(rotation)

@@ -8,7 +8,7 @@ from vqkit import FSQ, RVQ
 from vqkit.data import AudioCrops
 from vqkit.losses import MultiScaleMel, waveform_l1
 from vqkit.models import AudioCodec
-from vqkit.nn import STFTDiscriminator
+from vqkit.nn import STFTDiscriminator, balanced_rotation
 from vqkit.training import Adversary, AudioDataModule, CodecModule, train
 from vqkit.training.checkpoint_io import SafeCheckpointIO
 from vqkit.training.quantizer_start import fit_quantizer
@@ -189,12 +189,16 @@ def test_unquantized_step_is_the_gradient_of_the_autoencoder(noise_clips, tmp_pa
         assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_fitted_quantizer_is_that_of_the_first_crops(noise_clips):
+def test_fitted_quantizer_is_that_of_the_balanced_latents_of_the_first_crops(noise_clips):
     crops = AudioDataModule(str(noise_clips), crop_seconds=0.2, batch_size=4)
     dataset = AudioCrops(crops.clips(None), 8000, 1, 0.2, crops_per_epoch=20, seed=0)
     start, twin = codec().eval(), codec().eval()
     fit_quantizer(start, dataset, frames=1200)
-    latents = torch.cat([twin.analyze(dataset[index][None]) for index in range(3)])  # 400 frames each
-    twin.quantizer.fit(latents)
+    wav = torch.stack([dataset[index] for index in range(3)])  # 400 frames each
+    latents = twin.analyze(wav).flatten(end_dim=1)
+    turned = start.analyze(wav).flatten(end_dim=1)
+    assert torch.allclose(turned, latents @ balanced_rotation(latents), atol=1e-5)
+    assert torch.allclose(start.autoencode(wav)[0], twin.autoencode(wav)[0], atol=1e-5)
+    twin.quantizer.fit(turned)
     fitted, expected = start.quantizer.state_dict(), twin.quantizer.state_dict()
     assert all(torch.allclose(fitted[name].float(), expected[name].float(), atol=1e-4) for name in expected)

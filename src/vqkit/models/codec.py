@@ -181,6 +181,29 @@ class AudioCodec(HubModel):
         gain.mul_(mean_over_ranks(wav.float().square().mean()).sqrt())
         self.initialized.fill_(True)
 
+    @torch.no_grad()
+    def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:
+        """Make the latent ``z @ rotation``, and let the decoder turn it back: what the codec does without quantizer stays the same.
+
+        Args:
+            rotation: orthonormal, such as `vqkit.nn.balanced_rotation` gives.
+
+        Raises:
+            ValueError: another shape, not orthonormal, or ``norm="time_group_norm"``, which scales the latent's channels by themselves.
+        """
+        dim = self.quantizer.dim
+        if rotation.shape != (dim, dim) or (rotation @ rotation.T - torch.eye(dim).to(rotation)).abs().max() > 1e-3:
+            raise ValueError(f"rotation must be orthonormal and ({dim}, {dim}), got shape {tuple(rotation.shape)}")
+        if self.encodec.norm_type != "weight_norm":
+            raise ValueError(
+                f"only the latent of a weight_norm codec can be rotated, this one has {self.encodec.norm_type}"
+            )
+        last: Any = self.encoder.layers[-1]
+        first: Any = self.decoder.layers[0]
+        last.conv.weight = torch.einsum("ick,io->ock", last.conv.weight, rotation)
+        last.conv.bias.copy_(last.conv.bias @ rotation)
+        first.conv.weight = torch.einsum("cik,io->cok", first.conv.weight, rotation)
+
     # --- rates
 
     @property

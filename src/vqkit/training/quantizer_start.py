@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vqkit.models import AudioCodec
+from vqkit.nn import balanced_rotation
 
 __all__ = ["fit_quantizer"]
 
@@ -15,7 +16,9 @@ _BATCH = 16  # crops encoded at once
 
 @torch.no_grad()
 def fit_quantizer(codec: AudioCodec, crops: "Dataset[Tensor]", *, frames: int = _FRAMES, seed: int = 0) -> None:
-    """Fit the quantizer to latents of the first crops of a data set; every rank ends with rank 0's.
+    """Turn the latent so that its pieces are balanced, and fit the quantizer to it, on the first crops of a data set.
+
+    The latent of a codec with group norm is left as it is. Every rank ends with rank 0's weights.
 
     Args:
         codec: its encoder makes the latents, its quantizer is fitted; both keep their mode.
@@ -29,10 +32,14 @@ def fit_quantizer(codec: AudioCodec, crops: "Dataset[Tensor]", *, frames: int = 
     device = next(codec.parameters()).device
     frames_per_crop = -(-crops[0].shape[-1] // codec.hop_samples)
     count = min(len(crops), -(-frames // frames_per_crop))  # type: ignore[arg-type]  # map-style: it has a length
-    batches = (
-        torch.stack([crops[i] for i in range(first, min(first + _BATCH, count))]) for first in range(0, count, _BATCH)
-    )
-    codec.quantizer.fit((codec.analyze(batch.to(device)) for batch in batches), seed=seed)
+    starts = range(0, count, _BATCH)
+    batches = (torch.stack([crops[i] for i in range(start, min(start + _BATCH, count))]) for start in starts)
+    latents = torch.cat([codec.analyze(batch.to(device)).flatten(end_dim=1) for batch in batches])
+    if codec.encodec.norm_type == "weight_norm" and len(latents) > codec.quantizer.dim:
+        rotation = balanced_rotation(latents)
+        codec.rotate_latent(rotation)
+        latents = latents @ rotation
+    codec.quantizer.fit(latents, seed=seed)
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        for value in codec.quantizer.state_dict().values():
+        for value in codec.state_dict().values():
             dist.broadcast(value, src=0)
