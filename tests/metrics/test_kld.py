@@ -6,7 +6,7 @@ import torch
 from scipy.stats import entropy
 from torchmetrics.functional import kl_divergence
 
-from vqkit.metrics import KLD
+from vqkit.metrics import KLD, SoundClassifier
 
 
 class Softmax:
@@ -62,3 +62,43 @@ def test_refuses_what_is_no_probability():
         metric.compute()
     with pytest.raises(ValueError, match=r"eps must be positive, got 0\.0"):
         KLD(Softmax(), eps=0.0)
+
+
+def test_the_default_is_the_classifier_that_ships(speech, noisy_speech):
+    default, named = KLD(sample_rate=16000), KLD(SoundClassifier(16000))
+    p, q = (SoundClassifier(16000)(wave.double()).double().numpy() for wave in (speech, noisy_speech))
+    for metric in (default, named):
+        metric.update(noisy_speech[None], speech[None])
+        assert metric.compute().item() == pytest.approx(entropy(p, q), rel=1e-4)  # a posterior sums to 1 within 1e-6
+    assert default.protocol == named.protocol
+
+
+def test_needs_a_classifier_or_a_sample_rate():
+    with pytest.raises(ValueError, match="KLD needs a classifier, or the sample_rate in Hz .* got neither"):
+        KLD()
+    with pytest.raises(ValueError, match=r"KLD needs a classifier, .* got both \(sample_rate=16000\)"):
+        KLD(Softmax(), sample_rate=16000)
+
+
+def test_more_noise_changes_more_of_what_is_heard(speech):
+    noise = torch.randn(speech.shape, generator=torch.Generator().manual_seed(0))
+    values = []
+    for level in (0.0, 0.003, 0.03, 0.3):
+        metric = KLD(sample_rate=16000)
+        metric.update((speech + level * noise)[None], speech[None])
+        values.append(metric.compute().item())
+    assert values[0] == 0.0
+    assert values == sorted(values)
+    assert values[-1] > 0.5
+
+
+def test_padded_batch_equals_clips_alone(speech, noisy_speech):
+    samples, short = speech.shape[-1], 20000
+    references, estimates = torch.full((2, 1, samples), 9.0), torch.full((2, 1, samples), torch.nan)
+    references[0], estimates[0] = speech, noisy_speech
+    references[1, :, :short], estimates[1, :, :short] = speech[:, :short], noisy_speech[:, :short]
+    batch, alone = KLD(sample_rate=16000), KLD(sample_rate=16000)
+    batch.update(estimates, references, [samples, short])
+    for length in (samples, short):
+        alone.update(noisy_speech[None, :, :length], speech[None, :, :length])
+    assert batch.compute() == alone.compute()

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from vqkit.metrics import LSD, SNR, BitRate, CodebookUsage, StreamingMetric
+from vqkit.metrics import KLD, LSD, SNR, BitRate, CodebookUsage, SpeakerSimilarity, StreamingMetric
+
+
+class Moments:
+    """A stand-in for a speaker embedder."""
+
+    name, min_samples, settings = "moments", 1, {}
+
+    def __call__(self, waveform):
+        return torch.stack([waveform.mean(-1), waveform.std(-1), waveform.abs().mean(-1)], dim=-1)
 
 
 def data():
@@ -21,15 +30,18 @@ def results(shares):
     """Values after each share of the clips has been added."""
     estimate, reference, codes = data()
     snr, lsd, usage, rate = SNR(), LSD(), CodebookUsage([16, 4]), BitRate()
+    kld, speaker = KLD(sample_rate=16000), SpeakerSimilarity(Moments())
     values = []
     for clips in shares:
         if clips:
-            snr.update(estimate[clips], reference[clips])
-            lsd.update(estimate[clips], reference[clips])
+            for metric in (snr, lsd, kld, speaker):
+                metric.update(estimate[clips], reference[clips])
             usage.update(codes[clips])
         for i in clips:
             rate.update(1000 + i, 0.1 * (i + 1))
-        values.append([*(metric.compute().item() for metric in (snr, lsd, rate)), usage.compute().to_dict()])
+        values.append(
+            [*(metric.compute().item() for metric in (snr, lsd, kld, speaker, rate)), usage.compute().to_dict()]
+        )
     return values
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -10,14 +10,18 @@ from torch import Tensor
 from vqkit.bitstream import encode_codes
 from vqkit.compare.pca import code_cloud
 from vqkit.data import Clip, read_audio, write_audio
-from vqkit.metrics import BitRate, CodebookUsage, StreamingMetric, reconstruction_metrics
+from vqkit.metrics import BitRate, CodebookUsage, StreamingMetric, comparison_metrics
 from vqkit.quantize import Product, Quantizer
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 __all__ = ["AudioModel", "label", "measure_audio", "originals", "protocols"]
 
 _HISTOGRAM_SIZES = 1 << 16  # alphabets up to here get a histogram for entropy coding
 _FIRST = ("mel_distance", "snr")
-_ACRONYMS = {"snr", "lsd", "psnr", "ssim"}
+_ACRONYMS = {"snr", "lsd", "psnr", "ssim", "kld", "fd"}
+_TITLES = {"si_sdr": "SI-SDR"}
 
 
 class AudioModel(Protocol):
@@ -36,13 +40,13 @@ class AudioModel(Protocol):
 def protocols(sample_rate: int) -> dict[str, Any]:
     """Protocol of each metric by name."""
     found: dict[str, Any] = {}
-    metrics = cast("dict[str, StreamingMetric]", dict(reconstruction_metrics(sample_rate).items()))
+    metrics = cast("dict[str, StreamingMetric]", dict(comparison_metrics(sample_rate).items()))
     for key in sorted(metrics, key=lambda key: (key not in _FIRST, key)):  # a narrow terminal shows the first ones
         metric = metrics[key]
         words = [word.upper() if word in _ACRONYMS else word for word in key.split("_")]
         protocol = metric.protocol
         described = {field: protocol[field] for field in ("unit", "better", "description")}
-        found[key] = {"name": " ".join(words), **described, **protocol["settings"]}
+        found[key] = {"name": _TITLES.get(key, " ".join(words)), **described, **protocol["settings"]}
     return found
 
 
@@ -87,7 +91,7 @@ def measure_audio(
         folder: of the run.
     """
     quantizer = model.quantizer
-    metrics, packed, coded = reconstruction_metrics(model.sample_rate), BitRate(), BitRate()
+    metrics, packed, coded = comparison_metrics(model.sample_rate), BitRate(), BitRate()
     usage = _usage(quantizer)
     histograms = _histograms(model, train)
     latents, reconstructions, all_codes = [], {}, []
@@ -110,7 +114,7 @@ def measure_audio(
     values: dict[str, Any] = {
         "kbps": float(packed.compute()),
         "entropy_kbps": float(coded.compute()) if histograms is not None else None,
-        "metrics": {name: float(value) for name, value in metrics.compute().items()},
+        "metrics": _values(metrics),
         "reconstructions": reconstructions,
     }
     if details:
@@ -122,6 +126,17 @@ def measure_audio(
             "pca": code_cloud(quantizer, z, codes),
             "rate_curve": _rate_curve(model, test),
         }
+    return values
+
+
+def _values(metrics: "MetricCollection") -> dict[str, float | None]:
+    """Value of each metric by name; None for one that would need more clips, as a Fréchet distance of a single window."""
+    values: dict[str, float | None] = {}
+    for name, metric in metrics.items():
+        try:
+            values[name] = float(metric.compute())
+        except ValueError:
+            values[name] = None
     return values
 
 
@@ -165,12 +180,11 @@ def _rate_curve(model: AudioModel, test: Sequence[Clip]) -> list[dict[str, Any]]
         return None
     curve = []
     for stages in sorted({*(1 << n for n in range(8) if 1 << n < quantizer.num_stages), quantizer.num_stages}):
-        metrics, rate = reconstruction_metrics(model.sample_rate), BitRate()
+        metrics, rate = comparison_metrics(model.sample_rate), BitRate()
         held = sum(quantizer.codes_per_stage[:stages])
         for _, wave in waves(test, model.sample_rate):
             codes = quantizer.encode(model.analyze(wave))[..., :held]
             metrics.update(model.synthesize(quantizer.decode(codes), wave.shape[-1]), wave)
             rate.update(len(encode_codes(codes[0], quantizer.code_sizes[:held])), wave.shape[-1] / model.sample_rate)
-        values = {name: float(value) for name, value in metrics.compute().items()}
-        curve.append({"stages": stages, "kbps": float(rate.compute()), "metrics": values})
+        curve.append({"stages": stages, "kbps": float(rate.compute()), "metrics": _values(metrics)})
     return curve

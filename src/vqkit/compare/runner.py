@@ -1,5 +1,6 @@
 """N quantizers × M seeds on one backbone, one data set, one budget; every run is kept, so an interrupted comparison goes on."""
 
+import gc
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,14 @@ from vqkit.quantize import Quantizer
 
 __all__ = ["Comparison", "Dataset", "Progress", "compare"]
 
-_MEASURING = ("metrics", "bitstream", "data", "compare/audio.py", "compare/pca.py")  # a change here measures again
+_MEASURING = (  # a change here measures again
+    "metrics",
+    "metrics/weights/vqkit_sounds.safetensors",
+    "bitstream",
+    "data",
+    "compare/audio.py",
+    "compare/pca.py",
+)
 
 Progress = Callable[[str, str, dict[str, Any] | None], None]
 """Called with a system's name, a note, and its row as soon as there is one."""
@@ -183,6 +191,7 @@ def _run(
         quantizer = constructor(expression)(backbone.dim)
         folder.mkdir(parents=True, exist_ok=True)
         training = backbone.train(quantizer, train, seed, folder, note)
+        gc.collect()  # a trainer is a knot of references that holds the decoded clips
         trained = {"expression": expression, "seed": seed, "settings": settings, **asdict(training)}
         write_json(folder / "training.json", trained)
     measuring = key_of(data=marks, details=details, code=source_digest(_MEASURING))

@@ -45,7 +45,7 @@ def row(
         "bits_per_token": quantizer.bits_per_vector,
         "kbps": measure([run["kbps"] for run in runs]),
         "entropy_kbps": None if None in entropy else measure(entropy),
-        "metrics": {key: _finite([run["metrics"][key] for run in runs]) for key in first["metrics"]},
+        "metrics": {key: _measured([run["metrics"][key] for run in runs]) for key in first["metrics"]},
         "usage": first["usage"],
         "train_time_ratio": measure([run["training"]["seconds"] / fastest for run in runs]),
         "loss_curve": {"steps": training["steps"], "loss": training["loss"]} if training["steps"] else None,
@@ -56,7 +56,10 @@ def row(
     }
 
 
-def _finite(values: Sequence[float]) -> dict[str, Any]:
-    if not all(map(math.isfinite, values)):
+def _measured(values: Sequence[float | None]) -> dict[str, Any]:
+    known = [value for value in values if value is not None]
+    if not all(map(math.isfinite, known)):
         raise ValueError(f"a metric came out as {values}: the run diverged")
-    return measure(values)
+    if len(known) < len(values):  # too few test clips for this metric
+        return {"mean": None, "std": None, "values": list(values)}
+    return measure(known)

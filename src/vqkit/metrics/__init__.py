@@ -5,14 +5,17 @@ Conventions:
 
 Metrics:
     ``snr`` ``lsd`` ``mel_distance`` ``logmel`` ``chroma``: an estimate against its reference. ``usage``: codebooks.
-    ``bitrate``: measured kbit/s. ``collection``: the default set.
-    ``sisdr`` ``pesq`` ``stoi`` ``visqol`` ``dnsmos``: from well-kept packages. ``frechet`` ``kld``: with a network of
-    your choice; ``logmel_statistics`` is an extractor that needs none.
+    ``bitrate``: measured kbit/s. ``collection``: the default sets.
+    ``sisdr`` ``pesq`` ``stoi`` ``visqol`` ``dnsmos``: from well-kept packages.
+    ``frechet`` ``kld`` ``speaker_similarity``: with a network of your choice. ``logmel_statistics`` is an extractor that
+    needs none, ``sound_classifier`` the classifier that ships; ``ast_classifier`` and ``xvector`` load published
+    networks from a local folder.
 """
 
+from vqkit.metrics.ast_classifier import ASTClassifier
 from vqkit.metrics.bitrate import BitRate
 from vqkit.metrics.chroma import ChromaSimilarity
-from vqkit.metrics.collection import reconstruction_metrics
+from vqkit.metrics.collection import comparison_metrics, reconstruction_metrics
 from vqkit.metrics.dnsmos import DNSMOS
 from vqkit.metrics.frechet import Extractor, FrechetDistance
 from vqkit.metrics.kld import KLD, Classifier
@@ -24,10 +27,13 @@ from vqkit.metrics.pesq import PESQ
 from vqkit.metrics.reconstruction import ReconstructionMetric
 from vqkit.metrics.sisdr import SISDR
 from vqkit.metrics.snr import SNR
+from vqkit.metrics.sound_classifier import SoundClassifier
+from vqkit.metrics.speaker_similarity import SpeakerEmbedder, SpeakerSimilarity
 from vqkit.metrics.stoi import STOI
 from vqkit.metrics.streaming import StreamingMetric
 from vqkit.metrics.usage import CodebookUsage, UsageReport, Use
 from vqkit.metrics.visqol import ViSQOL
+from vqkit.metrics.xvector import XVectorEmbedder
 
 __all__ = [
     "DNSMOS",
@@ -37,6 +43,7 @@ __all__ = [
     "SISDR",
     "SNR",
     "STOI",
+    "ASTClassifier",
     "BitRate",
     "ChromaSimilarity",
     "Classifier",
@@ -48,9 +55,14 @@ __all__ = [
     "LogMelStatistics",
     "MelDistance",
     "ReconstructionMetric",
+    "SoundClassifier",
+    "SpeakerEmbedder",
+    "SpeakerSimilarity",
     "StreamingMetric",
     "UsageReport",
     "Use",
     "ViSQOL",
+    "XVectorEmbedder",
+    "comparison_metrics",
     "reconstruction_metrics",
 ]

@@ -1,26 +1,31 @@
-"""The default set of reconstruction metrics.
+"""The default sets of metrics of reconstructed sound.
 
 Conventions:
     As in :mod:`vqkit.metrics.reconstruction`. Each metric is computed on the same batch, and keyed by its name.
 
 Metrics:
-    ``snr``, ``lsd``, ``mel_distance``, ``log_mel_psnr``, ``log_mel_ssim``, ``chroma_similarity``.
+    :func:`reconstruction_metrics`: ``snr``, ``lsd``, ``mel_distance``, ``log_mel_psnr``, ``log_mel_ssim``,
+    ``chroma_similarity``. :func:`comparison_metrics`: these, ``si_sdr``, ``kld_vqkit_sounds`` and ``fd_logmel``.
 """
 
 from typing import TYPE_CHECKING
 
 from vqkit.metrics.chroma import ChromaSimilarity
+from vqkit.metrics.frechet import FrechetDistance
+from vqkit.metrics.kld import KLD
 from vqkit.metrics.logmel import LogMelPSNR, LogMelSSIM
+from vqkit.metrics.logmel_statistics import LogMelStatistics
 from vqkit.metrics.lsd import LSD
 from vqkit.metrics.mel_distance import MelDistance
-from vqkit.metrics.reconstruction import ReconstructionMetric
+from vqkit.metrics.sisdr import SISDR
 from vqkit.metrics.snr import SNR
+from vqkit.metrics.streaming import StreamingMetric
 from vqkit.types import need
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-__all__ = ["reconstruction_metrics"]
+__all__ = ["comparison_metrics", "reconstruction_metrics"]
 
 
 def reconstruction_metrics(sample_rate: int) -> "MetricCollection":
@@ -40,7 +45,38 @@ def reconstruction_metrics(sample_rate: int) -> "MetricCollection":
         >>> metrics.compute()["snr"]
         tensor(100.)
     """
-    metrics: list[ReconstructionMetric] = [
+    return _collection(_without_model(sample_rate))
+
+
+def comparison_metrics(sample_rate: int) -> "MetricCollection":
+    """What codecs are compared by: also without the gain, by what a classifier hears, and as a whole set.
+
+    Args:
+        sample_rate: in Hz.
+
+    Returns:
+        :func:`reconstruction_metrics`, SI-SDR, KL divergence of the classifier that ships, and the Fréchet distance of
+        log-mel statistics. The last needs two windows of a second (see :class:`vqkit.metrics.LogMelStatistics`) before
+        ``compute``, and with fewer than some hundreds of them compares only on the same clips.
+
+    Example:
+        >>> import torch
+        >>> metrics, wave = comparison_metrics(24000), torch.rand(2, 1, 24000)
+        >>> metrics.update(wave, wave)
+        >>> values = metrics.compute()
+        >>> values["kld_vqkit_sounds"], values["si_sdr"]
+        (tensor(0.), tensor(100.))
+    """
+    more: list[StreamingMetric] = [
+        SISDR(),
+        KLD(sample_rate=sample_rate),
+        FrechetDistance(LogMelStatistics(sample_rate)),
+    ]
+    return _collection([*_without_model(sample_rate), *more])
+
+
+def _without_model(sample_rate: int) -> list[StreamingMetric]:
+    return [
         SNR(),
         LSD(),
         MelDistance(sample_rate),
@@ -48,6 +84,9 @@ def reconstruction_metrics(sample_rate: int) -> "MetricCollection":
         LogMelSSIM(sample_rate),
         ChromaSimilarity(sample_rate),
     ]
+
+
+def _collection(metrics: list[StreamingMetric]) -> "MetricCollection":
     # compute groups would share the state of metrics that give equal values on the first batch
     collection = need("torchmetrics", "eval").MetricCollection
     return collection({metric.name: metric for metric in metrics}, compute_groups=False)

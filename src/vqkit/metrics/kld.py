@@ -1,8 +1,9 @@
 """Kullback–Leibler divergence between what a classifier hears in reference and reconstruction.
 
 Conventions:
-    In nats. A divergence is that of its classifier: the metric's name is ``kld_<classifier>``. vqkit ships no audio
-    classifier, and none is guessed: pass the one you mean.
+    In nats. A divergence is that of its classifier: the metric's name is ``kld_<classifier>``, and values of different
+    classifiers do not compare. The one that ships is :class:`vqkit.metrics.SoundClassifier`, small and vqkit's own;
+    :class:`vqkit.metrics.ASTClassifier` is an adapter for a large one of the field.
 
 Metrics:
     :class:`KLD`, lower is better; :class:`Classifier` is what it needs.
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from vqkit.metrics.reconstruction import ReconstructionMetric
+from vqkit.metrics.sound_classifier import SoundClassifier
 from vqkit.types import Float
 
 __all__ = ["KLD", "Classifier"]
@@ -58,19 +60,38 @@ class KLD(ReconstructionMetric):
     """Mean over clips of KL(p ‖ q) = Σ p ln(p / q), p the posterior of the reference and q that of the estimate.
 
     Args:
-        classifier: gives the posteriors.
+        classifier: gives the posteriors; None means ``SoundClassifier(sample_rate)``, which ships with vqkit.
         eps: floor of both, so that a class the estimate rules out costs a finite amount.
+        sample_rate: of the waveforms in Hz, for the classifier that ships; another one knows its own.
 
     Raises:
-        ValueError: ``eps`` is not positive.
+        ValueError: ``eps`` is not positive, or there is not exactly one of classifier and sample rate.
+
+    Example:
+        >>> import torch
+        >>> kld, time = KLD(sample_rate=16000), torch.arange(32000) / 16000
+        >>> reference = (2 * torch.pi * 440 * time).sin()[None, None]
+        >>> kld.update(reference, reference)
+        >>> kld.name, kld.compute()
+        ('kld_vqkit_sounds', tensor(0.))
     """
 
     unit = "nats"
     higher_is_better = False
 
-    def __init__(self, classifier: Classifier, eps: float = 1e-6) -> None:
+    def __init__(
+        self, classifier: Classifier | None = None, eps: float = 1e-6, *, sample_rate: int | None = None
+    ) -> None:
         if not eps > 0:
             raise ValueError(f"eps must be positive, got {eps}")
+        if (classifier is None) == (sample_rate is None):
+            raise ValueError(
+                f"KLD needs a classifier, or the sample_rate in Hz for the one that ships, got "
+                f"{'neither' if classifier is None else f'both (sample_rate={sample_rate})'}"
+            )
+        if classifier is None:
+            assert sample_rate is not None
+            classifier = SoundClassifier(sample_rate)
         self.name = f"kld_{classifier.name}"  # before __init__, which names the states after it
         super().__init__()
         self.classifier, self.eps = classifier, eps
