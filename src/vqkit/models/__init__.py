@@ -7,12 +7,14 @@ from vqkit.types import need
 
 if TYPE_CHECKING:
     from vqkit.models.codec import AudioCodec, CodecOutput
+    from vqkit.models.streaming import CodecStream
 
-__all__ = ["AudioCodec", "CodecOutput"]
+__all__ = ["AudioCodec", "CodecOutput", "CodecStream"]
 
 _HOMES = {
     "AudioCodec": ("vqkit.models.codec", "transformers", "audio"),
     "CodecOutput": ("vqkit.models.codec", "transformers", "audio"),
+    "CodecStream": ("vqkit.models.streaming", "transformers", "audio"),
 }
 
 

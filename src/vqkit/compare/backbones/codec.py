@@ -70,7 +70,8 @@ class Backbone(Base):
     @property
     def sources(self) -> tuple[str, ...]:
         """Code that decides what training gives."""
-        return ("quantize", "losses", "models/codec.py", "training", "data/crops.py", "compare/backbones/codec.py")
+        models = ("models/codec.py", "models/waveform_codec.py", "models/padding.py")
+        return ("quantize", "losses", "nn", *models, "training", "data/crops.py", "compare/backbones/codec.py")
 
     @property
     def protocols(self) -> dict[str, Any]:

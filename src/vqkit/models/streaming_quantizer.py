@@ -1,0 +1,72 @@
+"""Codes of latents that come in blocks, for any quantizer: one that looks at neighbouring frames is given them by overlap."""
+
+import torch
+from torch import Tensor
+
+from vqkit.quantize import Interpolated, Quantizer
+from vqkit.types import Float, Int
+
+__all__ = ["StreamingQuantizer", "reach_frames"]
+
+
+def reach_frames(quantizer: Quantizer) -> int:
+    """How many frames before and after a frame can change its codes, at most.
+
+    Linear interpolation looks at the two neighbours; a stage after it, at what they became.
+
+    Example:
+        >>> from vqkit import RVQ, VQ
+        >>> reach_frames(RVQ(8, 16, 4)), reach_frames(Interpolated(VQ(8, 16), scale=2, spatial_dims=1))
+        (0, 1)
+    """
+    interpolated = [module for module in quantizer.modules() if isinstance(module, Interpolated) and module.scale > 1]
+    return len(interpolated) * quantizer.num_stages  # a module that several stages share is listed once
+
+
+class StreamingQuantizer:
+    """Quantizer with the frames of one signal that it still needs.
+
+    Args:
+        quantizer: any.
+
+    Example:
+        >>> from vqkit import VQ
+        >>> quantizer = Interpolated(VQ(8, 16), scale=2, spatial_dims=1)
+        >>> z, stream = torch.randn(1, 9, 8), StreamingQuantizer(quantizer)
+        >>> blocks = torch.cat([stream.push(z[:, :4]), stream.push(z[:, 4:], last=True)], dim=1)
+        >>> torch.equal(blocks, quantizer.encode(z))
+        True
+    """
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        self._quantizer = quantizer
+        self._reach = reach_frames(quantizer)
+        self._held: Tensor | None = None
+        self._time = self._given = 0
+
+    def push(
+        self, z: Float[Tensor, "batch frames dim"], last: bool = False
+    ) -> Int[Tensor, "batch new_frames num_codes"]:
+        """The codes of the frames whose neighbours are there.
+
+        Args:
+            z: the next latents, perhaps none.
+            last: nothing follows; the codes at the end of the signal come too.
+        """
+        held = z if self._held is None else torch.cat([self._held, z], dim=1)
+        self._time += z.shape[1]
+        first, end = self._time - held.shape[1], self._time if last else self.ready(self._time)
+        self._held = held[:, max(0, end - self._reach - first) :].clone()
+        if end <= self._given:
+            return torch.zeros(z.shape[0], 0, self._quantizer.num_codes, dtype=torch.long, device=z.device)
+        codes = self._quantizer.encode(held)[:, self._given - first : end - first]
+        self._given = end
+        return codes
+
+    def ready(self, time: int) -> int:
+        """How many frames' codes the first ``time`` frames determine."""
+        return max(0, time - self._reach)
+
+    def state(self) -> list[Tensor]:
+        """The tensors kept."""
+        return [] if self._held is None else [self._held]

@@ -1,0 +1,177 @@
+"""Layers that take a signal in blocks: each keeps only the past it still needs, so block by block gives what the whole gives.
+
+Conventions
+    Blocks are (batch, channels, time), also of length 0. Time is counted from the start of the signal; a layer object holds one signal.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vqkit.types import Float
+
+__all__ = ["Chain", "Pointwise", "Recurrent", "ResidualSum", "StreamingLayer"]
+
+_FEW_STEPS = 8
+"""Up to here cells one by one are faster than PyTorch's LSTM, which lays its weights out anew at each call (512 channels, CPU)."""
+
+
+class StreamingLayer(ABC):
+    """One layer with the state of one signal."""
+
+    @abstractmethod
+    def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch out new_time"]:
+        """Take the next block and give the outputs that are now determined.
+
+        Args:
+            x: what follows the last block.
+            last: nothing follows; the outputs at the end of the signal come too.
+        """
+
+    @abstractmethod
+    def ready(self, time: int) -> int:
+        """How many outputs the first ``time`` inputs determine, while more may follow."""
+
+    @abstractmethod
+    def state(self) -> list[Tensor]:
+        """The tensors kept from block to block."""
+
+
+class Pointwise(StreamingLayer):
+    """A module without memory.
+
+    Example:
+        >>> Pointwise(nn.ReLU()).push(torch.tensor([[[-1.0, 2.0]]]))
+        tensor([[[0., 2.]]])
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch out time"]:
+        """The module's output."""
+        y: Tensor = self._module(x)
+        return y
+
+    def ready(self, time: int) -> int:
+        """All of them."""
+        return time
+
+    def state(self) -> list[Tensor]:
+        """None."""
+        return []
+
+
+class Recurrent(StreamingLayer):
+    """An LSTM with a skip connection, ``lstm(x) + x``; its state is carried.
+
+    Args:
+        lstm: in one direction, time first.
+
+    Example:
+        >>> lstm, x = nn.LSTM(4, 4, 2), torch.randn(1, 4, 9)
+        >>> layer = Recurrent(lstm)
+        >>> blocks = torch.cat([layer.push(x[..., :5]), layer.push(x[..., 5:])], dim=-1)
+        >>> torch.allclose(blocks, Recurrent(lstm).push(x), atol=1e-6)
+        True
+    """
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        self._lstm = lstm
+        self._carried: tuple[Tensor, Tensor] | None = None
+
+    def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch channels time"]:
+        """As many outputs as inputs."""
+        if not x.shape[-1]:
+            return x
+        steps = x.permute(2, 0, 1)
+        if steps.shape[0] <= _FEW_STEPS:
+            y = self._step_by_step(steps)
+        else:
+            y, self._carried = self._lstm(steps, self._carried)
+        return (y + steps).permute(1, 2, 0)
+
+    def ready(self, time: int) -> int:
+        """All of them."""
+        return time
+
+    def state(self) -> list[Tensor]:
+        """Hidden and cell state."""
+        return list(self._carried or ())
+
+    def _step_by_step(self, steps: Tensor) -> Tensor:
+        if self._carried is None:
+            zeros = steps.new_zeros(self._lstm.num_layers, steps.shape[1], self._lstm.hidden_size)
+            self._carried = zeros, zeros
+        sequence, carried = list(steps), []
+        for weights, *state in zip(self._lstm.all_weights, *self._carried, strict=True):
+            hidden, cell = state
+            for index, step in enumerate(sequence):
+                hidden, cell = torch.lstm_cell(step, (hidden, cell), *weights)
+                sequence[index] = hidden
+            carried.append((hidden, cell))
+        hidden, cell = (torch.stack(tensors) for tensors in zip(*carried, strict=True))
+        self._carried = hidden, cell
+        return torch.stack(sequence)
+
+
+class Chain(StreamingLayer):
+    """Layers one after the other.
+
+    Example:
+        >>> Chain([Pointwise(nn.ReLU()), Pointwise(nn.Tanh())]).ready(5)
+        5
+    """
+
+    def __init__(self, layers: Sequence[StreamingLayer]) -> None:
+        self._layers = list(layers)
+
+    def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch out new_time"]:
+        """What the last layer gives."""
+        for layer in self._layers:
+            x = layer.push(x, last)
+        return x
+
+    def ready(self, time: int) -> int:
+        """Of the last layer."""
+        for layer in self._layers:
+            time = layer.ready(time)
+        return time
+
+    def state(self) -> list[Tensor]:
+        """Of all layers."""
+        return [tensor for layer in self._layers for tensor in layer.state()]
+
+
+class ResidualSum(StreamingLayer):
+    """``shortcut(x) + branch(x)``; the shortcut waits for a branch that sees the future.
+
+    Example:
+        >>> layer = ResidualSum(Pointwise(nn.ReLU()), Pointwise(nn.Identity()))
+        >>> layer.push(torch.tensor([[[-1.0, 2.0]]]))
+        tensor([[[-1.,  4.]]])
+    """
+
+    def __init__(self, branch: StreamingLayer, shortcut: StreamingLayer) -> None:
+        self._branch, self._shortcut = branch, shortcut
+        self._waiting: Tensor | None = None
+
+    def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch out new_time"]:
+        """As many outputs as the branch has."""
+        branch, shortcut = self._branch.push(x, last), self._shortcut.push(x, last)
+        if self._waiting is not None:
+            shortcut = torch.cat([self._waiting, shortcut], dim=-1)
+        now = branch.shape[-1]
+        self._waiting = shortcut[..., now:].clone()  # a view would keep the whole block alive
+        return shortcut[..., :now] + branch
+
+    def ready(self, time: int) -> int:
+        """Of whichever side is later."""
+        return min(self._branch.ready(time), self._shortcut.ready(time))
+
+    def state(self) -> list[Tensor]:
+        """Of both sides, and what waits."""
+        waiting = [] if self._waiting is None else [self._waiting]
+        return [*self._branch.state(), *self._shortcut.state(), *waiting]
