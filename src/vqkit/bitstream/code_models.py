@@ -64,25 +64,26 @@ def part_sizes(code_size: int) -> list[int]:
     return [code_size, *reversed(sizes)]
 
 
-def exact_weights(histogram: np.ndarray) -> np.ndarray:
+def exact_weights(histogram: np.ndarray, total: int | None = None) -> np.ndarray:
     """Integers of sum 2^24 − K in proportion to a histogram of K counts; a zero counts as one, so that every code can be coded.
 
     Args:
-        histogram: ``(code_size,)`` int64, at least 0.
+        histogram: ``(..., code_size)`` int64, at least 0.
+        total: another sum, from 0 to 2^24 − K.
 
     Returns:
-        ``(code_size,)`` float64 of whole numbers; code i then has probability ``(w_i + 1) / 2^24``.
+        ``(..., code_size)`` float64 of whole numbers; code i then has probability ``(w_i + 1) / 2^24``.
 
     Example:
         >>> exact_weights(np.array([3, 1])).tolist()
         [12582910.0, 4194304.0]
     """
-    size = len(histogram)
-    free = (1 << PRECISION_BITS) - size
+    size = histogram.shape[-1]
+    free = (1 << PRECISION_BITS) - size if total is None else total
     # cumulative count × free must stay below 2^63
     excess = max(0, int(histogram.max()).bit_length() + size.bit_length() + PRECISION_BITS - 63)
-    bounds = np.cumsum(np.maximum(histogram >> excess, 1))
-    return np.diff(bounds * free // bounds[-1], prepend=0).astype(np.float64)
+    bounds = np.cumsum(np.maximum(histogram >> excess, 1), axis=-1)
+    return np.diff(bounds * free // bounds[..., -1:], axis=-1, prepend=0).astype(np.float64)
 
 
 def check_code_sizes(code_sizes: Sequence[int]) -> None:

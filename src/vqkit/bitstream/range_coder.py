@@ -49,11 +49,15 @@ def encode_codes(
         >>> torch.equal(decode_codes(data, num_frames=3, code_sizes=[4, 1024]), codes)
         True
     """
-    columns, models = _checked(codes, code_sizes, frequencies)
+    return encode_columns(*_checked(codes, code_sizes, frequencies))
+
+
+def encode_columns(columns: Sequence[np.ndarray], models: Sequence[list[CodePart]]) -> bytes:
+    """What `encode_codes` does with columns that are known to be valid, int64, each with its model."""
     encoder = need("constriction", "audio").stream.queue.RangeEncoder()
     for column, parts in zip(columns, models, strict=True):
-        _encode_column(encoder, column, parts)
-    return _finish(encoder)
+        encode_column(encoder, column, parts)
+    return finish(encoder)
 
 
 def decode_codes(
@@ -93,29 +97,45 @@ def decode_codes(
         raise ValueError(f"num_frames is {num_frames}, it must be at least 0")
     if not 0 <= wanted <= len(code_sizes):
         raise ValueError(f"num_codes is {num_codes}, allowed are 0 to {len(code_sizes)}")
-    queue = need("constriction", "audio").stream.queue
-    padding = bytes(-len(data) % 4 + 4 * _STATE_WORDS)  # a cut stream stands for itself followed by zeros
-    decoder = queue.RangeDecoder(np.frombuffer(data + padding, ">u4").astype(np.uint32))
-    encoder = queue.RangeEncoder()
+    models = [code_parts(size, histogram) for size, histogram in zip(code_sizes[:wanted], histograms, strict=False)]
+    columns = decode_columns(data, num_frames, code_sizes[:wanted], models, complete=wanted == len(code_sizes))
+    codes = np.stack(columns, axis=1) if columns else np.zeros((num_frames, 0), np.int64)
+    return torch.from_numpy(codes)
+
+
+def decode_columns(
+    data: bytes, num_frames: int, code_sizes: Sequence[int], models: Sequence[list[CodePart]], complete: bool = True
+) -> list[np.ndarray]:
+    """What `encode_columns` was given; ``complete`` says that no other codes follow in the data.
+
+    Raises:
+        ValueError: the data are truncated or damaged.
+    """
+    decoder = start_decoder(data)
+    encoder = need("constriction", "audio").stream.queue.RangeEncoder()
     columns = []
-    for size, histogram in zip(code_sizes[:wanted], histograms, strict=False):
-        parts = code_parts(size, histogram)
-        column = _decode_column(decoder, num_frames, parts)
+    for size, parts in zip(code_sizes, models, strict=True):
+        column = decode_column(decoder, num_frames, parts)
         if column.max(initial=0) >= size:
             raise ValueError(
                 f"{len(data)} bytes do not hold {num_frames} frames of these codes: damaged or another model"
             )
-        _encode_column(encoder, column, parts)
+        encode_column(encoder, column, parts)
         columns.append(column)
-    expected = _finish(encoder)
+    expected = finish(encoder)
     if len(data) < len(expected):
-        raise ValueError(f"{len(data)} bytes are too few for {num_frames} frames of {wanted} codes: truncated")
-    if wanted == len(code_sizes) and data != expected:
+        raise ValueError(f"{len(data)} bytes are too few for {num_frames} frames of {len(models)} codes: truncated")
+    if complete and data != expected:
         raise ValueError(
             f"{len(data)} bytes do not hold {num_frames} frames of these codes: truncated, damaged or another model"
         )
-    codes = np.stack(columns, axis=1) if columns else np.zeros((num_frames, 0), np.int64)
-    return torch.from_numpy(codes)
+    return columns
+
+
+def start_decoder(data: bytes) -> Any:
+    """A decoder of data that end where `finish` ended them: the end stands for itself followed by zeros."""
+    padded = data + bytes(-len(data) % 4 + 4 * _STATE_WORDS)
+    return need("constriction", "audio").stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
 
 
 def prefix_bytes(
@@ -144,13 +164,13 @@ def prefix_bytes(
     encoder = need("constriction", "audio").stream.queue.RangeEncoder()
     ends = []
     for column, parts in zip(columns, models, strict=True):
-        _encode_column(encoder, column, parts)
+        encode_column(encoder, column, parts)
         ends.append(4 * (encoder.pos()[0] + _STATE_WORDS))
-    whole = len(_finish(encoder))
+    whole = len(finish(encoder))
     return [min(end, whole) for end in ends]
 
 
-def _encode_column(encoder: Any, column: np.ndarray, parts: list[CodePart]) -> None:
+def encode_column(encoder: Any, column: np.ndarray, parts: list[CodePart]) -> None:
     """Encode one code of all frames, part by part: one call encodes an array."""
     digits = []
     for part in reversed(parts[1:]):
@@ -160,7 +180,8 @@ def _encode_column(encoder: Any, column: np.ndarray, parts: list[CodePart]) -> N
         encoder.encode(digit.astype(np.int32), part.model)
 
 
-def _decode_column(decoder: Any, num_frames: int, parts: list[CodePart]) -> np.ndarray:
+def decode_column(decoder: Any, num_frames: int, parts: list[CodePart]) -> np.ndarray:
+    """Decode what `encode_column` encoded; a number outside the alphabet is possible in damaged data."""
     column = np.zeros(num_frames, np.int64)
     for part in parts:
         try:
@@ -172,7 +193,7 @@ def _decode_column(decoder: Any, num_frames: int, parts: list[CodePart]) -> np.n
     return column
 
 
-def _finish(encoder: Any) -> bytes:
+def finish(encoder: Any) -> bytes:
     """The shortest end, in whole bytes, that any stream with this coder state can have.
 
     constriction ends on a word of 32 bits, up to 8 bytes after the last needed bit. All numbers in [low, low + range) decode alike, where

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vqkit.models import padding
+from vqkit.models import compression, padding
 from vqkit.models.hub import HubModel
 from vqkit.models.rates import stage_rates_kbps, stages_within
 from vqkit.quantize import Quantizer
@@ -185,6 +185,36 @@ class WaveformCodec(HubModel):
             padding.decode_padded(self.decoder, z_q, padding.real_frames(codes), self.hop_samples, self.training),
             samples,
         )
+
+    def compress(self, wav: Float[Tensor, "channels samples"], sample_rate: int, kbps: float | None = None) -> bytes:
+        """The bytes of a ``.vqk`` file.
+
+        Args:
+            wav: waveform; resampled, mixed to mono or doubled to stereo as the codec needs.
+            sample_rate: of wav, in Hz.
+            kbps: keep as many stages as fit into this rate; all by default.
+
+        Returns:
+            A file that `decompress` of the same weights reads, and `vqkit.bitstream` without them.
+
+        Raises:
+            TypeError: wav is not floating.
+            ValueError: wav has another shape, a sample rate below 1 Hz, or kbps is below the first stage.
+        """
+        return compression.compress(self, wav, sample_rate, kbps)
+
+    def decompress(self, data: bytes) -> tuple[Float[Tensor, "channels samples"], int]:
+        """The waveform of a ``.vqk`` file, and its sample rate in Hz.
+
+        What is damaged is silent, and named in a warning; the rest is not touched by it.
+
+        Args:
+            data: the whole file, or what there is of it.
+
+        Raises:
+            BitstreamError: not a vqk file, of a newer version, its header damaged, or written with other weights.
+        """
+        return compression.decompress(self, data)
 
     def _cut(self, wav: Tensor, samples: int | None) -> Tensor:
         if samples is not None and not 1 <= samples <= wav.shape[-1]:

@@ -1,0 +1,57 @@
+"""The codes of one chunk."""
+
+import numpy as np
+
+from vqkit.bitstream.entropy_model import EntropyModel, model_of
+from vqkit.bitstream.errors import BitstreamError
+from vqkit.bitstream.header import VqkHeader
+from vqkit.bitstream.records import Chunk
+
+__all__ = ["ChunkDecoder"]
+
+
+class ChunkDecoder:
+    """Decodes chunks of a file with its entropy model.
+
+    Args:
+        header: of the file.
+        entropy_model: the tables, where the file has none of its own. Without them nothing can be decoded, but all else works.
+        stages: how many to decode; all by default.
+
+    Raises:
+        BitstreamError: the tables are not those of the file.
+        ValueError: stages out of range.
+    """
+
+    def __init__(self, header: VqkHeader, entropy_model: EntropyModel | None, stages: int | None) -> None:
+        if stages is not None and not 1 <= stages <= header.num_stages:
+            raise ValueError(f"stages is {stages}, the file has 1 to {header.num_stages}")
+        self.header = header
+        self.model = model_of(header, entropy_model)
+        self.stages = header.num_stages if stages is None else stages
+        self.num_codes = header.stage_ends[self.stages - 1]
+
+    def require_model(self) -> EntropyModel:
+        """The entropy model, or `BitstreamError` that says which one is missing."""
+        if self.model is None:
+            header = self.header
+            raise BitstreamError(
+                f"the codes need the {header.coding} tables {header.tables_hash} of model {header.model!r}, which were not given"
+            )
+        return self.model
+
+    def decode(self, chunk: Chunk, record: bytes) -> np.ndarray:
+        """Codes (frames, num_codes) int64; −1 in stages that the chunk leaves out.
+
+        Raises:
+            BitstreamError: the record does not hold such codes, or the tables are missing.
+        """
+        model = self.require_model()
+        if len(record) != chunk.size or not chunk.intact(record):
+            raise BitstreamError("it has changed since the file was scanned")
+        codes = np.full((chunk.frames, self.num_codes), -1, np.int64)
+        start = 0
+        for data, stop in zip(chunk.stages(record)[: self.stages], self.header.stage_ends, strict=False):
+            codes[:, start:stop] = model.decode(data, codes[:, :start], stop)
+            start = stop
+        return codes

@@ -1,0 +1,254 @@
+"""What a ``.vqk`` file says about itself before its first chunk.
+
+    magic  version  length of body  body = core, notes  CRC-32 of all before it
+
+The core is what decoding depends on; its CRC-32, the stream id, starts the checksum of every record, so that a chunk of another stream is
+never taken for one of this. The notes are for people.
+"""
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+
+from vqkit.bitstream.errors import BitstreamError
+from vqkit.bitstream.fields import FieldReader, block_bytes, number_bytes, runs_bytes
+from vqkit.bitstream.limits import (
+    FORMAT_VERSION,
+    MAX_CHUNK_CODES,
+    MAX_CHUNK_FRAMES,
+    MAX_CODE_SIZE,
+    MAX_CODES,
+    MAX_COUNT,
+    MAX_DIMENSION,
+    MAX_DIMENSIONS,
+    MAX_HEADER_BYTES,
+    MAX_METADATA,
+    MAX_RATE,
+    MAX_TEXT_BYTES,
+)
+
+__all__ = ["VqkHeader"]
+
+MAGIC = b"\x89VQK"
+CODINGS = ("plain", "static", "context")
+_HASH_BYTES = 32
+_TABLES_HASH_BYTES = 16
+
+
+@dataclass(frozen=True)
+class VqkHeader:
+    """The header of a ``.vqk`` file: a sequence of frames, each of as many codes as ``code_sizes`` names.
+
+    In sound a frame is a hop. In an image it is a cell of the grid, row by row; in a video so is each picture. What ``coding``,
+    ``tables_hash`` and ``tables`` say is set by `VqkWriter`.
+
+    Args:
+        code_sizes: alphabet of each code of a frame, 1 … 2^32; at most 1024 of them.
+        codes_per_stage: how many consecutive codes each stage has; one by default.
+        sample_rate: of the sound in Hz, or ``hop_samples`` times the pictures a second; 0 where there is no time.
+        hop_samples: samples between frames, or between pictures.
+        channels: of the sound; 0 if it is none.
+        grid: cells of a picture, such as (rows, columns); empty for sound.
+        image_size: (height, width) in pixels; empty for sound.
+        length: samples in all, if known beforehand; `VqkWriter.close` can state it later.
+        model: name of the model that decodes.
+        model_hash: of its weights, hexadecimal, at most 32 bytes; empty if not stated.
+        licence: of the content.
+        metadata: free text by name, at most 256 entries.
+        coding: ``"plain"``, ``"static"`` or ``"context"``.
+        tables_hash: hash of the entropy model, 16 bytes in hexadecimal.
+        tables: the entropy model itself, if it is stored here.
+
+    Raises:
+        ValueError: a field is out of range, or the header gets longer than 1 MiB.
+
+    Example:
+        >>> header = VqkHeader(code_sizes=(1024,) * 8, sample_rate=24000, hop_samples=320, channels=1)
+        >>> header.frame_rate, header.rates_kbps[:2], len(header.to_bytes())
+        (75.0, (0.75, 1.5), 34)
+    """
+
+    code_sizes: tuple[int, ...]
+    codes_per_stage: tuple[int, ...] = ()
+    sample_rate: int = 0
+    hop_samples: int = 0
+    channels: int = 0
+    grid: tuple[int, ...] = ()
+    image_size: tuple[int, ...] = ()
+    length: int | None = None
+    model: str = ""
+    model_hash: str = ""
+    licence: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    coding: str = "plain"
+    tables_hash: str = ""
+    tables: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("code_sizes", "codes_per_stage", "grid", "image_size"):
+            object.__setattr__(self, name, tuple(int(value) for value in getattr(self, name)))
+        if not self.codes_per_stage:
+            object.__setattr__(self, "codes_per_stage", (1,) * len(self.code_sizes))
+        _check_numbers(self)
+        _check_texts(self)
+        if len(self.to_bytes()) > MAX_HEADER_BYTES:
+            raise ValueError(f"the header has {len(self.to_bytes())} bytes, allowed are {MAX_HEADER_BYTES}")
+
+    @property
+    def num_codes(self) -> int:
+        """Codes a frame."""
+        return len(self.code_sizes)
+
+    @property
+    def num_stages(self) -> int:
+        """Stages that can be left out, the last first."""
+        return len(self.codes_per_stage)
+
+    @cached_property
+    def stage_ends(self) -> tuple[int, ...]:
+        """Where each stage's codes end."""
+        return tuple(accumulate(self.codes_per_stage))
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Frames a second; None where there is no time."""
+        return self.sample_rate / self.hop_samples * math.prod(self.grid) if self.hop_samples else None
+
+    @property
+    def rates_kbps(self) -> tuple[float, ...]:
+        """Rate of the first stage, of the first two and so on, before entropy coding and without what a file adds; empty without time."""
+        bits = tuple(accumulate(math.log2(size) for size in self.code_sizes))
+        return tuple(bits[end - 1] * self.frame_rate / 1000 for end in self.stage_ends) if self.frame_rate else ()
+
+    @property
+    def largest_chunk(self) -> int:
+        """The most frames that a chunk may hold."""
+        return min(MAX_CHUNK_FRAMES, MAX_CHUNK_CODES // self.num_codes)
+
+    @cached_property
+    def stream_id(self) -> int:
+        """CRC-32 of the core."""
+        return zlib.crc32(self._core())
+
+    def same_stream(self, other: "VqkHeader") -> bool:
+        """Whether the cores are equal, so that chunks under one header may follow those under the other."""
+        return self._core() == other._core()
+
+    def to_bytes(self) -> bytes:
+        """The header as it stands in a file."""
+        body = block_bytes(self._core()) + self._notes()
+        content = MAGIC + bytes([FORMAT_VERSION]) + block_bytes(body)
+        return content + zlib.crc32(content).to_bytes(4, "little")
+
+    def _core(self) -> bytes:
+        lists = (self.code_sizes, self.codes_per_stage, self.grid, self.image_size)
+        numbers = (self.sample_rate, self.hop_samples, self.channels, CODINGS.index(self.coding))
+        blocks = (bytes.fromhex(self.model_hash), bytes.fromhex(self.tables_hash), self.tables)
+        return b"".join([*map(runs_bytes, lists), *map(number_bytes, numbers), *map(block_bytes, blocks)])
+
+    def _notes(self) -> bytes:
+        texts = [self.model, self.licence, *(text for entry in self.metadata.items() for text in entry)]
+        length = 0 if self.length is None else self.length + 1
+        numbers = number_bytes(length) + number_bytes(len(self.metadata))
+        return numbers + b"".join(block_bytes(text.encode()) for text in texts)
+
+
+def read_header(fields: FieldReader) -> VqkHeader:
+    """Read and validate a header; ``fields`` stands at its first byte, and afterwards behind it.
+
+    Raises:
+        IncompleteError: it goes on behind the end of the data.
+        BitstreamError: it is none, damaged, or of a newer version.
+    """
+    magic = fields.take(len(MAGIC))
+    if magic != MAGIC:
+        raise BitstreamError(f"not a vqk file: it begins with {magic!r}")
+    version = fields.take(1)[0]
+    newer = f"format version {version}, and this vqkit reads up to {FORMAT_VERSION}: a newer one is needed"
+    size = fields.number("the length of the header", MAX_COUNT)
+    if size > MAX_HEADER_BYTES:
+        text = f"the header claims {size} bytes, allowed are {MAX_HEADER_BYTES}"
+        raise BitstreamError(newer if version > FORMAT_VERSION else text)
+    body = fields.take(size)
+    checksum = zlib.crc32(MAGIC + bytes([version]) + block_bytes(body))
+    if fields.word() != checksum:
+        raise BitstreamError("the header is damaged: its checksum is wrong")
+    if version > FORMAT_VERSION:
+        raise BitstreamError(newer)
+    try:
+        header = _read_body(FieldReader(body))
+    except ValueError as error:  # also where the body is too short: its length is known, so more bytes would not help
+        raise BitstreamError(f"the header is not valid: {error}") from None
+    if header.to_bytes() != MAGIC + bytes([version]) + block_bytes(body) + checksum.to_bytes(4, "little"):
+        raise BitstreamError("the header is not valid: it is not spelt as this version spells it")
+    return header
+
+
+def _read_body(body: FieldReader) -> VqkHeader:
+    core = FieldReader(body.block("the core", MAX_HEADER_BYTES))
+    found: dict = {"code_sizes": core.runs("code_sizes", MAX_CODES, MAX_CODE_SIZE)}
+    found["codes_per_stage"] = core.runs("codes_per_stage", MAX_CODES, MAX_CODES)
+    found["grid"] = core.runs("grid", MAX_DIMENSIONS, MAX_DIMENSION)
+    found["image_size"] = core.runs("image_size", MAX_DIMENSIONS, MAX_DIMENSION)
+    for name in ("sample_rate", "hop_samples", "channels"):
+        found[name] = core.number(name, MAX_RATE)
+    found["coding"] = CODINGS[core.number("coding", len(CODINGS) - 1)]
+    found["model_hash"] = core.block("model_hash", _HASH_BYTES).hex()
+    found["tables_hash"] = core.block("tables_hash", _TABLES_HASH_BYTES).hex()
+    found["tables"] = core.block("tables", MAX_HEADER_BYTES)
+    core.finish("the core")
+    length = body.number("length", MAX_COUNT)
+    found["length"] = length - 1 if length else None
+    entries = body.number("the number of metadata", MAX_METADATA)
+    found["model"], found["licence"] = body.text("model"), body.text("licence")
+    pairs = [(body.text("a name of metadata"), body.text("metadata")) for _ in range(entries)]
+    found["metadata"] = dict(pairs)
+    if len(found["metadata"]) != entries:
+        raise BitstreamError("metadata has a name twice")
+    body.finish("the header")
+    return VqkHeader(**found)
+
+
+def _check_numbers(header: VqkHeader) -> None:
+    if not 1 <= header.num_codes <= MAX_CODES:
+        raise ValueError(f"code_sizes has {header.num_codes} codes, allowed are 1 to {MAX_CODES}")
+    if not all(1 <= size <= MAX_CODE_SIZE for size in header.code_sizes):
+        raise ValueError(f"code_sizes are {header.code_sizes[:8]} …, allowed are 1 to 2^32")
+    if min(header.codes_per_stage) < 1 or sum(header.codes_per_stage) != header.num_codes:
+        raise ValueError(
+            f"codes_per_stage has sum {sum(header.codes_per_stage)}, expected numbers of at least 1 with sum {header.num_codes}"
+        )
+    for name in ("sample_rate", "hop_samples", "channels"):
+        if not 0 <= getattr(header, name) <= MAX_RATE:
+            raise ValueError(f"{name} is {getattr(header, name)}, allowed are 0 to {MAX_RATE}")
+    if header.length is not None and not 0 <= header.length < MAX_COUNT:
+        raise ValueError(f"length is {header.length}, allowed are 0 to below {MAX_COUNT}")
+    if bool(header.sample_rate) != bool(header.hop_samples):
+        raise ValueError(
+            f"sample_rate is {header.sample_rate} and hop_samples {header.hop_samples}: give both or neither"
+        )
+    for name in ("grid", "image_size"):
+        sizes = getattr(header, name)
+        if len(sizes) > MAX_DIMENSIONS or not all(1 <= size <= MAX_DIMENSION for size in sizes):
+            raise ValueError(f"{name} is {sizes}, allowed are up to {MAX_DIMENSIONS} numbers from 1 to {MAX_DIMENSION}")
+
+
+def _check_texts(header: VqkHeader) -> None:
+    if header.coding not in CODINGS:
+        raise ValueError(f"coding is {header.coding!r}, allowed are {', '.join(CODINGS)}")
+    for name, most in (("model_hash", _HASH_BYTES), ("tables_hash", _TABLES_HASH_BYTES)):
+        value = getattr(header, name)
+        if len(value) > 2 * most or len(value) % 2 or set(value) - set("0123456789abcdef"):
+            raise ValueError(f"{name} is {value[:80]!r}, expected up to {most} bytes in lower-case hexadecimal")
+    if (header.coding == "plain") != (not header.tables_hash) or (header.tables and header.coding == "plain"):
+        raise ValueError(f"coding {header.coding!r} does not go with tables_hash {header.tables_hash!r}")
+    if len(header.metadata) > MAX_METADATA:
+        raise ValueError(f"metadata has {len(header.metadata)} entries, allowed are {MAX_METADATA}")
+    texts = {"model": header.model, "licence": header.licence}
+    for name, value in [*texts.items(), *header.metadata.items()]:
+        for text in (name, value):
+            if not isinstance(text, str) or len(text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
+                raise ValueError(f"{name[:80]!r} is not text of at most {MAX_TEXT_BYTES} bytes")

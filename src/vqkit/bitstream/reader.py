@@ -1,0 +1,290 @@
+"""A ``.vqk`` file as codes: from a frame on, or from beginning to end."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+import torch
+
+from vqkit.bitstream.chunk_decoder import ChunkDecoder
+from vqkit.bitstream.entropy_model import EntropyModel
+from vqkit.bitstream.errors import BitstreamError
+from vqkit.bitstream.header import VqkHeader
+from vqkit.bitstream.limits import MAX_READ_CODES
+from vqkit.bitstream.records import Chunk
+from vqkit.bitstream.scanner import Damage, Found, Scanner
+from vqkit.types import Int
+
+__all__ = ["VqkBlock", "VqkReader"]
+
+
+@dataclass(frozen=True)
+class VqkBlock:
+    """Consecutive frames of a file.
+
+    Attributes:
+        start_frame: counted from the first of the file.
+        codes: ``(frames, num_codes)`` int64; −1 in stages that the file leaves out, and everywhere if the frames are lost.
+        lost: the file is damaged here.
+    """
+
+    start_frame: int
+    codes: Int[torch.Tensor, "frames num_codes"]
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A chunk and where it is; or frames that are lost, without a chunk."""
+
+    start_frame: int
+    frames: int
+    offset: int = 0
+    chunk: Chunk | None = None
+
+
+class VqkReader:
+    """Reads codes; what a damaged file has lost is −1.
+
+    The file may still grow: chunks that have arrived whole are read, a part of one is not there yet. A stream that cannot be seeked can be
+    iterated once and holds no more than a chunk in memory.
+
+    Args:
+        source: path, or binary file or stream that stands at the header.
+        entropy_model: the tables, where the file has none of its own; see ``header.coding``.
+        model_hash: of the weights that shall decode the codes, in hexadecimal: a file of another model is refused.
+        stages: read only the first so many stages.
+
+    Attributes:
+        seekable: whether more than iterating is possible.
+
+    Raises:
+        BitstreamError: not a vqk file, a newer version, damaged in its header, or of another model.
+        ValueError: stages out of range.
+
+    Example:
+        >>> import io
+        >>> from vqkit.bitstream import VqkWriter
+        >>> file = io.BytesIO()
+        >>> with VqkWriter(file, VqkHeader(code_sizes=(8,) * 2, sample_rate=16000, hop_samples=1600)) as writer:
+        ...     writer.write(torch.arange(50).remainder(8)[:, None].expand(-1, 2))
+        >>> data = bytearray(file.getvalue())
+        >>> data[70] ^= 1  # in the second chunk
+        >>> reader = VqkReader(io.BytesIO(data))
+        >>> reader.frames, [str(damage) for damage in reader.damage]
+        (50, ['a chunk is altered at byte 55 (23 bytes): frames 10 to 19 are lost'])
+        >>> reader.read(8, 4)[:, 0].tolist()
+        [0, 1, -1, -1]
+    """
+
+    def __init__(
+        self,
+        source: str | Path | BinaryIO,
+        *,
+        entropy_model: EntropyModel | None = None,
+        model_hash: str | None = None,
+        stages: int | None = None,
+    ) -> None:
+        self._own = isinstance(source, str | Path)
+        self._file: BinaryIO = open(source, "rb") if isinstance(source, str | Path) else source  # noqa: SIM115
+        try:
+            self.seekable = self._file.seekable()
+            self._begin = self._next = self._file.tell() if self.seekable else 0
+            self._scanner = Scanner(self._read_more)
+            self._check_weights(model_hash)
+            self._decoder = ChunkDecoder(self.header, entropy_model, stages)
+        except BaseException:
+            self.close()
+            raise
+        self._entries: list[Entry] = []
+        self._damage: list[Damage] = []
+        self._undecodable: set[int] = set()
+
+    @property
+    def header(self) -> VqkHeader:
+        """What the file says about itself."""
+        return self._scanner.header
+
+    @property
+    def num_codes(self) -> int:
+        """Codes a frame of the stages that are read."""
+        return self._decoder.num_codes
+
+    @property
+    def frames(self) -> int:
+        """Frames that have arrived, lost ones included."""
+        self.refresh()
+        return self._scanner.frames
+
+    @property
+    def complete(self) -> bool:
+        """Whether the end is there: otherwise the file is being written, or cut."""
+        self.refresh()
+        return self._scanner.complete
+
+    @property
+    def length(self) -> int | None:
+        """Samples in all, if stated: by the end, or by the header of a file that has no end."""
+        self.refresh()
+        return self._scanner.length
+
+    @property
+    def damage(self) -> list[Damage]:
+        """What was found damaged so far."""
+        self.refresh()
+        return list(self._damage)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes behind the last record: part of a chunk that is still to come, or remains of one."""
+        self.refresh()
+        return self._scanner.pending_bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes seen."""
+        return self._next - self._begin
+
+    def refresh(self) -> bool:
+        """Look for more, where the file may have grown; every property does. Returns whether there was. A stream is left alone."""
+        before = len(self._entries)
+        if self.seekable:
+            for event in self._scanner.scan():
+                self._note(event)
+        return len(self._entries) > before
+
+    def require_intact(self) -> None:
+        """Raise `BitstreamError` if anything is damaged or the end is missing."""
+        if self.damage:
+            more = f" (and {len(self._damage) - 1} more)" if len(self._damage) > 1 else ""
+            raise BitstreamError(f"{self._damage[0]}{more}")
+        if not self.complete:
+            raise BitstreamError(f"truncated: the file ends after {self.frames} frames without its end record")
+        if self.pending_bytes:
+            raise BitstreamError(f"{self.pending_bytes} bytes follow the end that do not belong to the file")
+
+    def read(self, start_frame: int = 0, frames: int | None = None) -> Int[torch.Tensor, "frames num_codes"]:
+        """Read codes.
+
+        Args:
+            start_frame: the first, counted from the first of the file.
+            frames: how many; all that follow by default.
+
+        Returns:
+            ``(frames, num_codes)`` int64; −1 where frames are lost and in stages that the file leaves out.
+
+        Raises:
+            ValueError: frames that are not there, more than 2^27 codes at once, or a stream that cannot be seeked.
+            BitstreamError: the codes need tables that were not given.
+        """
+        if not self.seekable:
+            raise ValueError("a stream that cannot be seeked can only be iterated")
+        there = self.frames
+        wanted = there - start_frame if frames is None else frames
+        if start_frame < 0 or wanted < 0 or start_frame + wanted > there:
+            raise ValueError(f"frames {start_frame} to {start_frame + wanted} are not all there, the file has {there}")
+        if wanted * self.num_codes > MAX_READ_CODES:
+            raise ValueError(
+                f"{wanted} frames of {self.num_codes} codes are too many to read at once: iterate over the file"
+            )
+        codes = np.full((wanted, self.num_codes), -1, np.int64)
+        place = max(0, bisect_right(self._entries, start_frame, key=lambda entry: entry.start_frame) - 1)
+        end = start_frame + wanted
+        while place < len(self._entries) and (entry := self._entries[place]).start_frame < end:
+            begin, place = entry.start_frame, place + 1
+            first, last = max(start_frame, begin), min(end, begin + entry.frames)
+            if entry.chunk is not None and last > first:
+                found = self._decode(entry, self._fetch(entry))
+                codes[first - start_frame : last - start_frame] = found[first - begin : last - begin]
+        return torch.from_numpy(codes)
+
+    def __iter__(self) -> Iterator[VqkBlock]:
+        """Blocks of at most a chunk, one after the other, until the end of what has arrived."""
+        if self.seekable:
+            place = 0
+            while place < len(self._entries) or self.refresh():
+                entry = self._entries[place]
+                yield from self._blocks(entry, None if entry.chunk is None else self._fetch(entry))
+                place += 1
+            return
+        for event in self._scanner.scan():
+            arrived = self._note(event, keep=False)
+            if arrived is not None:
+                yield from self._blocks(arrived, event.record if isinstance(event, Found) else None)
+
+    def entries(self) -> Iterator[tuple[Entry, bytes]]:
+        """Chunks and lost frames as they are in the file, without decoding; for what rearranges files."""
+        self.refresh()
+        for entry in self._entries:
+            yield entry, b"" if entry.chunk is None else self._fetch(entry)
+
+    def close(self) -> None:
+        """Close the file, if it was opened here."""
+        if self._own:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- inside
+
+    def _check_weights(self, model_hash: str | None) -> None:
+        if model_hash is not None and model_hash != self.header.model_hash:
+            stated = self.header.model_hash or "that it does not state"
+            raise BitstreamError(
+                f"written by model {self.header.model!r} with weights {stated}, not by the one at hand with weights {model_hash}"
+            )
+
+    def _read_more(self, size: int) -> bytes:
+        if not self.seekable:
+            block = getattr(self._file, "read1", self._file.read)(size)
+            self._next += len(block)
+            return block
+        self._file.seek(self._next)
+        block = self._file.read(size)
+        self._next += len(block)
+        return block
+
+    def _note(self, event: Found | Damage, keep: bool = True) -> Entry | None:
+        if isinstance(event, Found):
+            entry = Entry(event.start_frame, event.chunk.frames, event.offset, event.chunk)
+        else:
+            self._damage.append(event)
+            entry = Entry(event.start_frame, event.frames)
+        if not entry.frames:
+            return None
+        if keep:
+            self._entries.append(entry)
+        return entry
+
+    def _fetch(self, entry: Entry) -> bytes:
+        assert entry.chunk is not None
+        self._file.seek(self._begin + entry.offset)
+        return self._file.read(entry.chunk.size)
+
+    def _blocks(self, entry: Entry, record: bytes | None) -> Iterator[VqkBlock]:
+        if record is not None:
+            codes = torch.from_numpy(self._decode(entry, record))
+            yield VqkBlock(entry.start_frame, codes, entry.offset in self._undecodable)
+            return
+        for first in range(0, entry.frames, self.header.largest_chunk):
+            size = (min(entry.frames - first, self.header.largest_chunk), self.num_codes)
+            yield VqkBlock(entry.start_frame + first, torch.full(size, -1, dtype=torch.int64), lost=True)
+
+    def _decode(self, entry: Entry, record: bytes) -> np.ndarray:
+        assert entry.chunk is not None
+        self._decoder.require_model()
+        try:
+            return self._decoder.decode(entry.chunk, record)
+        except BitstreamError as error:
+            if entry.offset not in self._undecodable:
+                self._undecodable.add(entry.offset)
+                reason = f"a chunk cannot be decoded: {error}"
+                self._damage.append(Damage(entry.offset, entry.chunk.size, entry.start_frame, entry.frames, reason))
+            return np.full((entry.frames, self.num_codes), -1, np.int64)

@@ -1,0 +1,94 @@
+"""A waveform to the bytes of a ``.vqk`` file and back, with any codec."""
+
+import hashlib
+import io
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vqkit.bitstream import VqkHeader, VqkReader, VqkWriter
+from vqkit.models.rates import stages_within
+from vqkit.models.resampling import resample
+from vqkit.types import Float
+
+if TYPE_CHECKING:
+    from vqkit.models.waveform_codec import WaveformCodec
+
+__all__ = ["compress", "decompress", "vqk_header", "weight_hash"]
+
+
+def weight_hash(model: nn.Module) -> str:
+    """SHA-256 of names, dtypes, shapes and values of a model's weights, in hexadecimal; the same on every device.
+
+    Example:
+        >>> one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+        >>> weight_hash(one) == weight_hash(one) != weight_hash(other)
+        True
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def vqk_header(codec: "WaveformCodec", kbps: float | None = None) -> VqkHeader:
+    """What a file says about the codec that wrote it, and the stages it keeps at a bitrate.
+
+    Raises:
+        ValueError: kbps is below the first stage.
+    """
+    quantizer = codec.quantizer
+    stages = quantizer.num_stages if kbps is None else stages_within(codec.rates_kbps, kbps)
+    codes_per_stage = tuple(quantizer.codes_per_stage[:stages])
+    return VqkHeader(
+        code_sizes=tuple(quantizer.code_sizes[: sum(codes_per_stage)]),
+        codes_per_stage=codes_per_stage,
+        sample_rate=codec.sample_rate,
+        hop_samples=codec.hop_samples,
+        channels=codec.channels,
+        model=type(codec).__name__,
+        model_hash=weight_hash(codec),
+    )
+
+
+@torch.no_grad()
+def compress(
+    codec: "WaveformCodec", wav: Float[Tensor, "channels samples"], sample_rate: int, kbps: float | None = None
+) -> bytes:
+    """See `WaveformCodec.compress`."""
+    if wav.ndim != 2 or 0 in wav.shape:
+        raise ValueError(f"wav must be (channels, samples), got shape {tuple(wav.shape)}")
+    if wav.shape[0] != codec.channels and 1 not in (wav.shape[0], codec.channels):
+        raise ValueError(f"wav has {wav.shape[0]} channels, this codec takes {codec.channels}; only mono is converted")
+    header = vqk_header(codec, kbps)
+    fitting = wav.mean(dim=0, keepdim=True) if codec.channels == 1 else wav.expand(codec.channels, -1)
+    resampled = resample(fitting[None], sample_rate, codec.sample_rate)
+    codes = codec.encode(resampled, kbps)[0]
+    file = io.BytesIO()
+    with VqkWriter(file, replace(header, length=resampled.shape[-1])) as writer:
+        writer.write(codes.T.cpu())
+    return file.getvalue()
+
+
+@torch.no_grad()
+def decompress(codec: "WaveformCodec", data: bytes) -> tuple[Float[Tensor, "channels samples"], int]:
+    """See `WaveformCodec.decompress`."""
+    reader = VqkReader(io.BytesIO(data), model_hash=weight_hash(codec))
+    codes = reader.read()
+    lost = (codes < 0).all(dim=1)
+    for damage in reader.damage:
+        warnings.warn(f"{damage}; silence stands for them", stacklevel=3)
+    if not reader.complete:
+        warnings.warn(f"the file is cut off after {reader.frames} frames", stacklevel=3)
+    samples = len(codes) * codec.hop_samples
+    length = min(reader.length or samples, samples)
+    if not length or bool(lost.all()):
+        return torch.zeros(codec.channels, length), codec.sample_rate
+    held = torch.where(lost[:, None], 0, codes)  # any code: what comes of it is silenced
+    device = next(codec.parameters()).device
+    wav = codec.decode(held.T[None].to(device), length)[0].cpu()
+    return wav * ~lost.repeat_interleave(codec.hop_samples)[:length], codec.sample_rate
