@@ -16,6 +16,8 @@ COMMANDS = {
     "demo": "compare the quantizers on the clips that ship with vqkit; a few minutes, no arguments needed",
     "compare": "N quantizers × M seeds on one backbone, one data set, one budget → table, plots, report with players",
     "train": "train a neural codec from a YAML recipe",
+    "inspect": "what is in .vqk files: codec, rates, chunks, damage",
+    "thin": "a .vqk file at a lower bitrate, without decoding it",
 }
 
 
@@ -65,6 +67,10 @@ def _command(name: str) -> Callable[[list[str]], int]:
         need("lightning", "train")
         found: Callable[[list[str]], int] = import_module("vqkit.training.command").main
         return found
+    if name in ("inspect", "thin"):
+        need("constriction", "audio")
+        command: Callable[[list[str]], int] = getattr(import_module("vqkit.bitstream.command"), f"main_{name}")
+        return command
     return _demo if name == "demo" else _compare
 
 

@@ -1,0 +1,94 @@
+"""``vqkit inspect`` and ``vqkit thin``: what is in a ``.vqk`` file, and the same file at a lower bitrate."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from vqkit.bitstream.editing import thin
+from vqkit.bitstream.errors import BitstreamError
+from vqkit.bitstream.inspection import inspect
+from vqkit.bitstream.reader import VqkReader
+
+__all__ = ["main_inspect", "main_thin"]
+
+
+def main_inspect(argv: list[str]) -> int:
+    """Print what files say about themselves; exit code 1 if one is damaged or ends early."""
+    parser = argparse.ArgumentParser(prog="vqkit inspect", description="Describe .vqk files; nothing is decoded.")
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    asked = parser.parse_args(argv)
+    intact = True
+    for path in asked.files:
+        found = inspect(_existing(path))
+        intact = intact and found["complete"] and not found["damage"]
+        print(json.dumps({"file": str(path), **found}) if asked.json else _described(path, found), flush=True)
+    return 0 if intact else 1
+
+
+def main_thin(argv: list[str]) -> int:
+    """Copy a file without its last stages."""
+    parser = argparse.ArgumentParser(
+        prog="vqkit thin", description="Lower the bitrate of a .vqk file without decoding it."
+    )
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--kbps", type=float, help="keep as many stages as fit into this rate, before entropy coding")
+    how.add_argument("--stages", type=int, help="keep so many stages")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite the target")
+    asked = parser.parse_args(argv)
+    if asked.target.exists() and not asked.force:
+        raise ValueError(f"{asked.target} exists; -f overwrites it")
+    stages = asked.stages if asked.kbps is None else _stages(_existing(asked.source), asked.kbps)
+    thin(_existing(asked.source), asked.target, stages)
+    before, after = asked.source.stat().st_size, asked.target.stat().st_size
+    print(f"{asked.target}: {stages} stages, {after} bytes of {before}")
+    return 0
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"no such file: {path}")
+    return path
+
+
+def _stages(path: Path, kbps: float) -> int:
+    with VqkReader(path) as reader:
+        rates = reader.header.rates_kbps
+    if not rates:
+        raise BitstreamError(f"{path} has no time, so no rate: give --stages")
+    stages = sum(rate <= kbps * (1 + 1e-9) for rate in rates)
+    if not stages:
+        raise ValueError(f"--kbps {kbps:g} is below the first stage; {path} has {', '.join(f'{r:.4g}' for r in rates)}")
+    return stages
+
+
+def _described(path: Path, found: dict[str, Any]) -> str:
+    lines = [
+        f"{path}: version {found['format_version']}, {found['file_bytes']} bytes, {found['frames']} frames in {found['chunks']} chunks"
+    ]
+    if found["seconds"] is not None:
+        lines.append(
+            f"  {found['seconds']:.3f} s at {found['frame_rate']:g} frames/s, {found['kbps']:.3f} kbit/s in all"
+        )
+    if found["sample_rate"]:
+        lines.append(
+            f"  sound: {found['sample_rate']} Hz, {found['channels'] or '?'} channels, {found['length']} samples"
+        )
+    lines.append(f"  model: {found['model'] or 'not stated'}, weights {found['model_hash'][:16] or 'not stated'}")
+    lines.append(
+        f"  coding: {found['coding']}; stages of {found['codes_per_stage']} codes, sizes {found['code_sizes']}"
+    )
+    for stages, size in enumerate(found["thinned_bytes"], start=1):
+        rate = found["thinned_kbps"][stages - 1]
+        lines.append(f"  {stages} stages: {size} bytes" + (f", {rate:.3f} kbit/s" if rate is not None else ""))
+    lines += [f"  {name}: {value}" for name, value in found["metadata"].items()]
+    lines += [
+        f"  damaged: {damage['reason']} at byte {damage['offset']}, {damage['frames']} frames lost"
+        for damage in found["damage"]
+    ]
+    if not found["complete"]:
+        lines.append("  unfinished: the end record is missing")
+    return "\n".join(lines)
