@@ -1,7 +1,9 @@
+import gc
 import io
 import os
 import re
 import threading
+import weakref
 from dataclasses import replace
 from itertools import pairwise
 
@@ -363,3 +365,17 @@ def test_too_much_at_once(header):
         ValueError, match="39000001 frames of 4 codes are too many to read at once: iterate over the file"
     ):
         reader.read()
+
+
+def test_a_reader_goes_with_its_last_reference(data):
+    """Without waiting for the garbage collector: a file stays open, and its bytes in memory, no longer than it is used."""
+    file = io.BytesIO(data)
+    alive = weakref.ref(file)
+    reader = VqkReader(file)
+    list(reader)
+    gc.disable()
+    try:
+        del reader, file
+        assert alive() is None
+    finally:
+        gc.enable()

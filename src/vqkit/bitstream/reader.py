@@ -16,6 +16,7 @@ from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.limits import MAX_READ_CODES
 from vqkit.bitstream.records import Chunk
 from vqkit.bitstream.scanner import Damage, Found, Scanner
+from vqkit.bitstream.source import ByteSource
 from vqkit.types import Int
 
 __all__ = ["VqkBlock", "VqkReader"]
@@ -58,9 +59,6 @@ class VqkReader:
         model_hash: of the weights that shall decode the codes, in hexadecimal: a file of another model is refused.
         stages: read only the first so many stages.
 
-    Attributes:
-        seekable: whether more than iterating is possible.
-
     Raises:
         BitstreamError: not a vqk file, a newer version, damaged in its header, or of another model.
         ValueError: stages out of range.
@@ -88,12 +86,10 @@ class VqkReader:
         model_hash: str | None = None,
         stages: int | None = None,
     ) -> None:
-        self._own = isinstance(source, str | Path)
-        self._file: BinaryIO = open(source, "rb") if isinstance(source, str | Path) else source  # noqa: SIM115
+        self._source = ByteSource(source)
         try:
-            self.seekable = self._file.seekable()
-            self._begin = self._next = self._file.tell() if self.seekable else 0
-            self._scanner = Scanner(self._read_more)
+            # nothing that the reader holds refers to the reader: it and its file go when the last reference goes
+            self._scanner = Scanner(self._source.next)
             self._check_weights(model_hash)
             self._decoder = ChunkDecoder(self.header, entropy_model, stages)
         except BaseException:
@@ -107,6 +103,11 @@ class VqkReader:
     def header(self) -> VqkHeader:
         """What the file says about itself."""
         return self._scanner.header
+
+    @property
+    def seekable(self) -> bool:
+        """Whether more than iterating is possible."""
+        return self._source.seekable
 
     @property
     def num_codes(self) -> int:
@@ -146,7 +147,7 @@ class VqkReader:
     @property
     def size(self) -> int:
         """Bytes seen."""
-        return self._next - self._begin
+        return self._source.size
 
     def refresh(self) -> bool:
         """Look for more, where the file may have grown; every property does. Returns whether there was. A stream is left alone."""
@@ -207,24 +208,23 @@ class VqkReader:
             place = 0
             while place < len(self._entries) or self.refresh():
                 entry = self._entries[place]
-                yield from self._blocks(entry, None if entry.chunk is None else self._fetch(entry))
+                yield from self._blocks(entry, self._fetch(entry))
                 place += 1
             return
         for event in self._scanner.scan():
             arrived = self._note(event, keep=False)
             if arrived is not None:
-                yield from self._blocks(arrived, event.record if isinstance(event, Found) else None)
+                yield from self._blocks(arrived, event.record if isinstance(event, Found) else b"")
 
     def entries(self) -> Iterator[tuple[Entry, bytes]]:
         """Chunks and lost frames as they are in the file, without decoding; for what rearranges files."""
         self.refresh()
         for entry in self._entries:
-            yield entry, b"" if entry.chunk is None else self._fetch(entry)
+            yield entry, self._fetch(entry)
 
     def close(self) -> None:
         """Close the file, if it was opened here."""
-        if self._own:
-            self._file.close()
+        self._source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -241,16 +241,6 @@ class VqkReader:
                 f"written by model {self.header.model!r} with weights {stated}, not by the one at hand with weights {model_hash}"
             )
 
-    def _read_more(self, size: int) -> bytes:
-        if not self.seekable:
-            block = getattr(self._file, "read1", self._file.read)(size)
-            self._next += len(block)
-            return block
-        self._file.seek(self._next)
-        block = self._file.read(size)
-        self._next += len(block)
-        return block
-
     def _note(self, event: Found | Damage, keep: bool = True) -> Entry | None:
         if isinstance(event, Found):
             entry = Entry(event.start_frame, event.chunk.frames, event.offset, event.chunk)
@@ -264,12 +254,10 @@ class VqkReader:
         return entry
 
     def _fetch(self, entry: Entry) -> bytes:
-        assert entry.chunk is not None
-        self._file.seek(self._begin + entry.offset)
-        return self._file.read(entry.chunk.size)
+        return b"" if entry.chunk is None else self._source.fetch(entry.offset, entry.chunk.size)
 
-    def _blocks(self, entry: Entry, record: bytes | None) -> Iterator[VqkBlock]:
-        if record is not None:
+    def _blocks(self, entry: Entry, record: bytes) -> Iterator[VqkBlock]:
+        if entry.chunk is not None:
             codes = torch.from_numpy(self._decode(entry, record))
             yield VqkBlock(entry.start_frame, codes, entry.offset in self._undecodable)
             return
