@@ -44,7 +44,7 @@ from vqkit.bitstream.output import RecordWriter
 from vqkit.bitstream.records import CHUNK_MARKER, END_MARKER
 
 MOST_SECONDS = 2.0  # of processor time, a case
-MOST_MEBIBYTES = 96.0  # growth of the process
+MOST_MEBIBYTES = 64.0  # growth of the process
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,8 @@ class ByteSource:
 
     def next(self, size: int) -> bytes:
         """At most so many of the next bytes; none at the end of what there is. Of a stream, what has arrived."""
-        if self.seekable:
-            block = self.fetch(self.size, size)
-        else:
-            block = getattr(self._file, "read1", self._file.read)(size)
+        arrived = getattr(self._file, "read1", self._file.read)  # read would wait for more of a pipe
+        block = self.fetch(self.size, size) if self.seekable else arrived(size)
         self.size += len(block)
         return block
 
