@@ -288,6 +288,25 @@ def test_a_pipe(header, codes):
     thread.join()
 
 
+def test_a_stream_goes_on_after_a_break(header, codes, data):
+    class Stream(io.BytesIO):
+        def seekable(self):
+            return False
+
+    changed = bytearray(data)
+    changed[120] ^= 1  # frames 10 … 19
+    reader, found = VqkReader(Stream(changed)), []
+    for _ in range(10):
+        for block in reader:
+            found.append(block.codes)
+            break
+    expected = codes.clone()
+    expected[10:20] = -1
+    assert torch.equal(torch.cat(found), expected)
+    assert [(damage.start_frame, damage.frames) for damage in reader.damage] == [(10, 10)]
+    assert reader.complete
+
+
 def test_a_file_inside_another(data, codes):
     file = io.BytesIO(b"something before" + data)
     file.seek(16)

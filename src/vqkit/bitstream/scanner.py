@@ -8,6 +8,7 @@ and 4 MiB; then it is skipped whole.
 """
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
@@ -78,6 +79,7 @@ class Scanner:
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
         self._buffer = bytearray()
+        self._ready: deque[Found | Damage] = deque()
         self._offset = 0  # of the buffer in the file
         self._garbage: int | None = None  # where bytes began that belong to no record
         self._covered = 0  # damage before this byte is reported
@@ -106,8 +108,11 @@ class Scanner:
         return max(0, self._offset + len(self._buffer) - begin)
 
     def scan(self) -> Iterator[Found | Damage]:
-        """What has arrived since the last call, in order."""
-        while self._buffer or self._fill():
+        """What has arrived since the last call, in order. A call that was not used up is continued by the next."""
+        while self._ready or self._buffer or self._fill():
+            if self._ready:
+                yield self._ready.popleft()
+                continue
             fields = FieldReader(self._buffer)
             try:
                 record = self._record(fields)
@@ -120,7 +125,7 @@ class Scanner:
             except BitstreamError:
                 self._skip_failed(fields.position)
             else:
-                yield from self._accept(record, fields.position)
+                self._accept(record, fields.position)
 
     # --- bytes
 
@@ -209,42 +214,42 @@ class Scanner:
     def _bytes_of(self, chunk: Chunk, position: int = 0) -> bytes:
         return bytes(self._buffer[position : position + chunk.size])
 
-    def _accept(self, record: Chunk | End | VqkHeader, size: int) -> Iterator[Found | Damage]:
+    def _accept(self, record: Chunk | End | VqkHeader, size: int) -> None:
         if isinstance(record, Chunk):
-            yield from self._accept_chunk(record)
+            self._accept_chunk(record)
         elif isinstance(record, End):
-            yield from self._accept_end(record)
+            self._accept_end(record)
         else:
-            yield from self._lost(self._expected, self._offset)
+            self._lose_until(self._expected)
             self._new_segment()
             self._drop(size)
 
-    def _accept_chunk(self, chunk: Chunk) -> Iterator[Found | Damage]:
+    def _accept_chunk(self, chunk: Chunk) -> None:
         again = chunk.start_frame == 0 and self._expected > 0
         if not again and not self._believable(chunk.start_frame):
             self._skip(chunk.size)
             return
         record = self._bytes_of(chunk)
         intact = chunk.intact(record)
-        yield from self._lost(self._expected if again else chunk.start_frame, self._offset)
+        self._lose_until(self._expected if again else chunk.start_frame)
         if again:
             self._new_segment()
         self.complete = False
         start = self._base + chunk.start_frame
         self._expected = chunk.end_frame
         if intact:
-            yield Found(start, self._offset, chunk, record)
+            self._ready.append(Found(start, self._offset, chunk, record))
             self._drop(chunk.size)
         else:
-            yield Damage(self._offset, chunk.size, start, chunk.frames, "a chunk is altered")
+            self._ready.append(Damage(self._offset, chunk.size, start, chunk.frames, "a chunk is altered"))
             self._covered = self._offset + chunk.size
             self._skip_failed(chunk.size)
 
-    def _accept_end(self, end: End) -> Iterator[Damage]:
+    def _accept_end(self, end: End) -> None:
         if not self._believable(end.frames):
             self._skip(end.size)
             return
-        yield from self._lost(end.frames, self._offset)
+        self._lose_until(end.frames)
         cells = prod(self.header.grid)
         before = self._base // cells * self.header.hop_samples
         self._new_segment()
@@ -259,11 +264,11 @@ class Scanner:
         self._base, self._expected = self.frames, 0
         self.complete = False
 
-    def _lost(self, frame: int, offset: int) -> Iterator[Damage]:
-        """Report the bytes skipped before ``offset`` and the frames missing before ``frame``."""
-        begin = offset if self._garbage is None else min(max(self._garbage, self._covered), offset)
+    def _lose_until(self, frame: int) -> None:
+        """Report the bytes skipped before the record at hand and the frames missing before ``frame``."""
+        begin = self._offset if self._garbage is None else min(max(self._garbage, self._covered), self._offset)
         frames = frame - self._expected
-        if frames or begin < offset:
-            reason = "bytes that are no intact chunk" if begin < offset else "chunks are missing"
-            yield Damage(begin, offset - begin, self._base + self._expected, frames, reason)
+        if frames or begin < self._offset:
+            reason = "bytes that are no intact chunk" if begin < self._offset else "chunks are missing"
+            self._ready.append(Damage(begin, self._offset - begin, self.frames, frames, reason))
         self._expected, self._garbage = frame, None
