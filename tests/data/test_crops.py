@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,3 +204,52 @@ def test_arguments_are_checked(tmp_path):
         crops.set_epoch(-1)
     with pytest.raises(IndexError, match="crop 10 of 10"):
         crops[10]
+
+
+def grouped(folder):
+    clips = ramps(folder, 1.0, 3.0, 0.5)
+    return [replace(clip, group=group) for clip, group in zip(clips, ("speech", "music", "speech"), strict=True)]
+
+
+def test_groups_have_the_shares_asked_for(tmp_path):
+    crops = AudioCrops(
+        grouped(tmp_path), RATE, 1, 0.25, crops_per_epoch=3000, group_shares={"speech": 3.0, "music": 1.0}
+    )
+    found = np.bincount([origin(crop)[0] for crop in crops], minlength=3) / 3000
+    np.testing.assert_allclose(found, [0.75 * 1.0 / 1.5, 0.25, 0.75 * 0.5 / 1.5], atol=0.03)
+
+
+def test_groups_that_are_not_named_are_not_used(tmp_path):
+    crops = AudioCrops(grouped(tmp_path), RATE, 1, 0.25, crops_per_epoch=100, group_shares={"music": 1.0})
+    assert {origin(crop)[0] for crop in crops} == {1}
+
+
+def test_crops_at_a_random_level(tmp_path):
+    clips = ramps(tmp_path, 1.0, 3.0)
+    plain = AudioCrops(clips, RATE, 1, 0.25, crops_per_epoch=300)
+    levels = AudioCrops(clips, RATE, 1, 0.25, crops_per_epoch=300, peak_db=(-20.0, -10.0))
+    peaks = 20 * np.log10([crop.abs().max().item() for crop in levels])
+    assert peaks.min() > -20.01
+    assert peaks.max() < -9.99
+    assert peaks.mean() == pytest.approx(-15, abs=0.5)
+    gain = levels[7].abs().max() / plain[7].abs().max()
+    torch.testing.assert_close(levels[7], plain[7] * gain)
+
+
+def test_silence_has_no_level(tmp_path):
+    write_audio(tmp_path / "silent.wav", torch.zeros(1, 4000), RATE)
+    crops = AudioCrops(list_clips(tmp_path), RATE, 1, 0.25, crops_per_epoch=1, peak_db=(-20.0, 0.0))
+    assert not crops[0].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"peak_db": (0.0, -20.0)}, r"peak_db is \(0.0, -20.0\), it must be two rising levels"),
+        ({"group_shares": {"music": 0.0}}, "group_shares is {'music': 0.0}, it must name groups with positive shares"),
+        ({"group_shares": {"noise": 1.0}}, "group_shares names noise; the clips have music, speech"),
+    ],
+)
+def test_shares_and_levels_that_make_no_sense(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AudioCrops(grouped(tmp_path), RATE, 1, 0.25, crops_per_epoch=1, **arguments)

@@ -33,6 +33,9 @@ def test_learning_rate_rises_and_falls():
     assert shares[13] == pytest.approx(0.5 + 0.5 * math.cos(math.pi * 0.9))
     constant = CodecModule(codec(), warmup_steps=0, schedule="constant")
     assert constant.learning_rate_share(0, 14) == constant.learning_rate_share(13, 14) == 1.0
+    trapezoid = CodecModule(codec(), warmup_steps=2, schedule="trapezoid")
+    shares = [trapezoid.learning_rate_share(step, 100) for step in (0, 1, 70, 85, 99)]
+    assert shares == pytest.approx([0.5, 1.0, 1.0, 0.5, 1 / 30])
 
 
 def test_quantizer_has_its_own_rate_and_no_decay(noise_clips, tmp_path):
@@ -113,7 +116,7 @@ def test_exploding_gradient_is_named(noise_clips, tmp_path):
     [
         ({"learning_rate": 0}, "learning_rate must be positive, got 0"),
         ({"waveform_weight": -1}, "waveform_weight must be at least 0, got -1"),
-        ({"schedule": "step"}, "schedule must be 'cosine' or 'constant', got 'step'"),
+        ({"schedule": "step"}, "schedule must be 'cosine', 'constant' or 'trapezoid', got 'step'"),
     ],
 )
 def test_bad_arguments_are_named(options, message):

@@ -125,6 +125,10 @@ class ContextModel:
         fields.finish("the context model")
         return cls(sizes, contexts)
 
+    def first(self, num_codes: int) -> "ContextModel":
+        """The model of the first codes of a frame: contexts are only codes before."""
+        return ContextModel(self.code_sizes[:num_codes], self.contexts[:num_codes])
+
     def encode(self, codes: np.ndarray, start: int, stop: int) -> bytes:
         """Bytes of codes ``start`` to ``stop`` − 1 of all frames; codes: (frames, at least ``stop``) int64."""
         self._check_work(len(codes), start, stop)

@@ -35,6 +35,9 @@ class EntropyModel(Protocol):
     def to_bytes(self) -> bytes:
         """The tables."""
 
+    def first(self, num_codes: int) -> "EntropyModel":
+        """The same for the first codes of a frame only: none depends on those behind it."""
+
 
 def read_tables(data: bytes) -> StaticTables | ContextModel:
     """Read what `StaticTables.to_bytes` or `ContextModel.to_bytes` wrote.
@@ -49,6 +52,12 @@ def read_tables(data: bytes) -> StaticTables | ContextModel:
     raise BitstreamError(f"not an entropy model: it begins with {data[:4]!r}")
 
 
+def fitting(model: EntropyModel, code_sizes: tuple[int, ...]) -> EntropyModel:
+    """The model, or its first codes, where it also has those that a file of a lower rate leaves out."""
+    more = len(model.code_sizes) > len(code_sizes) and model.code_sizes[: len(code_sizes)] == code_sizes
+    return model.first(len(code_sizes)) if more else model
+
+
 def model_of(header: VqkHeader, given: EntropyModel | None) -> EntropyModel | None:
     """The entropy model of a file; None if it is needed and was not given.
 
@@ -57,7 +66,7 @@ def model_of(header: VqkHeader, given: EntropyModel | None) -> EntropyModel | No
     """
     if header.coding == "plain":
         return PlainCodes(header.code_sizes)
-    model = given
+    model = None if given is None else fitting(given, header.code_sizes)
     if header.tables:
         try:
             model = read_tables(header.tables)

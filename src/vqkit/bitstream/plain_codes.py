@@ -45,6 +45,10 @@ class PlainCodes:
         """Nothing: there are no tables."""
         return b""
 
+    def first(self, num_codes: int) -> "PlainCodes":
+        """The same for the first codes of a frame."""
+        return PlainCodes(self.code_sizes[:num_codes])
+
     def encode(self, codes: np.ndarray, start: int, stop: int) -> bytes:
         """Bytes of codes ``start`` to ``stop`` − 1 of all frames; codes: (frames, at least ``stop``) int64."""
         columns = range(start, stop)

@@ -110,6 +110,10 @@ class StaticTables:
         fields.finish("the static tables")
         return cls(sizes, counts)
 
+    def first(self, num_codes: int) -> "StaticTables":
+        """The tables of the first codes of a frame."""
+        return StaticTables(self.code_sizes[:num_codes], self.counts[:num_codes])
+
     def encode(self, codes: np.ndarray, start: int, stop: int) -> bytes:
         """Bytes of codes ``start`` to ``stop`` − 1 of all frames; codes: (frames, at least ``stop``) int64."""
         columns = [np.ascontiguousarray(codes[:, column]) for column in range(start, stop)]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqkit.bitstream.entropy_model import EntropyModel
+from vqkit.bitstream.entropy_model import EntropyModel, fitting
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.output import RecordWriter
 from vqkit.bitstream.plain_codes import PlainCodes
@@ -29,7 +29,7 @@ class VqkWriter:
     Args:
         target: path or stream. A stream opened to append to a file of the same codes makes both one sequence.
         header: what the file says about itself; its ``coding``, ``tables_hash`` and ``tables`` are filled in from ``entropy_model``.
-        entropy_model: `StaticTables` or `ContextModel`; plain bits by default.
+        entropy_model: `StaticTables` or `ContextModel`; plain bits by default. Of a model of more codes the first are taken.
         store_tables: put the tables into the header. Otherwise the reader must be given them: a model's belong beside its weights.
         chunk_frames: frames of a chunk. A second of them by default, 4096 where there is no time.
 
@@ -58,7 +58,7 @@ class VqkWriter:
         store_tables: bool = False,
         chunk_frames: int | None = None,
     ) -> None:
-        self._model: EntropyModel = entropy_model or PlainCodes(header.code_sizes)
+        self._model: EntropyModel = fitting(entropy_model or PlainCodes(header.code_sizes), header.code_sizes)
         if self._model.code_sizes != header.code_sizes:
             raise ValueError(
                 f"the entropy model is for code sizes {self._model.code_sizes}, the header has {header.code_sizes}"

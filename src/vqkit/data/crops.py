@@ -1,7 +1,7 @@
 """Random crops of audio clips, for training."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -35,6 +35,10 @@ class AudioCrops(Dataset[Tensor]):
         seed: at least 0.
         short: what to do with clips shorter than a crop: "skip" them, or "pad" them with zeros at the end.
         cache_megabytes: decoded audio held in memory, in each process that reads; a clip too long for it is read in part each time.
+        group_shares: share of the crops that comes from each group of clips, whatever their durations; clips of groups that are not
+            named are not used. None draws from all by duration.
+        peak_db: scale every crop so that its peak lies anywhere between these two levels, in dB below full scale, each equally likely;
+            silence stays as it is. None leaves the level alone.
 
     Raises:
         ValueError: an argument is out of range, or no clip can be used.
@@ -58,9 +62,15 @@ class AudioCrops(Dataset[Tensor]):
         seed: int = 0,
         short: Literal["skip", "pad"] = "skip",
         cache_megabytes: float = 256,
+        group_shares: Mapping[str, float] | None = None,
+        peak_db: tuple[float, float] | None = None,
     ) -> None:
         self.crop_samples = round(crop_seconds * sample_rate)
         _check(clips, sample_rate, channels, self.crop_samples, crops_per_epoch, seed, short)
+        if peak_db is not None and not -120 <= peak_db[0] <= peak_db[1] <= 0:
+            raise ValueError(f"peak_db is {tuple(peak_db)}, it must be two rising levels in −120 … 0 dB")
+        clips = list(clips) if group_shares is None else _of_groups(clips, group_shares)
+        self.peak_db = peak_db
         self.clips = list(clips)
         self.sample_rate, self.channels = sample_rate, channels
         self.crops_per_epoch, self.seed, self.short = crops_per_epoch, seed, short
@@ -71,6 +81,10 @@ class AudioCrops(Dataset[Tensor]):
         self._reasons: dict[int, str] = {}
         seconds = [self._header_seconds(index) for index in range(len(clips))]
         self._weights = np.asarray(seconds)
+        self._seconds = self._weights if group_shares is None else self._weights.copy()
+        for group, share in (group_shares or {}).items():
+            members = np.asarray([clip.group == group for clip in self.clips])
+            self._weights[members] *= share / max(self._weights[members].sum(), 1e-9)
         self._bounds = np.cumsum(self._weights)
         if self._reasons:
             named = [f"{self.clips[index].path} ({reason})" for index, reason in list(self._reasons.items())[:_SHOWN]]
@@ -90,17 +104,23 @@ class AudioCrops(Dataset[Tensor]):
         position = random.random()
         crop = self._crop(first, position)
         if crop is not None:
-            return crop
+            return self._at_level(crop, random)
         # The other clips in a random order weighted by duration (Efraimidis and Spirakis 2006), each once: what other processes or
         # earlier items have found out cannot change the outcome, and the search ends.
         with np.errstate(divide="ignore"):
             order = np.argsort(np.log(1 - random.random(len(self.clips))) / self._weights)[::-1]
         for other in order:
             if self._weights[other] and other != first and (crop := self._crop(int(other), position)) is not None:
-                return crop
+                return self._at_level(crop, random)
         raise ValueError(
             f"none of the {len(self.clips)} clips can be read; the last failure: {list(self.skipped.values())[-1]}"
         )
+
+    def _at_level(self, crop: Tensor, random: np.random.Generator) -> Tensor:
+        peak = float(crop.abs().max())
+        if self.peak_db is None or peak == 0:
+            return crop
+        return crop * (10 ** (random.uniform(*self.peak_db) / 20) / peak)
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other crops: call before each pass, with the same number on every rank."""
@@ -142,7 +162,7 @@ class AudioCrops(Dataset[Tensor]):
         """The crop at ``position`` of 0 … 1 within the clip; None, and the clip marked, where it cannot be read."""
         clip = self.clips[index]
         try:
-            if self._cache.fits(self._weights[index]):
+            if self._cache.fits(self._seconds[index]):
                 samples = self._cache.read(clip.path)
                 self._check_length(samples.shape[1])
                 start = int(position * (max(0, samples.shape[1] - self.crop_samples) + 1))
@@ -161,6 +181,15 @@ class AudioCrops(Dataset[Tensor]):
                 warnings.warn(f"skipped {clip.path}: {error}", stacklevel=4)
             return None
         return functional.pad(samples, (0, self.crop_samples - samples.shape[1])).clone()
+
+
+def _of_groups(clips: Sequence[Clip], shares: Mapping[str, float]) -> list[Clip]:
+    if not shares or any(share <= 0 for share in shares.values()):
+        raise ValueError(f"group_shares is {dict(shares)}, it must name groups with positive shares")
+    groups = {clip.group for clip in clips}
+    if missing := shares.keys() - groups:
+        raise ValueError(f"group_shares names {', '.join(sorted(missing))}; the clips have {', '.join(sorted(groups))}")
+    return [clip for clip in clips if clip.group in shares]
 
 
 def _check(

@@ -3,6 +3,15 @@
 from vqkit.losses.adversarial import feature_matching, hinge_discriminator, hinge_generator
 from vqkit.losses.balancer import Balancer
 from vqkit.losses.mel import MultiScaleMel
+from vqkit.losses.spectrum import CompressedSpectra
 from vqkit.losses.waveform import waveform_l1
 
-__all__ = ["Balancer", "MultiScaleMel", "feature_matching", "hinge_discriminator", "hinge_generator", "waveform_l1"]
+__all__ = [
+    "Balancer",
+    "CompressedSpectra",
+    "MultiScaleMel",
+    "feature_matching",
+    "hinge_discriminator",
+    "hinge_generator",
+    "waveform_l1",
+]

@@ -7,13 +7,18 @@ from vqkit.types import need
 
 if TYPE_CHECKING:
     from vqkit.models.codec import AudioCodec, CodecOutput
+    from vqkit.models.dac import DacCodec
+    from vqkit.models.loading import load_codec
     from vqkit.models.streaming import CodecStream
 
-__all__ = ["AudioCodec", "CodecOutput", "CodecStream"]
+__all__ = ["AudioCodec", "CodecOutput", "CodecStream", "DacCodec", "load_codec"]
 
 _HOMES = {
     "AudioCodec": ("vqkit.models.codec", "transformers", "audio"),
     "CodecOutput": ("vqkit.models.codec", "transformers", "audio"),
+    "DacCodec": ("vqkit.models.dac", "transformers", "audio"),
+    "load_codec": ("vqkit.models.loading", "transformers", "audio"),
+    "SpectralCodec": ("vqkit.models.spectral_codec", "huggingface_hub", "audio"),
     "CodecStream": ("vqkit.models.streaming", "transformers", "audio"),
 }
 

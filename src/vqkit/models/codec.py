@@ -16,9 +16,11 @@ from transformers.models.encodec.modeling_encodec import EncodecDecoder, Encodec
 
 from vqkit.losses.ranks import mean_over_ranks
 from vqkit.models.encodec_checkpoint import codec_arguments, encodec_config, first_difference, read_encodec
-from vqkit.models.streaming import CodecStream
+from vqkit.models.encodec_stream import check_streamable, streaming_network
+from vqkit.models.loading import load_codec
 from vqkit.models.waveform_codec import CodecOutput, WaveformCodec
 from vqkit.nn import scale_convolutions
+from vqkit.nn.streaming_layer import Chain
 from vqkit.quantize import Quantizer
 from vqkit.types import Float
 
@@ -95,6 +97,22 @@ class AudioCodec(WaveformCodec):
         self.register_buffer("initialized", torch.tensor(False))
 
     @classmethod
+    def from_pretrained(cls, name: str | Path | None = None, **options: Any) -> WaveformCodec:  # type: ignore[override]
+        """Read a saved codec, of whatever kind its config names; without a name the codec that ships with vqkit.
+
+        Args:
+            name: a folder of ``save_pretrained``, or a name on the hub, ``"owner/model"``.
+            options: as in `HubModel.from_pretrained`: ``revision``, ``cache_dir``, ``token``, ``local_files_only``.
+
+        Returns:
+            The codec in evaluation mode: an `AudioCodec`, a `SpectralCodec` (which the shipped one is) or another.
+
+        Raises:
+            ValueError: not a saved codec, or weights that do not fit its config.
+        """
+        return load_codec(name, **options)
+
+    @classmethod
     def from_encodec(cls, name: str | Path, quantizer: Quantizer) -> Self:
         """Give a published EnCodec checkpoint's encoder and decoder another quantizer.
 
@@ -161,6 +179,11 @@ class AudioCodec(WaveformCodec):
         gain.mul_(mean_over_ranks(wav.float().square().mean()).sqrt())
         self.initialized.fill_(True)
 
+    @property
+    def rotatable(self) -> bool:
+        """Whether `rotate_latent` can turn the latent; group norm scales its channels by themselves."""
+        return self.encodec.norm_type == "weight_norm"
+
     @torch.no_grad()
     def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:
         """Make the latent ``z @ rotation``, and let the decoder turn it back: what the codec does without quantizer stays the same.
@@ -171,10 +194,8 @@ class AudioCodec(WaveformCodec):
         Raises:
             ValueError: another shape, not orthonormal, or ``norm="time_group_norm"``, which scales the latent's channels by themselves.
         """
-        dim = self.quantizer.dim
-        if rotation.shape != (dim, dim) or (rotation @ rotation.T - torch.eye(dim).to(rotation)).abs().max() > 1e-3:
-            raise ValueError(f"rotation must be orthonormal and ({dim}, {dim}), got shape {tuple(rotation.shape)}")
-        if self.encodec.norm_type != "weight_norm":
+        self._check_rotation(rotation)
+        if not self.rotatable:
             raise ValueError(
                 f"only the latent of a weight_norm codec can be rotated, this one has {self.encodec.norm_type}"
             )
@@ -184,20 +205,16 @@ class AudioCodec(WaveformCodec):
         last.conv.bias.copy_(last.conv.bias @ rotation)
         first.conv.weight = torch.einsum("cik,io->cok", first.conv.weight, rotation)
 
-    def streaming(
-        self, kbps: float | None = None, *, block_frames: int = 1, sample_rate: int | None = None
-    ) -> CodecStream:
-        """Encode and decode a signal that comes in blocks of any sizes, in constant memory; use it in a ``with``.
-
-        Args:
-            kbps: keep as many stages as fit into this rate; all by default.
-            block_frames: frames that the network takes at once: 1 for the least latency, about a second of them for speed.
-            sample_rate: of the blocks, in Hz; only the codec's is taken.
-
-        Returns:
-            `CodecStream`: one signal's state. Several streams do not touch each other.
+    def streaming_encoder(self) -> Chain:
+        """The encoder in blocks, at the start of a signal, with the weights of now.
 
         Raises:
-            ValueError: ``norm="time_group_norm"``, kbps below the first stage, block_frames below 1, or another sample rate.
+            ValueError: ``norm="time_group_norm"``, or a padding that needs the end of the signal at its start.
         """
-        return CodecStream(self, kbps=kbps, block_frames=block_frames, sample_rate=sample_rate)
+        check_streamable(self.encodec)
+        return streaming_network(self.encoder)
+
+    def streaming_decoder(self) -> Chain:
+        """The decoder in blocks; as `streaming_encoder`."""
+        check_streamable(self.encodec)
+        return streaming_network(self.decoder)

@@ -4,17 +4,17 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import safetensors.torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import nn
 
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression, from_expression
 
-__all__ = ["HubModel"]
+__all__ = ["HubModel", "write_whole"]
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _CARD = """---
@@ -34,6 +34,8 @@ class HubModel(nn.Module, ModelHubMixin):
 
     The arguments of the constructor must be JSON or `Quantizer` objects.
     """
+
+    _beside: ClassVar[tuple[str, ...]] = ()  # files that a model may have beside its weights
 
     def __init_subclass__(cls, **options: Any) -> None:
         options.setdefault("library_name", "vqkit")
@@ -65,6 +67,24 @@ class HubModel(nn.Module, ModelHubMixin):
         Raises:
             ValueError: not such a folder or repository, or weights that do not fit the config.
         """
+        options = {"revision": revision, "cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
+        return cls.from_folder(cls.saved_folder(name, **options))
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Self:
+        """Read what ``save_pretrained`` wrote into a folder; errors as in `from_pretrained`."""
+        model = cls(**cls._read_arguments(folder / _CONFIG))
+        try:
+            model.load_state_dict(safetensors.torch.load_file(folder / _WEIGHTS))
+        except (RuntimeError, safetensors.SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"the weights in {folder} do not fit its config: {reason[:300]}") from None
+        model._read_beside(folder)
+        return model.eval()
+
+    @classmethod
+    def saved_folder(cls, name: str | Path, **options: Any) -> Path:
+        """The folder that holds a saved model, downloaded if it is on the hub; name, options and errors as in `from_pretrained`."""
         folder = Path(name)
         if not folder.is_dir() and (
             folder.exists() or folder.is_absolute() or len(folder.parts) != 2 or folder.parent.is_dir()
@@ -72,29 +92,22 @@ class HubModel(nn.Module, ModelHubMixin):
             raise ValueError(f"{name} is neither a folder nor a name on the hub (owner/model)")
         if not folder.is_dir():
             try:
-                for file in (_CONFIG, _WEIGHTS):
-                    path = hf_hub_download(
-                        str(name),
-                        file,
-                        revision=revision,
-                        cache_dir=cache_dir,
-                        token=token,
-                        local_files_only=local_files_only,
-                    )
-                    folder = Path(str(path)).parent
+                for file in (_CONFIG, _WEIGHTS, *cls._beside):
+                    try:
+                        folder = Path(str(hf_hub_download(str(name), file, **options))).parent
+                    except EntryNotFoundError:
+                        if file not in cls._beside:
+                            raise
             except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
                 reason = str(error).strip().partition("\n")[0]
                 raise ValueError(f"{name} is neither a folder nor a model on the hub: {reason}") from None
         for file in (_CONFIG, _WEIGHTS):
             if not (folder / file).is_file():
-                raise ValueError(f"{folder} is not a saved {cls.__name__}: {file} is missing")
-        model = cls(**cls._read_arguments(folder / _CONFIG))
-        try:
-            model.load_state_dict(safetensors.torch.load_file(folder / _WEIGHTS))
-        except (RuntimeError, safetensors.SafetensorError) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"the weights in {folder} do not fit its config: {reason[:300]}") from None
-        return model.eval()
+                raise ValueError(f"{folder} is not a saved model: {file} is missing")
+        return folder
+
+    def _read_beside(self, folder: Path) -> None:
+        """Read what there is of the files in ``_beside``."""
 
     @classmethod
     def _read_arguments(cls, path: Path) -> dict[str, Any]:
@@ -102,19 +115,23 @@ class HubModel(nn.Module, ModelHubMixin):
             config = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is not JSON: {error}") from None
+        kind = config.pop("class", cls.__name__) if isinstance(config, dict) else cls.__name__
+        if kind != cls.__name__:
+            raise ValueError(f"{path} is the config of a {kind}, not of {cls.__name__}")
         known = {key: value for key, value in cls._hub_mixin_init_parameters.items() if key != "self"}
         if not isinstance(config, dict) or not config.keys() <= known.keys():
             raise ValueError(f"{path} is not the config of {cls.__name__}; its keys are {', '.join(known)}")
         return {key: cls._decode_arg(known[key].annotation, value) for key, value in config.items()}
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        config = json.dumps(self._hub_mixin_config, indent=2, sort_keys=True) + "\n"
+        named = {"class": type(self).__name__, **self._hub_mixin_config}  # type: ignore[dict-item]
+        config = json.dumps(named, indent=2, sort_keys=True) + "\n"
         state = {key: value.detach().contiguous() for key, value in self.state_dict().items()}
-        _write(save_directory / _WEIGHTS, safetensors.torch.save(state))
-        _write(save_directory / _CONFIG, config.encode())
+        write_whole(save_directory / _WEIGHTS, safetensors.torch.save(state))
+        write_whole(save_directory / _CONFIG, config.encode())
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file that appears whole or not at all."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
-from vqkit.models.encodec_stream import check_streamable, streaming_network
 from vqkit.models.pieces import Pieces
 from vqkit.models.rates import stages_within
 from vqkit.models.streaming_quantizer import StreamingQuantizer
@@ -23,7 +22,7 @@ from vqkit.nn.streaming_layer import Chain
 from vqkit.types import Float, Int
 
 if TYPE_CHECKING:
-    from vqkit.models.codec import AudioCodec
+    from vqkit.models.waveform_codec import WaveformCodec
 
 __all__ = ["CodecStream"]
 
@@ -40,7 +39,7 @@ class CodecStream:
     rounding; the waveform of the same codes differs by float rounding.
 
     Args:
-        codec: causal or not, with ``norm="weight_norm"``.
+        codec: causal or not; an `AudioCodec` with ``norm="weight_norm"``.
         kbps: keep as many stages as fit into this rate; all by default.
         block_frames: frames that the network takes at once: 1 for the least latency, about a second of them for speed.
         sample_rate: of the blocks, in Hz, where the caller wants it checked.
@@ -62,13 +61,12 @@ class CodecStream:
 
     def __init__(
         self,
-        codec: "AudioCodec",
+        codec: "WaveformCodec",
         *,
         kbps: float | None = None,
         block_frames: int = 1,
         sample_rate: int | None = None,
     ) -> None:
-        check_streamable(codec.encodec)
         if block_frames < 1:
             raise ValueError(f"block_frames must be at least 1, got {block_frames}")
         if sample_rate not in (None, codec.sample_rate):
@@ -76,6 +74,7 @@ class CodecStream:
                 f"a stream takes the codec's sample_rate, {codec.sample_rate} Hz, got {sample_rate}; resample first"
             )
         stages = None if kbps is None else stages_within(codec.rates_kbps, kbps)
+        codec.streaming_encoder()  # raises where there is none
         self._codec, self._block_frames = codec, block_frames
         self._num_codes = sum(codec.quantizer.codes_per_stage[:stages])
         self._closed = False
@@ -242,7 +241,7 @@ class CodecStream:
 
     def _first_output(self) -> tuple[int, int]:
         """Samples in and samples out when the first come out; from then on the difference repeats from piece to piece."""
-        encoder, decoder = streaming_network(self._codec.encoder), streaming_network(self._codec.decoder)
+        encoder, decoder = self._codec.streaming_encoder(), self._codec.streaming_decoder()
         given = back = 0
         while not back:
             given += self._block_frames * self._codec.hop_samples
@@ -262,14 +261,14 @@ class CodecStream:
         self._frames = Pieces(self._block_frames)
 
     def _encoded(self, pieces: list[Tensor], batch: int, last: bool = False) -> Tensor:
-        self._encoder = self._encoder or streaming_network(self._codec.encoder)
+        self._encoder = self._encoder or self._codec.streaming_encoder()
         codes = [self._codes.push(self._encoder.push(wav, last).transpose(1, 2), last) for wav in pieces]
         if not codes:
             return torch.zeros(batch, self._num_codes, 0, dtype=torch.long, device=self._device)
         return torch.cat(codes, dim=1)[..., : self._num_codes].transpose(1, 2)
 
     def _decoded(self, pieces: list[Tensor], batch: int, last: bool = False) -> Tensor:
-        self._decoder = self._decoder or streaming_network(self._codec.decoder)
+        self._decoder = self._decoder or self._codec.streaming_decoder()
         wav = [self._decoder.push(self._latent(codes), last) for codes in pieces]
         if not wav:
             return torch.zeros(batch, self._codec.channels, 0, dtype=self._dtype, device=self._device)

@@ -6,13 +6,19 @@ wav (batch, channels, samples)
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from vqkit.bitstream import EntropyModel
 from vqkit.models import compression, padding
 from vqkit.models.hub import HubModel
+from vqkit.models.prior_file import PRIOR_FILE, read_prior, save_prior
 from vqkit.models.rates import stage_rates_kbps, stages_within
+from vqkit.models.streaming import CodecStream
+from vqkit.nn.streaming_layer import Chain
 from vqkit.quantize import Quantizer
 from vqkit.types import Bool, Float, Int, Quantized
 
@@ -37,7 +43,7 @@ class CodecOutput:
 
 
 class WaveformCodec(HubModel):
-    """Encoder, quantizer, decoder; abstract. A subclass makes them in its constructor.
+    """Encoder, quantizer, decoder; abstract. A subclass makes them in its constructor, and overrides what says so.
 
     Attributes:
         sample_rate: of the waveforms, in Hz.
@@ -46,6 +52,9 @@ class WaveformCodec(HubModel):
         encoder: waveforms (batch, channels, samples) → latents (batch, dim, ⌈samples / hop⌉).
         quantizer: of the latents.
         decoder: latents (batch, dim, frames) → waveforms of frames · hop samples.
+        initialized: whether `initialize` has run, or weights were loaded.
+        prior: probabilities of the codes, which make files smaller than plain bits; None without. `vqkit.models.prior` and
+            ``vqkit fit-prior`` fit it; it is saved beside the weights as ``prior.vqe``.
     """
 
     sample_rate: int
@@ -54,6 +63,10 @@ class WaveformCodec(HubModel):
     encoder: nn.Module
     quantizer: Quantizer
     decoder: nn.Module
+    initialized: Tensor | bool
+    prior: EntropyModel | None = None
+
+    _beside: ClassVar[tuple[str, ...]] = (PRIOR_FILE,)
 
     # --- rates
 
@@ -186,22 +199,30 @@ class WaveformCodec(HubModel):
             samples,
         )
 
-    def compress(self, wav: Float[Tensor, "channels samples"], sample_rate: int, kbps: float | None = None) -> bytes:
-        """The bytes of a ``.vqk`` file.
+    def compress(
+        self,
+        wav: Float[Tensor, "channels samples"],
+        sample_rate: int,
+        kbps: float | None = None,
+        *,
+        plain: bool = False,
+    ) -> bytes:
+        """The bytes of a ``.vqk`` file, coded with the `prior` if there is one.
 
         Args:
             wav: waveform; resampled, mixed to mono or doubled to stereo as the codec needs.
             sample_rate: of wav, in Hz.
             kbps: keep as many stages as fit into this rate; all by default.
+            plain: plain bits although there is a prior.
 
         Returns:
-            A file that `decompress` of the same weights reads, and `vqkit.bitstream` without them.
+            A file that `decompress` of the same weights and prior reads, and `vqkit.bitstream` without the weights.
 
         Raises:
             TypeError: wav is not floating.
             ValueError: wav has another shape, a sample rate below 1 Hz, or kbps is below the first stage.
         """
-        return compression.compress(self, wav, sample_rate, kbps)
+        return compression.compress(self, wav, sample_rate, kbps, plain)
 
     def decompress(self, data: bytes) -> tuple[Float[Tensor, "channels samples"], int]:
         """The waveform of a ``.vqk`` file, and its sample rate in Hz.
@@ -212,9 +233,82 @@ class WaveformCodec(HubModel):
             data: the whole file, or what there is of it.
 
         Raises:
-            BitstreamError: not a vqk file, of a newer version, its header damaged, or written with other weights.
+            BitstreamError: not a vqk file, of a newer version, its header damaged, or written with other weights or
+                another prior.
         """
         return compression.decompress(self, data)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        super()._save_pretrained(save_directory)
+        save_prior(save_directory, self.prior)
+
+    def _read_beside(self, folder: Path) -> None:
+        self.prior = read_prior(folder, self.quantizer.code_sizes)
+
+    # --- training's start; a subclass overrides them
+
+    def initialize(self, wav: Float[Tensor, "batch channels samples"]) -> None:
+        """Fit what can be fitted to a first training batch without gradients; training calls it unless `initialized` is set.
+
+        Raises:
+            ValueError: as in `forward`, or the batch is silent.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no initialize")
+
+    @property
+    def rotatable(self) -> bool:
+        """Whether `rotate_latent` can turn the latent."""
+        return True
+
+    def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:
+        """Make the latent ``z @ rotation``, and let the decoder turn it back: what the codec does without quantizer stays the same.
+
+        Args:
+            rotation: orthonormal, such as `vqkit.nn.balanced_rotation` gives.
+
+        Raises:
+            ValueError: another shape, not orthonormal, or not `rotatable`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no rotate_latent")
+
+    # --- streaming
+
+    def streaming(
+        self, kbps: float | None = None, *, block_frames: int = 1, sample_rate: int | None = None
+    ) -> CodecStream:
+        """Encode and decode a signal that comes in blocks of any sizes, in constant memory; use it in a ``with``.
+
+        Args:
+            kbps: keep as many stages as fit into this rate; all by default.
+            block_frames: frames that the network takes at once: 1 for the least latency, about a second of them for speed.
+            sample_rate: of the blocks, in Hz; only the codec's is taken.
+
+        Returns:
+            `CodecStream`: one signal's state. Several streams do not touch each other.
+
+        Raises:
+            ValueError: layers that need the whole signal, kbps below the first stage, block_frames below 1, or another sample rate.
+        """
+        return CodecStream(self, kbps=kbps, block_frames=block_frames, sample_rate=sample_rate)
+
+    def streaming_encoder(self) -> Chain:
+        """The encoder in blocks, at the start of a signal, with the weights of now; a subclass overrides it.
+
+        Raises:
+            ValueError: its layers need the whole signal.
+        """
+        raise ValueError(f"{type(self).__name__} cannot be streamed; encode and decode take whole clips")
+
+    def streaming_decoder(self) -> Chain:
+        """The decoder in blocks; as `streaming_encoder`."""
+        raise ValueError(f"{type(self).__name__} cannot be streamed; encode and decode take whole clips")
+
+    # --- inside
+
+    def _check_rotation(self, rotation: Tensor) -> None:
+        dim = self.quantizer.dim
+        if rotation.shape != (dim, dim) or (rotation @ rotation.T - torch.eye(dim).to(rotation)).abs().max() > 1e-3:
+            raise ValueError(f"rotation must be orthonormal and ({dim}, {dim}), got shape {tuple(rotation.shape)}")
 
     def _cut(self, wav: Tensor, samples: int | None) -> Tensor:
         if samples is not None and not 1 <= samples <= wav.shape[-1]:

@@ -48,6 +48,7 @@ class StreamingConvolution(StreamingLayer):
         pad_left: padding before the signal, in samples; with ``pad_right`` it makes (kernel − 1)·dilation + 1 − stride.
         pad_right: padding after the signal.
         pad_mode: one of `PAD_MODES`.
+        groups: of channels that do not see each other.
 
     Raises:
         ValueError: another pad_mode.
@@ -70,11 +71,12 @@ class StreamingConvolution(StreamingLayer):
         pad_left: int = 0,
         pad_right: int = 0,
         pad_mode: str = "reflect",
+        groups: int = 1,
     ) -> None:
         if pad_mode not in PAD_MODES:
             raise ValueError(f"pad_mode must be one of {', '.join(PAD_MODES)}, got {pad_mode!r}")
         self._weight, self._bias, self._stride, self._dilation = weight, bias, stride, dilation
-        self._pad_left, self._pad_right, self._pad_mode = pad_left, pad_right, pad_mode
+        self._pad_left, self._pad_right, self._pad_mode, self._groups = pad_left, pad_right, pad_mode, groups
         self._span = (weight.shape[-1] - 1) * dilation + 1
         self._most_right = pad_right + stride - 1
         self._least = max(pad_left, self._most_right) + 1 if pad_mode == "reflect" else 1
@@ -98,8 +100,9 @@ class StreamingConvolution(StreamingLayer):
             self._held = held.clone()
             return held.new_zeros(held.shape[0], self._weight.shape[0], 0)
         end = self._behind + (outputs - 1) * self._stride + self._span
+        window = held[..., self._behind : end]
         y = functional.conv1d(
-            held[..., self._behind : end], self._weight, self._bias, stride=self._stride, dilation=self._dilation
+            window, self._weight, self._bias, self._stride, dilation=self._dilation, groups=self._groups
         )
         self._behind += outputs * self._stride
         # the end of the signal may come next, and its reflection looks back further than the next output

@@ -5,7 +5,7 @@ Conventions
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,20 +40,19 @@ class StreamingLayer(ABC):
 
 
 class Pointwise(StreamingLayer):
-    """A module without memory.
+    """A function of single moments, such as an activation.
 
     Example:
         >>> Pointwise(nn.ReLU()).push(torch.tensor([[[-1.0, 2.0]]]))
         tensor([[[0., 2.]]])
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self._function = function
 
     def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch out time"]:
-        """The module's output."""
-        y: Tensor = self._module(x)
-        return y
+        """The function's value."""
+        return self._function(x)
 
     def ready(self, time: int) -> int:
         """All of them."""

@@ -96,6 +96,8 @@ class AudioDataModule(LightningDataModule):
         num_workers: processes that read; 0 reads in the training process.
         cache_megabytes: decoded audio kept in memory, in each process that reads.
         seed: of the crops.
+        group_shares: share of the training crops from each group of the manifest, as in `AudioCrops`; by duration by default.
+        peak_db: random level of the training crops, as in `AudioCrops`.
 
     Raises:
         ValueError: an argument out of range.
@@ -116,6 +118,8 @@ class AudioDataModule(LightningDataModule):
         num_workers: int = 0,
         cache_megabytes: float = 1024,
         seed: int = 0,
+        group_shares: dict[str, float] | None = None,
+        peak_db: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         for name, value in {
@@ -134,6 +138,7 @@ class AudioDataModule(LightningDataModule):
         self.train_split, self.valid_split = train_split, valid_split
         self.valid_seconds, self.valid_clips = valid_seconds, valid_clips
         self.num_workers, self.cache_megabytes = num_workers, cache_megabytes
+        self.group_shares, self.peak_db = group_shares, peak_db
 
     def clips(self, split: str | None) -> list[Clip]:
         """The clips of a split; a subclass may have them from elsewhere."""
@@ -152,6 +157,8 @@ class AudioDataModule(LightningDataModule):
             seed=self.seed,
             short=self.short,
             cache_megabytes=self.cache_megabytes,
+            group_shares=self.group_shares,
+            peak_db=self.peak_db,
         )
         batches = StepBatches(steps, self.batch_size, trainer.global_rank, trainer.world_size)
         return ResumableLoader(crops, batches, self.num_workers)

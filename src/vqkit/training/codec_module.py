@@ -1,14 +1,14 @@
 """Training of an audio codec, one step at a time.
 
     wav ─ codec ─ wav̂, quantizer loss
-     └───────┴── waveform L1, multi-scale mel, (adversarial, feature matching) ── weighted or balanced ── one step
+     └───────┴── waveform L1, multi-scale mel, complex spectra, (adversarial, feature matching) ── weighted or balanced ── one step
 
 References:
     Défossez et al., "EnCodec" (2022), arXiv:2210.13438, section 3.4; IVQ, section 4.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import torch
@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqkit.data import AudioBatch
-from vqkit.losses import Balancer, MultiScaleMel, waveform_l1
-from vqkit.models import AudioCodec
-from vqkit.models.codec import CodecOutput
+from vqkit.losses import Balancer, CompressedSpectra, MultiScaleMel, waveform_l1
+from vqkit.models.waveform_codec import CodecOutput, WaveformCodec
 from vqkit.training.adversary import Adversary
 from vqkit.training.quantizer_start import fit_quantizer
 from vqkit.types import Float
@@ -27,10 +26,14 @@ from vqkit.types import Float
 __all__ = ["CodecModule"]
 
 
+_FALL = 0.3  # share of the steps in which a trapezoid falls
+
+
 class CodecModule(LightningModule):
     """Trains a codec on crops of sound; optimises by hand, since the discriminator has steps of its own.
 
-    The learning rate rises linearly over ``warmup_steps`` and then stays, or falls along a cosine to zero at the last step.
+    The learning rate rises linearly over ``warmup_steps`` and then stays, or falls along a cosine to zero at the last step, or stays and
+    falls linearly in the last 30 % of the steps. (A "trapezoid" run can be made longer while it still stays.)
 
     Args:
         codec: what is trained.
@@ -39,10 +42,13 @@ class CodecModule(LightningModule):
         betas: of AdamW.
         weight_decay: of encoder and decoder; codebooks never decay.
         warmup_steps: steps until the full learning rate.
-        schedule: ``"cosine"`` or ``"constant"``.
+        schedule: ``"cosine"``, ``"constant"`` or ``"trapezoid"``.
         gradient_clip: largest norm of the codec's gradient.
         waveform_weight: weight of the waveform L1.
         mel_weight: weight of the multi-scale mel distance.
+        spectrum_weight: weight of the distance of compressed complex spectra.
+        windows_per_step: STFT windows that the two spectral distances look through at a step, drawn anew each time; None for all, as
+            in validation.
         quantizer_weight: weight of the quantizer's own losses (beside the weights within the quantizer).
         balance: let the weights be shares of the gradient at the waveform (EnCodec's balancer) rather than factors.
         adversary: discriminator and its weights; None trains without.
@@ -58,17 +64,19 @@ class CodecModule(LightningModule):
 
     def __init__(
         self,
-        codec: AudioCodec,
+        codec: WaveformCodec,
         *,
         learning_rate: float = 3e-4,
         quantizer_learning_rate: float | None = None,
         betas: tuple[float, float] = (0.8, 0.99),
         weight_decay: float = 0.01,
         warmup_steps: int = 100,
-        schedule: Literal["cosine", "constant"] = "cosine",
+        schedule: Literal["cosine", "constant", "trapezoid"] = "cosine",
         gradient_clip: float = 1.0,
         waveform_weight: float = 1.0,
         mel_weight: float = 1.0,
+        spectrum_weight: float = 0.0,
+        windows_per_step: int | None = None,
         quantizer_weight: float = 1.0,
         balance: bool = False,
         adversary: Adversary | None = None,
@@ -84,18 +92,22 @@ class CodecModule(LightningModule):
                 raise ValueError(f"{name} must be positive, got {value}")
         for name, value in {
             "waveform_weight": waveform_weight,
+            "spectrum_weight": spectrum_weight,
             "quantizer_weight": quantizer_weight,
             "warmup_steps": warmup_steps,
             "quantize_after": quantize_after or 0,
         }.items():
             if not value >= 0:
                 raise ValueError(f"{name} must be at least 0, got {value}")
-        if schedule not in ("cosine", "constant"):
-            raise ValueError(f"schedule must be 'cosine' or 'constant', got {schedule!r}")
+        if schedule not in ("cosine", "constant", "trapezoid"):
+            raise ValueError(f"schedule must be 'cosine', 'constant' or 'trapezoid', got {schedule!r}")
         self.automatic_optimization = False
         self.codec, self.adversary = codec, adversary
-        self.mel = MultiScaleMel(codec.sample_rate)
-        self.weights = {"waveform": waveform_weight, "mel": mel_weight} | (adversary.weights if adversary else {})
+        self.mel = MultiScaleMel(codec.sample_rate, windows_per_call=windows_per_step)
+        self.spectra = CompressedSpectra(windows_per_call=windows_per_step)
+        self.weights = {"waveform": waveform_weight, "mel": mel_weight, "spectrum": spectrum_weight} | (
+            adversary.weights if adversary else {}
+        )
         self.weights = {name: weight for name, weight in self.weights.items() if weight}
         self.balancer = Balancer(self.weights) if balance else None
         self.quantizer_weight = quantizer_weight
@@ -146,6 +158,8 @@ class CodecModule(LightningModule):
             return (step + 1) / self.warmup_steps
         if self.schedule == "constant":
             return 1.0
+        if self.schedule == "trapezoid":
+            return min(1.0, (steps - step) / (_FALL * steps))
         done = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
         return 0.5 + 0.5 * math.cos(math.pi * min(done, 1.0))
 
@@ -223,8 +237,12 @@ class CodecModule(LightningModule):
                 group["lr"] = rate * share
 
     def _distances(self, estimate: Tensor, wav: Tensor) -> dict[str, Tensor]:
-        found = {"waveform": waveform_l1(estimate, wav), "mel": self.mel(estimate, wav)}
-        return {name: value for name, value in found.items() if name in self.weights}
+        distances: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+            "waveform": waveform_l1,
+            "mel": self.mel,
+            "spectrum": self.spectra,
+        }
+        return {name: distance(estimate, wav) for name, distance in distances.items() if name in self.weights}
 
     def _step(self, optimizer: Any, loss: Tensor, parameters: Iterable[nn.Parameter], step: int) -> Tensor:
         parameters = list(parameters)

@@ -1,0 +1,47 @@
+"""A saved codec of whatever kind."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from vqkit.models.waveform_codec import WaveformCodec
+
+__all__ = ["SHIPPED", "load_codec"]
+
+SHIPPED = Path(__file__).with_name("weights") / "vqkit-codec-16khz"
+"""The codec that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
+
+_MODULES = (
+    "vqkit.models.codec",
+    "vqkit.models.dac",
+    "vqkit.models.spectral_codec",
+)  # their codecs are known once they are imported
+
+
+def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
+    """Read a codec that ``save_pretrained`` wrote, of the kind that its config names.
+
+    Args:
+        name: a folder, or the name of a repository on the hub; the codec that ships with vqkit by default.
+        options: of ``from_pretrained``.
+
+    Returns:
+        The codec in evaluation mode, with its prior if it has one.
+
+    Raises:
+        ValueError: not a saved codec, or of a kind that is not imported.
+    """
+    for module in _MODULES:
+        import_module(module)
+    folder = WaveformCodec.saved_folder(SHIPPED if name is None else name, **options)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    kind = config.get("class", "AudioCodec") if isinstance(config, dict) else None  # early configs name none
+    known = {cls.__name__: cls for cls in _family(WaveformCodec)}
+    if kind not in known:
+        raise ValueError(f"{folder} holds a {kind}; codecs known here: {', '.join(sorted(known))}")
+    return known[kind].from_folder(folder)
+
+
+def _family(cls: type[WaveformCodec]) -> list[type[WaveformCodec]]:
+    return [found for child in cls.__subclasses__() for found in (child, *_family(child))]

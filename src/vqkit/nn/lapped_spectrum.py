@@ -1,0 +1,118 @@
+"""Windowed Fourier spectra of overlapping frames, and back: two fixed linear maps, as convolutions.
+
+Frames overlap by half and are windowed by a sine on both sides, so the squares of the windows add up to one and ``synthesis(analysis(x))``
+is x, but for the outer half of the first and of the last frame.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vqkit.nn.streaming_convolution import StreamingConvolution, StreamingTransposedConvolution
+from vqkit.types import Float
+
+__all__ = ["LappedAnalysis", "LappedSynthesis", "fourier_basis"]
+
+
+def fourier_basis(hop_samples: int) -> Float[Tensor, "coefficients window"]:
+    """Rows: cosines, then sines, of the hop_samples + 1 frequencies of 2 · hop_samples samples, in float64; ``basis.T @ basis`` is 1.
+
+    Example:
+        >>> basis = fourier_basis(4)
+        >>> basis.shape, bool(torch.allclose(basis.T @ basis, torch.eye(8, dtype=torch.float64)))
+        (torch.Size([10, 8]), True)
+    """
+    size = 2 * hop_samples
+    angle = 2 * math.pi / size * torch.arange(hop_samples + 1)[:, None].double() * torch.arange(size)
+    scale = torch.full((hop_samples + 1, 1), math.sqrt(2 / size), dtype=torch.float64)
+    scale[0] = scale[-1] = math.sqrt(1 / size)
+    return torch.cat([scale * angle.cos(), -scale * angle.sin()])
+
+
+def _windowed(hop_samples: int) -> Tensor:
+    window = (math.pi / (2 * hop_samples) * (torch.arange(2 * hop_samples).double() + 0.5)).sin()
+    return (fourier_basis(hop_samples) * window).float()
+
+
+class LappedAnalysis(nn.Module):
+    """Waveform → spectra of its frames, real parts before imaginary ones.
+
+    Args:
+        hop_samples: samples a frame; the window is twice as long.
+        channels: of the waveform; their spectra follow each other.
+
+    Example:
+        >>> LappedAnalysis(160)(torch.randn(2, 1, 1000)).shape
+        torch.Size([2, 322, 7])
+    """
+
+    basis: Tensor
+
+    def __init__(self, hop_samples: int, channels: int = 1) -> None:
+        super().__init__()
+        self.hop_samples, self.channels = hop_samples, channels
+        self.register_buffer("basis", _windowed(hop_samples).repeat(channels, 1)[:, None], persistent=False)
+
+    def forward(self, wav: Float[Tensor, "batch channels samples"]) -> Float[Tensor, "batch coefficients frames"]:
+        """⌈samples / hop⌉ frames; in float32 whatever autocast says, since phases do not survive bfloat16."""
+        hop, samples = self.hop_samples, wav.shape[-1]
+        left = hop // 2
+        right = (
+            hop - left + (samples + hop - 1) // hop * hop - samples
+        )  # no negative modulo: exporters round it another way
+        with torch.autocast(wav.device.type, enabled=False):
+            padded = functional.pad(wav.to(self.basis.dtype), (left, right))
+            return functional.conv1d(padded, self.basis, stride=self.hop_samples, groups=self.channels)
+
+    def streaming(self) -> StreamingConvolution:
+        """The same in blocks."""
+        left = self.hop_samples // 2
+        return StreamingConvolution(
+            self.basis,
+            None,
+            stride=self.hop_samples,
+            pad_left=left,
+            pad_right=self.hop_samples - left,
+            pad_mode="constant",
+            groups=self.channels,
+        )
+
+
+class LappedSynthesis(nn.Module):
+    """Spectra of frames → waveform, by overlap-add.
+
+    Args:
+        hop_samples: samples a frame.
+        channels: of the waveform.
+
+    Example:
+        >>> wav = torch.randn(2, 1, 1600)
+        >>> back = LappedSynthesis(160)(LappedAnalysis(160)(wav))
+        >>> back.shape, bool(torch.allclose(back[..., 80:-80], wav[..., 80:-80], atol=1e-5))
+        (torch.Size([2, 1, 1600]), True)
+    """
+
+    basis: Tensor
+
+    def __init__(self, hop_samples: int, channels: int = 1) -> None:
+        super().__init__()
+        self.hop_samples, self.channels = hop_samples, channels
+        one = _windowed(hop_samples)
+        basis = torch.stack([torch.block_diag(*[one[:, i : i + 1]] * channels) for i in range(one.shape[1])], dim=-1)
+        self.register_buffer("basis", basis, persistent=False)
+
+    def forward(self, spectra: Float[Tensor, "batch coefficients frames"]) -> Float[Tensor, "batch channels samples"]:
+        """Overlap-add; frames · hop samples, in float32."""
+        left = self.hop_samples // 2
+        with torch.autocast(spectra.device.type, enabled=False):
+            wav = functional.conv_transpose1d(spectra.to(self.basis.dtype), self.basis, stride=self.hop_samples)
+        return wav[..., left : left + spectra.shape[-1] * self.hop_samples]
+
+    def streaming(self) -> StreamingTransposedConvolution:
+        """The same in blocks."""
+        left = self.hop_samples // 2
+        return StreamingTransposedConvolution(
+            self.basis, None, stride=self.hop_samples, trim_left=left, trim_right=self.hop_samples - left
+        )
