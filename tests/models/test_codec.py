@@ -166,7 +166,7 @@ def test_saved_codec_is_the_same(tmp_path):
 def test_bad_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match="nowhere is neither a folder nor a name on the hub"):
         AudioCodec.from_pretrained(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="is not a saved AudioCodec: config.json is missing"):
+    with pytest.raises(ValueError, match="is not a saved model: config.json is missing"):
         AudioCodec.from_pretrained(tmp_path)
     small().save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(

@@ -10,7 +10,8 @@ from typing import Any
 
 from transformers import EncodecConfig, EncodecModel
 from transformers.models.encodec.modeling_encodec import EncodecDecoder, EncodecEncoder
-from transformers.utils import logging
+
+from vqkit.models.checkpoint import read_checkpoint
 
 __all__ = ["LAYERS", "NAMES", "codec_arguments", "encodec_config", "first_difference", "read_encodec"]
 
@@ -102,18 +103,5 @@ def read_encodec(name: str | Path) -> tuple[EncodecConfig, EncodecEncoder, Encod
     Raises:
         ValueError: it cannot be read as an EnCodec checkpoint in safetensors.
     """
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        loaded: Any = EncodecModel.from_pretrained(str(name), use_safetensors=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{name} is not an EnCodec checkpoint in safetensors: {reason}") from None
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-    model, report = loaded
-    missing = sorted(key for key in report["missing_keys"] if key.startswith(("encoder.", "decoder.")))
-    if missing:
-        raise ValueError(f"{name} lacks {len(missing)} weights of an EnCodec encoder and decoder, first {missing[0]}")
+    model = read_checkpoint(EncodecModel, name, "an EnCodec")
     return model.config, model.encoder, model.decoder
