@@ -12,8 +12,8 @@ LAYERS = [
     {"types"},
     {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
     {"models"},
-    {"training", "tokenize", "generate", "report"},
-    {"compare"},
+    {"training", "tokenize", "generate", "report", "coding"},
+    {"compare", "serve"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

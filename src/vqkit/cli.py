@@ -16,6 +16,11 @@ COMMANDS = {
     "demo": "compare the quantizers on the clips that ship with vqkit; a few minutes, no arguments needed",
     "compare": "N quantizers × M seeds on one backbone, one data set, one budget → table, plots, report with players",
     "train": "train a neural codec from a YAML recipe",
+    "encode": "sound to .vqk files: one, a folder or a pipe, at a chosen bitrate or size",
+    "decode": ".vqk files to sound",
+    "fit-prior": "probabilities of a codec's codes, saved beside its weights: smaller .vqk files",
+    "export": "a codec as ONNX: encoder and decoder",
+    "serve": "a page: drop a sound, hear and see what a codec makes of it, take the .vqk file",
     "inspect": "what is in .vqk files: codec, rates, chunks, damage",
     "thin": "a .vqk file at a lower bitrate, without decoding it",
 }
@@ -45,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, TypeError, ImportError, OSError) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        print("interrupted; finished runs are kept", file=sys.stderr)
+        print("interrupted; what was finished is kept", file=sys.stderr)
         return 130
 
 
@@ -67,6 +72,21 @@ def _command(name: str) -> Callable[[list[str]], int]:
         need("lightning", "train")
         found: Callable[[list[str]], int] = import_module("vqkit.training.command").main
         return found
+    if name in ("encode", "decode"):
+        for package in ("transformers", "constriction", "soundfile", "soxr", "av"):
+            need(package, "audio")
+        coding: Callable[[list[str]], int] = getattr(import_module("vqkit.coding.command"), f"main_{name}")
+        return coding
+    if name in ("fit-prior", "export"):
+        for package in ("transformers", "constriction", "soundfile"):
+            need(package, "audio")
+        made: Callable[[list[str]], int] = getattr(
+            import_module("vqkit.models.command"), f"main_{name.replace('-', '_')}"
+        )
+        return made
+    if name == "serve":
+        served: Callable[[list[str]], int] = import_module("vqkit.serve.command").main
+        return served
     if name in ("inspect", "thin"):
         need("constriction", "audio")
         command: Callable[[list[str]], int] = getattr(import_module("vqkit.bitstream.command"), f"main_{name}")

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 import torch
 
-from vqkit.data import read_audio, write_audio
+from vqkit.data import AudioWriter, read_audio, write_audio
 
 
 def noise(channels=1, samples=5000, seed=0):
@@ -77,3 +77,37 @@ def test_other_errors(tmp_path):
         write_audio(tmp_path / "nowhere/a.wav", noise(), 16000)
     with pytest.raises(ValueError, match="bits is 8, allowed are 16 and 24"):
         write_audio(tmp_path / "a.wav", noise(), 16000, bits=8)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_blocks_make_the_file_of_the_whole(tmp_path, suffix):
+    samples = noise(2, 70_000)
+    with AudioWriter(tmp_path / f"a{suffix}", 16000, channels=2) as writer:
+        for block in samples.split(7777, dim=-1):
+            writer.write(block)
+        assert not (tmp_path / f"a{suffix}").exists()
+    write_audio(tmp_path / f"b{suffix}", samples, 16000)
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path):
+    blocks = [noise(), float("nan") * noise()]
+    with pytest.raises(ValueError, match="samples hold NaN"), AudioWriter(tmp_path / "a.ogg", 16000, 1) as writer:
+        list(map(writer.write, blocks))
+    with pytest.raises(ValueError, match="a.wav: there are no samples"), AudioWriter(tmp_path / "a.wav", 16000, 1):
+        pass
+    with (
+        pytest.raises(ValueError, match="a block has 2 channels, not 1"),
+        AudioWriter(tmp_path / "a.wav", 16000, 1) as writer,
+    ):
+        writer.write(noise(2))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wav_file_ends_at_its_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr("vqkit.data.audio_writer._MOST_WAV_BYTES", 20_000)
+    with pytest.raises(ValueError, match="a WAV file ends at 4 GiB; .flac goes on"):
+        write_audio(tmp_path / "a.wav", noise(1, 10_001), 16000)
+    write_audio(tmp_path / "a.wav", noise(1, 10_000), 16000)
+    write_audio(tmp_path / "a.flac", noise(1, 10_001), 16000)

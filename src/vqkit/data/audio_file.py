@@ -74,7 +74,7 @@ def audio_info(path: str | Path) -> AudioInfo:
         >>> audio_info(sample_folder() / "music/stereo/test/freedoom_countd.flac")
         AudioInfo(sample_rate=48000, channels=2, seconds=2.0)
     """
-    with closing(_open(Path(path))) as reader:
+    with closing(open_audio(Path(path))) as reader:
         num_samples = len(reader.read(0, None)) if reader.num_samples is None else reader.num_samples
         if num_samples == 0:
             raise ValueError(f"{path} holds no samples")
@@ -120,7 +120,7 @@ def read_audio(
         raise ValueError(f"offset_seconds is {offset_seconds}, it must be at least 0")
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"seconds is {seconds}, it must be more than 0")
-    with closing(_open(Path(path))) as reader:
+    with closing(open_audio(Path(path))) as reader:
         rate = sample_rate or reader.sample_rate
         start = round(offset_seconds * rate)
         count = None if seconds is None else max(1, round(seconds * rate))
@@ -138,7 +138,8 @@ def read_audio(
     return Waveform(torch.from_numpy(np.ascontiguousarray(samples.T)), rate)
 
 
-def _open(path: Path) -> SoundfileReader | AvReader:
+def open_audio(path: Path) -> SoundfileReader | AvReader:
+    """The reader that reads a file exactly; errors as of `audio_info`."""
     if not path.exists():
         raise FileNotFoundError(f"no such audio file: {path}")
     if not path.is_file():

@@ -1,9 +1,9 @@
-"""Waveform tensor → audio file."""
+"""Waveform tensor → audio file, whole or in blocks."""
 
 import os
 import uuid
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -11,9 +11,124 @@ from torch import Tensor
 
 from vqkit.types import Float, need
 
+__all__ = ["WRITTEN_SUFFIXES", "AudioWriter", "write_audio"]
+
 _CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".opus": "OGG", ".mp3": "MP3"}
+WRITTEN_SUFFIXES = tuple(_CONTAINERS)
 _LOSSY = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}
+_MOST_WAV_BYTES = (1 << 32) - 4096  # its length is a number of 32 bits
 _CHUNK_SAMPLES = 1 << 16  # libsndfile's Vorbis encoder can overflow its stack on one long write
+
+
+class AudioWriter:
+    """An audio file that is written in blocks, in constant memory; use it in a ``with``.
+
+    The file appears under its name when it is complete; an exception inside ``with`` leaves nothing behind.
+
+    Args:
+        path: ends in .wav or .flac (lossless), .ogg (Vorbis), .opus or .mp3; an existing file is replaced.
+        sample_rate: in Hz; Opus and MP3 take only some rates.
+        channels: of the blocks.
+        bits: sample size of the lossless formats.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        ValueError: the suffix, the bits, or the rate and channels cannot be written.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from vqkit.data import audio_info
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with AudioWriter(f"{folder}/silence.flac", 16000, channels=1) as writer:
+        ...         for _ in range(3):
+        ...             writer.write(torch.zeros(1, 8000))
+        ...     audio_info(f"{folder}/silence.flac").seconds
+        1.5
+    """
+
+    def __init__(self, path: str | Path, sample_rate: int, channels: int, bits: Literal[16, 24] = 16) -> None:
+        self._path = path = Path(path)
+        self._suffix = path.suffix.lower()
+        if self._suffix not in _CONTAINERS:
+            raise ValueError(
+                f"cannot write {path}: the suffix is {self._suffix!r}, allowed are {', '.join(_CONTAINERS)}"
+            )
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
+        if bits not in (16, 24):
+            raise ValueError(f"bits is {bits}, allowed are 16 and 24")
+        soundfile = need("soundfile", "audio")
+        self._sample_rate, self._channels, self._bits = sample_rate, channels, bits
+        self._error = soundfile.LibsndfileError
+        self._samples = 0
+        self._temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            self._file = soundfile.SoundFile(
+                str(self._temporary),
+                "w",
+                samplerate=sample_rate,
+                channels=channels,
+                format=_CONTAINERS[self._suffix],
+                subtype=_LOSSY.get(self._suffix, f"PCM_{bits}"),
+            )
+        except self._error as error:
+            self._temporary.unlink(missing_ok=True)
+            raise self._refused(error) from None
+
+    def write(self, samples: Float[Tensor, "channels samples"]) -> None:
+        """Write the next samples.
+
+        Args:
+            samples: any float dtype, finite.
+
+        Raises:
+            ValueError: the shape or the values cannot be written, or a WAV file would be longer than its format can say.
+        """
+        data = checked_samples(samples, self._path)
+        if data.shape[1] != self._channels:
+            raise ValueError(f"cannot write {self._path}: a block has {data.shape[1]} channels, not {self._channels}")
+        self._samples += len(data)
+        if self._suffix == ".wav" and self._samples * self._channels * self._bits // 8 > _MOST_WAV_BYTES:
+            raise ValueError(f"cannot write {self._path}: a WAV file ends at 4 GiB; .flac goes on")
+        if self._suffix not in _LOSSY:
+            data = to_integers(data, self._bits)
+        try:
+            for start in range(0, len(data), _CHUNK_SAMPLES):
+                self._file.write(data[start : start + _CHUNK_SAMPLES])
+        except self._error as error:
+            raise self._refused(error) from None
+
+    def close(self) -> None:
+        """Give the file its name.
+
+        Raises:
+            ValueError: no samples were written.
+        """
+        if not self._samples:
+            raise ValueError(f"cannot write {self._path}: there are no samples")
+        self._file.close()
+        os.replace(self._temporary, self._path)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            self.discard()  # nothing, after `close`
+
+    def _refused(self, error: Exception) -> ValueError:
+        reason = str(getattr(error, "error_string", error)).removeprefix("Error : ")
+        return ValueError(
+            f"cannot write {self._path} at {self._sample_rate} Hz with {self._channels} channels: {reason}"
+        )
 
 
 def write_audio(
@@ -42,40 +157,12 @@ def write_audio(
         ...     audio_info(f"{folder}/silence.flac")
         AudioInfo(sample_rate=16000, channels=1, seconds=0.5)
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in _CONTAINERS:
-        raise ValueError(f"cannot write {path}: the suffix is {suffix!r}, allowed are {', '.join(_CONTAINERS)}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if bits not in (16, 24):
-        raise ValueError(f"bits is {bits}, allowed are 16 and 24")
-    data = _checked(samples, path)
-    subtype = _LOSSY.get(suffix, f"PCM_{bits}")
-    if suffix not in _LOSSY:
-        data = _to_integers(data, bits)
-    soundfile = need("soundfile", "audio")
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with soundfile.SoundFile(
-            str(temporary),
-            "w",
-            samplerate=sample_rate,
-            channels=data.shape[1],
-            format=_CONTAINERS[suffix],
-            subtype=subtype,
-        ) as file:
-            for start in range(0, len(data), _CHUNK_SAMPLES):
-                file.write(data[start : start + _CHUNK_SAMPLES])
-        os.replace(temporary, path)
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.removeprefix("Error : ")
-        raise ValueError(f"cannot write {path} at {sample_rate} Hz with {data.shape[1]} channels: {reason}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    channels = samples.shape[0] if samples.ndim == 2 and samples.shape[0] else 1  # `write` refuses what is no waveform
+    with AudioWriter(path, sample_rate, channels, bits) as writer:
+        writer.write(samples)
 
 
-def _checked(samples: Tensor, path: Path) -> np.ndarray:
+def checked_samples(samples: Tensor, path: Path | str) -> np.ndarray:
     """The samples as ``(samples, channels)`` float32."""
     if samples.ndim != 2 or 0 in samples.shape:
         raise ValueError(
@@ -88,7 +175,7 @@ def _checked(samples: Tensor, path: Path) -> np.ndarray:
     return np.ascontiguousarray(samples.detach().to("cpu", torch.float32).numpy().T)
 
 
-def _to_integers(data: np.ndarray, bits: int) -> np.ndarray:
+def to_integers(data: np.ndarray, bits: int) -> np.ndarray:
     """Round to integers of ``bits`` bits, in the top bits of int16 or int32.
 
     Done here because libsndfile writes x·(2^15 − 1) and reads y / 2^15: every copy would be a little quieter.

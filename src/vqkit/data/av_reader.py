@@ -1,7 +1,9 @@
 """Read the sound of what FFmpeg knows: m4a, mp4, webm, mka, mp3 and many more, through PyAV."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -11,20 +13,22 @@ _PREROLL_SECONDS = 0.25  # codecs with overlapping windows need some packets bef
 
 
 class AvReader:
-    """The first audio stream of a file, read by FFmpeg; one `read` an opening.
+    """The first audio stream of a file, read by FFmpeg; one `read` or `blocks` an opening.
 
     Args:
-        path: an existing file.
+        path: an existing file, or an open binary file or pipe; of a pipe only `blocks` can be had.
 
     Raises:
         ValueError: FFmpeg cannot read it, or it has no audio stream.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | BinaryIO) -> None:
         self._av = need("av", "audio")
+        # "file:" keeps a name with a colon from being taken for a protocol; the whitelist keeps playlists off the network
+        source, allowed = (f"file:{path}", "file") if isinstance(path, Path) else (path, "pipe")
+        path = path if isinstance(path, Path) else Path(str(getattr(path, "name", "the stream")))
         try:
-            # "file:" keeps a name with a colon from being taken for a protocol; the whitelist keeps playlists off the network
-            self._container = self._av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+            self._container = self._av.open(source, options={"protocol_whitelist": allowed})
         except self._av.FFmpegError:
             raise ValueError(f"{path} is not audio that soundfile or PyAV can read") from None
         if not self._container.streams.audio:
@@ -72,6 +76,26 @@ class AvReader:
             else np.zeros((self.channels, 0), np.float32)
         )
         return samples[:, :count].T
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The whole file, as FFmpeg's frames come.
+
+        Yields:
+            float32 of shape ``(samples, channels)``.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        left = self.num_samples if self._exact and self.num_samples is not None else None
+        resampler = self._av.AudioResampler(format="fltp", layout=self._stream.layout, rate=self.sample_rate)
+        try:
+            for frame in self._container.decode(self._stream):
+                for converted in resampler.resample(frame):
+                    samples = converted.to_ndarray().T[:left]
+                    left = None if left is None else left - len(samples)
+                    yield samples
+        except self._av.FFmpegError as error:
+            raise ValueError(f"{self._path} is damaged: {error.strerror}") from None
 
     def _decode(self, start: int, stop: int | None) -> tuple[int, list[np.ndarray]]:
         """Decode from at or before ``start`` until ``stop``; returns the index of the first decoded sample and the chunks."""

@@ -1,5 +1,6 @@
 """Read sample-exact parts of the formats that libsndfile knows: wav, flac, Ogg Vorbis, Opus, aiff and others."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,32 @@ class SoundfileReader:
             samples: np.ndarray = self._file.read(wanted, dtype="float32", always_2d=True)
         except self._error as error:
             raise ValueError(f"{self._path} is damaged: {error}") from None
-        if len(samples) < wanted:
-            raise ValueError(
-                f"{self._path} is cut short: the header promises {self.num_samples} samples a channel, "
-                f"{start + len(samples)} can be read"
-            )
+        self._check_end(start + len(samples), start + wanted)
         return samples
+
+    def blocks(self, size: int) -> Iterator[np.ndarray]:
+        """The whole file, ``size`` samples a channel at a time, the last block shorter; nothing may have been read before.
+
+        Yields:
+            float32 of shape ``(samples, channels)``.
+
+        Raises:
+            ValueError: the file is damaged or shorter than its header says.
+        """
+        for start in range(0, self.num_samples, size):
+            stop = min(start + size, self.num_samples)
+            try:
+                samples: np.ndarray = self._file.read(stop - start, dtype="float32", always_2d=True)
+            except self._error as error:
+                raise ValueError(f"{self._path} is damaged: {error}") from None
+            self._check_end(start + len(samples), stop)
+            yield samples
+
+    def _check_end(self, end: int, wanted: int) -> None:
+        if end < wanted:
+            raise ValueError(
+                f"{self._path} is cut short: the header promises {self.num_samples} samples a channel, {end} can be read"
+            )
 
     def close(self) -> None:
         """Close the file."""

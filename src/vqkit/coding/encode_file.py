@@ -1,0 +1,130 @@
+"""One sound file to a ``.vqk`` file.
+
+blocks of a second ─ mixed to the codec's channels ─ resampled ─ codec's stream ─ codes ─ chunks ─ file
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from torch import Tensor
+
+from vqkit.bitstream import thin
+from vqkit.coding.codec_blocks import encoded_blocks
+from vqkit.coding.coded import Coded, Watch, unwatched
+from vqkit.coding.rate import Rate, fitting_stages
+from vqkit.data import AudioBlocks
+from vqkit.models.compression import open_writer
+from vqkit.models.resampling_stream import ResamplingStream, resampled_length
+from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.types import Float
+
+__all__ = ["encode_file"]
+
+
+def encode_file(
+    codec: WaveformCodec,
+    source: str | Path | BinaryIO,
+    target: str | Path | BinaryIO,
+    rate: Rate = Rate(),  # noqa: B008  # frozen
+    *,
+    plain: bool = False,
+    licence: str = "",
+    metadata: Mapping[str, str] | None = None,
+    watch: Watch = unwatched,
+) -> Coded:
+    """Encode a sound file, or the sound of a video file, of any length in constant memory.
+
+    The file is the one that ``codec.compress`` makes of the whole sound, if no two codes lie equally near within float rounding.
+
+    Args:
+        codec: in evaluation mode. One without streaming takes the whole sound at once.
+        source: path, or open file or pipe; what `vqkit.data.AudioBlocks` takes.
+        target: path, which appears when it is complete, or open file or pipe, which gets every chunk at once (with ``max_bytes``: all at
+            the end).
+        rate: stages to keep.
+        plain: plain bits although the codec has a prior.
+        licence: of the content, for the header.
+        metadata: free text by name, for the header.
+        watch: called with the seconds done and their share of all.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FileNotFoundError: there is no such source.
+        ValueError: the source is no sound or damaged, has more channels than the codec can take, or the rate is too low.
+    """
+    stages = rate.stages_of(codec)
+    with AudioBlocks(source) as sound:
+        notes = _mixing(sound, codec)
+        known = sound.num_samples
+        length = None if known is None else resampled_length(known, sound.sample_rate, codec.sample_rate)
+        blocks = _Prepared(sound, codec, watch)
+        with _spooled(target, rate.max_bytes) as file:
+            with open_writer(
+                codec,
+                file,
+                codec.rates_kbps[stages - 1],
+                plain=plain,
+                length=length,
+                licence=licence,
+                metadata=metadata,
+            ) as writer:
+                for codes in encoded_blocks(codec, blocks):
+                    writer.write(codes[:, : writer.header.num_codes])
+                writer.close(length=blocks.samples)
+            size = writer.bytes_written
+            if rate.max_bytes is not None and not isinstance(file, str | Path):
+                file.seek(0)
+                stages, size = fitting_stages(file, rate.max_bytes)
+                file.seek(0)
+                thin(file, target, stages)
+    return Coded(blocks.samples / codec.sample_rate, size, stages, notes)
+
+
+@contextmanager
+def _spooled(target: str | Path | BinaryIO, max_bytes: int | None) -> Iterator[str | Path | BinaryIO]:
+    """The target, or a file that is nowhere: how many stages fit is known when all are written."""
+    if max_bytes is None:
+        yield target
+    else:
+        with tempfile.TemporaryFile() as file:
+            yield file
+
+
+def _mixing(sound: AudioBlocks, codec: WaveformCodec) -> tuple[str, ...]:
+    if sound.channels == codec.channels:
+        return ()
+    if codec.channels == 1:
+        return (f"{sound.channels} channels mixed to one: the codec is mono",)
+    if sound.channels == 1:
+        return (f"mono in each of {codec.channels} channels",)
+    raise ValueError(f"it has {sound.channels} channels, this codec takes {codec.channels} or 1")
+
+
+class _Prepared:
+    """A sound's blocks as the codec takes them, and how many samples they were."""
+
+    def __init__(self, sound: AudioBlocks, codec: WaveformCodec, watch: Watch) -> None:
+        self._sound, self._codec, self._watch = sound, codec, watch
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[Float[Tensor, "channels _"]]:
+        for block in self._resampled():
+            self.samples += block.shape[-1]
+            yield block
+            # back again: this block is encoded
+            seconds = self.samples / self._codec.sample_rate
+            self._watch(seconds, min(1.0, seconds / self._sound.seconds) if self._sound.seconds else None)
+        if not self.samples:
+            raise ValueError(f"it is too short: no sample is left at {self._codec.sample_rate} Hz")
+
+    def _resampled(self) -> Iterator[Tensor]:
+        channels = self._codec.channels
+        resampling = ResamplingStream(self._sound.sample_rate, self._codec.sample_rate, channels)
+        for block in self._sound:
+            yield resampling.push(block.mean(dim=0, keepdim=True) if channels == 1 else block.expand(channels, -1))
+        yield resampling.finish()

@@ -1,0 +1,85 @@
+"""How far a run is, in one line on a terminal: share, rate, time left."""
+
+import sys
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from vqkit.coding.workers import Board
+
+__all__ = ["ProgressLine", "rate_and_rest"]
+
+_PATIENCE_SECONDS = 1.0  # what is done sooner needs no bar
+
+
+def rate_and_rest(elapsed: float, seconds: float, share: float) -> str:
+    """The rate, and how long the rest takes at it.
+
+    Example:
+        >>> rate_and_rest(elapsed=20, seconds=100, share=0.25), rate_and_rest(elapsed=4, seconds=10, share=0)
+        ('5.0× real time, 1:00 left', '2.5× real time')
+    """
+    text = f"{seconds / elapsed:.1f}× real time" if elapsed > 0 else ""
+    if not share:
+        return text
+    minutes, rest = divmod(round(elapsed * (1 - share) / share), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{text}, {f'{hours}:{minutes:02}' if hours else minutes}:{rest:02} left"
+
+
+class ProgressLine:
+    """Shows a board on a terminal, where rich is installed; use it in a ``with``.
+
+    Args:
+        board: of the jobs.
+        sizes: of the jobs, in any unit: what share of all each is.
+        shown: whether to show anything.
+    """
+
+    def __init__(self, board: Board, sizes: Sequence[float], shown: bool) -> None:
+        self._board, self._sizes = board, sizes
+        self._begin = time.monotonic()
+        self._started = False
+        self._bar: Any = None
+        if shown and find_spec("rich") is not None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}"))
+            console = Console(file=sys.stderr)
+            self._bar = Progress(
+                *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
+            self._task = self._bar.add_task("", total=1.0)
+
+    def show(self) -> None:
+        """Show how far the board is now."""
+        elapsed = time.monotonic() - self._begin
+        if self._bar is None or elapsed < _PATIENCE_SECONDS:
+            return
+        done = sum(share * size for share, size in zip(self._board.shares, self._sizes, strict=True))
+        share = done / (sum(self._sizes) or 1.0)
+        text = rate_and_rest(elapsed, sum(self._board.seconds), share)
+        self._bar.update(self._task, completed=share, description=text)
+        if not self._started:
+            self._bar.start()
+            self._started = True
+
+    def print(self, text: str, file: TextIO) -> None:
+        """Print a line that stays, above the bar."""
+        if self._started:
+            self._bar.stop()
+        print(text, file=file, flush=True)
+        if self._started:
+            self._bar.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._started:
+            self._bar.stop()

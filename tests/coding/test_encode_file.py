@@ -1,0 +1,221 @@
+import io
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from vqkit.bitstream import StaticTables, VqkReader, inspect, thin
+from vqkit.coding import Rate, decode_file, encode_file
+from vqkit.coding.encode_file import AudioBlocks
+from vqkit.data import read_audio, sample_folder, write_audio
+
+
+@pytest.mark.parametrize(("rate", "channels", "seconds"), [(8000, 1, 2.01), (44100, 2, 1.5), (11025, 1, 0.02)])
+@pytest.mark.parametrize("stages", [None, 2])
+def test_the_file_is_that_of_compress(codec, sound, tmp_path, rate, channels, seconds, stages):
+    source = sound(tmp_path / "a.wav", seconds, rate, channels)
+    coded = encode_file(codec, source, tmp_path / "a.vqk", Rate(stages=stages))
+    wav = read_audio(source)
+    whole = codec.compress(wav.samples, wav.sample_rate, codec.bitrate_kbps(stages))
+    assert (tmp_path / "a.vqk").read_bytes() == whole
+    assert coded.bytes == len(whole)
+    assert coded.stages == (stages or 4)
+    assert coded.seconds == pytest.approx(seconds, abs=1 / 8000)
+    assert bool(coded.notes) == (channels == 2)
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.opus", "a.mp3", "a.aiff"])
+def test_formats(codec, sound, tmp_path, name):
+    source = sound(tmp_path / name, 2.0, 16000)
+    encode_file(codec, source, tmp_path / "a.vqk")
+    codes = VqkReader(tmp_path / "a.vqk").read()
+    expected = codec.encode(read_audio(source, 8000, 1).samples[None])[0].T
+    assert codes.shape == expected.shape
+    assert (codes == expected).float().mean() > 0.999
+
+
+def test_the_length_is_in_samples_of_the_codec(codec, sound, tmp_path):
+    encode_file(codec, sound(tmp_path / "a.wav", 1.2345, 44100), tmp_path / "a.vqk")
+    with VqkReader(tmp_path / "a.vqk") as reader:
+        assert reader.length == reader.header.length == round(round(1.2345 * 44100) * 8000 / 44100)
+        assert reader.frames == -(-reader.length // 20)
+
+
+def test_a_pipe_gives_the_same_codes(codec, sound, tmp_path):
+    source = sound(tmp_path / "a.flac", 2.0, 16000)
+
+    class Pipe(io.BytesIO):
+        def seekable(self):
+            return False
+
+        def seek(self, *_):
+            raise io.UnsupportedOperation
+
+    encode_file(codec, source, tmp_path / "a.vqk")
+    target = io.BytesIO()
+    encode_file(codec, Pipe(source.read_bytes()), target)
+    piped, file = VqkReader(io.BytesIO(target.getvalue())), VqkReader(tmp_path / "a.vqk")
+    assert torch.equal(piped.read(), file.read())
+    assert piped.length == file.length == 16000
+    assert piped.header.length is None  # not known when it was written
+
+
+@pytest.mark.parametrize("max_bytes", [1500, 2000, 10**6])
+def test_max_bytes_is_kept_and_used(codec, sound, tmp_path, max_bytes):
+    source = sound(tmp_path / "a.wav", 3.0)
+    coded = encode_file(codec, source, tmp_path / "a.vqk", Rate(max_bytes=max_bytes))
+    size = (tmp_path / "a.vqk").stat().st_size
+    assert coded.bytes == size <= max_bytes
+    encode_file(codec, source, tmp_path / "full.vqk")
+    assert inspect(tmp_path / "a.vqk")["stages"] == [coded.stages] * 2
+    if coded.stages < 4:
+        thin(tmp_path / "full.vqk", tmp_path / "more.vqk", coded.stages + 1)
+        assert (tmp_path / "more.vqk").stat().st_size > max_bytes
+    target = io.BytesIO()
+    encode_file(codec, source, target, Rate(max_bytes=max_bytes))
+    assert target.getvalue() == (tmp_path / "a.vqk").read_bytes()
+
+
+def test_a_size_that_cannot_be_kept_names_the_smallest(codec, sound, tmp_path):
+    source = sound(tmp_path / "a.wav", 3.0)
+    with pytest.raises(
+        ValueError, match=r"max_bytes is 100, and the smallest possible file, of one stage, has \d+"
+    ) as e:
+        encode_file(codec, source, tmp_path / "a.vqk", Rate(max_bytes=100))
+    assert not (tmp_path / "a.vqk").exists()
+    smallest = int(str(e.value).split()[-2])
+    assert encode_file(codec, source, tmp_path / "a.vqk", Rate(max_bytes=smallest)).bytes == smallest
+    with pytest.raises(ValueError, match=f"has {smallest} bytes"):
+        encode_file(codec, source, tmp_path / "b.vqk", Rate(max_bytes=smallest - 1))
+
+
+def test_what_the_header_says(codec, sound, tmp_path):
+    source = sound(tmp_path / "a.wav")
+    encode_file(codec, source, tmp_path / "a.vqk", licence="CC0-1.0", metadata={"title": "A"})
+    found = inspect(tmp_path / "a.vqk")
+    assert (found["licence"], found["metadata"]) == ("CC0-1.0", {"title": "A"})
+
+
+def test_the_sound_of_a_video(codec, tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        video, audio = container.add_stream("mpeg4", rate=10), container.add_stream("aac", rate=44100, layout="stereo")
+        video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
+        for _ in range(10):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+        container.mux(video.encode(None))
+        tone = 0.3 * np.sin(np.arange(1024 * 43) * 0.05).astype(np.float32)
+        for start in range(0, len(tone), 1024):
+            frame = av.AudioFrame.from_ndarray(np.stack([tone[start : start + 1024]] * 2), "fltp", "stereo")
+            frame.sample_rate, frame.pts = 44100, start
+            container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+    coded = encode_file(codec, path, tmp_path / "a.vqk")
+    assert coded.seconds == pytest.approx(1024 * 43 / 44100, abs=0.03)
+    assert coded.notes == ("2 channels mixed to one: the codec is mono",)
+    expected = codec.encode(read_audio(path, 8000, 1).samples[None])[0].T
+    assert (VqkReader(tmp_path / "a.vqk").read() == expected).float().mean() > 0.99
+
+
+def test_mono_to_a_stereo_codec_and_too_many_channels(codec_of, sound, tmp_path):
+    stereo = codec_of(channels=2)
+    source = sound(tmp_path / "a.wav")
+    assert encode_file(stereo, source, tmp_path / "a.vqk").notes == ("mono in each of 2 channels",)
+    assert (tmp_path / "a.vqk").read_bytes() == stereo.compress(read_audio(source).samples, 8000)
+    with pytest.raises(ValueError, match="it has 4 channels, this codec takes 2 or 1"):
+        encode_file(stereo, sound(tmp_path / "b.wav", channels=4), tmp_path / "b.vqk")
+
+
+def test_a_codec_without_streaming_takes_the_whole(codec_of, sound, tmp_path):
+    whole = codec_of(norm="time_group_norm")
+    source = sound(tmp_path / "a.wav")
+    encode_file(whole, source, tmp_path / "a.vqk")
+    assert (tmp_path / "a.vqk").read_bytes() == whole.compress(read_audio(source).samples, 8000)
+
+
+def test_memory_does_not_grow_with_the_file(codec, tmp_path, monkeypatch):
+    write_audio(tmp_path / "a.flac", torch.randn(1, 16000 * 40) * 0.1, 16000)
+    alive, most, blocks = weakref.WeakSet(), 0, 0
+    read = AudioBlocks.__iter__
+
+    def counted(self):
+        nonlocal most, blocks
+        for block in read(self):
+            alive.add(block)
+            most, blocks = max(most, len(alive)), blocks + 1
+            yield block
+
+    monkeypatch.setattr(AudioBlocks, "__iter__", counted)
+    seen = []
+    encode_file(codec, tmp_path / "a.flac", tmp_path / "a.vqk", watch=lambda *progress: seen.append(progress))
+    assert blocks == 40
+    assert most <= 2
+    assert seen[-1] == (40.0, 1.0)
+    assert [seconds for seconds, _ in seen] == sorted(seconds for seconds, _ in seen)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.wav", b"no sound", "a.wav is not audio that soundfile or PyAV can read"),
+        ("a.wav", b"", r"a.wav is empty \(0 bytes\)"),
+        ("nowhere.wav", None, "no such audio file: .*nowhere.wav"),
+    ],
+)
+def test_bad_sources_leave_no_file(codec, tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        encode_file(codec, tmp_path / name, tmp_path / "a.vqk")
+    assert not list(tmp_path.glob("*.vqk*"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_that_ends_early_or_holds_nan_leaves_no_file(codec, sound, tmp_path):
+    source = sound(tmp_path / "a.flac", 20.0)
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    with pytest.raises(ValueError, match="a.flac is (damaged|cut short)"):
+        encode_file(codec, source, tmp_path / "a.vqk")
+    source = sound(tmp_path / "a.wav", 3.0, subtype="FLOAT")
+    data = bytearray(source.read_bytes())
+    data[-4:] = np.float32("nan").tobytes()
+    source.write_bytes(data)
+    with pytest.raises(ValueError, match="a.wav holds NaN"):
+        encode_file(codec, source, tmp_path / "a.vqk")
+    source = sound(tmp_path / "b.wav", 1 / 44100, 44100)
+    with pytest.raises(ValueError, match="it is too short: no sample is left at 8000 Hz"):
+        encode_file(codec, source, tmp_path / "a.vqk")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.flac", "a.wav", "b.wav"}
+
+
+def test_an_interrupt_leaves_no_file(codec, sound, tmp_path):
+    source = sound(tmp_path / "a.wav", 5.0)
+
+    def stop(seconds, share):
+        if seconds > 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_file(codec, source, tmp_path / "a.vqk", watch=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_real_sound(codec, tmp_path):
+    clip = sample_folder() / "music/stereo/test/freedoom_countd.flac"
+    assert encode_file(codec, clip, tmp_path / "a.vqk").seconds == 2.0
+
+
+def test_the_prior_of_the_codec_is_used_if_it_has_one(codec_of, sound, tmp_path):
+    codec = codec_of()
+    source = sound(tmp_path / "a.wav", 3.0)
+    wav = read_audio(source).samples
+    codec.prior = StaticTables.fit(codec.quantizer.code_sizes, [codec.encode(wav[None])[0].T])
+    for options, coding in (({}, "static"), ({"plain": True}, "plain")):
+        encode_file(codec, source, tmp_path / "a.vqk", Rate(stages=2), **options)
+        assert (tmp_path / "a.vqk").read_bytes() == codec.compress(wav, 8000, codec.bitrate_kbps(2), **options)
+        assert inspect(tmp_path / "a.vqk")["coding"] == coding
+        assert decode_file(codec, tmp_path / "a.vqk", tmp_path / "b.wav").seconds == 3.0
+    coded = encode_file(codec, source, tmp_path / "a.vqk", Rate(max_bytes=2000))
+    assert coded.bytes == (tmp_path / "a.vqk").stat().st_size <= 2000
