@@ -21,7 +21,7 @@ from vqkit.compare.summary import row
 from vqkit.data import Clip, fingerprint, list_clips, sample_folder
 from vqkit.quantize import Quantizer
 
-__all__ = ["Comparison", "Dataset", "Progress", "compare"]
+__all__ = ["Comparison", "Dataset", "Progress", "commit", "compare"]
 
 _MEASURING = (  # a change here measures again
     "metrics",
@@ -234,7 +234,7 @@ def _results(
         "title": what.title,
         "command": command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit(),
         "versions": {"vqkit": vqkit.__version__, "torch": torch.__version__},
         "backbone": {"name": type(what.backbone).__module__.rpartition(".")[2], **settings},
         "data": {
@@ -253,7 +253,7 @@ def _results(
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Commit of the checkout that runs, marked when it has changes; None when vqkit is installed from a package."""
 
     def git(*words: str) -> str:

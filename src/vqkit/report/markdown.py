@@ -9,7 +9,7 @@ from vqkit.report.summary import HOW_TO_READ, protocol_text, summary_text
 from vqkit.report.systems import System
 from vqkit.report.table import Cell, Column, group_cells, table_columns
 
-__all__ = ["markdown_table"]
+__all__ = ["code_block", "escape", "markdown_table", "table_line"]
 
 
 def markdown_table(results: Results) -> str:
@@ -26,7 +26,7 @@ def markdown_table(results: Results) -> str:
     """
     columns = table_columns(results.protocols, results.systems)
     parts = [_group(group, columns) for group in rate_groups(results.systems)]
-    parts.append("## How to read it\n\n" + "\n".join(f"- {_escape(line)}" for line in HOW_TO_READ))
+    parts.append("## How to read it\n\n" + "\n".join(f"- {escape(line)}" for line in HOW_TO_READ))
     parts.append("## Protocols\n\n" + "\n".join(_protocols(results)))
     parts.append("## Conditions\n\n" + _conditions(results))
     return "\n\n".join(parts) + "\n"
@@ -36,11 +36,11 @@ def _group(group: RateGroup[System], columns: Sequence[Column]) -> str:
     lines = [
         f"## {group.heading}",
         "",
-        _line(["system", *(_escape(column.header) for column in columns)]),
-        _line(["---", *("---:" for _ in columns)]),
+        table_line(["system", *(escape(column.header) for column in columns)]),
+        table_line(["---", *("---:" for _ in columns)]),
     ]
     for system, cells in zip(group.members, group_cells(columns, group.members), strict=True):
-        lines.append(_line([_escape(system.name), *(_cell(cell) for cell in cells)]))
+        lines.append(table_line([escape(system.name), *(_cell(cell) for cell in cells)]))
     return "\n".join(lines)
 
 
@@ -51,29 +51,32 @@ def _cell(cell: Cell) -> str:
 def _protocols(results: Results) -> list[str]:
     lines = []
     for protocol in results.protocols.values():
-        unit = f" ({_escape(protocol.unit)})" if protocol.unit else ""
+        unit = f" ({escape(protocol.unit)})" if protocol.unit else ""
         better = f"; {protocol.better} is better" if protocol.better else ""
-        parameters = f" Parameters: {_escape(protocol_text(protocol.parameters))}." if protocol.parameters else ""
-        lines.append(f"- **{_escape(protocol.name)}**{unit}{better}: {_escape(protocol.description)}{parameters}")
+        parameters = f" Parameters: {escape(protocol_text(protocol.parameters))}." if protocol.parameters else ""
+        lines.append(f"- **{escape(protocol.name)}**{unit}{better}: {escape(protocol.description)}{parameters}")
     return lines
 
 
 def _conditions(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     origin = f"Created {results.created}, commit {results.commit or 'unknown'}, {versions}."
-    return f"{_escape(summary_text(results))}\n\n{_escape(origin)}\n\n{_code_block(results.command)}"
+    return f"{escape(summary_text(results))}\n\n{escape(origin)}\n\n{code_block(results.command)}"
 
 
-def _code_block(text: str) -> str:
+def code_block(text: str) -> str:
+    """Text as it is, in a fence that it cannot close."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"
 
 
-def _line(cells: Sequence[str]) -> str:
+def table_line(cells: Sequence[str]) -> str:
+    """A line of a table; the cells are escaped already."""
     return "| " + " | ".join(cells) + " |"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", text)

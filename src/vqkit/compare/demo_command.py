@@ -1,0 +1,43 @@
+"""``vqkit demo``: which codec; all else is ``vqkit compare``'s."""
+
+from argparse import ArgumentError, ArgumentParser
+from pathlib import Path
+
+from vqkit.compare.codec_demo import CodecDemo
+
+__all__ = ["parse"]
+
+
+def parse(argv: list[str]) -> tuple[CodecDemo, list[str]]:
+    """Read the command line.
+
+    Args:
+        argv: the arguments after ``demo``.
+
+    Returns:
+        What the codec is to do, and the arguments that are left for ``vqkit compare``.
+
+    Raises:
+        ValueError: ``--model`` names no folder.
+
+    Example:
+        >>> parse(["--out", "here"])
+        (CodecDemo(model=None, kbps=(0.75, 1.5, 3, 6), opus_kbps=(6, 8, 12), source=None, split='test', excerpts=3, seconds=4.0), ['--out', 'here'])
+    """
+    parser = ArgumentParser(
+        prog="vqkit demo",
+        description="The shipped codec at four rates beside Opus, then the quantizers compared, on the clips that ship with vqkit.",
+        epilog="Further options are those of vqkit compare, such as --out FOLDER; vqkit compare --help lists them.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="FOLDER", help="a saved codec; the one that ships with vqkit by default"
+    )
+    try:
+        asked, rest = parser.parse_known_args(argv)
+    except ArgumentError as error:
+        raise ValueError(str(error)) from None
+    if asked.model is not None and not asked.model.is_dir():
+        raise ValueError(f"--model {asked.model} is not a folder of a saved codec")
+    return CodecDemo(model=asked.model), rest
