@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from sources import sources_table
 
 from vqkit.data import Clip
 
@@ -92,7 +93,7 @@ def card(
         by_class=", ".join(by_class),
         num_files=len(train),
         hours=sum(clip.seconds for _, clip in train) / 3600,
-        sources=_sources(train),
+        sources=sources_table(clip for _, clip in train),
     )
 
 
@@ -122,17 +123,3 @@ def _cell(rights: list[list[bool]]) -> str:
 
 def _group(name: str) -> str:
     return Path(name).parts[0]
-
-
-def _sources(train: Pairs) -> str:
-    licences, names, files = defaultdict(set), defaultdict(set), defaultdict(int)
-    for _, clip in train:
-        package = clip.labels["source_package"]
-        licences[package].add(clip.labels["licence"])
-        names[package].add(clip.labels["attribution"])
-        files[package] += 1
-    rows = ["| package | files | licence | attribution |", "|---|---|---|---|"]
-    for package in sorted(files):
-        cells = (str(files[package]), "; ".join(sorted(licences[package])), "; ".join(sorted(names[package])))
-        rows.append(f"| {package} | {' | '.join(cell.replace('|', '/') for cell in cells)} |")
-    return "\n".join(rows)

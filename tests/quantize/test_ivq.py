@@ -71,10 +71,12 @@ def test_every_code_moves_when_one_input_is_used(variant, contrast, weights):
 
 def test_each_weight_switches_its_own_term():
     z = torch.randn(1, 3, 24)
-    assert sorted(IVQ(24)(z).losses) == ["codebook", "commitment", "cuo", "cuozong", "hierarchy", "zong"]
-    assert sorted(IVQ(24, hierarchy_weight=0)(z).losses) == ["codebook", "commitment", "cuo", "cuozong", "zong"]
-    assert sorted(IVQ(24, structure_weight=0)(z).losses) == ["codebook", "commitment", "hierarchy"]
-    assert sorted(IVQ(24, structure_weight=(0, 1, 0))(z).losses) == ["codebook", "commitment", "cuo", "hierarchy"]
+    found = IVQ(24, hierarchy_weight=0.1, structure_weight=0.1)(z).losses
+    assert sorted(found) == ["codebook", "commitment", "cuo", "cuozong", "hierarchy", "zong"]
+    assert sorted(IVQ(24, structure_weight=0.1)(z).losses) == ["codebook", "commitment", "cuo", "cuozong", "zong"]
+    assert sorted(IVQ(24, hierarchy_weight=0.1)(z).losses) == ["codebook", "commitment", "hierarchy"]
+    assert sorted(IVQ(24, structure_weight=(0, 1, 0))(z).losses) == ["codebook", "commitment", "cuo"]
+    assert sorted(IVQ(24)(z).losses) == ["codebook", "commitment"]
 
 
 def test_losses_scale_with_their_weight():
@@ -113,7 +115,7 @@ def test_hierarchy_loss_equals_a_plain_loop():
 
 def test_relations_of_a_perfectly_structured_codebook():
     """Codes ±e for yin and yang: cuo pairs are exactly opposite, zong pairs are exactly each other's reversal."""
-    q = IVQ(12, structure_weight=1.0)
+    q = IVQ(12, hierarchy_weight=0.1, structure_weight=1.0)
     with torch.no_grad():
         for stage in q.quantizer.stages:
             stage.pieces[0].codebook.weight.copy_(torch.tensor([[1.0, 1.0], [-1.0, -1.0]]))
@@ -134,7 +136,7 @@ def test_paper_contrast_survives_a_zero_denominator():
 
 def test_twelve_lines_compose_a_random_subset():
     torch.manual_seed(0)
-    q = IVQ(24, lines=12)
+    q = IVQ(24, lines=12, hierarchy_weight=0.1)
     assert q.codebook_losses()["hierarchy"] != q.codebook_losses()["hierarchy"]
 
 
@@ -170,7 +172,7 @@ def test_hexagrams_cross_modalities():
         ({"variant": "sideways"}, "variant must be one of 'yin-yang', 'bottom-up', 'top-down'"),
         ({"pieces": (4,)}, "pieces must be divisors of lines = 6"),
         ({"structure_weight": (1.0, 2.0)}, "structure_weight must be one number or three"),
-        ({"update": "ema"}, "update='ema' gives codes no gradient"),
+        ({"update": "ema", "hierarchy_weight": 0.1}, "update='ema' gives codes no gradient"),
         ({"contrast": "cosine"}, "contrast must be one of"),
     ],
 )

@@ -74,7 +74,7 @@ def _split(data: Path) -> tuple[list[Clip], list[Clip]]:
     """Clips to fit, and others to measure."""
     clips = [clip for clip in list_clips(data) if clip.seconds]
     train = [clip for clip in clips if clip.split == "train"] or [clip for clip in clips if not clip.split]
-    for split in ("test", "valid"):
+    for split in ("valid", "test"):  # what is saved is chosen on it
         held_out = [clip for clip in clips if clip.split == split]
         if train and held_out:
             return train, held_out

@@ -25,8 +25,10 @@ class IVQ(System):
     """Residual stages of product quantizers; every stage composes 2^lines codes from a small shared codebook.
 
     A stage of k pieces has 2^(lines/k) codes of length dim/k. ``"bottom-up"`` goes from one code a line to one code a hexagram,
-    ``"top-down"`` the other way, ``"yin-yang"`` has four stages of one code a line: 8 codes and < 2·dim floats in all. Two losses on
-    the composed codebooks give every code a gradient at every step.
+    ``"top-down"`` the other way, ``"yin-yang"`` has four stages of one code a line: 8 codes and < 2·dim floats in all.
+
+    The paper's two losses on the composed codebooks give every code a gradient at every step. They are off by default, since they made
+    every comparison here worse or no better (docs/results/table1-music); 0.1 for both weights is a strength at which they act.
 
     Args:
         dim: length of the vectors, a multiple of ``lines``.
@@ -34,8 +36,8 @@ class IVQ(System):
         lines: L = 4, 6 or 12; lines bits a stage.
         pieces: pieces of each stage, divisors of ``lines``, instead of the variant's.
         shared: one codebook for all pieces of a stage; False is the paper's "non-share".
-        hierarchy_weight: weight of eq. 9; 0 switches it off.
-        structure_weight: weight of eqs 10–12, one number or three (zong, cuo, cuozong); 0 switches off.
+        hierarchy_weight: weight of eq. 9.
+        structure_weight: weight of eqs 10–12, one number or three (zong, cuo, cuozong).
         contrast: ``"infonce"``, or ``"paper"`` for eq. 9 as printed (unbounded).
         flip: ``"lines"`` or ``"elements"``, what zong reverses in a vector.
         beta: β of eq. 5: β·‖z − sg e‖² + (1 − β)·‖sg z − e‖².
@@ -65,8 +67,8 @@ class IVQ(System):
         lines: int = 6,
         pieces: Sequence[int] | None = None,
         shared: bool = True,
-        hierarchy_weight: float = 0.1,
-        structure_weight: float | Sequence[float] = 0.1,
+        hierarchy_weight: float = 0.0,
+        structure_weight: float | Sequence[float] = 0.0,
         contrast: str = "infonce",
         flip: str = "lines",
         beta: float = 0.25,

@@ -1,0 +1,138 @@
+"""Make the codec that ships with vqkit out of a training run: half precision, its prior, and its model card.
+
+    vqkit train --config recipes/codec-shipped.yaml --data.source DATA
+    python recipes/ship_codec.py --run runs/codec-shipped --data DATA
+
+DATA: the folder that the run was trained on; its manifest names licences and attributions. The prior is fitted to the train split, and
+the valid split decides which one is kept. Nothing of the test split is read.
+"""
+
+import argparse
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+import yaml
+from sources import sources_table
+
+from vqkit import RVQ
+from vqkit.cli import main as vqkit
+from vqkit.data import list_clips
+from vqkit.models import AudioCodec, SpectralCodec
+from vqkit.models.loading import SHIPPED
+from vqkit.models.rates import stages_within
+
+CARD = """---
+library_name: vqkit
+license: mit
+---
+
+# {name}
+
+A neural codec for speech and music: mono, {sample_rate} Hz, {frame_rate:g} frames a second, {stages} stages of {bits:g} bits, which are
+{low:g} to {high:g} kbit/s before entropy coding. `AudioCodec.from_pretrained()` loads it, and `vqkit encode` uses it.
+
+- `model.safetensors`: {parameters:,} values, {size:,} bytes, half precision, sha256 `{digest}`
+- `prior.vqe`: probabilities of the codes ({coding}, {prior_size:,} bytes), fitted to the train split
+- architecture: `{kind}`: {description}
+- made by: `vqkit train --config recipes/codec-shipped.yaml --data.source DATA --steps {steps}`, then
+  `python recipes/ship_codec.py --run runs/codec-shipped --data DATA`; torch {torch}
+
+How good it is, and where it falls short, beside Opus, MP3 and Codec2: [docs/results/shipped-codec]({results}).
+
+## What it is for, and what not
+
+- Speech and music at low rates, to be heard by people. Any stage can be the last: 1 stage is the least, 6 are 3 kbit/s.
+- What lies above {nyquist:g} kHz is lost, and so is stereo.
+- It looks ahead: {latency:.2f} s of latency in a stream. It is not made for conversation.
+- It was trained for hours on two CPU cores with {hours:.1f} hours of sound; published codecs saw thousands of hours on GPUs, and an
+  adversary. It changes voices at low rates: do not use it where a person has to be recognised, or where every word counts.
+
+## What it was trained on
+
+{num_files} files, {hours:.1f} hours, of the train split: crops of a second, {speech:.0%} speech, levels varied. The weights hold no
+recording. Each source keeps its licence:
+
+{sources}
+
+## Licence of the weights
+
+MIT, as vqkit, as far as that is vqkit's to give. Whether weights are a work derived from what they were trained on is not settled, and
+some of the sources are under the GPL or under share-alike licences. If that matters to you, leave this folder out, or train a codec on
+sounds of your own with the commands above.
+"""
+
+
+def smaller(codec: SpectralCodec) -> SpectralCodec:
+    """The same codec in half precision, without what only training needs."""
+    trained = codec.quantizer
+    sizes = trained.code_sizes
+    made = {name: value for name, value in codec._hub_mixin_config.items() if name != "quantizer"}
+    found = SpectralCodec(RVQ(trained.dim, sizes[0], len(sizes)), **made)
+    names = found.state_dict().keys()
+    found.load_state_dict({name: value for name, value in codec.state_dict().items() if name in names})
+    return found.half().eval()
+
+
+def write_card(folder: Path, run: Path, data: Path, steps: int) -> None:
+    """MODEL_CARD.md, from what lies in the folders."""
+    codec = AudioCodec.from_pretrained(folder)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    shares = config["data"]["init_args"]["group_shares"]
+    clips = [clip for clip in list_clips(data, "train") if clip.group in shares]
+    weights, prior = folder / "model.safetensors", folder / "prior.vqe"
+    (folder / "README.md").unlink(missing_ok=True)
+    (folder / "MODEL_CARD.md").write_text(
+        CARD.format(
+            name=SHIPPED.name,
+            sample_rate=codec.sample_rate,
+            frame_rate=codec.frame_rate,
+            stages=codec.quantizer.num_stages,
+            bits=codec.quantizer.bits_per_vector / codec.quantizer.num_stages,
+            low=codec.rates_kbps[0],
+            high=codec.rates_kbps[-1],
+            parameters=sum(value.numel() for value in codec.state_dict().values()),
+            size=weights.stat().st_size,
+            digest=hashlib.sha256(weights.read_bytes()).hexdigest(),
+            coding=codec.prior.coding if codec.prior else "none",
+            prior_size=prior.stat().st_size if prior.is_file() else 0,
+            kind=type(codec).__name__,
+            description="ConvNeXt blocks between a windowed Fourier transform and its inverse, beside a learned transform codec",
+            steps=steps,
+            torch=torch.__version__,
+            results="https://github.com/vqkit/vqkit/tree/main/docs/results/shipped-codec",
+            nyquist=codec.sample_rate / 2000,
+            latency=codec.streaming().latency_seconds,
+            hours=sum(clip.seconds for clip in clips) / 3600,
+            num_files=len(clips),
+            speech=shares["speech"] / sum(shares.values()),
+            sources=sources_table(clips),
+        ),
+        encoding="utf-8",
+    )
+    assert stages_within(codec.rates_kbps, 3.0) == 6
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--steps", type=int, required=True, help="that the run took")
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / asked.out.name
+        smaller(SpectralCodec.from_pretrained(asked.run / "codec")).save_pretrained(folder)
+        if vqkit(["fit-prior", str(folder), str(asked.data)]):
+            raise SystemExit(1)
+        write_card(folder, asked.run, asked.data, asked.steps)
+        shutil.rmtree(asked.out, ignore_errors=True)
+        shutil.copytree(folder, asked.out)
+    print(f"{asked.out}: {sum(path.stat().st_size for path in asked.out.iterdir()):,} bytes")
+
+
+if __name__ == "__main__":
+    main()
