@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from vqkit.report.figures import png_bytes
 from vqkit.types import Float, need
 
-__all__ = ["mel_power_db", "read_audio", "spectrogram_png"]
+__all__ = ["draw_spectrogram", "mel_power_db", "read_audio", "spectrogram_png"]
 
 FLOOR_DB = -100.0
 MELS = 80
@@ -79,12 +79,42 @@ def spectrogram_png(path: Path | str, peak_db: float | None = None, range_db: fl
         FileNotFoundError: there is no such file.
         ValueError: the file is no audio, or ``range_db`` is not positive.
     """
+    return draw_spectrogram(*read_audio(path), peak_db, range_db)
+
+
+def draw_spectrogram(
+    samples: Float[np.ndarray, "samples channels"],
+    sample_rate: int,
+    peak_db: float | None = None,
+    range_db: float = 80.0,
+    width_inches: float = 4.0,
+    dpi: int = 110,
+) -> bytes:
+    r"""Draw the log-mel spectrogram of samples.
+
+    Args:
+        samples: in [−1, 1].
+        sample_rate: in Hz.
+        peak_db: the brightest value; by default the loudest here.
+        range_db: the darkest value lies so far below ``peak_db``.
+        width_inches: of the picture; letters keep their size in inches.
+        dpi: pixels an inch.
+
+    Returns:
+        A PNG file.
+
+    Raises:
+        ValueError: ``range_db`` is not positive.
+
+    Example:
+        >>> draw_spectrogram(np.zeros((1600, 1), np.float32), 16000)[:4]
+        b'\x89PNG'
+    """
     if range_db <= 0:
         raise ValueError(f"range_db is {range_db}, must be positive")
-    samples, sample_rate = read_audio(path)
     bands = mel_power_db(samples, sample_rate)
     peak_db = float(bands.max()) if peak_db is None else peak_db
-    figure = Figure(figsize=(4.0, 1.7), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
+    figure = Figure(figsize=(width_inches, 1.7), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
     axes = figure.subplots()
     seconds = len(samples) / sample_rate
     extent = (0.0, max(seconds, 1e-3), 0.0, _hz_to_mel(sample_rate / 2))
@@ -105,7 +135,7 @@ def spectrogram_png(path: Path | str, peak_db: float | None = None, range_db: fl
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g} s"))
     axes.spines[:].set_visible(False)
-    return png_bytes(figure, dpi=110, crop=False)
+    return png_bytes(figure, dpi=dpi, crop=False)
 
 
 def _hz_to_mel(hz: float) -> float:

@@ -1,0 +1,85 @@
+"""``vqkit serve``: the page until Ctrl-C."""
+
+import argparse
+import ipaddress
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from vqkit.models.loading import load_codec
+from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.serve.server import serving
+from vqkit.serve.uploads import Limits
+
+__all__ = ["main"]
+
+_SHIPPED = "vqkit"
+
+
+def main(argv: list[str]) -> int:
+    """Load the models, serve, and clean up at Ctrl-C or SIGTERM."""
+    usual = Limits()
+    parser = argparse.ArgumentParser(
+        prog="vqkit serve", description="A page that encodes and decodes dropped sounds; it sends nothing to anyone."
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="folder of a saved codec; may be repeated; by default the one that ships",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets others in (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
+    parser.add_argument(
+        "--max-megabytes", type=float, default=usual.max_megabytes, help="of an upload (default: %(default)g)"
+    )
+    parser.add_argument("--max-seconds", type=float, default=usual.max_seconds, help="of sound (default: %(default)g)")
+    asked = parser.parse_args(argv)
+    if asked.port is not None and not 1 <= asked.port <= 65535:
+        raise ValueError(f"--port is {asked.port}, it must be in 1 … 65535")
+    limits = Limits(asked.max_megabytes, asked.max_seconds)
+    codecs = _codecs(asked.model)
+    signal.signal(signal.SIGTERM, _stop)
+    with serving(codecs, limits, host=asked.host, port=asked.port) as url:
+        print(f"{', '.join(codecs)}: {url} (Ctrl-C ends it)", flush=True)
+        if not _is_loopback(asked.host):
+            print(f"vqkit: warning: everyone who reaches {asked.host} can use the page", file=sys.stderr, flush=True)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    return 0
+
+
+def _codecs(folders: Sequence[str]) -> dict[str, WaveformCodec]:
+    """The codecs by the shortest ends of their paths that tell them apart."""
+    if not folders:
+        return {_SHIPPED: load_codec()}
+    paths = [Path(folder).resolve() for folder in folders]
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"a model is named twice: {', '.join(folders)}")
+    found: dict[str, WaveformCodec] = {}
+    for path, folder in zip(paths, folders, strict=True):
+        if not path.is_dir():
+            raise ValueError(f"no such folder: {folder}; a model is a folder that save_pretrained wrote")
+        parts = 1
+        while sum(other.parts[-parts:] == path.parts[-parts:] for other in paths) > 1:
+            parts += 1
+        found["/".join(path.parts[-parts:])] = load_codec(path)
+    return found
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _stop(*_: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,142 @@
+"""A sound through a codec and back, without any web framework."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vqkit import LFQ
+from vqkit.data import read_audio, write_audio
+from vqkit.metrics import MelDistance
+from vqkit.models import SpectralCodec, load_codec
+from vqkit.models.resampling import resample
+from vqkit.serve.transcode import Transcoded, restore, transcode
+from vqkit.serve.uploads import Limits
+
+LIMITS = Limits(max_seconds=5)
+
+
+@pytest.fixture(scope="module")
+def codecs(models: dict[str, Path]) -> dict[str, SpectralCodec]:
+    return {name: load_codec(path) for name, path in models.items()}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sound") / "a.wav"
+    time = torch.arange(48000) / 24000
+    write_audio(path, torch.stack([0.4 * (2000 * time).sin(), 0.2 * (9000 * time).sin()]), 24000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(codecs: dict[str, SpectralCodec], sound: Path) -> Transcoded:
+    return transcode(sound, codecs["three"], 0.5, LIMITS)
+
+
+def test_file_and_sound_are_those_of_the_codec(made: Transcoded, codecs: dict[str, SpectralCodec], sound: Path) -> None:
+    wave = read_audio(sound)
+    data = codecs["three"].compress(wave.samples, wave.sample_rate, kbps=0.5)
+    assert made.vqk == data
+    assert torch.equal(made.original.samples, wave.samples)
+    assert torch.equal(made.reconstruction.samples, codecs["three"].decompress(data)[0])
+
+
+def test_numbers(made: Transcoded) -> None:
+    numbers = made.numbers
+    assert (numbers.stages, numbers.frames, numbers.seconds, numbers.nominal_kbps) == (2, 100, 2.0, 0.5)
+    assert numbers.vqk_bytes == len(made.vqk)
+    assert numbers.kbps == pytest.approx(len(made.vqk) * 8 / 2 / 1000)
+    assert numbers.encode_seconds is not None
+    assert 0 < numbers.encode_seconds < 60
+    mono = resample(made.original.samples.mean(dim=0)[None, None], 24000, 16000)
+    metric = MelDistance(16000)
+    metric.update(made.reconstruction.samples[None], mono)
+    assert numbers.mel_distance == pytest.approx(metric.compute().item(), rel=1e-5)
+
+
+def test_pictures_are_pictures(made: Transcoded) -> None:
+    pictures = (made.original_png, made.reconstruction_png, made.codes_png, made.usage_png)
+    for picture in pictures:
+        image = Image.open(io.BytesIO(picture or b""))
+        assert image.format == "PNG"
+        assert image.width > 1000
+        assert len(np.unique(np.asarray(image.convert("L")))) > 10
+    assert len(set(pictures)) == 4
+
+
+def test_a_file_is_restored_by_the_codec_that_wrote_it(
+    made: Transcoded, codecs: dict[str, SpectralCodec], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.vqk"
+    path.write_bytes(made.vqk)
+    back = restore(path, codecs, LIMITS)
+    assert back.model == "three"
+    assert back.warnings == ()
+    assert torch.equal(back.reconstruction.samples, made.reconstruction.samples)
+    assert back.codes_png == made.codes_png
+    assert back.numbers == replace(
+        made.numbers,
+        nominal_kbps=None,
+        encode_seconds=None,
+        decode_seconds=back.numbers.decode_seconds,
+        mel_distance=None,
+        si_sdr_db=None,
+    )
+
+
+def test_bad_files_are_one_clear_line(made: Transcoded, codecs: dict[str, SpectralCodec], tmp_path: Path) -> None:
+    path = tmp_path / "a.vqk"
+    altered = bytearray(made.vqk)
+    altered[8] ^= 1
+    header = 1 + made.vqk.index(b"SpectralCodec") + len("SpectralCodec") + 48
+    for data, known, message in (
+        (b"RIFF" * 30, codecs, "not a vqk file"),
+        (bytes(altered), codecs, "the header is damaged"),
+        (made.vqk[:header], codecs, "nothing of the file's sound is left|truncated|the header"),
+        (
+            made.vqk,
+            {"two": codecs["two"]},
+            r"written by SpectralCodec with weights \w{8}, which is not loaded here; loaded: two",
+        ),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=message) as error:
+            restore(path, known, LIMITS)
+        assert "\n" not in str(error.value)
+    path.write_bytes(made.vqk)
+    with pytest.raises(ValueError, match="the sound lasts 2.0 s; at most 1 s are taken here"):
+        restore(path, codecs, Limits(max_seconds=1))
+
+
+def test_what_is_damaged_is_named_and_the_rest_is_heard(
+    made: Transcoded, codecs: dict[str, SpectralCodec], tmp_path: Path
+) -> None:
+    path, altered = tmp_path / "a.vqk", bytearray(made.vqk)
+    altered[-40] ^= 1
+    path.write_bytes(altered)
+    back = restore(path, codecs, LIMITS)
+    assert len(back.warnings) == 1
+    assert "frames 50 to 99 are lost" in back.warnings[0]
+    assert torch.equal(back.reconstruction.samples[:, :14000], made.reconstruction.samples[:, :14000])
+    assert not back.reconstruction.samples[:, 16000:].any()
+
+
+def test_very_short_sounds_and_very_large_alphabets_are_shown_without_what_cannot_be_measured(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    codec = SpectralCodec(LFQ(22, 22), encoder_width=8, encoder_blocks=1, decoder_width=8, decoder_blocks=1).eval()
+    path = tmp_path / "a.wav"
+    write_audio(path, torch.full((1, 3), 0.1), 16000)
+    made = transcode(path, codec)
+    assert made.reconstruction.samples.shape == (1, 3)
+    assert made.usage_png is None
+    assert made.numbers.frames == 1
+
+
+def test_a_rate_below_the_first_stage(codecs: dict[str, SpectralCodec], sound: Path) -> None:
+    with pytest.raises(ValueError, match="kbps=0.1 is below the first stage"):
+        transcode(sound, codecs["two"], 0.1)
