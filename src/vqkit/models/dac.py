@@ -112,11 +112,6 @@ class DacCodec(WaveformCodec):
         codec.decoder.layers.load_state_dict(model.decoder.state_dict())
         return codec.eval()
 
-    @property
-    def rotatable(self) -> bool:
-        """No."""
-        return False
-
 
 class PaddedEncoder(nn.Module):
     """Waveforms filled with zeros to whole frames, then DAC's encoder."""

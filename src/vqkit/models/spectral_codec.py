@@ -225,6 +225,11 @@ class SpectralCodec(WaveformCodec):
         self._start_linear(torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, : self.quantizer.dim])
         self.initialized.fill_(True)
 
+    @property
+    def rotatable(self) -> bool:
+        """Whether `rotate_latent` can turn the latent."""
+        return True
+
     @torch.no_grad()
     def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:
         """Make the latent ``z @ rotation``, and let the decoder turn it back: what the codec does without quantizer stays the same.

@@ -253,12 +253,12 @@ class WaveformCodec(HubModel):
         Raises:
             ValueError: as in `forward`, or the batch is silent.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no initialize")
+        raise ValueError(f"{type(self).__name__} has nothing to fit to a first batch")
 
     @property
     def rotatable(self) -> bool:
         """Whether `rotate_latent` can turn the latent."""
-        return True
+        return False
 
     def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:
         """Make the latent ``z @ rotation``, and let the decoder turn it back: what the codec does without quantizer stays the same.
@@ -269,7 +269,7 @@ class WaveformCodec(HubModel):
         Raises:
             ValueError: another shape, not orthonormal, or not `rotatable`.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no rotate_latent")
+        raise ValueError(f"the latent of a {type(self).__name__} cannot be rotated")
 
     # --- streaming
 
