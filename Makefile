@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml requirements.lock
 
 setup: $(STAMP)  ## create .venv with every locked package (CPU build of torch)
 
-demo: setup  ## compare the quantizers on the clips that ship here; prints where the report is
+demo: setup  ## the shipped codec beside Opus, then quantizers compared, on clips that ship here; prints where the report is
 	$(BIN)/vqkit demo
 
 test: setup  ## run the test suite

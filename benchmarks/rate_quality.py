@@ -42,8 +42,9 @@ READING = """- Rates are measured: bytes × 8 / seconds, over all sounds. “Pac
   packets.
 - All codecs get the same mono excerpts at the sample rate below, and their delay is taken out. Codec2 works at 8 kHz.
 - Numbers are means over the sounds, ± half the width of the 95 % bootstrap interval; the interval in the goals is that of the differences
-  sound by sound. A goal is met by the mean; “clearly” says that the interval leaves no doubt about the side.
-- Bold: no codec of the table whose packets take as many bytes or fewer is better. ≈: a better one takes no more, but their ± ranges overlap.
+  sound by sound. A goal is met by the mean; “clearly” says that the interval leaves no doubt.
+- Bold: no codec of the table whose packets take as many bytes or fewer is better. ≈: a better one takes no more, but their ± ranges
+  overlap.
 - “original” is no codec: it shows the end of each scale, and the score of the recordings where no reference is looked at (DNSMOS)."""
 
 

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from vqkit.types import need
 
 __all__ = ["main"]
 
 COMMANDS = {
-    "demo": "compare the quantizers on the clips that ship with vqkit; a few minutes, no arguments needed",
+    "demo": "the shipped codec beside Opus, then the quantizers compared, on clips that ship here; a few minutes, no arguments",
     "compare": "N quantizers × M seeds on one backbone, one data set, one budget → table, plots, report with players",
     "train": "train a neural codec from a YAML recipe",
     "encode": "sound to .vqk files: one, a folder or a pipe, at a chosen bitrate or size",
@@ -95,22 +96,42 @@ def _command(name: str) -> Callable[[list[str]], int]:
 
 
 def _demo(argv: list[str]) -> int:
+    _need_comparison()
+    need("av", "audio")
+    what, rest = import_module("vqkit.compare.demo_command").parse(argv)
     preset = Path(import_module("vqkit.compare").__file__ or "").parent / "presets" / "demo.yaml"
-    return _compare(["--config", str(preset), *argv], shown="vqkit demo " + " ".join(argv))
+    comparison, out = import_module("vqkit.compare.command").parse(["--config", str(preset), *rest])
+    shown = " ".join(["vqkit demo", *argv])
+    if comparison.threads:
+        import_module("torch").set_num_threads(comparison.threads)
+    live = import_module("vqkit.report.rate_live").LiveRates()
+    with live:
+        import_module("vqkit.compare.codec_demo").codec_demo(what, out, shown, live.update)
+    live.print(import_module("vqkit.report").load_rate_results(out))
+    return _finish(comparison, out, shown)
 
 
-def _compare(argv: list[str], shown: str | None = None) -> int:
+def _compare(argv: list[str]) -> int:
+    _need_comparison()
+    what, out = import_module("vqkit.compare.command").parse(argv)
+    return _finish(what, out, " ".join(["vqkit compare", *argv]))
+
+
+def _need_comparison() -> None:
     need("jsonargparse", "eval")
     for package in ("rich", "torchmetrics", "matplotlib", "constriction", "transformers"):
         need(package, "eval")
     for package in ("soundfile", "torch_mdct"):
         need(package, "audio")
+
+
+def _finish(what: Any, out: Path, shown: str) -> int:
+    """Compare, write the report and say where it is."""
     command = import_module("vqkit.compare.command")
     report = import_module("vqkit.report")
     live = import_module("vqkit.report.live")
-    what, out = command.parse(argv)
     with live.LiveResults(what.title, command.rates(what), what.backbone.protocols) as table:
-        folder = command.compare(what, out, (shown or "vqkit compare " + " ".join(argv)).strip(), table.update)
+        folder = command.compare(what, out, shown, table.update)
     page = report.write_report(folder)
     print(f"report:  {page}\ntable:   {folder / 'report.md'}\nresults: {folder / 'results.json'}")
     return 0

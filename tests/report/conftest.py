@@ -158,6 +158,12 @@ def small_results_json() -> dict[str, Any]:
     return synthetic(SYSTEMS[2:4], dict(list(METRICS.items())[:2]), seeds=2, clips=1, seconds=0.3)
 
 
+@pytest.fixture(scope="session")
+def write_small():
+    """Writes the results of `small_results_json` into a folder."""
+    return lambda folder: write(synthetic(SYSTEMS[2:4], dict(list(METRICS.items())[:2]), 2, 1, 0.3), folder)
+
+
 @pytest.fixture
 def results_json() -> dict[str, Any]:
     return synthetic()

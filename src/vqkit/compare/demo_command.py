@@ -21,8 +21,9 @@ def parse(argv: list[str]) -> tuple[CodecDemo, list[str]]:
         ValueError: ``--model`` names no folder.
 
     Example:
-        >>> parse(["--out", "here"])
-        (CodecDemo(model=None, kbps=(0.75, 1.5, 3, 6), opus_kbps=(6, 8, 12), source=None, split='test', excerpts=3, seconds=4.0), ['--out', 'here'])
+        >>> what, rest = parse(["--out", "here"])
+        >>> what.model is None, rest
+        (True, ['--out', 'here'])
     """
     parser = ArgumentParser(
         prog="vqkit demo",

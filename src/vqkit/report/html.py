@@ -7,10 +7,14 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vqkit.report.atomic import write_bytes
+from vqkit.report.codec_section import CodecSection, codec_section, write_rate_figures
 from vqkit.report.listening import ListeningClip, data_uri, listening_clips
 from vqkit.report.markdown import markdown_table
 from vqkit.report.palette import system_looks
 from vqkit.report.plots import PLOTS, Plot, write_plots
+from vqkit.report.rate_markdown import rate_markdown
+from vqkit.report.rate_results import load_rate_results
+from vqkit.report.rate_summary import bytes_text
 from vqkit.report.rates import rate_groups
 from vqkit.report.results import Results, load_results
 from vqkit.report.summary import HOW_TO_READ, protocol_text, summary_text
@@ -30,33 +34,42 @@ def write_report(folder: Path | str) -> Path:
     """Write ``report.html``, ``report.md`` and ``plots/*.png`` next to ``results.json``.
 
     Args:
-        folder: what ``vqkit compare`` wrote: ``results.json`` and audio files.
+        folder: what ``vqkit compare`` wrote: ``results.json`` and audio files. Where ``vqkit demo`` has put ``rate_quality.json`` beside
+            it, the report begins with the codec.
 
     Returns:
         The path of ``report.html``: one file without any reference to another or to the network.
 
     Raises:
         FileNotFoundError: ``results.json`` or an audio file is missing.
-        ValueError: a field of ``results.json`` is missing or wrong, or an audio file is not readable.
+        ValueError: a field of a JSON file is missing or wrong, or an audio file is not readable.
 
     Example:
         >>> write_report("runs/compare")  # doctest: +SKIP
     """
     folder = Path(folder)
-    results = load_results(folder)
+    results, rates = load_results(folder), load_rate_results(folder)
     listening = listening_clips(results, folder)  # first: it finds what is missing before anything is written
     paths = {path.stem: path for path in write_plots(results, folder)}
     plots = [(plot, paths[plot.name]) for plot in PLOTS if plot.name in paths]
     pictures = "\n\n".join(
         f"## {plot.title}\n\n{plot.caption}\n\n![{plot.title}](plots/{path.name})" for plot, path in plots
     )
+    section = None
     title = " ".join(results.title.split())
-    write_bytes(folder / "report.md", f"# {title}\n\n{markdown_table(results)}\n{pictures}\n".encode())
+    text = f"# {title}\n\n{markdown_table(results)}\n{pictures}\n"
+    if rates is not None:
+        figures = write_rate_figures(rates, folder)
+        section = codec_section(rates, folder, figures)
+        text = rate_markdown(rates, {kind: f"plots/{path.name}" for kind, path in figures.items()}) + "\n" + text
+    write_bytes(folder / "report.md", text.encode())
     embedded = [(plot, data_uri(path.read_bytes(), "image/png")) for plot, path in plots]
-    return write_bytes(folder / "report.html", _page(results, listening, embedded).encode())
+    return write_bytes(folder / "report.html", _page(results, section, listening, embedded).encode())
 
 
-def _page(results: Results, listening: list[ListeningClip], plots: list[tuple[Plot, str]]) -> str:
+def _page(
+    results: Results, section: CodecSection | None, listening: list[ListeningClip], plots: list[tuple[Plot, str]]
+) -> str:
     environment = Environment(
         loader=PackageLoader("vqkit.report", "page"),
         autoescape=True,
@@ -72,6 +85,7 @@ def _page(results: Results, listening: list[ListeningClip], plots: list[tuple[Pl
     ]
     return environment.get_template("report.html").render(
         results=results,
+        codec=section,
         summary=summary_text(results),
         how_to_read=HOW_TO_READ,
         columns=columns,
@@ -80,5 +94,6 @@ def _page(results: Results, listening: list[ListeningClip], plots: list[tuple[Pl
         listening=listening,
         looks=system_looks(system.name for system in results.systems),
         protocol_text=protocol_text,
+        bytes_text=bytes_text,
         digits=lambda value, decimals: "–" if math.isnan(value) else f"{value:.{decimals}f}",
     )

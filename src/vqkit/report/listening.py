@@ -10,7 +10,7 @@ from vqkit.report.results import Clip, Results
 from vqkit.report.spectrogram import mel_power_db, read_audio, spectrogram_png
 from vqkit.types import need
 
-__all__ = ["ListeningClip", "Player", "data_uri", "listening_clips"]
+__all__ = ["ListeningClip", "Player", "data_uri", "listening_clips", "player", "spectrogram_peak"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Player:
         spectrogram_uri: its spectrogram as PNG, in a data URI.
         key: the key that plays it; may be empty.
         is_original: whether it is the clip itself.
+        file_uri: the compressed file, in a data URI; empty where there is none to take.
+        file_name: what it is called.
     """
 
     name: str
@@ -32,11 +34,13 @@ class Player:
     spectrogram_uri: str
     key: str
     is_original: bool
+    file_uri: str = ""
+    file_name: str = ""
 
 
 @dataclass(frozen=True)
 class ListeningClip:
-    """A clip, its original, and its reconstructions under the headings of their rate groups."""
+    """A clip, its original, and its reconstructions under the headings of their groups."""
 
     clip: Clip
     original: Player
@@ -70,14 +74,50 @@ def data_uri(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{b64encode(content).decode()}"
 
 
+def spectrogram_peak(path: Path) -> float:
+    """Return the loudest value of a sound's spectrogram, in dB: the brightest of all that are compared with it."""
+    return float(mel_power_db(*read_audio(path)).max())
+
+
+def player(
+    folder: Path,
+    path: str,
+    peak_db: float,
+    name: str,
+    detail: str,
+    key: str,
+    is_original: bool = False,
+    file_uri: str = "",
+    file_name: str = "",
+) -> Player:
+    """Return a sound with its spectrogram, both embedded.
+
+    Args:
+        folder: of the results.
+        path: of the sound, relative to the folder.
+        peak_db: the spectrogram's brightest value, see `spectrogram_peak`.
+        name: see `Player`, as all that follow.
+        detail: see there.
+        key: see there.
+        is_original: see there.
+        file_uri: see there.
+        file_name: see there.
+
+    Returns:
+        The player.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not readable as audio.
+    """
+    picture = data_uri(spectrogram_png(folder / path, peak_db), "image/png")
+    sound = data_uri(_flac(folder / path), "audio/flac")
+    return Player(name, detail, sound, picture, key, is_original, file_uri, file_name)
+
+
 def _listening_clip(clip: Clip, results: Results, folder: Path) -> ListeningClip:
-    peak_db = float(mel_power_db(*read_audio(folder / clip.original)).max())
-
-    def player(name: str, detail: str, path: str, key: str, is_original: bool = False) -> Player:
-        picture = data_uri(spectrogram_png(folder / path, peak_db), "image/png")
-        return Player(name, detail, data_uri(_flac(folder / path), "audio/flac"), picture, key, is_original)
-
-    original = player("original", "", clip.original, "0", is_original=True)
+    peak_db = spectrogram_peak(folder / clip.original)
+    original = player(folder, clip.original, peak_db, "original", "", "0", is_original=True)
     groups, count = [], 0
     for group in rate_groups(results.systems):
         players = []
@@ -85,9 +125,8 @@ def _listening_clip(clip: Clip, results: Results, folder: Path) -> ListeningClip
             if clip.name in system.reconstructions:
                 count += 1
                 key = str(count) if count < 10 else ""
-                players.append(
-                    player(system.name, f"{system.kbps.mean:.3g} kbps", system.reconstructions[clip.name], key)
-                )
+                detail = f"{system.kbps.mean:.3g} kbps"
+                players.append(player(folder, system.reconstructions[clip.name], peak_db, system.name, detail, key))
         if players:
             groups.append((group.heading, tuple(players)))
     return ListeningClip(clip, original, tuple(groups))

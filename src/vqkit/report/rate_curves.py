@@ -33,7 +33,7 @@ def rate_curves_figure(rows: Sequence[RateRow], protocols: Mapping[str, Protocol
     if not keys:
         return None
     looks = system_looks(dict.fromkeys(row.family for row in coded))
-    figure, grid = panels(len(keys), columns=3, width=3.5, height=2.75)
+    figure, grid = panels(len(keys), columns=2 if len(keys) == 4 else 3, width=3.5, height=2.75)
     for axes, key in zip(grid, keys, strict=True):
         protocol = protocols[key]
         arrow = {"higher": " ↑", "lower": " ↓", None: ""}[protocol.better]
