@@ -40,7 +40,7 @@ A neural codec for speech and music: mono, {sample_rate} Hz, {frame_rate:g} fram
 - made by: `vqkit train --config recipes/codec-shipped.yaml --data.source DATA --steps {steps}`, then
   `python recipes/ship_codec.py --run runs/codec-shipped --data DATA`; torch {torch}
 
-How good it is, and where it falls short, beside Opus, MP3 and Codec2: [docs/results/shipped-codec]({results}).
+How good it is, and where it falls short, beside Opus, MP3 and Codec2: docs/results/shipped-codec of the repository.
 
 ## What it is for, and what not
 
@@ -102,7 +102,6 @@ def write_card(folder: Path, run: Path, data: Path, steps: int) -> None:
             description="ConvNeXt blocks between a windowed Fourier transform and its inverse, beside a learned transform codec",
             steps=steps,
             torch=torch.__version__,
-            results="https://github.com/vqkit/vqkit/tree/main/docs/results/shipped-codec",
             nyquist=codec.sample_rate / 2000,
             latency=codec.streaming().latency_seconds,
             hours=sum(clip.seconds for clip in clips) / 3600,
