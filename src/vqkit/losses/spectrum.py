@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vqkit.losses.windows import drawn_windows
+from vqkit.losses.windows import check_pair, check_windows, drawn_windows
 from vqkit.types import Float
 
 __all__ = ["CompressedSpectra"]
@@ -47,14 +47,11 @@ class CompressedSpectra(nn.Module):
         windows_per_call: int | None = None,
     ) -> None:
         super().__init__()
-        if not window_samples or any(window < 8 or window % 4 for window in window_samples):
-            raise ValueError(f"window_samples must be multiples of 4, at least 8, got {tuple(window_samples)}")
+        check_windows(window_samples, windows_per_call)
         if not 0 < power <= 1 or not 0 <= phase_weight <= 1 or not floor > 0:
             raise ValueError(
                 f"power must be in (0, 1], phase_weight in [0, 1] and floor positive, got {power}, {phase_weight} and {floor}"
             )
-        if windows_per_call is not None and not 1 <= windows_per_call <= len(window_samples):
-            raise ValueError(f"windows_per_call must be in 1 … {len(window_samples)}, got {windows_per_call}")
         self.window_samples, self.windows_per_call = tuple(window_samples), windows_per_call
         self.power, self.phase_weight, self.floor = power, phase_weight, floor
         for window in self.window_samples:
@@ -68,14 +65,7 @@ class CompressedSpectra(nn.Module):
         Raises:
             ValueError: different shapes, or not longer than half the longest window.
         """
-        if estimate.shape != reference.shape or estimate.ndim != 3:
-            raise ValueError(
-                f"estimate and reference must be (batch, channels, samples), got {tuple(estimate.shape)} and {tuple(reference.shape)}"
-            )
-        if estimate.shape[-1] <= max(self.window_samples) // 2:
-            raise ValueError(
-                f"waveforms must be longer than {max(self.window_samples) // 2} samples, got {estimate.shape[-1]}"
-            )
+        check_pair(estimate, reference, self.window_samples)
         windows = drawn_windows(self.window_samples, self.windows_per_call if self.training else None)
         with torch.autocast(device_type=estimate.device.type, enabled=False):
             pair = torch.stack([estimate.float(), reference.float()]).flatten(end_dim=2)
