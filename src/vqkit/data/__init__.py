@@ -6,11 +6,16 @@ from vqkit.data.audio_writer import WRITTEN_SUFFIXES, AudioWriter, write_audio
 from vqkit.data.clips import AUDIO_SUFFIXES, Clip, list_clips, sample_folder
 from vqkit.data.crops import AudioCrops
 from vqkit.data.fingerprint import fingerprint
+from vqkit.data.image_file import IMAGE_SUFFIXES, read_image
+from vqkit.data.image_items import ImageItem, list_images
+from vqkit.data.image_writer import write_image
+from vqkit.data.images import Images, LabelledImage
 from vqkit.data.wav_stream import WavStream
 from vqkit.data.whole_clips import AudioBatch, AudioClips, collate_clips
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "IMAGE_SUFFIXES",
     "WRITTEN_SUFFIXES",
     "AudioBatch",
     "AudioBlocks",
@@ -19,13 +24,19 @@ __all__ = [
     "AudioInfo",
     "AudioWriter",
     "Clip",
+    "ImageItem",
+    "Images",
+    "LabelledImage",
     "WavStream",
     "Waveform",
     "audio_info",
     "collate_clips",
     "fingerprint",
     "list_clips",
+    "list_images",
     "read_audio",
+    "read_image",
     "sample_folder",
     "write_audio",
+    "write_image",
 ]

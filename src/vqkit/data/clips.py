@@ -1,11 +1,10 @@
 """The audio clips of a data set: from a manifest, a folder or one file, in a fixed order."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from vqkit.data.audio_file import audio_info
+from vqkit.data.folders import split_of, walk
 from vqkit.data.manifest import number, read_manifest
 
 AUDIO_SUFFIXES = frozenset(
@@ -27,7 +26,6 @@ AUDIO_SUFFIXES = frozenset(
         ".wma",
     }
 )
-_SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
 _NOT_LABELS = {"path", "split", "group", "duration", "sample_rate"}
 
 
@@ -97,7 +95,7 @@ def list_clips(source: str | Path, split: str | None = None, group: str | None =
     if source.is_dir() and (source / "manifest.csv").is_file():
         clips = _from_manifest(source / "manifest.csv")
     elif source.is_dir():
-        clips = [_from_file(source / name, name, _split_of(name)) for name in _walk(source)]
+        clips = [_from_file(source / name, name, split_of(name)) for name in walk(source, AUDIO_SUFFIXES)]
     elif source.suffix.lower() == ".csv":
         clips = _from_manifest(source)
     else:
@@ -129,21 +127,6 @@ def _from_file(path: Path, name: str, split: str) -> Clip:
     except ValueError:
         return Clip(path, name, split, "", 0.0, 0)
     return Clip(path, name, split, "", info.seconds, info.sample_rate)
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    """Names of the audio files under a folder; hidden files and folders are passed over."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for file in files:
-            if not file.startswith(".") and Path(file).suffix.lower() in AUDIO_SUFFIXES:
-                yield (Path(parent) / file).relative_to(folder).as_posix()
-
-
-def _split_of(name: str) -> str:
-    """The split that the innermost folder of a known name stands for."""
-    parts = [part.lower() for part in PurePosixPath(name).parts[:-1]]
-    return next((_SPLITS[part] for part in reversed(parts) if part in _SPLITS), "")
 
 
 def _keep(clips: list[Clip], what: str, wanted: str | None, source: Path) -> list[Clip]:

@@ -1,0 +1,67 @@
+"""Data sets of many images in one file: which format a file has, its labels, its pixels."""
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from vqkit.data.image_cifar import cifar_labels, cifar_pixels, is_cifar, refuse_pickled_cifar
+from vqkit.data.image_idx import idx_labels, idx_pixels, is_idx_images
+from vqkit.data.image_npz import npz_labels, npz_pixels
+from vqkit.data.image_pixels import PixelArray
+from vqkit.types import need
+
+DIGITS = Path("digits")  # stands for a set that scikit-learn brings, and no file
+_DIGITS_WHITE = 16.0
+
+
+def is_collection(path: Path) -> bool:
+    """Whether the name is that of a file of many images.
+
+    Raises:
+        ValueError: the name is that of a pickled file.
+    """
+    refuse_pickled_cifar(path)
+    return path == DIGITS or path.suffix.lower() == ".npz" or is_cifar(path) or is_idx_images(path)
+
+
+def collections_in(folder: Path) -> list[Path]:
+    """The files of MNIST's or CIFAR-10's format in a folder, by name; a file of images that is there compressed and plain counts once.
+
+    Raises:
+        ValueError: the folder holds CIFAR-10's pickled version only.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    found = [path for path in files if is_cifar(path) or is_idx_images(path)]
+    if not found:
+        for path in files:
+            refuse_pickled_cifar(path)
+    return [path for path in found if path.suffix != ".gz" or path.with_suffix("") not in found]
+
+
+def collection_labels(path: Path) -> list[tuple[str, str]]:
+    """(label, split) of every image of a file; errors as of the formats."""
+    if path == DIGITS:
+        labels = _sklearn().load_digits().target
+        # in blocks: a writer's digits follow each other
+        split = np.repeat(["train", "valid", "test"], [1257, 180, len(labels) - 1437])
+        return list(zip(labels.astype(str).tolist(), split.tolist(), strict=True))
+    if path.suffix.lower() == ".npz":
+        return npz_labels(path)
+    return cifar_labels(path) if is_cifar(path) else idx_labels(path)
+
+
+def collection_pixels(path: Path) -> PixelArray:
+    """All images of a file; errors as of the formats."""
+    if path == DIGITS:
+        return PixelArray(_sklearn().load_digits().images, _DIGITS_WHITE)
+    if path.suffix.lower() == ".npz":
+        return npz_pixels(path)
+    return cifar_pixels(path) if is_cifar(path) else idx_pixels(path)
+
+
+def _sklearn() -> ModuleType:
+    try:
+        return need("sklearn.datasets", "dev")
+    except ImportError:
+        raise ImportError("scikit-learn is not installed: pip install scikit-learn") from None
