@@ -1,0 +1,76 @@
+"""The codec that ships: it loads without a name, codes sound at every rate, and is what its card says."""
+
+import hashlib
+import re
+
+import pytest
+import torch
+
+from vqkit.cli import main
+from vqkit.data import list_clips, read_audio, sample_folder
+from vqkit.models import AudioCodec, SpectralCodec
+from vqkit.models.loading import SHIPPED
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return AudioCodec.from_pretrained()
+
+
+def sound(group):
+    clip = list_clips(sample_folder(), "test", group)[0]
+    return read_audio(clip.path, 16000, 1).samples[:, : 16000 * 5]
+
+
+def si_sdr_db(estimate, reference):
+    scaled = (estimate @ reference) / (reference @ reference) * reference
+    return float(10 * (scaled.square().sum() / (estimate - scaled).square().sum()).log10())
+
+
+def test_it_is_a_codec_in_evaluation_mode(codec):
+    assert isinstance(codec, SpectralCodec)
+    assert not codec.training
+    assert codec.prior is not None
+    assert codec.rates_kbps == tuple(pytest.approx(0.5 * stages) for stages in range(1, 13))
+
+
+@pytest.mark.parametrize(("group", "least_db"), [("speech", (2.0, 4.0, 5.5)), ("music", (0.5, 4.0, 6.0))])
+def test_more_bits_are_better(codec, group, least_db):
+    wav = sound(group)
+    found = []
+    for kbps in (1.0, 3.0, 6.0):
+        decoded, sample_rate = codec.decompress(codec.compress(wav, 16000, kbps))
+        assert (decoded.shape, sample_rate) == (wav.shape, 16000)
+        found.append(si_sdr_db(decoded[0], wav[0]))
+    assert found == sorted(found)
+    assert all(value > least for value, least in zip(found, least_db, strict=True)), found
+
+
+def test_the_prior_saves_bits(codec):
+    wav = sound("speech")
+    assert len(codec.compress(wav, 16000, 3.0)) < 0.98 * len(codec.compress(wav, 16000, 3.0, plain=True))
+
+
+def test_streamed_codes_are_those_of_the_whole(codec):
+    wav = sound("speech")[None]
+    whole = codec.encode(wav, 3.0)
+    with codec.streaming(3.0, block_frames=25) as stream:
+        streamed = torch.cat(list(stream.encode_blocks(wav.split(10007, dim=-1))), dim=-1)
+    assert (streamed != whole).float().mean() < 0.002  # near-ties that float rounding decides
+
+
+def test_the_card_names_these_weights():
+    card = (SHIPPED / "MODEL_CARD.md").read_text("utf-8")
+    digest = hashlib.sha256((SHIPPED / "model.safetensors").read_bytes()).hexdigest()
+    assert digest in card
+    assert re.search(r"\| asterisk-core-sounds-en-g722 \| \d+ \| CC-BY-SA-3.0 \|", card)
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 12e6
+
+
+def test_the_command_line_uses_it(tmp_path, capsys):
+    clip = list_clips(sample_folder(), "test", "speech")[0].path
+    assert main(["encode", str(clip), str(tmp_path / "a.vqk"), "--kbps", "1.5"]) == 0
+    assert main(["decode", str(tmp_path / "a.vqk"), str(tmp_path / "a.wav")]) == 0
+    capsys.readouterr()
+    original, decoded = (read_audio(path, 16000, 1).samples for path in (clip, tmp_path / "a.wav"))
+    assert decoded.shape == original.shape
