@@ -127,7 +127,11 @@ def test_an_interrupt_leaves_nothing_half_written(model, tmp_path):
     for name in ("a.wav", "b.wav"):
         soundfile.write(tmp_path / "in" / name, np.zeros(8000 * 3600), 8000)
     words = ["encode", tmp_path / "in", tmp_path / "out", "--model", model, "--jobs", 2]
-    process = subprocess.Popen([sys.executable, "-m", "vqkit.cli", *map(str, words)], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vqkit.cli", *map(str, words)],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in a shell's background ignores it
+    )
     begin = time.monotonic()
     while len(list((tmp_path / "out").glob(".*"))) < 2:  # the files that are being written
         assert process.poll() is None

@@ -165,7 +165,7 @@ def test_bad_arguments_are_named(codec, speech):
 
 def test_command_fits_measures_and_saves(codec, tmp_path, capsys):
     codec.save_pretrained(tmp_path / "codec")
-    words = ["fit-prior", str(tmp_path / "codec"), str(sample_folder()), "--minutes", "0.3", "--classes", "8"]
+    words = ["fit-prior", str(tmp_path / "codec"), str(sample_folder()), "--minutes", "2", "--classes", "8"]
     assert main(words) == 0
     shown = capsys.readouterr().out
     rows = [line.split("|") for line in shown.splitlines() if line.startswith("| ")]
