@@ -130,7 +130,8 @@ def _finish(what: Any, out: Path, shown: str) -> int:
     command = import_module("vqkit.compare.command")
     report = import_module("vqkit.report")
     live = import_module("vqkit.report.live")
-    with live.LiveResults(what.title, command.rates(what), what.backbone.protocols) as table:
+    backbone = what.backbone
+    with live.LiveResults(what.title, command.rates(what), backbone.protocols, modality=backbone.modality) as table:
         folder = command.compare(what, out, shown, table.update)
     page = report.write_report(folder)
     print(f"report:  {page}\ntable:   {folder / 'report.md'}\nresults: {folder / 'results.json'}")

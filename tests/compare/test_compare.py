@@ -78,7 +78,7 @@ def test_the_rate_is_that_of_bytes_really_written(finished, sounds):
         next(p.parent for p in out.glob("runs/*/training.json") if is_run(p, "RVQ(dim, 8, 2)", 0))
     )
     size = seconds = 0.0
-    for clip in Dataset(str(sounds)).clips("test", 0):
+    for clip in Dataset(str(sounds)).clips(training=False):
         wave = read_audio(clip.path, 16000, channels=1).samples[None]
         codes = codec.encode(wave)[0].T
         size += len(encode_codes(codes, codec.quantizer.code_sizes))
@@ -173,9 +173,9 @@ def test_the_report_names_the_metrics_and_the_classifiers_weights(finished):
 
 
 def test_clips_of_groups_take_turns(sounds):
-    assert [clip.group for clip in Dataset(str(sounds)).clips("test", 0)] == ["music", "speech"] * 2
-    assert len(Dataset(str(sounds)).clips("test", 2)) == 2
-    assert {clip.group for clip in Dataset(str(sounds), groups=("speech",)).clips("train", 0)} == {"speech"}
+    assert [clip.group for clip in Dataset(str(sounds)).clips(training=False)] == ["music", "speech"] * 2
+    assert len(Dataset(str(sounds), max_test=2).clips(training=False)) == 2
+    assert {clip.group for clip in Dataset(str(sounds), groups=("speech",)).clips(training=True)} == {"speech"}
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,11 @@ def test_mistakes_show_before_anything_runs(sounds, tmp_path, changes, message):
 
 def test_unknown_groups_and_empty_splits(sounds):
     with pytest.raises(ValueError, match="groups names birds; the test split of .* has music, speech"):
-        Dataset(str(sounds), groups=("birds",)).clips("test", 0)
+        Dataset(str(sounds), groups=("birds",)).clips(training=False)
     with pytest.raises(ValueError, match="has no audio of split 'valid'"):
-        Dataset(str(sounds)).clips("valid", 0)
+        Dataset(str(sounds), split="valid").clips(training=False)
     with pytest.raises(ValueError, match=r"no test clips of at least 99 s"):
-        Dataset(str(sounds), min_seconds=99).clips("test", 0)
+        Dataset(str(sounds), min_seconds=99).clips(training=False)
 
 
 def test_command_line(sounds, tmp_path, capsys):
@@ -240,7 +240,7 @@ def test_bad_command_lines_are_one_line_and_exit_code_2(argv, message, capsys, t
 
 
 def test_the_shipped_samples_and_the_demo_preset_fit():
-    clips = Dataset(min_seconds=2.0).clips("test", 0)
+    clips = Dataset(min_seconds=2.0).clips(training=False)
     assert {clip.group for clip in clips} == {"music", "speech"}
     from vqkit.compare import command
 

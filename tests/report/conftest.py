@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 SYSTEMS = [  # name, stages, codes a stage, bits per token
     ("RVQ 2×64", 2, 64, 12.0),
@@ -172,3 +173,90 @@ def results_json() -> dict[str, Any]:
 @pytest.fixture
 def write_folder(tmp_path: Path):
     return lambda results: write(results, tmp_path)
+
+
+IMAGE_SYSTEMS = [  # name, stages, segments a stage, codes, bits per token
+    ("VQ 64", 1, 1, 64, 6.0),
+    ("RVQ 2×64", 2, 1, 64, 12.0),
+    ("PVQ 4×8", 1, 4, 8, 12.0),
+    ("PRVQ 2×2×64", 2, 2, 64, 24.0),
+]
+IMAGE_METRICS = {
+    "psnr": ("PSNR", "dB", "higher", "Peak signal-to-noise ratio.", {"peak": 1.0}),
+    "ssim": ("SSIM", "", "higher", "Structural similarity.", {"window": 11}),
+    "lpips": ("LPIPS", "", "lower", "Learned perceptual image patch similarity.", {}),
+}
+
+
+def synthetic_images(
+    systems: list = IMAGE_SYSTEMS, seeds: int = 2, size: tuple[int, int] = (28, 28), images: int = 3
+) -> dict[str, Any]:
+    """The contents of a results.json of a comparison of images."""
+    height, width = size
+    tokens = 16
+    results = synthetic([(name, stages, codes, bits) for name, stages, _, codes, bits in systems], seeds=seeds, clips=0)
+    results |= {"modality": "image", "title": "Quantizers on digits", "backbone": {"name": "conv", "dim": 64}}
+    results["data"] = {
+        "name": "digits",
+        "images": {"train": 60000, "test": 1000},
+        "size": [height, width],
+        "channels": 3,
+    }
+    results["protocols"] = {
+        key: {"name": name, "unit": unit, "better": better, "description": text, **more}
+        for key, (name, unit, better, text, more) in IMAGE_METRICS.items()
+    }
+    del results["clips"]
+    results["images"] = [
+        {"name": f"test {i}", "group": f"digit {i}", "width": width, "height": height, "original": f"images/original/{i}.png"}
+        for i in range(images)
+    ]  # fmt: skip
+    for index, (system, (_, stages, segments, _, bits)) in enumerate(zip(results["systems"], systems, strict=True)):
+        bpp = bits * tokens / (height * width)
+        entropy = system.pop("entropy_kbps")
+        del system["kbps"]
+        centre = {"psnr": 14 + bits / 3, "ssim": 1 - 3 / bits, "lpips": 1.5 / bits}
+        system |= {
+            "bits_per_image": int(bits * tokens),
+            "bpp": measure([bpp * 1.01] * seeds),
+            "entropy_bpp": measure([bpp * 0.9] * len(entropy["values"])),
+            "metrics": {
+                key: measure([value + 0.01 * seed * value for seed in range(seeds)]) for key, value in centre.items()
+            },
+            "rate_curve": [
+                {"stages": s, "bpp": bpp * s / stages, "metrics": {key: value * s / stages for key, value in centre.items()}}
+                for s in range(1, stages + 1)
+            ],
+            "reconstructions": {f"test {i}": f"images/{index}/{i}.png" for i in range(images)},
+        }  # fmt: skip
+        system["usage"]["pieces"] = [use for use in system["usage"]["stages"] for _ in range(segments)]
+    return results
+
+
+def write_images(results: dict[str, Any], folder: Path) -> Path:
+    """Write results.json, and a small PNG for every path in it: a ring, with more noise in earlier systems."""
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    random = np.random.default_rng(2)
+    for i, picture in enumerate(results["images"]):
+        y, x = np.mgrid[: picture["height"], : picture["width"]] / max(picture["height"], picture["width"]) - 0.5
+        ring = np.exp(-((np.hypot(x, y) - 0.15 - 0.05 * (i % 4)) ** 2) / 0.004)
+        clean = ring[:, :, None] * [1.0, 0.8, 0.3]
+        paths = [picture["original"]]
+        paths += [(s.get("reconstructions") or {}).get(picture["name"]) for s in results["systems"]]
+        for j, path in enumerate(paths):
+            if path:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                noisy = clean + (0.2 / j * random.normal(size=clean.shape) if j else 0)
+                Image.fromarray(np.uint8(255 * np.clip(noisy, 0, 1))).save(folder / path)
+    return folder
+
+
+@pytest.fixture
+def image_results_json() -> dict[str, Any]:
+    """Four systems at three rates, three images of 28×28."""
+    return synthetic_images()
+
+
+@pytest.fixture
+def write_image_folder(tmp_path: Path):
+    return lambda results: write_images(results, tmp_path)

@@ -15,7 +15,7 @@ def test_reads_every_field(results_json, write_folder):
     assert results.protocols["mel"].parameters == {"bands": 64, "hop": 256}
     system = results.systems[2]
     assert system.name == "IVQ yin-yang 4×2"
-    assert system.kbps.values == tuple(results_json["systems"][2]["kbps"]["values"])
+    assert system.rate.values == tuple(results_json["systems"][2]["kbps"]["values"])
     assert len(system.usage.stages) == 4
     assert system.embeddings.shape == (400, 2)
     assert [point.stages for point in system.rate_curve] == [1, 2, 3, 4]
@@ -40,7 +40,7 @@ def test_optional_fields_may_be_null_or_absent(results_json, write_folder, remov
     results_json["commit"] = None
     folder = write_folder(results_json)
     system = load_results(folder).systems[0]
-    assert system.entropy_kbps is None
+    assert list(system.rates) == ["kbps"]
     assert system.embeddings is None
     assert (system.losses, system.residual_energy, system.rate_curve, system.pca_stages) == ((), (), (), ())
     assert system.reconstructions == {}

@@ -90,10 +90,10 @@ def test_discriminator_learns_at_its_share_of_the_steps():
     assert [adversary.learns(step) for step in range(6)] == [False, True, True] * 2
 
 
-def test_codec_losses_leave_the_discriminator_alone_and_its_own_the_codec():
+def test_model_losses_leave_the_discriminator_alone_and_its_own_the_codec():
     adversary = Adversary(STFTDiscriminator(num_filters=2, window_samples=(64,)))
     wav, estimate = torch.randn(2, 1, 400), torch.randn(2, 1, 400, requires_grad=True)
-    sum(adversary.codec_losses(estimate, wav).values()).backward()
+    sum(adversary.model_losses(estimate, wav).values()).backward()
     assert estimate.grad.abs().sum() > 0
     assert all(parameter.grad is None and parameter.requires_grad for parameter in adversary.parameters())
     estimate.grad = None
@@ -104,7 +104,7 @@ def test_codec_losses_leave_the_discriminator_alone_and_its_own_the_codec():
 
 def test_exploding_gradient_is_named(noise_clips, tmp_path):
     class Broken(CodecModule):
-        def _distances(self, estimate, wav):
+        def distances(self, estimate, target):
             return {"mel": estimate.sum() * float("inf")}
 
     with pytest.raises(RuntimeError, match="the gradient of step 0 is not finite: lower learning_rate"):
@@ -196,7 +196,7 @@ def test_fitted_quantizer_is_that_of_the_balanced_latents_of_the_first_crops(noi
     crops = AudioDataModule(str(noise_clips), crop_seconds=0.2, batch_size=4)
     dataset = AudioCrops(crops.clips(None), 8000, 1, 0.2, crops_per_epoch=20, seed=0)
     start, twin = codec().eval(), codec().eval()
-    fit_quantizer(start, dataset, frames=1200)
+    fit_quantizer(start, dataset, vectors=1200)
     wav = torch.stack([dataset[index] for index in range(3)])  # 400 frames each
     latents = twin.analyze(wav).flatten(end_dim=1)
     turned = start.analyze(wav).flatten(end_dim=1)

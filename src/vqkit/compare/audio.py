@@ -2,23 +2,31 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from vqkit.bitstream import encode_codes
+from vqkit.compare.codebooks import counted, residual_energy, usage_of, use_by_part, values_of
 from vqkit.compare.pca import code_cloud
 from vqkit.data import Clip, read_audio, write_audio
-from vqkit.metrics import BitRate, CodebookUsage, StreamingMetric, comparison_metrics
-from vqkit.quantize import Product, Quantizer
+from vqkit.metrics import BitRate, StreamingMetric, comparison_metrics
+from vqkit.quantize import Quantizer
 
-if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
+__all__ = ["MEASURING", "AudioModel", "described", "label", "measure_audio", "originals", "protocols"]
 
-__all__ = ["AudioModel", "label", "measure_audio", "originals", "protocols"]
+MEASURING = (
+    "metrics",
+    "metrics/weights/vqkit_sounds.safetensors",
+    "bitstream",
+    "data",
+    "compare/audio.py",
+    "compare/pca.py",
+    "compare/codebooks.py",
+)
+"""Code that decides what is measured."""
 
-_HISTOGRAM_SIZES = 1 << 16  # alphabets up to here get a histogram for entropy coding
 _FIRST = ("mel_distance", "snr")
 _ACRONYMS = {"snr", "lsd", "psnr", "ssim", "kld", "fd"}
 _TITLES = {"si_sdr": "SI-SDR"}
@@ -61,19 +69,28 @@ def waves(clips: Sequence[Clip], sample_rate: int) -> Iterator[tuple[Clip, Tenso
         yield clip, read_audio(clip.path, sample_rate, channels=1).samples[None]
 
 
-def originals(clips: Sequence[Clip], sample_rate: int, folder: Path) -> list[dict[str, Any]]:
+def described(train: Sequence[Clip], test: Sequence[Clip]) -> dict[str, Any]:
+    """How much sound that is."""
+    return {
+        "train_seconds": sum(clip.seconds for clip in train),
+        "test_seconds": sum(clip.seconds for clip in test),
+        "clips": {"train": len(train), "test": len(test)},
+    }
+
+
+def originals(clips: Sequence[Clip], sample_rate: int, folder: Path) -> dict[str, Any]:
     """Write the clips to listen to, mono at the model's rate, and describe them."""
-    described = []
+    found = []
     for clip, wave in waves(clips, sample_rate):
         path = folder / "audio" / "original" / f"{label(clip)}.flac"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_audio(path, wave[0], sample_rate)
         seconds = wave.shape[-1] / sample_rate
-        described.append(
+        found.append(
             {"name": label(clip), "group": clip.group, "sample_rate": sample_rate, "seconds": seconds}
             | {"original": str(path.relative_to(folder))}
         )
-    return described
+    return {"clips": found}
 
 
 @torch.no_grad()
@@ -92,7 +109,7 @@ def measure_audio(
     """
     quantizer = model.quantizer
     metrics, packed, coded = comparison_metrics(model.sample_rate), BitRate(), BitRate()
-    usage = _usage(quantizer)
+    usage = usage_of(quantizer)
     histograms = _histograms(model, train)
     latents, reconstructions, all_codes = [], {}, []
     for clip, wave in waves(test, model.sample_rate):
@@ -112,65 +129,28 @@ def measure_audio(
             write_audio(path, back[0], model.sample_rate)
             reconstructions[label(clip)] = path.name
     values: dict[str, Any] = {
-        "kbps": float(packed.compute()),
-        "entropy_kbps": float(coded.compute()) if histograms is not None else None,
-        "metrics": _values(metrics),
+        "rates": {
+            "kbps": float(packed.compute()),
+            "entropy_kbps": float(coded.compute()) if histograms is not None else None,
+        },
+        "metrics": values_of(metrics),
         "reconstructions": reconstructions,
     }
     if details:
-        report = usage.compute().to_dict()
         z, codes = torch.cat(latents), torch.cat(all_codes)
         values |= {
-            "usage": {"pooled": report["pooled"], "stages": report["per_stage"], "pieces": report["per_piece"]},
-            "residual_energy": _residual_energy(quantizer, z, codes),
+            "usage": use_by_part(usage),
+            "residual_energy": residual_energy(quantizer, z, codes),
             "pca": code_cloud(quantizer, z, codes),
             "rate_curve": _rate_curve(model, test),
         }
     return values
 
 
-def _values(metrics: "MetricCollection") -> dict[str, float | None]:
-    """Value of each metric by name; None for one that would need more clips, as a Fréchet distance of a single window."""
-    values: dict[str, float | None] = {}
-    for name, metric in metrics.items():
-        try:
-            values[name] = float(metric.compute())
-        except ValueError:
-            values[name] = None
-    return values
-
-
-def _usage(quantizer: Quantizer) -> CodebookUsage:
-    return CodebookUsage(quantizer.code_sizes, quantizer.codes_per_stage, shared=_shared(quantizer))
-
-
-def _shared(quantizer: Quantizer) -> bool:
-    """Whether the pieces of the stages share codebooks."""
-    products = [module for module in quantizer.modules() if isinstance(module, Product)]
-    return bool(products) and all(product.repeats > 1 and len(product.pieces) == 1 for product in products)
-
-
 def _histograms(model: AudioModel, train: Sequence[Clip], most: int = 24) -> list[Tensor] | None:
     """How often each code occurs in (some of) the training clips; None for alphabets too large to count."""
-    sizes = model.quantizer.code_sizes
-    if max(sizes) > _HISTOGRAM_SIZES:
-        return None
-    counts = [torch.zeros(size, dtype=torch.long) for size in sizes]
-    step = max(1, len(train) // most)
-    for _, wave in waves(train[::step], model.sample_rate):
-        codes = model.quantizer.encode(model.analyze(wave))[0]
-        for count, column in zip(counts, codes.unbind(dim=1), strict=True):
-            count += torch.bincount(column, minlength=len(count))
-    return counts
-
-
-def _residual_energy(quantizer: Quantizer, z: Tensor, codes: Tensor) -> list[float]:
-    """Share of the latent's energy that is left after 0, 1, … stages."""
-    energy = z.square().sum()
-    left = [1.0]
-    for stages in range(1, quantizer.num_stages + 1):
-        left.append(float((z - quantizer.decode(codes[None], stages=stages)[0]).square().sum() / energy))
-    return left
+    some = waves(train[:: max(1, len(train) // most)], model.sample_rate)
+    return counted(model.quantizer, (model.quantizer.encode(model.analyze(wave))[0] for _, wave in some))
 
 
 def _rate_curve(model: AudioModel, test: Sequence[Clip]) -> list[dict[str, Any]] | None:
@@ -186,5 +166,5 @@ def _rate_curve(model: AudioModel, test: Sequence[Clip]) -> list[dict[str, Any]]
             codes = quantizer.encode(model.analyze(wave))[..., :held]
             metrics.update(model.synthesize(quantizer.decode(codes), wave.shape[-1]), wave)
             rate.update(len(encode_codes(codes[0], quantizer.code_sizes[:held])), wave.shape[-1] / model.sample_rate)
-        curve.append({"stages": stages, "kbps": float(rate.compute()), "metrics": _values(metrics)})
+        curve.append({"stages": stages, "kbps": float(rate.compute()), "metrics": values_of(metrics)})
     return curve

@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from vqkit.data import Clip
+from vqkit.compare.dataset import Dataset
 from vqkit.quantize import Quantizer
 
 __all__ = ["Backbone", "Note", "Training"]
@@ -31,7 +31,13 @@ class Training:
 
 
 class Backbone(ABC):
-    """A model family with a place for a quantizer. Subclasses are dataclasses: their fields are the settings and the flags."""
+    """A model family with a place for a quantizer. Subclasses are dataclasses: their fields are the settings and the flags.
+
+    Attributes:
+        modality: "audio" or "image".
+    """
+
+    modality: ClassVar[str]
 
     @property
     @abstractmethod
@@ -43,30 +49,43 @@ class Backbone(ABC):
     def sources(self) -> tuple[str, ...]:
         """Rooms of vqkit (and files of compare) whose code decides what training gives: when it changes, cached runs are stale."""
 
+    @property
     @abstractmethod
-    def train(self, quantizer: Quantizer, clips: Sequence[Clip], seed: int, folder: Path, note: Note) -> Training:
+    def measuring(self) -> tuple[str, ...]:
+        """Rooms and files whose code decides what is measured: when it changes, runs are measured again."""
+
+    @abstractmethod
+    def items(self, data: Dataset, training: bool) -> Sequence[Any]:
+        """Clips or images to train on, or to measure on."""
+
+    @abstractmethod
+    def described(self, train: Sequence[Any], test: Sequence[Any]) -> dict[str, Any]:
+        """How much data that is, for the record."""
+
+    @abstractmethod
+    def train(self, quantizer: Quantizer, items: Sequence[Any], seed: int, folder: Path, note: Note) -> Training:
         """Train, and leave the model in ``folder``; if the folder holds an unfinished training, go on with it."""
 
     @abstractmethod
     def measure(
         self,
         folder: Path,
-        train: Sequence[Clip],
-        test: Sequence[Clip],
-        listen: Sequence[Clip],
+        train: Sequence[Any],
+        test: Sequence[Any],
+        shown: Sequence[Any],
         details: bool,
         note: Note,
     ) -> dict[str, Any]:
-        """Measure the model in ``folder`` on the test clips.
+        """Measure the model in ``folder`` on the test items.
 
         Returns:
-            The fields of a run that `summary` joins into a row; reconstructions of the clips to listen to lie in ``folder``. With
+            The fields of a run that `summary` joins into a row; reconstructions of the items to show lie in ``folder``. With
             ``details``, also what is shown for the first seed only.
         """
 
     @abstractmethod
-    def originals(self, listen: Sequence[Clip], folder: Path) -> list[dict[str, Any]]:
-        """Write the clips to listen to as the model hears them, and describe them."""
+    def originals(self, shown: Sequence[Any], folder: Path) -> dict[str, Any]:
+        """Write the items to show as the model gets them, and describe them, for the record."""
 
     @property
     @abstractmethod

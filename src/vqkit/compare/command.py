@@ -8,8 +8,9 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import vqkit.compare.backbones
 from vqkit.compare.backbone import Backbone
+from vqkit.compare.dataset import Dataset
 from vqkit.compare.expression import constructor
-from vqkit.compare.runner import Comparison, Dataset, compare
+from vqkit.compare.runner import Comparison, compare
 
 __all__ = ["compare", "parse", "rates"]
 
@@ -71,7 +72,7 @@ def _parser() -> ArgumentParser:
         "--repeat_only", type=list[str], default=[], help="rows that run all seeds; the others run the first"
     )
     parser.add_argument("--title", type=str, default="Quantizers compared", help="of the report")
-    parser.add_argument("--listen", type=int, default=3, help="clips whose reconstructions are kept to be heard")
+    parser.add_argument("--listen", type=int, default=3, help="clips or images whose reconstructions are kept")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves it alone")
     parser.add_argument(
         "--out", type=str, default="runs/compare", help="folder of the results; finished runs in it are used again"

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,64 +15,16 @@ import torch
 import vqkit
 from vqkit.compare.backbone import Backbone, Note
 from vqkit.compare.cache import key_of, read_json, source_digest, write_json
+from vqkit.compare.dataset import Dataset, Item
 from vqkit.compare.expression import constructor
 from vqkit.compare.summary import row
-from vqkit.data import Clip, fingerprint, list_clips, sample_folder
+from vqkit.data import fingerprint
 from vqkit.quantize import Quantizer
 
 __all__ = ["Comparison", "Dataset", "Progress", "commit", "compare"]
 
-_MEASURING = (  # a change here measures again
-    "metrics",
-    "metrics/weights/vqkit_sounds.safetensors",
-    "bitstream",
-    "data",
-    "compare/audio.py",
-    "compare/pca.py",
-)
-
 Progress = Callable[[str, str, dict[str, Any] | None], None]
 """Called with a system's name, a note, and its row as soon as there is one."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The clips of a comparison.
-
-    Args:
-        source: a folder (with or without manifest.csv), a manifest, or ``"samples"`` for the clips that ship with vqkit.
-        groups: only these groups (``music``, ``speech``, …); all when empty.
-        min_seconds: shorter clips are left out.
-        max_train: most training clips, spread evenly over the set; 0 takes all.
-        max_test: most test clips, likewise.
-        split: which split is measured: ``test``, or ``valid`` while choosing settings.
-    """
-
-    source: str = "samples"
-    groups: tuple[str, ...] = ()
-    min_seconds: float = 1.0
-    max_train: int = 0
-    max_test: int = 0
-    split: str = "test"
-
-    def clips(self, split: str, most: int) -> list[Clip]:
-        """The clips of a split, groups in turn."""
-        source = sample_folder() if self.source == "samples" else self.source
-        found = [clip for clip in list_clips(source, split=split) if clip.seconds >= self.min_seconds]
-        names = sorted({clip.group for clip in found})
-        unknown = set(self.groups) - set(names)
-        if unknown:
-            raise ValueError(
-                f"groups names {', '.join(sorted(unknown))}; the {split} split of {self.source} has {', '.join(names)}"
-            )
-        by_group = [[c for c in found if c.group == name] for name in names if not self.groups or name in self.groups]
-        if most:
-            share = -(-most // max(1, len(by_group)))
-            by_group = [[group[i * len(group) // share] for i in range(min(share, len(group)))] for group in by_group]
-        mixed = [clip for turn in zip_longest(*by_group) for clip in turn if clip is not None]
-        if not mixed:
-            raise ValueError(f"no {split} clips of at least {self.min_seconds:g} s in {self.source}")
-        return mixed[:most] if most else mixed
 
 
 @dataclass(frozen=True)
@@ -83,10 +34,10 @@ class Comparison:
     Args:
         systems: name of each row → expression of its quantizer, see `expression.constructor`.
         backbone: what the quantizers are put into.
-        data: the clips.
+        data: the clips or images.
         seeds: one run each.
         title: of the report.
-        listen: clips whose reconstructions are kept to be heard.
+        listen: clips or images whose reconstructions are kept to be heard or seen.
         threads: of torch; 0 leaves it alone. Small matrices gain nothing from more, and on a busy machine threads wait for each other.
         repeat_only: names of the rows that run all seeds, the others run the first; all rows when empty.
     """
@@ -102,7 +53,7 @@ class Comparison:
 
 
 def compare(what: Comparison, out: Path, command: str, progress: Progress = lambda *_: None) -> Path:
-    """Run what is missing and write ``results.json`` with the audio beside it.
+    """Run what is missing and write ``results.json`` with the reconstructions beside it.
 
     Args:
         what: the comparison.
@@ -119,24 +70,22 @@ def compare(what: Comparison, out: Path, command: str, progress: Progress = lamb
     quantizers = _built(what)
     if what.threads:
         torch.set_num_threads(what.threads)
-    train, test = what.data.clips("train", what.data.max_train), what.data.clips(what.data.split, what.data.max_test)
-    listen = list({Path(clip.name).stem: clip for clip in reversed(test)}.values())[::-1][
-        : what.listen
-    ]  # names that differ
-    marks = {"train": fingerprint(train), "test": fingerprint(test), "listen": [clip.name for clip in listen]}
+    train, test = what.backbone.items(what.data, training=True), what.backbone.items(what.data, training=False)
+    shown = list({Path(item.name).stem: item for item in reversed(test)}.values())[::-1][: what.listen]  # names differ
+    marks = {"train": fingerprint(train), "test": fingerprint(test), "listen": [item.name for item in shown]}
     rows: dict[str, dict[str, Any]] = {}
     runs: dict[str, list[dict[str, Any]]] = {}
     for name, expression in what.systems.items():
         runs[name] = []
         for index, seed in enumerate(_seeds(what, name)):
             note = partial(_noted, progress, name, f"seed {index + 1}/{len(_seeds(what, name))}")
-            runs[name].append(_run(what, expression, seed, index == 0, train, test, listen, marks, out / "runs", note))
+            runs[name].append(_run(what, expression, seed, index == 0, train, test, shown, marks, out / "runs", note))
         fastest = min(_seconds(done) for done in runs.values() if done)
         rows = {n: row(n, what.systems[n], quantizers[n], done, fastest) for n, done in runs.items() if done}
         for finished, value in rows.items():
             progress(finished, "", value)
-        _collect(out, rows, runs)
-        write_json(out / "results.json", _results(what, rows, train, test, out, command, listen))
+        _collect(out, what.backbone.modality, rows, runs)
+        write_json(out / "results.json", _results(what, rows, train, test, out, command, shown))
     return out
 
 
@@ -171,9 +120,9 @@ def _run(
     expression: str,
     seed: int,
     details: bool,
-    train: list[Clip],
-    test: list[Clip],
-    listen: list[Clip],
+    train: Sequence[Item],
+    test: Sequence[Item],
+    shown: Sequence[Item],
     marks: dict[str, Any],
     runs: Path,
     note: Note,
@@ -194,12 +143,12 @@ def _run(
         gc.collect()  # a trainer is a knot of references that holds the decoded clips
         trained = {"expression": expression, "seed": seed, "settings": settings, **asdict(training)}
         write_json(folder / "training.json", trained)
-    measuring = key_of(data=marks, details=details, code=source_digest(_MEASURING))
+    measuring = key_of(data=marks, details=details, code=source_digest(backbone.measuring))
     path = folder / f"measured-{measuring}.json"
     measured = read_json(path)
     if measured is None:
         note("measuring")
-        measured = backbone.measure(folder, train, test, listen, details, note)
+        measured = backbone.measure(folder, train, test, shown, details, note)
         write_json(path, measured)
     return {**measured, "folder": folder, "training": trained}
 
@@ -208,30 +157,31 @@ def _seconds(runs: Sequence[dict[str, Any]]) -> float:
     return max(1e-9, sum(run["training"]["seconds"] for run in runs) / len(runs))
 
 
-def _collect(out: Path, rows: dict[str, dict[str, Any]], runs: dict[str, list[dict[str, Any]]]) -> None:
+def _collect(out: Path, modality: str, rows: dict[str, dict[str, Any]], runs: dict[str, list[dict[str, Any]]]) -> None:
     """Copy the first seed's reconstructions beside the results, and point the rows there."""
     for number, (name, value) in enumerate(rows.items()):
         paths = {}
-        for clip, file in value["reconstructions"].items():
-            target = out / "audio" / f"{number:02d}" / file
+        for item, file in value["reconstructions"].items():
+            target = out / modality / f"{number:02d}" / file
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(runs[name][0]["folder"] / file, target)
-            paths[clip] = str(target.relative_to(out))
+            paths[item] = str(target.relative_to(out))
         value["reconstructions"] = paths
 
 
 def _results(
     what: Comparison,
     rows: dict[str, Any],
-    train: list[Clip],
-    test: list[Clip],
+    train: Sequence[Item],
+    test: Sequence[Item],
     out: Path,
     command: str,
-    listen: list[Clip],
+    shown: Sequence[Item],
 ) -> dict[str, Any]:
     settings = what.backbone.settings()
     return {
         "title": what.title,
+        "modality": what.backbone.modality,
         "command": command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
@@ -239,16 +189,15 @@ def _results(
         "backbone": {"name": type(what.backbone).__module__.rpartition(".")[2], **settings},
         "data": {
             "name": what.data.source,
+            **({"test_name": what.data.test_source} if what.data.test_source else {}),
             "groups": list(what.data.groups),
             "split": what.data.split,
-            "train_seconds": sum(clip.seconds for clip in train),
-            "test_seconds": sum(clip.seconds for clip in test),
-            "clips": {"train": len(train), "test": len(test)},
+            **what.backbone.described(train, test),
             "fingerprint": {"train": fingerprint(train), "test": fingerprint(test)},
         },
         "budget": {"seeds": list(what.seeds), "repeat_only": list(what.repeat_only)},
         "protocols": what.backbone.protocols,
-        "clips": what.backbone.originals(listen, out),
+        **what.backbone.originals(shown, out),
         "systems": list(rows.values()),
     }
 

@@ -35,7 +35,6 @@ def row(
         fastest: mean training seconds of the fastest system so far.
     """
     first = runs[0]
-    entropy = [run["entropy_kbps"] for run in runs]
     training = first["training"]
     return {
         "name": name,
@@ -43,8 +42,8 @@ def row(
         "codebook_floats": quantizer.codebook_numel,
         "parameters": sum(p.numel() for p in quantizer.parameters()),
         "bits_per_token": quantizer.bits_per_vector,
-        "kbps": measure([run["kbps"] for run in runs]),
-        "entropy_kbps": None if None in entropy else measure(entropy),
+        **first.get("facts", {}),
+        **{key: _unless_none([run["rates"][key] for run in runs]) for key in first["rates"]},
         "metrics": {key: _measured([run["metrics"][key] for run in runs]) for key in first["metrics"]},
         "usage": first["usage"],
         "train_time_ratio": measure([run["training"]["seconds"] / fastest for run in runs]),
@@ -54,6 +53,11 @@ def row(
         "rate_curve": first["rate_curve"],
         "reconstructions": first["reconstructions"],
     }
+
+
+def _unless_none(values: Sequence[float | None]) -> dict[str, Any] | None:
+    known = [value for value in values if value is not None]
+    return measure(known) if len(known) == len(values) else None
 
 
 def _measured(values: Sequence[float | None]) -> dict[str, Any]:

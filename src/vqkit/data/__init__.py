@@ -8,14 +8,16 @@ from vqkit.data.crops import AudioCrops
 from vqkit.data.fingerprint import fingerprint
 from vqkit.data.image_file import IMAGE_SUFFIXES, read_image
 from vqkit.data.image_items import ImageItem, list_images
-from vqkit.data.image_writer import write_image
+from vqkit.data.image_writer import WRITTEN_IMAGE_SUFFIXES, write_image
 from vqkit.data.images import Images, LabelledImage
+from vqkit.data.shuffled_images import ShuffledImages
 from vqkit.data.wav_stream import WavStream
 from vqkit.data.whole_clips import AudioBatch, AudioClips, collate_clips
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "IMAGE_SUFFIXES",
+    "WRITTEN_IMAGE_SUFFIXES",
     "WRITTEN_SUFFIXES",
     "AudioBatch",
     "AudioBlocks",
@@ -27,6 +29,7 @@ __all__ = [
     "ImageItem",
     "Images",
     "LabelledImage",
+    "ShuffledImages",
     "WavStream",
     "Waveform",
     "audio_info",

@@ -1,18 +1,16 @@
 """Decoded audio kept in memory: decoding Vorbis or Opus anew for every crop costs far more than the crop."""
 
-from collections import OrderedDict
 from pathlib import Path
 
 from torch import Tensor
 
 from vqkit.data.audio_file import read_audio
+from vqkit.data.tensor_cache import TensorCache
 from vqkit.types import Float
 
 
 class AudioCache:
-    """Whole files at one rate and channel count; the least recently used leave when the budget is full.
-
-    A copy sent to another process starts empty, so the budget holds for each process.
+    """Whole files at one rate and channel count, in a `TensorCache`.
 
     Args:
         sample_rate: in Hz.
@@ -24,19 +22,15 @@ class AudioCache:
         self.sample_rate = sample_rate
         self.channels = channels
         self.megabytes = megabytes
-        self._used_bytes = 0
-        self._held: OrderedDict[Path, Tensor] = OrderedDict()
-
-    def __reduce__(self) -> tuple[type, tuple[int, int, float]]:
-        return AudioCache, (self.sample_rate, self.channels, self.megabytes)
+        self._cache = TensorCache(megabytes)
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._cache)
 
     @property
     def budget_bytes(self) -> int:
         """The most that is held."""
-        return int(self.megabytes * 1e6)
+        return self._cache.budget_bytes
 
     def fits(self, seconds: float) -> bool:
         """Whether a file of this duration may be held at all."""
@@ -48,14 +42,4 @@ class AudioCache:
         Raises:
             FileNotFoundError, ValueError: as `read_audio`.
         """
-        if path in self._held:
-            self._held.move_to_end(path)
-            return self._held[path]
-        samples = read_audio(path, self.sample_rate, self.channels).samples
-        size = samples.nbytes
-        if size <= self.budget_bytes:
-            while self._used_bytes + size > self.budget_bytes:
-                self._used_bytes -= self._held.popitem(last=False)[1].nbytes
-            self._held[path] = samples
-            self._used_bytes += size
-        return samples
+        return self._cache.get(path, lambda: read_audio(path, self.sample_rate, self.channels).samples)

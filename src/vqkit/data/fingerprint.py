@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqkit.data.clips import Clip
+from vqkit.data.image_items import ImageItem
 
 _BLOCK_BYTES = 1 << 16
 _BLOCKS = 16
 
 
-def fingerprint(clips: Sequence[Clip]) -> str:
-    """Hash what a run can see of its clips: names, splits, groups, labels and contents.
+def fingerprint(items: Sequence[Clip | ImageItem]) -> str:
+    """Hash what a run can see of its clips or images: names, splits, groups, labels and contents.
 
     The same on every machine: folder, order and file times play no part. Files up to 1 MiB are hashed whole; of larger ones the size and
     16 blocks of 64 KiB spread evenly from the first byte to the last, so that a large data set takes seconds.
 
     Args:
-        clips: from `list_clips`.
+        items: from `list_clips` or `list_images`.
 
     Returns:
         64 hexadecimal digits (SHA-256).
@@ -33,8 +34,12 @@ def fingerprint(clips: Sequence[Clip]) -> str:
         True
     """
     total = hashlib.sha256()
-    for clip in sorted(clips, key=lambda clip: clip.name):
-        described = [clip.name, clip.split, clip.group, clip.labels, _hash_file(clip.path)]
+    hashes: dict[Path, str] = {}  # a file may hold many images
+    for item in sorted(items, key=lambda item: item.name):
+        if item.path not in hashes:
+            hashes[item.path] = _hash_file(item.path)
+        known = [item.group, item.labels] if isinstance(item, Clip) else [item.label, item.index]
+        described = [item.name, item.split, *known, hashes[item.path]]
         total.update(json.dumps(described, sort_keys=True).encode() + b"\n")
     return total.hexdigest()
 

@@ -14,6 +14,7 @@ from vqkit.data.image_file import read_image
 from vqkit.data.image_formats import collection_pixels
 from vqkit.data.image_items import ImageItem
 from vqkit.data.image_pixels import check_channels
+from vqkit.data.tensor_cache import TensorCache
 from vqkit.types import Float
 
 __all__ = ["Images", "LabelledImage"]
@@ -50,6 +51,7 @@ class Images(Dataset[LabelledImage]):
             epoch and index, in its place; "raise" is for evaluation, where a table over other images would not say so.
         seed: at least 0.
         max_megapixels: as in `read_image`.
+        cache_megabytes: decoded image files kept in memory, in each process that reads.
 
     Raises:
         FileNotFoundError, ValueError: an argument is out of range, or a file of many images cannot be read.
@@ -75,12 +77,14 @@ class Images(Dataset[LabelledImage]):
         unreadable: Literal["skip", "raise"] = "skip",
         seed: int = 0,
         max_megapixels: float = 64.0,
+        cache_megabytes: float = 0.0,
     ) -> None:
         self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
         _check(items, self.size, channels, crop, crop_share, unreadable, seed)
         self.items = list(items)
         self.channels, self.crop, self.crop_share = channels, crop, crop_share
         self.unreadable, self.seed, self.max_megapixels = unreadable, seed, max_megapixels
+        self._cache = TensorCache(cache_megabytes)
         labels = {item.label for item in self.items if item.label}
         self.classes = sorted(labels, key=_natural) if classes is None else list(classes)
         if unknown := labels - set(self.classes):
@@ -98,9 +102,13 @@ class Images(Dataset[LabelledImage]):
         return len(self.items)
 
     def __getitem__(self, index: int) -> LabelledImage:
+        return self.draw(index, int(self._epoch))
+
+    def draw(self, index: int, epoch: int) -> LabelledImage:
+        """Item ``index`` as it is in an epoch."""
         if not 0 <= index < len(self.items):
             raise IndexError(f"image {index} of {len(self.items)}")
-        random = np.random.default_rng((self.seed, int(self._epoch), index))
+        random = np.random.default_rng((self.seed, epoch, index))
         place = random.random(3)
         if self.unreadable == "raise":
             return self._labelled(index, self._read(index), place)
@@ -133,7 +141,7 @@ class Images(Dataset[LabelledImage]):
     def _read(self, index: int) -> Tensor:
         item = self.items[index]
         if item.index is None:
-            return read_image(item.path, self.channels, self.max_megapixels)
+            return self._cache.get(item.path, lambda: read_image(item.path, self.channels, self.max_megapixels))
         return self._collections[item.path].image(item.index, self.channels)
 
     def _attempt(self, index: int, warn: bool) -> Tensor | None:

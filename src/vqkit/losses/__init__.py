@@ -1,5 +1,6 @@
 """Differentiable training terms."""
 
+from vqkit.losses.adaptive_weight import adaptive_weight
 from vqkit.losses.adversarial import feature_matching, hinge_discriminator, hinge_generator
 from vqkit.losses.balancer import Balancer
 from vqkit.losses.mel import MultiScaleMel
@@ -10,6 +11,7 @@ __all__ = [
     "Balancer",
     "CompressedSpectra",
     "MultiScaleMel",
+    "adaptive_weight",
     "feature_matching",
     "hinge_discriminator",
     "hinge_generator",

@@ -1,12 +1,15 @@
 """Measures of quality, of codebook use and of rate: validated, with units, streaming, exact over ranks.
 
 Conventions:
-    See :mod:`vqkit.metrics.streaming` (states, protocols) and :mod:`vqkit.metrics.reconstruction` (waveforms, means).
+    See :mod:`vqkit.metrics.streaming` (states, protocols) and :mod:`vqkit.metrics.reconstruction` (waveforms, means);
+    :mod:`vqkit.metrics.image_reconstruction` (images).
 
 Metrics:
     ``snr`` ``lsd`` ``mel_distance`` ``logmel`` ``chroma``: an estimate against its reference. ``usage``: codebooks.
     ``bitrate``: measured kbit/s. ``collection``: the default sets.
     ``sisdr`` ``pesq`` ``stoi`` ``visqol`` ``dnsmos``: from well-kept packages.
+    ``image_errors`` ``image_ssim`` ``image_perceptual`` ``image_frechet`` ``classifier_score``: of images, with the default
+    set in ``image_collection``.
     ``frechet`` ``kld`` ``speaker_similarity``: with a network of your choice. ``logmel_statistics`` is an extractor that
     needs none, ``sound_classifier`` the classifier that ships; ``ast_classifier`` and ``xvector`` load published
     networks from a local folder.
@@ -15,9 +18,16 @@ Metrics:
 from vqkit.metrics.ast_classifier import ASTClassifier
 from vqkit.metrics.bitrate import BitRate
 from vqkit.metrics.chroma import ChromaSimilarity
+from vqkit.metrics.classifier_score import ClassifierScore, ImageClassifier
 from vqkit.metrics.collection import comparison_metrics, reconstruction_metrics
 from vqkit.metrics.dnsmos import DNSMOS
 from vqkit.metrics.frechet import Extractor, FrechetDistance
+from vqkit.metrics.image_collection import image_metrics
+from vqkit.metrics.image_errors import ImageMAE, ImageMSE, ImagePSNR
+from vqkit.metrics.image_frechet import ImageExtractor, ImageFrechetDistance
+from vqkit.metrics.image_perceptual import ImageDistance, PerceptualMetric
+from vqkit.metrics.image_reconstruction import ImageMetric
+from vqkit.metrics.image_ssim import ImageSSIM
 from vqkit.metrics.kld import KLD, Classifier
 from vqkit.metrics.logmel import LogMelPSNR, LogMelSSIM
 from vqkit.metrics.logmel_statistics import LogMelStatistics
@@ -47,13 +57,24 @@ __all__ = [
     "BitRate",
     "ChromaSimilarity",
     "Classifier",
+    "ClassifierScore",
     "CodebookUsage",
     "Extractor",
     "FrechetDistance",
+    "ImageClassifier",
+    "ImageDistance",
+    "ImageExtractor",
+    "ImageFrechetDistance",
+    "ImageMAE",
+    "ImageMSE",
+    "ImageMetric",
+    "ImagePSNR",
+    "ImageSSIM",
     "LogMelPSNR",
     "LogMelSSIM",
     "LogMelStatistics",
     "MelDistance",
+    "PerceptualMetric",
     "ReconstructionMetric",
     "SoundClassifier",
     "SpeakerEmbedder",
@@ -64,5 +85,6 @@ __all__ = [
     "ViSQOL",
     "XVectorEmbedder",
     "comparison_metrics",
+    "image_metrics",
     "reconstruction_metrics",
 ]

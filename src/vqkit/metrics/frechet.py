@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from vqkit.metrics.clips import pairs_of_clips
-from vqkit.metrics.streaming import StreamingMetric
+from vqkit.metrics.gaussian_distance import SIDES, GaussianDistance, Side
 from vqkit.types import Float, Int
 
 __all__ = ["Extractor", "FrechetDistance"]
@@ -64,7 +64,7 @@ class Extractor(Protocol):
         """
 
 
-class FrechetDistance(StreamingMetric):
+class FrechetDistance(GaussianDistance):
     """Fréchet distance ‖μe − μr‖² + tr(Σe + Σr − 2(Σe Σr)^½) of Gaussians fitted to the embeddings.
 
     Sums and sums of outer products are kept in float64: memory is 2·dim² numbers, however long the stream, and ranks
@@ -82,24 +82,14 @@ class FrechetDistance(StreamingMetric):
         128
     """
 
-    unit = ""
-    higher_is_better = False
-
     def __init__(self, extractor: Extractor) -> None:
-        super().__init__()
+        self.name = f"fd_{extractor.name}"  # before __init__, which names the states after it
+        super().__init__(extractor.dim)
         self.extractor = extractor
-        self.name = f"fd_{extractor.name}"
         self.description = (
             f"FD-{extractor.name}: Fréchet distance between Gaussians fitted to the embeddings of all estimates and of "
             "all references, unbiased covariances; each embedding weighs the same"
         )
-        dim = extractor.dim
-        for side in ("estimate", "reference"):
-            self.add_state(f"{self.name}_{side}_sum", torch.zeros(dim, dtype=torch.float64), dist_reduce_fx="sum")
-            self.add_state(
-                f"{self.name}_{side}_outer", torch.zeros(dim, dim, dtype=torch.float64), dist_reduce_fx="sum"
-            )
-            self.add_state(f"{self.name}_{side}_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -126,56 +116,7 @@ class FrechetDistance(StreamingMetric):
         """
         pairs = pairs_of_clips(self.name, self.extractor.min_samples, estimate, reference, lengths)
         with torch.no_grad():
-            embedded = [
-                (side, self._embed(clip))
-                for pair in pairs
-                for side, clip in zip(("estimate", "reference"), pair, strict=True)
+            embedded: list[tuple[Side, Tensor]] = [
+                (side, self.extractor(clip.double())) for pair in pairs for side, clip in zip(SIDES, pair, strict=True)
             ]
-        for side, embeddings in embedded:
-            for kind, term in (
-                ("sum", embeddings.sum(0)),
-                ("outer", embeddings.T @ embeddings),
-                ("count", embeddings.shape[0]),
-            ):
-                state = f"{self.name}_{side}_{kind}"
-                setattr(self, state, getattr(self, state) + term)
-
-    def compute(self) -> Float[Tensor, ""]:
-        """Distance over the clips so far, of all ranks.
-
-        Returns:
-            Scalar, float32.
-
-        Raises:
-            ValueError: there have been fewer than two embeddings.
-        """
-        (one_mean, one), (other_mean, other) = self._moments("estimate"), self._moments("reference")
-        root = _square_root(one)
-        # tr (Σe Σr)^½ = tr (Σe^½ Σr Σe^½)^½, which is symmetric: real eigenvalues, and no general matrix root
-        cross = torch.linalg.eigvalsh(root @ other @ root).clamp_min(0).sqrt().sum()
-        distance = (one_mean - other_mean).square().sum() + one.trace() + other.trace() - 2 * cross
-        return distance.clamp_min(0).float()
-
-    def _embed(self, clip: Tensor) -> Tensor:
-        embeddings = self.extractor(clip.double())
-        if embeddings.ndim != 2 or embeddings.shape[1] != self.extractor.dim or not embeddings.isfinite().all():
-            raise ValueError(
-                f"{self.name}: the extractor must give finite (embeddings, {self.extractor.dim}), got "
-                f"{tuple(embeddings.shape)}" + ("" if embeddings.isfinite().all() else " with NaN or infinity")
-            )
-        return embeddings.to(getattr(self, f"{self.name}_estimate_sum"))
-
-    def _moments(self, side: str) -> tuple[Tensor, Tensor]:
-        count = getattr(self, f"{self.name}_{side}_count")
-        if count < 2:
-            raise ValueError(
-                f"{self.name} has seen {count} embeddings, at least 2 are needed: call update before compute"
-            )
-        total, outer = getattr(self, f"{self.name}_{side}_sum"), getattr(self, f"{self.name}_{side}_outer")
-        mean = total / count
-        return mean, (outer - count * mean.outer(mean)) / (count - 1)
-
-
-def _square_root(matrix: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+        self.add(embedded)

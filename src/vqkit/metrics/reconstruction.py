@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from vqkit.metrics.clips import pairs_of_clips
-from vqkit.metrics.streaming import StreamingMetric
+from vqkit.metrics.item_mean import ItemMean
 from vqkit.types import Float, Int
 
 __all__ = ["ReconstructionMetric"]
 
 
-class ReconstructionMetric(StreamingMetric):
+class ReconstructionMetric(ItemMean):
     """Mean over clips of a distance or similarity between an estimate and its reference.
 
     A metric of this family defines :meth:`measure`, and ``min_samples`` if it needs more than one sample.
@@ -38,6 +38,8 @@ class ReconstructionMetric(StreamingMetric):
         ValueError: the sample rate is not positive.
     """
 
+    item = "clip"
+
     def __init__(self, sample_rate: int | None = None) -> None:
         super().__init__()
         if sample_rate is not None:
@@ -46,10 +48,6 @@ class ReconstructionMetric(StreamingMetric):
             if sample_rate < 1:
                 raise ValueError(f"sample_rate must be positive (Hz), got {sample_rate}")
         self.sample_rate = sample_rate
-        # The state's names hold the metric's: torchmetrics' MetricCollection merges metrics whose states look alike.
-        self._sum, self._count = f"{self.name}_sum", f"{self.name}_count"
-        self.add_state(self._sum, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state(self._count, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     @abstractmethod
     def measure(
@@ -91,22 +89,4 @@ class ReconstructionMetric(StreamingMetric):
         clips = pairs_of_clips(self.name, self.min_samples, estimate, reference, lengths)
         with torch.no_grad():  # all values first: a batch that fails halfway leaves the stream as it was
             values = [self.measure(one.double(), other.double()).mean() for one, other in clips]
-        total = getattr(self, self._sum)
-        for value in values:  # one by one, so that the sum does not depend on how clips are batched
-            total = total + value.to(total)
-        setattr(self, self._sum, total)
-        setattr(self, self._count, getattr(self, self._count) + len(clips))
-
-    def compute(self) -> Float[Tensor, ""]:
-        """Mean over the clips so far, of all ranks.
-
-        Returns:
-            Scalar, float32.
-
-        Raises:
-            ValueError: there has been no clip.
-        """
-        count = getattr(self, self._count)
-        if count == 0:
-            raise ValueError(f"{self.name} has seen no clip: call update before compute")
-        return (getattr(self, self._sum) / count).float()
+        self.add(values)

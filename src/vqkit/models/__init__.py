@@ -7,11 +7,27 @@ from vqkit.types import need
 
 if TYPE_CHECKING:
     from vqkit.models.codec import AudioCodec, CodecOutput
+    from vqkit.models.conv_backbone import ConvBackbone
     from vqkit.models.dac import DacCodec
+    from vqkit.models.image_tokenizer import ImageTokenizer
     from vqkit.models.loading import load_codec
+    from vqkit.models.spectral_codec import SpectralCodec
     from vqkit.models.streaming import CodecStream
+    from vqkit.models.vit_backbone import ViTBackbone
+    from vqkit.models.vqgan_backbone import VQGANBackbone
 
-__all__ = ["AudioCodec", "CodecOutput", "CodecStream", "DacCodec", "load_codec"]
+__all__ = [
+    "AudioCodec",
+    "CodecOutput",
+    "CodecStream",
+    "ConvBackbone",
+    "DacCodec",
+    "ImageTokenizer",
+    "SpectralCodec",
+    "VQGANBackbone",
+    "ViTBackbone",
+    "load_codec",
+]
 
 _HOMES = {
     "AudioCodec": ("vqkit.models.codec", "transformers", "audio"),
@@ -19,6 +35,10 @@ _HOMES = {
     "DacCodec": ("vqkit.models.dac", "transformers", "audio"),
     "load_codec": ("vqkit.models.loading", "transformers", "audio"),
     "SpectralCodec": ("vqkit.models.spectral_codec", "huggingface_hub", "audio"),
+    "ImageTokenizer": ("vqkit.models.image_tokenizer", "huggingface_hub", "image"),
+    "ConvBackbone": ("vqkit.models.conv_backbone", "torch", "image"),
+    "ViTBackbone": ("vqkit.models.vit_backbone", "torch", "image"),
+    "VQGANBackbone": ("vqkit.models.vqgan_backbone", "diffusers", "image"),
     "CodecStream": ("vqkit.models.streaming", "transformers", "audio"),
 }
 

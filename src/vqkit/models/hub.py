@@ -32,7 +32,7 @@ def _quantizer(config: Any) -> Any:
 class HubModel(nn.Module, ModelHubMixin):
     """Base of the models: gives them ``save_pretrained``, ``from_pretrained`` and ``push_to_hub``.
 
-    The arguments of the constructor must be JSON or `Quantizer` objects.
+    The arguments of the constructor must be JSON, `Quantizer` objects, or of a class whose coder the subclass names.
     """
 
     _beside: ClassVar[tuple[str, ...]] = ()  # files that a model may have beside its weights
@@ -40,7 +40,8 @@ class HubModel(nn.Module, ModelHubMixin):
     def __init_subclass__(cls, **options: Any) -> None:
         options.setdefault("library_name", "vqkit")
         options.setdefault("model_card_template", _CARD)
-        super().__init_subclass__(coders={Quantizer: (expression, _quantizer)}, **options)
+        options["coders"] = {Quantizer: (expression, _quantizer), **options.get("coders", {})}
+        super().__init_subclass__(**options)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

@@ -2,6 +2,20 @@
 
 from vqkit.nn.balanced_rotation import balanced_rotation
 from vqkit.nn.data_init import scale_convolutions
+from vqkit.nn.efficientnet_lite import EfficientNetLite0
+from vqkit.nn.patch_discriminator import PatchDiscriminator
+from vqkit.nn.perceptual import PerceptualDistance, Trunk
 from vqkit.nn.stft_discriminator import Judgement, STFTDiscriminator
+from vqkit.nn.vgg import VGG16
 
-__all__ = ["Judgement", "STFTDiscriminator", "balanced_rotation", "scale_convolutions"]
+__all__ = [
+    "VGG16",
+    "EfficientNetLite0",
+    "Judgement",
+    "PatchDiscriminator",
+    "PerceptualDistance",
+    "STFTDiscriminator",
+    "Trunk",
+    "balanced_rotation",
+    "scale_convolutions",
+]

@@ -1,9 +1,9 @@
 """Reports of a comparison: Markdown, plots, a table in the terminal, and one self-contained web page.
 
     results.json ─ load_results ─┬─ markdown_table ─ report.md
-    + audio                      ├─ write_plots ──── plots/*.png
+    + audio, or images           ├─ write_plots ──── plots/*.png
                                  ├─ results_table ── terminal
-                                 └─ write_report ─── report.html (all of it, with players)
+                                 └─ write_report ─── report.html (all of it, with players or pictures)
 
 Where ``vqkit demo`` has put ``rate_quality.json`` beside it, reports begin with the codec in it.
 The formats are described in :mod:`vqkit.report.results` and :mod:`vqkit.report.rate_results`.

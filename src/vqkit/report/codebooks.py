@@ -13,7 +13,7 @@ from vqkit.report.figures import axis_style, legend_below, panels
 from vqkit.report.palette import plot_label, stage_colours
 from vqkit.report.rates import rate_groups
 from vqkit.report.results import Results
-from vqkit.report.systems import CodebookUse, System
+from vqkit.report.systems import CodebookUse, System, Usage
 from vqkit.types import Float
 
 __all__ = ["pca_figure", "usage_figure"]
@@ -24,7 +24,7 @@ UNUSED_COLOUR = "#C8102E"
 
 
 def usage_figure(results: Results) -> Figure | None:
-    """Draw usage and ECU of every stage as bars, a bundle of bars per system.
+    """Draw usage and ECU of every stage as bars, a bundle of bars per system; of every segment where the modality has them.
 
     Args:
         results: the comparison.
@@ -33,18 +33,18 @@ def usage_figure(results: Results) -> Figure | None:
         The figure; None without systems.
     """
     groups = rate_groups(results.systems)
-    uses = {system.name: system.usage.stages or (system.usage.pooled,) for system in results.systems}
+    uses = {system.name: _bars(system.usage, results.modality.segments) for system in results.systems}
     if not uses:
         return None
-    colours = stage_colours(max(len(stages) for stages in uses.values()))
+    colours = stage_colours(1 + max(colour for bars in uses.values() for _, colour in bars))
     ends, centres, labels, bounds = 0.0, [], [], []
     places: list[tuple[float, CodebookUse, str]] = []
     for group in groups:
         for system in group.members:
-            stages = uses[system.name]
-            bundle = max(len(stages), 2)  # a name takes the height of two bars
-            shift = (bundle - len(stages)) / 2
-            places += [(ends + shift + i + 0.5, use, colours[i]) for i, use in enumerate(stages)]
+            bars = uses[system.name]
+            bundle = max(len(bars), 2)  # a name takes the height of two bars
+            shift = (bundle - len(bars)) / 2
+            places += [(ends + shift + i + 0.5, use, colours[colour]) for i, (use, colour) in enumerate(bars)]
             centres.append(ends + bundle / 2)
             labels.append(plot_label(system.name))
             ends += bundle + 0.9
@@ -65,8 +65,20 @@ def usage_figure(results: Results) -> Figure | None:
         axes.set_ylim(ends - 0.9, -0.6)
         for bound in bounds[:-1]:
             axes.axhline(bound, color="#999999", linewidth=0.6)
-    legend_below(figure, [Patch(color=colour, label=f"stage {i + 1}") for i, colour in enumerate(colours)])
+    divided = results.modality.segments and any(system.usage.segments for system in results.systems)
+    word = "stage or segment" if divided else "stage"
+    legend_below(figure, [Patch(color=colour, label=f"{word} {i + 1}") for i, colour in enumerate(colours)])
     return figure
+
+
+def _bars(usage: Usage, segments: bool) -> list[tuple[CodebookUse, int]]:
+    """The uses to draw, with the number of the colour of each: of its stage, or of the segment where there is only one stage."""
+    divided = usage.segments if segments else ()
+    if len(divided) == 1:
+        return [(use, i) for i, use in enumerate(divided[0])]
+    if divided:
+        return [(use, i) for i, stage in enumerate(divided) for use in stage]
+    return [(use, i) for i, use in enumerate(usage.stages or (usage.pooled,))]
 
 
 def pca_figure(results: Results) -> Figure | None:

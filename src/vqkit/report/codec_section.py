@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vqkit.report.atomic import write_bytes
+from vqkit.report.clips import Clip
 from vqkit.report.figures import png_bytes
 from vqkit.report.listening import ListeningClip, Player, data_uri, player, spectrogram_peak
 from vqkit.report.palette import Look, system_looks
@@ -13,7 +14,7 @@ from vqkit.report.rate_markdown import merged_protocols
 from vqkit.report.rate_results import CodedSound, RateResults
 from vqkit.report.rate_rows import RateRow
 from vqkit.report.rate_summary import HOW_TO_READ_RATES, bytes_text, codec_text, sounds_text
-from vqkit.report.results import Clip, Protocol
+from vqkit.report.results import Protocol
 from vqkit.report.table import Cell
 
 __all__ = ["CodecSection", "KindTable", "codec_section", "write_rate_figures"]

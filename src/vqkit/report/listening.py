@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+from vqkit.report.clips import Clip
 from vqkit.report.rates import rate_groups
-from vqkit.report.results import Clip, Results
+from vqkit.report.results import Results
 from vqkit.report.spectrogram import mel_power_db, read_audio, spectrogram_png
 from vqkit.types import need
 
@@ -61,7 +62,7 @@ def listening_clips(results: Results, folder: Path | str) -> list[ListeningClip]
         FileNotFoundError: an audio file is missing.
         ValueError: an audio file is not readable.
     """
-    return [_listening_clip(clip, results, Path(folder)) for clip in results.clips]
+    return [_listening_clip(clip, results, Path(folder)) for clip in results.examples if isinstance(clip, Clip)]
 
 
 def data_uri(content: bytes, media_type: str) -> str:
@@ -125,7 +126,7 @@ def _listening_clip(clip: Clip, results: Results, folder: Path) -> ListeningClip
             if clip.name in system.reconstructions:
                 count += 1
                 key = str(count) if count < 10 else ""
-                detail = f"{system.kbps.mean:.3g} kbps"
+                detail = f"{system.rate.mean:.3g} {results.modality.rate.unit}"
                 players.append(player(folder, system.reconstructions[clip.name], peak_db, system.name, detail, key))
         if players:
             groups.append((group.heading, tuple(players)))

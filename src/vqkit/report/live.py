@@ -7,6 +7,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.live import Live
 
+from vqkit.report.modality import modality_named
 from vqkit.report.node import Node
 from vqkit.report.results import parse_protocols
 from vqkit.report.systems import parse_system
@@ -23,13 +24,23 @@ class LiveResults:
         rates: bits per token of every system, known before it runs.
         protocols: of the metrics, as in ``results.json``.
         console: where to print; the terminal by default.
+        modality: as in ``results.json``.
+
+    Raises:
+        ValueError: a protocol lacks a field, or there is no such modality.
     """
 
     def __init__(
-        self, title: str, rates: Mapping[str, float], protocols: Mapping[str, Any], console: Console | None = None
+        self,
+        title: str,
+        rates: Mapping[str, float],
+        protocols: Mapping[str, Any],
+        console: Console | None = None,
+        modality: str = "audio",
     ) -> None:
         self._title = title
         self._rows = {name: LiveRow(name, bits) for name, bits in rates.items()}
+        self._modality = modality_named(modality)
         self._protocols = parse_protocols(Node(dict(protocols)))
         console = console or Console()
         self._console = console if console.is_terminal else Console(file=console.file, width=160)  # a file has no edge
@@ -41,7 +52,7 @@ class LiveResults:
         """Take a note on a run, or the finished row of a system."""
         old = self._rows[name]
         if row is not None:
-            self._rows[name] = LiveRow.finished(parse_system(Node(row)))
+            self._rows[name] = LiveRow.finished(parse_system(Node(row), self._modality))
         else:
             self._rows[name] = LiveRow(name, old.bits_per_token, old.system, note)
         if self._live is not None:
@@ -50,7 +61,8 @@ class LiveResults:
             self._console.print(f"{name}: {note}", highlight=False, markup=False)
 
     def _table(self, spread: bool = False) -> Any:
-        return results_table(list(self._rows.values()), self._protocols, self._title, spread, self._console.width)
+        rows, width = list(self._rows.values()), self._console.width
+        return results_table(rows, self._protocols, self._title, spread, width, self._modality)
 
     def __enter__(self) -> Self:
         if self._live is not None:

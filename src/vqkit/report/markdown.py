@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from vqkit.report.rates import RateGroup, rate_groups
 from vqkit.report.results import Results
-from vqkit.report.summary import HOW_TO_READ, protocol_text, summary_text
+from vqkit.report.summary import how_to_read, protocol_text, summary_text
 from vqkit.report.systems import System
 from vqkit.report.table import Cell, Column, group_cells, table_columns
 
@@ -24,9 +24,9 @@ def markdown_table(results: Results) -> str:
     Example:
         >>> print(markdown_table(load_results(folder)))  # doctest: +SKIP
     """
-    columns = table_columns(results.protocols, results.systems)
+    columns = table_columns(results.protocols, results.systems, results.modality)
     parts = [_group(group, columns) for group in rate_groups(results.systems)]
-    parts.append("## How to read it\n\n" + "\n".join(f"- {escape(line)}" for line in HOW_TO_READ))
+    parts.append("## How to read it\n\n" + "\n".join(f"- {escape(line)}" for line in how_to_read(results.modality)))
     parts.append("## Protocols\n\n" + "\n".join(_protocols(results)))
     parts.append("## Conditions\n\n" + _conditions(results))
     return "\n\n".join(parts) + "\n"

@@ -68,6 +68,10 @@ class Node:
             raise self.error("an object")
         return {key: self.get(key) for key in self.value}
 
+    def further(self, *known: str) -> dict[str, Any]:
+        """Return the members of an object that have other names than these, as they are."""
+        return {key: node.value for key, node in self.members().items() if key not in known}
+
     def text(self) -> str:
         """Return a string."""
         if not isinstance(self.value, str):

@@ -26,17 +26,19 @@ def quality_figure(results: Results) -> Figure | None:
         The figure; None if no metric was measured.
     """
     looks = system_looks(system.name for system in results.systems)
-    points = [system for system in results.systems if system.kbps.mean > 0]
+    points = [system for system in results.systems if system.rate.mean > 0]
     metrics = [key for key in results.protocols if any(math.isfinite(_metric(system, key)) for system in points)]
     if not metrics:
         return None
-    rates = [system.kbps.mean for system in points]
-    rates += [point.kbps for system in points for point in system.rate_curve if point.kbps > 0]
+    rates = [system.rate.mean for system in points]
+    rates += [point.rate for system in points for point in system.rate_curve if point.rate > 0]
     figure, grid = panels(len(metrics), columns=3, width=3.5, height=2.75)
     for axes, key in zip(grid, metrics, strict=True):
         protocol = results.protocols[key]
         arrow = {"higher": " ↑", "lower": " ↓", None: ""}[protocol.better]
-        axis_style(axes, title=plot_label(protocol.name) + arrow, x="measured rate (kbps)", y=plot_label(protocol.unit))
+        axis_style(
+            axes, title=plot_label(protocol.name) + arrow, x=results.modality.rate_axis, y=plot_label(protocol.unit)
+        )
         log_axis(axes, "x", rates)
         for system in points:
             _draw(axes, system, key, looks[system.name])
@@ -46,7 +48,7 @@ def quality_figure(results: Results) -> Figure | None:
 
 
 def _draw(axes: Axes, system: System, key: str, look: Look) -> None:
-    curve = [(point.kbps, point.metrics.get(key, math.nan)) for point in system.rate_curve if point.kbps > 0]
+    curve = [(point.rate, point.metrics.get(key, math.nan)) for point in system.rate_curve if point.rate > 0]
     if curve:
         x, y = np.array(sorted(curve)).T
         axes.plot(
@@ -56,7 +58,7 @@ def _draw(axes: Axes, system: System, key: str, look: Look) -> None:
     if measure is None or not math.isfinite(measure.mean):
         return
     spread = (
-        [system.kbps.std if math.isfinite(system.kbps.std) else 0],
+        [system.rate.std if math.isfinite(system.rate.std) else 0],
         [measure.std if math.isfinite(measure.std) else 0],
     )
     style: dict[str, Any] = {
@@ -67,7 +69,7 @@ def _draw(axes: Axes, system: System, key: str, look: Look) -> None:
         "markeredgewidth": 0.5,
     }
     axes.errorbar(
-        system.kbps.mean,
+        system.rate.mean,
         measure.mean,
         xerr=spread[0],
         yerr=spread[1],

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vqkit.report.clips import Clip, parse_clip
 from vqkit.report.node import Node
 from vqkit.report.rate_rows import Interval, RateRow
-from vqkit.report.results import Clip, Protocol, parse_protocols
+from vqkit.report.results import Protocol, parse_protocols
 
 __all__ = ["CodedSound", "RateResults", "load_rate_results"]
 
@@ -107,7 +108,7 @@ def load_rate_results(folder: Path | str) -> RateResults | None:
         protocols={kind: parse_protocols(found) for kind, found in root.get("protocols").members().items()},
         notes=tuple(note.text() for note in root.get("notes").items()),
         rows=tuple(_row(row) for row in root.get("rows").items()),
-        sounds=tuple(_sound(sound) for sound in root.get("sounds").items()),
+        sounds=tuple(parse_clip(sound) for sound in root.get("sounds").items()),
         coded={(one.sound, one.system): one for one in coded},
     )
 
@@ -128,16 +129,6 @@ def _row(node: Node) -> RateRow:
 def _interval(node: Node) -> Interval:
     mean, low, high = (node.get(field).number() for field in ("mean", "low", "high"))
     return Interval(mean, low, high, node.get("count").integer(least=1))
-
-
-def _sound(node: Node) -> Clip:
-    return Clip(
-        name=node.get("name").text(),
-        group=node.get("group").text(),
-        sample_rate=node.get("sample_rate").integer(least=1),
-        seconds=node.get("seconds").number(least=0),
-        original=node.get("original").inner_path(),
-    )
 
 
 def _coded(node: Node) -> CodedSound:

@@ -1,4 +1,4 @@
-"""Results of a comparison, as the folder that ``vqkit compare`` writes: ``results.json`` plus audio files.
+"""Results of a comparison, as the folder that ``vqkit compare`` writes: ``results.json`` plus audio files or images.
 
 The JSON is the contract between who measures and who reports. Fields not listed are ignored; "| null" ones may also be absent.
 A measure is ``{"mean": number, "std": number, "values": [one number per seed]}``; null stands where nothing could be measured.
@@ -25,6 +25,22 @@ A measure is ``{"mean": number, "std": number, "values": [one number per seed]}`
        "rate_curve": [{"stages": int, "kbps": number, "metrics": {metric: number}}] | null    decoding the first stages only
        "reconstructions": {clip name: path} | null}]}
 
+A comparison of images says ``"modality": "image"`` (``"audio"``, or nothing, is the above), and these fields differ:
+
+::
+
+    {"modality": "image",
+     "data": {"name": str, "images": {"train": int, "test": int}, "size": [height, width] (pixels), ...any settings},
+     "images": [{"name": str (unique), "group": str, "width": int, "height": int, "original": path}]        in the place of clips
+     "systems": [{...,
+       "bits_per_image": number, "bpp": measure, "entropy_bpp": measure | null      in the place of kbps and entropy_kbps
+       "rate_curve": [{"stages": int, "bpp": number, "metrics": {metric: number}}] | null
+       "usage": as above; "pieces" are the segments of product quantizers, stage by stage
+       "reconstructions": {image name: path} | null}]}
+
+``bpp`` are bits a pixel, measured on the written bytes; ``bits_per_image`` those of the codes at fixed length. Images are files that Pillow
+reads, PNG as a rule, of 8 bits a channel, gray or RGB without transparency; a reconstruction has the size of its original.
+
 Paths are relative to the folder and stay inside it.
 """
 
@@ -33,10 +49,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from vqkit.report.clips import AudioData, Clip
+from vqkit.report.modality import Modality, parse_modality
 from vqkit.report.node import Node
+from vqkit.report.pictures import ImageData, Picture
 from vqkit.report.systems import System, parse_system
 
-__all__ = ["Clip", "Data", "Protocol", "Results", "load_results", "parse_protocols"]
+__all__ = ["Protocol", "Results", "load_results", "parse_protocols"]
 
 Better = Literal["higher", "lower"] | None
 
@@ -53,43 +72,21 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Data:
-    """What was trained and tested on; ``settings`` holds the further fields."""
-
-    name: str
-    train_seconds: float
-    test_seconds: float
-    train_clips: int
-    test_clips: int
-    settings: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A test clip to listen to; ``sample_rate`` in Hz, ``original`` relative to the folder."""
-
-    name: str
-    group: str
-    sample_rate: int
-    seconds: float
-    original: str
-
-
-@dataclass(frozen=True)
 class Results:
-    """A whole comparison; the fields are described at the top of this module."""
+    """A whole comparison; the fields are described at the top of this module. ``examples`` are its clips, or its images."""
 
+    modality: Modality
     title: str
     command: str
     created: str
     commit: str | None
     versions: dict[str, str]
     backbone: dict[str, Any]
-    data: Data
+    data: AudioData | ImageData
     seeds: tuple[int, ...]
     budget: dict[str, Any]
     protocols: dict[str, Protocol]
-    clips: tuple[Clip, ...]
+    examples: tuple[Clip | Picture, ...]
     systems: tuple[System, ...]
 
 
@@ -121,19 +118,21 @@ def load_results(folder: Path | str) -> Results:
         root = Node(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
+    modality = parse_modality(root)
     return Results(
+        modality=modality,
         title=root.get("title").text(),
         command=root.get("command").text(),
         created=root.get("created").text(),
         commit=_optional_text(root.optional("commit")),
         versions={key: version.text() for key, version in root.get("versions").members().items()},
         backbone=_backbone(root.get("backbone")),
-        data=_data(root.get("data")),
+        data=modality.parse_data(root.get("data")),
         seeds=tuple(seed.integer() for seed in root.get("budget").get("seeds").items()),
-        budget=_further(root.get("budget"), "seeds"),
+        budget=root.get("budget").further("seeds"),
         protocols=parse_protocols(root.get("protocols")),
-        clips=tuple(_clip(clip) for clip in _unique(root.get("clips"))),
-        systems=tuple(parse_system(system) for system in _unique(root.get("systems"))),
+        examples=tuple(modality.parse_example(example) for example in _unique(root.get(modality.examples_key))),
+        systems=tuple(parse_system(system, modality) for system in _unique(root.get("systems"))),
     )
 
 
@@ -167,7 +166,7 @@ def _protocol(node: Node) -> Protocol:
         unit=node.get("unit").text(),
         better=cast(Better, better.value),
         description=node.get("description").text(),
-        parameters=_further(node, "name", "unit", "better", "description"),
+        parameters=node.further("name", "unit", "better", "description"),
     )
 
 
@@ -178,32 +177,6 @@ def _optional_text(node: Node | None) -> str | None:
 def _backbone(node: Node) -> dict[str, Any]:
     node.get("name").text()
     return dict(node.value)
-
-
-def _data(node: Node) -> Data:
-    clips = node.get("clips")
-    return Data(
-        name=node.get("name").text(),
-        train_seconds=node.get("train_seconds").number(least=0),
-        test_seconds=node.get("test_seconds").number(least=0),
-        train_clips=clips.get("train").integer(),
-        test_clips=clips.get("test").integer(),
-        settings=_further(node, "name", "train_seconds", "test_seconds", "clips"),
-    )
-
-
-def _clip(node: Node) -> Clip:
-    return Clip(
-        name=node.get("name").text(),
-        group=node.get("group").text(),
-        sample_rate=node.get("sample_rate").integer(least=1),
-        seconds=node.get("seconds").number(least=0),
-        original=node.get("original").inner_path(),
-    )
-
-
-def _further(node: Node, *known: str) -> dict[str, Any]:
-    return {key: value for key, value in node.value.items() if key not in known}
 
 
 def _unique(node: Node) -> list[Node]:

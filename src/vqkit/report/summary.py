@@ -5,20 +5,23 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from vqkit.report.modality import Modality
 from vqkit.report.results import Results
 
-__all__ = ["HOW_TO_READ", "protocol_text", "settings_text", "summary_text"]
+__all__ = ["how_to_read", "protocol_text", "settings_text", "summary_text"]
 
-HOW_TO_READ = (
-    "Rows are grouped by rate. Compare only within a group: more bits give better quality with any quantizer.",
-    "Numbers are means over the seeds, ± their spread. The best mean of a column within its group is bold. "
-    "≈ marks a value whose ± range overlaps the best one's: these seeds do not separate the two.",
-    "↑ means higher is better, ↓ lower is better. The rate in kbps is what the written files take.",
-    "Usage is the share of codes that the test set chose at least once. ECU is perplexity divided by codebook size: "
-    "100 % means that all codes are used equally often. Both are of the first seed.",
-    "Time is training time relative to the fastest system of the whole comparison.",
-)
-"""How to read the tables, one paragraph each."""
+
+def how_to_read(modality: Modality) -> tuple[str, ...]:
+    """Return how to read the tables, one paragraph each."""
+    return (
+        "Rows are grouped by rate. Compare only within a group: more bits give better quality with any quantizer.",
+        "Numbers are means over the seeds, ± their spread. The best mean of a column within its group is bold. "
+        "≈ marks a value whose ± range overlaps the best one's: these seeds do not separate the two.",
+        f"↑ means higher is better, ↓ lower is better. {modality.rate_note}",
+        "Usage is the share of codes that the test set chose at least once. ECU is perplexity divided by codebook size: "
+        "100 % means that all codes are used equally often. Both are of the first seed.",
+        "Time is training time relative to the fastest system of the whole comparison.",
+    )
 
 
 def summary_text(results: Results) -> str:
@@ -34,11 +37,10 @@ def summary_text(results: Results) -> str:
     settings = settings_text({key: value for key, value in results.backbone.items() if key != "name"})
     backbone = f"{results.backbone['name']} ({settings})" if settings else str(results.backbone["name"])
     of_seeds = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})"
-    fewer = any(len(system.kbps.values) < len(seeds) for system in results.systems)
+    fewer = any(len(system.rate.values) < len(seeds) for system in results.systems)
     sentences = [
         f"{_count(count, 'system')} on one backbone: {backbone}.",
-        f"Data: {data.name}; trained on {_duration(data.train_seconds)} ({_count(data.train_clips, 'clip')}), "
-        f"tested on {_duration(data.test_seconds)} ({_count(data.test_clips, 'clip')}).",
+        f"Data: {data.description}; trained on {data.trained_on}, tested on {data.tested_on}.",
         f"Each system ran with {of_seeds}{', some with fewer' if fewer else ''}.",
     ]
     sentences += [
@@ -87,9 +89,3 @@ def _value(value: Any) -> str:
 
 def _count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vqkit.report.modality import AUDIO, Modality, RateField
 from vqkit.report.node import Node
 from vqkit.types import Float
 
@@ -47,6 +48,15 @@ class Usage:
     stages: tuple[CodebookUse, ...]
     pieces: tuple[CodebookUse, ...]
 
+    @property
+    def segments(self) -> tuple[tuple[CodebookUse, ...], ...]:
+        """The pieces of each stage; empty where no stage has more than one, for its piece is then the stage."""
+        stages = max(1, len(self.stages))
+        run = len(self.pieces) // stages
+        if run < 2 or run * stages != len(self.pieces):
+            return ()
+        return tuple(self.pieces[i * run : (i + 1) * run] for i in range(stages))
+
 
 @dataclass(frozen=True)
 class PcaStage:
@@ -59,24 +69,27 @@ class PcaStage:
 
 @dataclass(frozen=True)
 class RatePoint:
-    """Quality when only the first ``stages`` are decoded."""
+    """Quality when only the first ``stages`` are decoded; ``rate`` in the unit of the measured rate."""
 
     stages: int
-    kbps: float
+    rate: float
     metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
 class System:
-    """One row of a comparison; the fields are described in :mod:`vqkit.report.results`."""
+    """One row of a comparison; the fields are described in :mod:`vqkit.report.results`.
+
+    ``rate`` is the measured one, for example ``kbps``; ``rates`` holds all, by their fields, without those that are null.
+    """
 
     name: str
     expression: str
     codebook_floats: int
     parameters: int
     bits_per_token: float
-    kbps: Measure
-    entropy_kbps: Measure | None
+    rate: Measure
+    rates: dict[str, Measure]
     metrics: dict[str, Measure]
     usage: Usage
     train_time_ratio: Measure
@@ -89,11 +102,12 @@ class System:
     reconstructions: dict[str, str]
 
 
-def parse_system(system: Mapping[str, Any] | Node) -> System:
+def parse_system(system: Mapping[str, Any] | Node, modality: Modality = AUDIO) -> System:
     """Read one element of ``systems``, for example as soon as its run has finished.
 
     Args:
         system: the JSON object of one system.
+        modality: of the comparison; it names the fields of the rates.
 
     Returns:
         The system; optional parts that are null come back empty.
@@ -107,21 +121,19 @@ def parse_system(system: Mapping[str, Any] | Node) -> System:
         ValueError: system: field expression is 7, must be a string
     """
     node = system if isinstance(system, Node) else Node(dict(system), source="system")
-    entropy, curve, energy = (
-        node.optional("entropy_kbps"),
-        node.optional("loss_curve"),
-        node.optional("residual_energy"),
-    )
-    pca, rates, sounds = node.optional("pca"), node.optional("rate_curve"), node.optional("reconstructions")
+    name, expression = node.get("name").text(), node.get("expression").text()
+    curve, energy, pca = node.optional("loss_curve"), node.optional("residual_energy"), node.optional("pca")
+    points, files = node.optional("rate_curve"), node.optional("reconstructions")
+    rates = {field.key: rate for field in modality.rates if (rate := _rate(node, field)) is not None}
     steps, losses = _loss_curve(curve) if curve else ((), ())
     return System(
-        name=node.get("name").text(),
-        expression=node.get("expression").text(),
+        name=name,
+        expression=expression,
         codebook_floats=node.get("codebook_floats").integer(),
         parameters=node.get("parameters").integer(),
         bits_per_token=node.get("bits_per_token").number(least=0),
-        kbps=_measure(node.get("kbps")),
-        entropy_kbps=_measure(entropy) if entropy else None,
+        rate=rates[modality.rate.key],
+        rates=rates,
         metrics={key: _measure(metric) for key, metric in node.get("metrics").members().items()},
         usage=_usage(node.get("usage")),
         train_time_ratio=_measure(node.get("train_time_ratio")),
@@ -130,14 +142,23 @@ def parse_system(system: Mapping[str, Any] | Node) -> System:
         residual_energy=tuple(share.measured() for share in energy.items()) if energy else (),
         embeddings=_points(pca.get("embeddings")) if pca else None,
         pca_stages=tuple(_pca_stage(stage) for stage in pca.get("codes").items()) if pca else (),
-        rate_curve=tuple(_rate_point(point) for point in rates.items()) if rates else (),
-        reconstructions={clip: path.inner_path() for clip, path in sounds.members().items()} if sounds else {},
+        rate_curve=tuple(_rate_point(point, modality) for point in points.items()) if points else (),
+        reconstructions={name: path.inner_path() for name, path in files.members().items()} if files else {},
     )
 
 
 def _measure(node: Node) -> Measure:
     values = tuple(value.measured() for value in node.get("values").items())
     return Measure(node.get("mean").measured(), node.get("std").measured(), values)
+
+
+def _rate(node: Node, field: RateField) -> Measure | None:
+    if field.kind == "nominal":
+        return Measure.exact(node.get(field.key).number(least=0))
+    if field.kind == "measured":
+        return _measure(node.get(field.key))
+    bound = node.optional(field.key)
+    return _measure(bound) if bound else None
 
 
 def _usage(node: Node) -> Usage:
@@ -184,6 +205,6 @@ def _pca_stage(node: Node) -> PcaStage:
     return PcaStage(node.get("stage").integer(), points, used)
 
 
-def _rate_point(node: Node) -> RatePoint:
+def _rate_point(node: Node, modality: Modality) -> RatePoint:
     metrics = {key: value.measured() for key, value in node.get("metrics").members().items()}
-    return RatePoint(node.get("stages").integer(), node.get("kbps").number(least=0), metrics)
+    return RatePoint(node.get("stages").integer(), node.get(modality.rate.key).number(least=0), metrics)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from vqkit.report.modality import AUDIO, Modality
 from vqkit.report.results import Better, Protocol
 from vqkit.report.systems import Measure, System
 
@@ -62,12 +63,15 @@ class Cell:
     mark: Literal["best", "close", ""]
 
 
-def table_columns(protocols: Mapping[str, Protocol], systems: Iterable[System]) -> list[Column]:
+def table_columns(
+    protocols: Mapping[str, Protocol], systems: Iterable[System], modality: Modality = AUDIO
+) -> list[Column]:
     """Return the columns, with digits that suit the values.
 
     Args:
         protocols: the metrics, in order.
         systems: all systems of the comparison.
+        modality: of the comparison; it names the rates.
 
     Returns:
         Codebook size, rates, the metrics, use of the codebooks, training time.
@@ -105,11 +109,12 @@ def table_columns(protocols: Mapping[str, Protocol], systems: Iterable[System]) 
             _exact("bits_per_token"),
             None,
         ),
-        column("kbps", "rate", "kbps", None, "measured on the written files", lambda row: row.kbps),
     ]
-    if any(row.entropy_kbps for row in rows):
-        text = "rate that the entropy of the codes allows"
-        costs.append(column("entropy_kbps", "entropy rate", "kbps", None, text, lambda row: row.entropy_kbps))
+    costs += [
+        column(field.key, field.title, field.unit, None, field.description, _rate(field.key))
+        for field in modality.rates
+        if field.kind != "bound" or any(field.key in row.rates for row in rows)
+    ]
     metrics = [column(key, p.name, p.unit, p.better, p.description, _metric(key)) for key, p in protocols.items()]
     uses = [
         column("usage", "usage", "%", "higher", "codes that the test set chose at least once", _pooled("usage"), 0),
@@ -197,6 +202,10 @@ def _decimals(measures: Iterable[Measure | None]) -> int:
 
 def _exact(field: str) -> Callable[[System], Measure]:
     return lambda system: Measure.exact(float(getattr(system, field)))
+
+
+def _rate(key: str) -> Callable[[System], Measure | None]:
+    return lambda system: system.rates.get(key)
 
 
 def _metric(key: str) -> Callable[[System], Measure | None]:

@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from vqkit.report.modality import AUDIO, Modality
 from vqkit.report.rates import rate_groups
 from vqkit.report.results import Protocol
 from vqkit.report.systems import System
@@ -41,7 +42,12 @@ class LiveRow:
 
 
 def results_table(
-    rows: Sequence[LiveRow], protocols: Mapping[str, Protocol], title: str = "", spread: bool = False, width: int = 160
+    rows: Sequence[LiveRow],
+    protocols: Mapping[str, Protocol],
+    title: str = "",
+    spread: bool = False,
+    width: int = 160,
+    modality: Modality = AUDIO,
 ) -> Table:
     """Return a table to print, or to hand to ``rich.live.Live`` again and again.
 
@@ -51,6 +57,7 @@ def results_table(
         title: a line above the table.
         spread: also show ± the spread over seeds; about 8 characters wider per metric.
         width: characters there are; metrics that do not fit are left out, and the caption says so.
+        modality: of the comparison; it names the rates.
 
     Returns:
         A table with a section per rate group. Waiting rows show ``…``; the running row shows its note under its name.
@@ -61,9 +68,8 @@ def results_table(
         2
     """
     done = [row.system for row in rows if row.system is not None]
-    columns = [
-        column for column in table_columns(protocols, done) if column.key not in ("bits_per_token", "entropy_kbps")
-    ]
+    skipped = {"bits_per_token", *(field.key for field in modality.rates if field.kind == "bound")}
+    columns = [column for column in table_columns(protocols, done, modality) if column.key not in skipped]
     metrics = [column for column in columns if column.key in protocols]
     fit = max(1, (width - 13 - 10 * (len(columns) - len(metrics))) // (18 if spread else 10))
     left_out = {column.key for column in metrics[fit:]}

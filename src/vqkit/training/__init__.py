@@ -8,8 +8,20 @@ from vqkit.training.adversary import Adversary  # noqa: E402
 from vqkit.training.audio_data import AudioDataModule  # noqa: E402
 from vqkit.training.checkpoint_io import SafeCheckpointIO  # noqa: E402
 from vqkit.training.codec_module import CodecModule  # noqa: E402
+from vqkit.training.image_data import ImageDataModule  # noqa: E402
+from vqkit.training.image_module import ImageModule  # noqa: E402
 from vqkit.training.run import train  # noqa: E402
 from vqkit.training.run_files import RunFiles  # noqa: E402
 from vqkit.training.weight_average import WeightAverage  # noqa: E402
 
-__all__ = ["Adversary", "AudioDataModule", "CodecModule", "RunFiles", "SafeCheckpointIO", "WeightAverage", "train"]
+__all__ = [
+    "Adversary",
+    "AudioDataModule",
+    "CodecModule",
+    "ImageDataModule",
+    "ImageModule",
+    "RunFiles",
+    "SafeCheckpointIO",
+    "WeightAverage",
+    "train",
+]

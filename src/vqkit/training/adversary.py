@@ -1,23 +1,23 @@
-"""A discriminator, its optimiser settings and the weights of what it asks of the codec."""
+"""A discriminator, its optimiser settings and the weights of what it asks of the model."""
 
 import math
 
 from torch import Tensor, nn
 
 from vqkit.losses import feature_matching, hinge_discriminator, hinge_generator
-from vqkit.nn import STFTDiscriminator
 from vqkit.types import Float
 
 __all__ = ["Adversary"]
 
 
 class Adversary(nn.Module):
-    """The adversarial part of a training; without it a codec is trained on distances alone.
+    """The adversarial part of a training; without it a model is trained on distances alone.
 
     Args:
-        discriminator: judges originals and reconstructions.
+        discriminator: judges originals and reconstructions; gives a `vqkit.nn.Judgement`, as `STFTDiscriminator` (sound) and
+            `PatchDiscriminator` (images).
         adversarial_weight: weight of the generator's hinge loss.
-        feature_weight: weight of feature matching.
+        feature_weight: weight of feature matching; 0 leaves it out.
         learning_rate: of the discriminator.
         start_step: first step at which it plays.
         update_share: share of the steps at which it learns (EnCodec: 2/3 at 24 kHz, 1/2 at 48 kHz).
@@ -31,7 +31,7 @@ class Adversary(nn.Module):
 
     def __init__(
         self,
-        discriminator: STFTDiscriminator,
+        discriminator: nn.Module,
         *,
         adversarial_weight: float = 3.0,
         feature_weight: float = 3.0,
@@ -40,10 +40,10 @@ class Adversary(nn.Module):
         update_share: float = 2 / 3,
     ) -> None:
         super().__init__()
-        if not (adversarial_weight > 0 and feature_weight > 0 and learning_rate > 0):
+        if not (adversarial_weight > 0 and learning_rate > 0 and feature_weight >= 0):
             raise ValueError(
-                "adversarial_weight, feature_weight and learning_rate must be positive, got "
-                f"{adversarial_weight}, {feature_weight} and {learning_rate}"
+                "adversarial_weight and learning_rate must be positive and feature_weight at least 0, got "
+                f"{adversarial_weight}, {learning_rate} and {feature_weight}"
             )
         if start_step < 0 or not 0 < update_share <= 1:
             raise ValueError(
@@ -58,22 +58,22 @@ class Adversary(nn.Module):
         return math.floor((step + 1) * self.update_share) > math.floor(step * self.update_share)
 
     def own_loss(
-        self, estimate: Float[Tensor, "batch channels samples"], reference: Float[Tensor, "batch channels samples"]
+        self, estimate: Float[Tensor, "batch channels ..."], reference: Float[Tensor, "batch channels ..."]
     ) -> Tensor:
-        """What the discriminator minimises; no gradient reaches the codec."""
+        """What the discriminator minimises; no gradient reaches the model."""
         real, fake = self.discriminator(reference), self.discriminator(estimate.detach())
         return hinge_discriminator(real.scores, fake.scores)
 
-    def codec_losses(
-        self, estimate: Float[Tensor, "batch channels samples"], reference: Float[Tensor, "batch channels samples"]
+    def model_losses(
+        self, estimate: Float[Tensor, "batch channels ..."], reference: Float[Tensor, "batch channels ..."]
     ) -> dict[str, Tensor]:
-        """What the codec minimises, unweighted; no gradient reaches the discriminator."""
+        """What the model minimises, unweighted; no gradient reaches the discriminator."""
         self.discriminator.requires_grad_(False)
         try:
             real, fake = self.discriminator(reference), self.discriminator(estimate)
         finally:
             self.discriminator.requires_grad_(True)
-        return {
-            "adversarial": hinge_generator(fake.scores),
-            "features": feature_matching(real.features, fake.features),
-        }
+        losses = {"adversarial": hinge_generator(fake.scores)}
+        if self.weights["features"]:
+            losses["features"] = feature_matching(real.features, fake.features)
+        return losses

@@ -1,50 +1,54 @@
-"""Fit a codec's quantizer to what its encoder makes of the training data."""
+"""Fit a model's quantizer to what its encoder makes of the training data."""
+
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.hub import HubModel
 from vqkit.nn import balanced_rotation
 
 __all__ = ["fit_quantizer"]
 
-_FRAMES = 1 << 14  # 2 s a code for 4096 codes, and seconds of k-means
-_BATCH = 16  # crops encoded at once
+_VECTORS = 1 << 14  # four for each of 4096 codes, and seconds of k-means
+_BATCH = 16  # items encoded at once
 
 
 @torch.no_grad()
-def fit_quantizer(codec: WaveformCodec, crops: "Dataset[Tensor]", *, frames: int = _FRAMES, seed: int = 0) -> None:
-    """Turn the latent so that its pieces are balanced, and fit the quantizer to it, on the first crops of a data set.
+def fit_quantizer(model: HubModel, items: "Dataset[Tensor]", *, vectors: int = _VECTORS, seed: int = 0) -> None:
+    """Turn the latent so that its pieces are balanced, and fit the quantizer to it, on the first items of a data set.
 
-    The latent of a codec that is not `rotatable` is left as it is. Every rank ends with rank 0's weights.
+    The latent of a model that is not `rotatable` is left as it is. Every rank ends with rank 0's weights.
 
     Args:
-        codec: its encoder makes the latents, its quantizer is fitted; both keep their mode.
-        crops: waveforms (channels, samples), at least one.
-        frames: about how many latents are used.
+        model: its ``analyze`` makes the latents, its quantizer is fitted; both keep their mode.
+        items: waveforms (channels, samples) or images (channels, height, width) of one shape, at least one.
+        vectors: about how many latents are used.
         seed: as in `Quantizer.fit`.
 
     Raises:
         ValueError: as in `Quantizer.fit`.
     """
-    device = next(codec.parameters()).device
+    device = next(model.parameters()).device
     with torch.autocast(device.type, enabled=False):  # a rotation in bfloat16 is none
-        _fit(codec, crops, frames, seed, device)
+        _fit(model, items, vectors, seed, device)
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        for value in codec.state_dict().values():
+        for value in model.state_dict().values():
             dist.broadcast(value, src=0)
 
 
-def _fit(codec: WaveformCodec, crops: "Dataset[Tensor]", frames: int, seed: int, device: torch.device) -> None:
-    frames_per_crop = -(-crops[0].shape[-1] // codec.hop_samples)
-    count = min(len(crops), -(-frames // frames_per_crop))  # type: ignore[arg-type]  # map-style: it has a length
-    starts = range(0, count, _BATCH)
-    batches = (torch.stack([crops[i] for i in range(start, min(start + _BATCH, count))]) for start in starts)
-    latents = torch.cat([codec.analyze(batch.to(device)).flatten(end_dim=1) for batch in batches])
-    if codec.rotatable and len(latents) > codec.quantizer.dim:
+def _fit(model: Any, items: "Dataset[Tensor]", vectors: int, seed: int, device: torch.device) -> None:
+    found: list[Tensor] = []
+    for start in range(0, len(items), _BATCH):  # type: ignore[arg-type]  # map-style: it has a length
+        batch = torch.stack([items[i] for i in range(start, min(start + _BATCH, len(items)))])  # type: ignore[arg-type]
+        found.append(model.analyze(batch.to(device)).flatten(end_dim=-2))
+        if sum(map(len, found)) >= vectors:
+            break
+    latents = torch.cat(found)
+    if model.rotatable and len(latents) > model.quantizer.dim:
         rotation = balanced_rotation(latents)
-        codec.rotate_latent(rotation)
+        model.rotate_latent(rotation)
         latents = latents @ rotation
-    codec.quantizer.fit(latents, seed=seed)
+    model.quantizer.fit(latents, seed=seed)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from vqkit.training.autoencoder_module import AutoencoderModule
 from vqkit.training.checkpoint_io import SafeCheckpointIO
 from vqkit.training.run_files import RunFiles
 from vqkit.training.seeding import StepSeed
@@ -20,7 +21,7 @@ __all__ = ["train"]
 
 
 def train(
-    model: LightningModule,
+    model: AutoencoderModule,
     data: LightningDataModule,
     *,
     folder: str,
@@ -42,8 +43,8 @@ def train(
     interrupted. For several devices start it by ``torchrun --nproc_per_node N``.
 
     Args:
-        model: for example `vqkit.training.CodecModule`.
-        data: for example `vqkit.training.AudioDataModule`.
+        model: `vqkit.training.CodecModule` or `ImageModule`.
+        data: `vqkit.training.AudioDataModule` or `ImageDataModule`.
         folder: of the run; made if need be.
         steps: of the whole run.
         seed: of the random numbers of each step.
@@ -76,11 +77,11 @@ def train(
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
     average = None if average_decay is None else WeightAverage(average_decay)
-    files = RunFiles(Path(folder), save_every, average)
+    files = RunFiles(Path(folder), model.model_name, save_every, average)
     checkpoint = _checkpoint(resume, files.checkpoint)
     local, world = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    # a step of the codec leaves the discriminator, or a quantizer that has not joined yet, without gradients
-    unused = getattr(model, "adversary", None) is not None or bool(getattr(model, "quantize_after", None))
+    # a step of the model leaves the discriminator, or a quantizer that has not joined yet, without gradients
+    unused = model.adversary is not None or bool(model.quantize_after)
     distributed = "ddp_find_unused_parameters_true" if unused else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():

@@ -3,7 +3,7 @@
 folder/
   config.yaml        what was run
   last.safetensors   training checkpoint
-  codec/             the model, for ``AudioCodec.from_pretrained``; of averaged weights where there is an average
+  codec/             the model, for ``from_pretrained`` (tokenizer/ for images); of averaged weights where there is an average
   events.out.…       TensorBoard
 """
 
@@ -25,6 +25,7 @@ class RunFiles(Callback):
 
     Args:
         folder: of the run.
+        model_name: of the attribute of the module that holds the model, and of the model's folder.
         save_every: steps between checkpoints.
         average: whose weights the saved model gets; None saves the trained ones.
 
@@ -32,10 +33,10 @@ class RunFiles(Callback):
         ValueError: save_every below 1.
     """
 
-    def __init__(self, folder: Path, save_every: int, average: WeightAverage | None = None) -> None:
+    def __init__(self, folder: Path, model_name: str, save_every: int, average: WeightAverage | None = None) -> None:
         if save_every < 1:
             raise ValueError(f"save_every must be at least 1, got {save_every}")
-        self.folder, self.save_every, self.average = Path(folder), save_every, average
+        self.folder, self.model_name, self.save_every, self.average = Path(folder), model_name, save_every, average
 
     @property
     def checkpoint(self) -> Path:
@@ -45,7 +46,7 @@ class RunFiles(Callback):
     @property
     def model(self) -> Path:
         """The folder of the model."""
-        return self.folder / "codec"
+        return self.folder / self.model_name
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -62,8 +63,8 @@ class RunFiles(Callback):
 
     @rank_zero_only
     def _save_model(self, pl_module: Any) -> None:
-        with nullcontext() if self.average is None else self.average.applied(pl_module.codec):
-            pl_module.codec.save_pretrained(self.model)
+        with nullcontext() if self.average is None else self.average.applied(pl_module.model):
+            pl_module.model.save_pretrained(self.model)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let a finished run go on when it is given more steps."""

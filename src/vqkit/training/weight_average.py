@@ -16,7 +16,7 @@ __all__ = ["WeightAverage"]
 
 
 class WeightAverage(Callback):
-    """Averages the parameters and floating buffers of ``module.codec``, and puts the average in place while validating.
+    """Averages the parameters and floating buffers of ``module.model``, and puts the average in place while validating.
 
     Step n averages with decay min(decay, (1 + n) / (10 + n)). Integers and booleans are copied.
 
@@ -68,15 +68,15 @@ class WeightAverage(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Average the step's weights."""
-        self.update(pl_module.codec)  # type: ignore[arg-type]
+        self.update(pl_module.model)  # type: ignore[arg-type]
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average in place."""
-        self._swap(pl_module.codec)  # type: ignore[arg-type]
+        self._swap(pl_module.model)  # type: ignore[arg-type]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the own weights back."""
-        self._swap(pl_module.codec)  # type: ignore[arg-type]
+        self._swap(pl_module.model)  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, Any]:
         """Steps and averages."""

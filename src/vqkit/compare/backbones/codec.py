@@ -1,18 +1,18 @@
 """The neural codec: EnCodec's encoder and decoder, trained around each quantizer from the same start on the same crops."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vqkit.compare import audio
 from vqkit.compare.backbone import Backbone as Base
 from vqkit.compare.backbone import Note, Training
 from vqkit.compare.cache import key_of, read_json, source_digest, write_json
+from vqkit.compare.dataset import Dataset
+from vqkit.compare.watch import Watch
 from vqkit.data import Clip, fingerprint
 from vqkit.models import AudioCodec
 from vqkit.quantize import VQ, Quantizer
@@ -62,6 +62,8 @@ class Backbone(Base):
     quantizer_weight: float = 1.0
     save_every: int = 250
 
+    modality = "audio"
+
     @property
     def dim(self) -> int:
         """Width of the latent."""
@@ -74,19 +76,32 @@ class Backbone(Base):
         return ("quantize", "losses", "nn", *models, "training", "data/crops.py", "compare/backbones/codec.py")
 
     @property
+    def measuring(self) -> tuple[str, ...]:
+        """Code that decides what is measured."""
+        return audio.MEASURING
+
+    @property
     def protocols(self) -> dict[str, Any]:
         """Protocol of every metric, by name."""
         return audio.protocols(self.sample_rate)
 
-    def train(self, quantizer: Quantizer, clips: Sequence[Clip], seed: int, folder: Path, note: Note) -> Training:
+    def items(self, data: Dataset, training: bool) -> list[Clip]:
+        """Clips to train on, or to measure on."""
+        return data.clips(training)
+
+    def described(self, train: Sequence[Clip], test: Sequence[Clip]) -> dict[str, Any]:
+        """How much sound that is."""
+        return audio.described(train, test)
+
+    def train(self, quantizer: Quantizer, items: Sequence[Clip], seed: int, folder: Path, note: Note) -> Training:
         """Train, or go on from the checkpoint in ``folder``."""
         codec = self._codec(quantizer, seed)
         if self.pretrain_steps:
-            start = AudioCodec.from_pretrained(self._pretrained(clips, seed, folder.parent, note))
+            start = AudioCodec.from_pretrained(self._pretrained(items, seed, folder.parent, note))
             codec.encoder.load_state_dict(start.encoder.state_dict())
             codec.decoder.load_state_dict(start.decoder.state_dict())
             codec.initialized.fill_(True)
-        return self._run(codec, clips, seed, folder, note, self.steps, 0 if self.pretrain_steps else None)
+        return self._run(codec, items, seed, folder, note, self.steps, 0 if self.pretrain_steps else None)
 
     def _pretrained(self, clips: Sequence[Clip], seed: int, runs: Path, note: Note) -> Path:
         """Train encoder and decoder alone, unless that is done."""
@@ -132,7 +147,7 @@ class Backbone(Base):
         # pretraining hears other crops
         crops_seed = 2 * seed + (quantize_after == steps)
         data = _GivenClips(clips, self.crop_seconds, self.batch_size, crops_seed)
-        watch = _Watch(steps, note)
+        watch = Watch(steps, "mel", note)
         train(
             module,
             data,
@@ -152,17 +167,17 @@ class Backbone(Base):
         folder: Path,
         train: Sequence[Clip],
         test: Sequence[Clip],
-        listen: Sequence[Clip],
+        shown: Sequence[Clip],
         details: bool,
         note: Note,
     ) -> dict[str, Any]:
         """Measure the codec in ``folder``."""
         codec = AudioCodec.from_pretrained(folder / "codec")
-        return audio.measure_audio(codec, train, test, listen, details, folder)
+        return audio.measure_audio(codec, train, test, shown, details, folder)
 
-    def originals(self, listen: Sequence[Clip], folder: Path) -> list[dict[str, Any]]:
+    def originals(self, shown: Sequence[Clip], folder: Path) -> dict[str, Any]:
         """The clips to listen to, mono at the model's rate."""
-        return audio.originals(listen, self.sample_rate, folder)
+        return audio.originals(shown, self.sample_rate, folder)
 
 
 class _GivenClips(AudioDataModule):
@@ -175,33 +190,3 @@ class _GivenClips(AudioDataModule):
     def clips(self, split: str | None) -> list[Clip]:
         """The clips given."""
         return self._given
-
-
-class _Watch(Callback):
-    """Notes the mel distance and the time; both go into the checkpoint, so an interrupted run keeps its past."""
-
-    def __init__(self, total: int, note: Note) -> None:
-        self._total, self._note = total, note
-        self._every = max(1, total // 100)
-        self.seconds = 0.0
-        self.steps: list[int] = []
-        self.loss: list[float] = []
-        self._started = 0.0
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._started = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self.seconds += time.perf_counter() - self._started
-        if batch_idx % self._every == 0 or batch_idx == self._total - 1:
-            self.steps.append(batch_idx)
-            self.loss.append(float(trainer.callback_metrics["train/mel"]))
-            self._note(f"step {batch_idx + 1}/{self._total}")
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "steps": list(self.steps), "loss": list(self.loss)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.seconds, self.steps, self.loss = state_dict["seconds"], state_dict["steps"], state_dict["loss"]

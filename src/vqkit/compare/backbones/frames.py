@@ -12,6 +12,7 @@ from torch import Tensor
 from vqkit.compare import audio
 from vqkit.compare.backbone import Backbone as Base
 from vqkit.compare.backbone import Note, Training
+from vqkit.compare.dataset import Dataset
 from vqkit.data import Clip
 from vqkit.models.frames import FrameCodec
 from vqkit.quantize import Quantizer
@@ -47,6 +48,8 @@ class Backbone(Base):
     run_frames: int = 64
     learning_rate: float = 1e-3
 
+    modality = "audio"
+
     @property
     def dim(self) -> int:
         """One dimension a coefficient."""
@@ -58,13 +61,26 @@ class Backbone(Base):
         return ("quantize", "data", "models/frames.py", "compare/backbones/frames.py")
 
     @property
+    def measuring(self) -> tuple[str, ...]:
+        """Code that decides what is measured."""
+        return audio.MEASURING
+
+    @property
     def protocols(self) -> dict[str, Any]:
         """Protocol of every metric, by name."""
         return audio.protocols(self.sample_rate)
 
-    def train(self, quantizer: Quantizer, clips: Sequence[Clip], seed: int, folder: Path, note: Note) -> Training:
+    def items(self, data: Dataset, training: bool) -> list[Clip]:
+        """Clips to train on, or to measure on."""
+        return data.clips(training)
+
+    def described(self, train: Sequence[Clip], test: Sequence[Clip]) -> dict[str, Any]:
+        """How much sound that is."""
+        return audio.described(train, test)
+
+    def train(self, quantizer: Quantizer, items: Sequence[Clip], seed: int, folder: Path, note: Note) -> Training:
         """Fit, train, save."""
-        waves = [wave for _, wave in audio.waves(clips, self.sample_rate)]
+        waves = [wave for _, wave in audio.waves(items, self.sample_rate)]
         start = time.perf_counter()
         note("fit")
         codec = FrameCodec(quantizer, sample_rate=self.sample_rate, whitening=self.whitening, rotate=self.rotate)
@@ -112,15 +128,15 @@ class Backbone(Base):
         folder: Path,
         train: Sequence[Clip],
         test: Sequence[Clip],
-        listen: Sequence[Clip],
+        shown: Sequence[Clip],
         details: bool,
         note: Note,
     ) -> dict[str, Any]:
         """Measure the codec in ``folder``."""
         note("measuring")
         codec = FrameCodec.from_pretrained(folder)
-        return audio.measure_audio(codec, train, test, listen, details, folder)
+        return audio.measure_audio(codec, train, test, shown, details, folder)
 
-    def originals(self, listen: Sequence[Clip], folder: Path) -> list[dict[str, Any]]:
+    def originals(self, shown: Sequence[Clip], folder: Path) -> dict[str, Any]:
         """The clips to listen to, mono at the model's rate."""
-        return audio.originals(listen, self.sample_rate, folder)
+        return audio.originals(shown, self.sample_rate, folder)

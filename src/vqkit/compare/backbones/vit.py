@@ -1,0 +1,46 @@
+"""The TiTok-like vision transformer of the IVQ paper: an image becomes a row of tokens."""
+
+from dataclasses import dataclass
+
+from vqkit.compare.image_training import ImageTraining
+from vqkit.models.image_backbone import ImageBackbone
+from vqkit.models.vit_backbone import ViTBackbone
+
+__all__ = ["Backbone"]
+
+
+@dataclass(frozen=True)
+class Backbone(ImageTraining):
+    """`ViTBackbone`; further settings are those of `ImageTraining`.
+
+    Args:
+        patch: side of a patch in pixels.
+        tokens: of an image.
+        network_width: of the transformers.
+        depth: layers on either side.
+        heads: of the attention.
+    """
+
+    patch: int = 8
+    tokens: int = 64
+    network_width: int = 192
+    depth: int = 4
+    heads: int = 4
+
+    @property
+    def model_files(self) -> tuple[str, ...]:
+        """Files of the networks."""
+        return ("models/vit_backbone.py",)
+
+    def networks(self) -> ImageBackbone:
+        """Encoder and decoder, at random."""
+        return ViTBackbone(
+            self.width,
+            image_size=self.size,
+            patch=self.patch,
+            tokens=self.tokens,
+            width=self.network_width,
+            depth=self.depth,
+            heads=self.heads,
+            channels=self.channels,
+        )

@@ -1,0 +1,39 @@
+"""The taming-style VQGAN, from diffusers."""
+
+from dataclasses import dataclass
+
+from vqkit.compare.image_training import ImageTraining
+from vqkit.models.image_backbone import ImageBackbone
+from vqkit.models.vqgan_backbone import VQGANBackbone
+
+__all__ = ["Backbone"]
+
+
+@dataclass(frozen=True)
+class Backbone(ImageTraining):
+    """`VQGANBackbone`; further settings are those of `ImageTraining`.
+
+    Args:
+        widths: channels at each scale.
+        blocks: residual blocks a scale.
+        norm_groups: of the group norms.
+    """
+
+    widths: tuple[int, ...] = (32, 32, 64, 64)
+    blocks: int = 1
+    norm_groups: int = 32
+
+    @property
+    def model_files(self) -> tuple[str, ...]:
+        """Files of the networks."""
+        return ("models/vqgan_backbone.py",)
+
+    def networks(self) -> ImageBackbone:
+        """Encoder and decoder, at random."""
+        return VQGANBackbone(
+            self.width,
+            channels=self.channels,
+            widths=self.widths,
+            blocks=self.blocks,
+            norm_groups=self.norm_groups,
+        )

@@ -1,0 +1,66 @@
+"""What a comparison says of codebooks, whatever the codes stand for."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from vqkit.metrics import CodebookUsage
+from vqkit.quantize import Product, Quantizer
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+__all__ = ["counted", "residual_energy", "usage_of", "use_by_part", "values_of"]
+
+_HISTOGRAM_SIZES = 1 << 16  # alphabets up to here get a histogram for entropy coding
+
+
+def counted(quantizer: Quantizer, codes: Iterable[Tensor]) -> list[Tensor] | None:
+    """How often each code occurs in codes (places, num_codes); None for alphabets too large to count."""
+    sizes = quantizer.code_sizes
+    if max(sizes) > _HISTOGRAM_SIZES:
+        return None
+    counts = [torch.zeros(size, dtype=torch.long) for size in sizes]
+    for block in codes:
+        for count, column in zip(counts, block.unbind(dim=1), strict=True):
+            count += torch.bincount(column, minlength=len(count))
+    return counts
+
+
+def usage_of(quantizer: Quantizer) -> CodebookUsage:
+    """An empty count of the quantizer's codes."""
+    return CodebookUsage(quantizer.code_sizes, quantizer.codes_per_stage, shared=_shared(quantizer))
+
+
+def use_by_part(usage: CodebookUsage) -> dict[str, Any]:
+    """Use of the codebooks pooled, by stage and by piece."""
+    report = usage.compute().to_dict()
+    return {"pooled": report["pooled"], "stages": report["per_stage"], "pieces": report["per_piece"]}
+
+
+def _shared(quantizer: Quantizer) -> bool:
+    """Whether the pieces of the stages share codebooks."""
+    products = [module for module in quantizer.modules() if isinstance(module, Product)]
+    return bool(products) and all(product.repeats > 1 and len(product.pieces) == 1 for product in products)
+
+
+def values_of(metrics: "MetricCollection") -> dict[str, float | None]:
+    """Value of each metric by name; None for one that would need more clips, as a Fréchet distance of a single window."""
+    values: dict[str, float | None] = {}
+    for name, metric in metrics.items():
+        try:
+            values[name] = float(metric.compute())
+        except ValueError:
+            values[name] = None
+    return values
+
+
+def residual_energy(quantizer: Quantizer, z: Tensor, codes: Tensor) -> list[float]:
+    """Share of the latent's energy that is left after 0, 1, … stages."""
+    energy = z.square().sum()
+    left = [1.0]
+    for stages in range(1, quantizer.num_stages + 1):
+        left.append(float((z - quantizer.decode(codes[None], stages=stages)[0]).square().sum() / energy))
+    return left

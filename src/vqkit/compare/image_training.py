@@ -1,0 +1,216 @@
+"""Train an image tokenizer around each quantizer, from the same start on the same images."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from vqkit.compare.backbone import Backbone, Note, Training
+from vqkit.compare.dataset import Dataset
+from vqkit.compare.image import MEASURING, ImageMeasure
+from vqkit.compare.watch import Watch
+from vqkit.data import ImageItem, Images
+from vqkit.models.image_backbone import ImageBackbone
+from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.nn import EfficientNetLite0, PatchDiscriminator, PerceptualDistance
+from vqkit.quantize import Quantizer
+from vqkit.training.adversary import Adversary
+from vqkit.training.image_data import ImageDataModule
+from vqkit.training.image_module import ImageModule
+from vqkit.training.run import train
+
+__all__ = ["ImageTraining"]
+
+_VARIANCE_IMAGES = 1024
+
+
+@dataclass(frozen=True)
+class ImageTraining(Backbone):
+    """What the backbones for images share. The weights of encoder and decoder start alike for all quantizers of a seed.
+
+    Args:
+        width: of the latent, the ``dim`` of every quantizer.
+        size: height and width of the images in pixels.
+        channels: 1 for gray, 3 for RGB.
+        crop: "center", or "random" boxes of the training images; images are measured on their middle. "stretch" changes proportions.
+        crop_share: smallest height of a random box as a share of the largest that fits.
+        steps: training steps.
+        batch_size: images a step.
+        learning_rate: of encoder and decoder, and of the quantizer.
+        warmup_steps: steps until the full learning rate.
+        l1_weight: weight of the mean absolute difference.
+        l2_weight: weight of the mean squared difference.
+        variance_weight: weight of the mean squared difference in [−1, 1] over the variance of the training images in [0, 1].
+        perceptual_weight: weight of the perceptual distance, with EfficientNet-Lite0 as its trunk.
+        adversarial_weight: weight of a patch discriminator, multiplied by VQGAN's adaptive weight; 0 trains without.
+        adversarial_start: first step of the discriminator.
+        quantizer_weight: weight of the quantizer's losses.
+        initialize: scale the layers to the first batch.
+        quantize_after: steps before the quantizer is fitted and joins; by default it takes part from the first.
+        trunk_size: side in pixels at which EfficientNet-Lite0 sees the images when they are measured; 0 leaves its metrics out.
+        save_every: steps between checkpoints, from which an interrupted run goes on.
+    """
+
+    width: int = 64
+    size: int = 32
+    channels: int = 3
+    crop: Literal["center", "random", "stretch"] = "center"
+    crop_share: float = 1.0
+    steps: int = 1000
+    batch_size: int = 64
+    learning_rate: float = 3e-4
+    warmup_steps: int = 50
+    l1_weight: float = 0.0
+    l2_weight: float = 0.0
+    variance_weight: float = 1.0
+    perceptual_weight: float = 0.0
+    adversarial_weight: float = 0.0
+    adversarial_start: int = 0
+    quantizer_weight: float = 1.0
+    initialize: bool = True
+    quantize_after: int | None = None
+    trunk_size: int = 64
+    save_every: int = 500
+
+    modality = "image"
+
+    @abstractmethod
+    def networks(self) -> ImageBackbone:
+        """Encoder and decoder, at random."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the latent."""
+        return self.width
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Code that decides what training gives."""
+        models = ("models/image_tokenizer.py", "models/image_backbone.py", *self.model_files)
+        return ("quantize", "losses", "nn", *models, "training", "data", "compare/image_training.py")
+
+    @property
+    @abstractmethod
+    def model_files(self) -> tuple[str, ...]:
+        """Files of the networks."""
+
+    @property
+    def measuring(self) -> tuple[str, ...]:
+        """Code that decides what is measured."""
+        return MEASURING
+
+    @property
+    def protocols(self) -> dict[str, Any]:
+        """Protocol of every metric, by name."""
+        return self._measure.protocols
+
+    def items(self, data: Dataset, training: bool) -> list[ImageItem]:
+        """Images to train on, or to measure on."""
+        return data.images(training)
+
+    def described(self, train: Sequence[ImageItem], test: Sequence[ImageItem]) -> dict[str, Any]:
+        """How many images that is."""
+        return {"images": {"train": len(train), "test": len(test)}, "size": [self.size, self.size]}
+
+    def train(self, quantizer: Quantizer, items: Sequence[ImageItem], seed: int, folder: Path, note: Note) -> Training:
+        """Train, or go on from the checkpoint in ``folder``."""
+        torch.manual_seed(seed)  # the same encoder and decoder for every quantizer
+        tokenizer = ImageTokenizer(self.networks(), quantizer)
+        tokenizer.initialized.fill_(not self.initialize)
+        module = ImageModule(
+            tokenizer,
+            learning_rate=self.learning_rate,
+            warmup_steps=self.warmup_steps,
+            l1_weight=self.l1_weight,
+            l2_weight=self.l2_weight + (self.variance_weight and 4 * self.variance_weight / self._variance(items)),
+            perceptual_weight=self.perceptual_weight,
+            perceptual=self._perceptual(),
+            quantizer_weight=self.quantizer_weight,
+            adversary=self._adversary(),
+            adaptive=self.adversarial_weight > 0,
+            quantize_after=self.quantize_after,
+        )
+        data = _GivenImages(items, self, seed)
+        watch = Watch(self.steps, "l1" if self.l1_weight else "l2", note)
+        train(
+            module,
+            data,
+            folder=str(folder),
+            steps=self.steps,
+            seed=seed,
+            accelerator="auto",
+            save_every=self.save_every,
+            validate_every=self.steps,
+            progress=False,
+            callbacks=[watch],
+        )
+        return Training(watch.seconds, watch.steps, watch.loss)
+
+    def measure(
+        self,
+        folder: Path,
+        train: Sequence[ImageItem],
+        test: Sequence[ImageItem],
+        shown: Sequence[ImageItem],
+        details: bool,
+        note: Note,
+    ) -> dict[str, Any]:
+        """Measure the tokenizer in ``folder``."""
+        tokenizer = ImageTokenizer.from_pretrained(folder / "tokenizer")
+        return self._measure.measure(tokenizer, train, test, shown, details, folder)
+
+    def originals(self, shown: Sequence[ImageItem], folder: Path) -> dict[str, Any]:
+        """The images to show, as the model gets them."""
+        return self._measure.originals(shown, folder)
+
+    @cached_property
+    def _measure(self) -> ImageMeasure:
+        crop: Literal["center", "stretch"] = "stretch" if self.crop == "stretch" else "center"
+        return ImageMeasure((self.size, self.size), self.channels, crop, self.trunk_size)
+
+    def _variance(self, items: Sequence[ImageItem]) -> float:
+        """Of the pixels in [0, 1] of (some of) the training images."""
+        some = items[:: max(1, len(items) // _VARIANCE_IMAGES)]
+        images = Images(some, self.size, self.channels)
+        return max(1e-4, float(torch.stack([images[i].image for i in range(len(some))]).var()))
+
+    def _perceptual(self) -> PerceptualDistance | None:
+        return PerceptualDistance(EfficientNetLite0.from_package()) if self.perceptual_weight else None
+
+    def _adversary(self) -> Adversary | None:
+        if not self.adversarial_weight:
+            return None
+        return Adversary(
+            PatchDiscriminator(image_channels=self.channels, width=32),
+            adversarial_weight=self.adversarial_weight,
+            feature_weight=0.0,
+            learning_rate=self.learning_rate,
+            start_step=self.adversarial_start,
+            update_share=1.0,
+        )
+
+
+class _GivenImages(ImageDataModule):
+    """The comparison's images; nothing is validated while training."""
+
+    def __init__(self, items: Sequence[ImageItem], settings: ImageTraining, seed: int) -> None:
+        random = settings.crop == "random"
+        super().__init__(
+            "",
+            size=settings.size,
+            batch_size=settings.batch_size,
+            crop=settings.crop,
+            crop_share=(settings.crop_share, 1.0) if random else (1.0, 1.0),
+            flip=random,
+            valid_split=None,
+            seed=seed,
+        )
+        self._given = list(items)
+
+    def items(self, split: str | None) -> list[ImageItem]:
+        """The images given."""
+        return self._given

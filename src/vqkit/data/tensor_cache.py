@@ -1,0 +1,48 @@
+"""Decoded files kept in memory, within a budget."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+__all__ = ["TensorCache"]
+
+
+class TensorCache:
+    """What was read from files; the least recently used leave when the budget is full.
+
+    A copy sent to another process starts empty, so the budget holds for each process.
+
+    Args:
+        megabytes: budget in 10^6 bytes; with 0 nothing is kept.
+    """
+
+    def __init__(self, megabytes: float) -> None:
+        self.megabytes = megabytes
+        self._used_bytes = 0
+        self._held: OrderedDict[Path, Tensor] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type, tuple[float]]:
+        return TensorCache, (self.megabytes,)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def budget_bytes(self) -> int:
+        """The most that is held."""
+        return int(self.megabytes * 1e6)
+
+    def get(self, path: Path, read: Callable[[], Tensor]) -> Tensor:
+        """What ``read`` gives, from memory where it is held; not to be written to."""
+        if path in self._held:
+            self._held.move_to_end(path)
+            return self._held[path]
+        value = read()
+        if value.nbytes <= self.budget_bytes:
+            while self._used_bytes + value.nbytes > self.budget_bytes:
+                self._used_bytes -= self._held.popitem(last=False)[1].nbytes
+            self._held[path] = value
+            self._used_bytes += value.nbytes
+        return value

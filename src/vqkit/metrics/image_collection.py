@@ -1,0 +1,51 @@
+"""The default set of metrics of reconstructed images.
+
+Conventions:
+    As in :mod:`vqkit.metrics.image_reconstruction`. Each metric is computed on the same batch, and keyed by its name.
+
+Metrics:
+    :func:`image_metrics`: ``psnr``, ``ssim``, ``mae``; with a perceptual distance also ``lpips_<its name>``, with an
+    extractor also ``fd_<its name>``.
+"""
+
+from typing import TYPE_CHECKING
+
+from vqkit.metrics.image_errors import ImageMAE, ImagePSNR
+from vqkit.metrics.image_frechet import ImageExtractor, ImageFrechetDistance
+from vqkit.metrics.image_perceptual import ImageDistance, PerceptualMetric
+from vqkit.metrics.image_ssim import ImageSSIM
+from vqkit.metrics.streaming import StreamingMetric
+from vqkit.types import need
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+__all__ = ["image_metrics"]
+
+
+def image_metrics(distance: ImageDistance | None = None, extractor: ImageExtractor | None = None) -> "MetricCollection":
+    """What image tokenizers are compared by.
+
+    Args:
+        distance: a perceptual distance, for instance ``vqkit.nn.PerceptualDistance(trunk)``.
+        extractor: embeds images for the Fréchet distance, for instance ``trunk = vqkit.nn.EfficientNetLite0.from_package()``.
+
+    Returns:
+        A torchmetrics collection: ``update(estimate, reference)`` feeds all, ``compute()`` gives a dict by name, and
+        ``collection[name].protocol`` says what each is. The Fréchet distance needs two images before ``compute``.
+
+    Example:
+        >>> import torch
+        >>> metrics, images = image_metrics(), torch.rand(2, 3, 32, 32)
+        >>> metrics.update(images, images)
+        >>> metrics.compute()
+        {'mae': tensor(0.), 'psnr': tensor(100.), 'ssim': tensor(1.)}
+    """
+    metrics: list[StreamingMetric] = [ImagePSNR(), ImageSSIM(), ImageMAE()]
+    if distance is not None:
+        metrics.append(PerceptualMetric(distance))
+    if extractor is not None:
+        metrics.append(ImageFrechetDistance(extractor))
+    # compute groups would share the state of metrics that give equal values on the first batch
+    collection = need("torchmetrics", "eval").MetricCollection
+    return collection({metric.name: metric for metric in metrics}, compute_groups=False)

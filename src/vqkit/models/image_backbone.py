@@ -1,0 +1,59 @@
+"""The two networks of an image tokenizer, as one part that can be saved: images → latents, and latents → images."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from vqkit.quantize import pretrained
+from vqkit.types import Float
+
+__all__ = ["ImageBackbone"]
+
+
+class ImageBackbone(nn.Module, ABC):
+    """Encoder and decoder around a quantizer. A subclass sets the attributes and implements the four abstract members.
+
+    Arguments of a subclass's constructor are JSON: they go into the model's ``config.json``.
+
+    Attributes:
+        channels: of the images, 1 or 3.
+        dim: length of the latent's vectors.
+        cell: pixels a latent vector stands for, each way.
+        image_size: (height, width) of the only images it takes; None where it takes any whose sides are multiples of ``cell``.
+        margin: pixels around a tile that its latents depend on, or around a tile of latents that its pixels depend on, whichever are more;
+            a multiple of ``cell``. None where they depend on the whole image.
+    """
+
+    channels: int
+    dim: int
+    cell: int
+    image_size: tuple[int, int] | None = None
+    margin: int | None = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep the constructor's arguments, which ``save_pretrained`` writes."""
+        self = super().__new__(cls)
+        self.__dict__["_arguments"] = pretrained.bound_arguments(cls, args, kwargs)
+        return self
+
+    @property
+    @abstractmethod
+    def last_layer(self) -> nn.Parameter:
+        """Weight of the decoder's last layer, where the adaptive adversarial weight compares gradients."""
+
+    def grid(self, height: int, width: int) -> tuple[int, ...]:
+        """Shape of the latent of an image whose sides are multiples of `cell`, without batch and dim."""
+        return (height // self.cell, width // self.cell)
+
+    @abstractmethod
+    def encode(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch *grid dim"]:
+        """Latents of images in [0, 1]."""
+
+    @abstractmethod
+    def decode(self, latent: Float[Tensor, "batch *grid dim"]) -> Float[Tensor, "batch channels height width"]:
+        """Images of latents, about in [0, 1]; not clamped, so that a pixel beyond it has a gradient."""
+
+    @abstractmethod
+    def initialize(self, images: Float[Tensor, "batch channels height width"]) -> None:
+        """Fit what can be fitted to a first training batch without gradients."""

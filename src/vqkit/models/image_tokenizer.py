@@ -1,0 +1,325 @@
+"""Images to codes and back.
+
+images (batch, channels, height, width)
+ └─ backbone.encode ─ z (batch, *grid, dim) ─ quantizer ─ codes (batch, num_codes, *grid)
+                                                └─ z_q ─ backbone.decode ─ images
+"""
+
+import math
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vqkit.bitstream import EntropyModel
+from vqkit.models import image_compression
+from vqkit.models.hub import HubModel
+from vqkit.models.image_backbone import ImageBackbone
+from vqkit.models.prior_file import PRIOR_FILE, read_prior, save_prior
+from vqkit.quantize import Quantizer
+from vqkit.quantize.pretrained import expression, from_expression
+from vqkit.types import Float, Int, Quantized, need
+
+__all__ = ["SHIPPED", "ImageTokenizer", "TokenizerOutput"]
+
+SHIPPED = Path(__file__).with_name("weights") / "vqkit-image"
+"""The image tokenizer that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
+
+_MODULES = ("vqkit.models.conv_backbone", "vqkit.models.vit_backbone")
+
+
+def _backbone(config: Any) -> Any:
+    for module in _MODULES:
+        import_module(module)
+    if isinstance(config, dict) and config.get("class") == "VQGANBackbone":
+        need("diffusers", "image")
+        import_module("vqkit.models.vqgan_backbone")
+    return from_expression(ImageBackbone, config)  # type: ignore[type-abstract]
+
+
+@dataclass(frozen=True)
+class TokenizerOutput:
+    """What the tokenizer makes of images.
+
+    Attributes:
+        images: reconstructions at the size of the input, not clamped.
+        latent: what the quantizer was given, ``(batch, *grid, dim)``.
+        quantized: the quantizer's result; codes ``(batch, *grid, num_codes)``, and the losses.
+    """
+
+    images: Float[Tensor, "batch channels height width"]
+    latent: Float[Tensor, "batch *grid dim"]
+    quantized: Quantized
+
+
+class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, _backbone)}):
+    """A backbone with a quantizer in its middle.
+
+    Images are float in [0, 1]. Sides that are no multiples of the backbone's `cell` are continued by their last row and column, and cut
+    off again.
+
+    Args:
+        backbone: `ConvBackbone`, `VQGANBackbone`, `ViTBackbone`, or another `ImageBackbone`.
+        quantizer: of the backbone's latents.
+
+    Attributes:
+        initialized: whether `initialize` has run, or weights were loaded.
+        prior: probabilities of the codes, which make files smaller than plain bits; None without.
+
+    Raises:
+        ValueError: backbone and quantizer have different dims.
+
+    Example:
+        >>> from vqkit import LooC
+        >>> from vqkit.models import ConvBackbone, ImageTokenizer
+        >>> tokenizer = ImageTokenizer(ConvBackbone(dim=32, width=32), LooC(dim=32, codebook_size=16, code_dim=4)).eval()
+        >>> codes = tokenizer.encode(torch.rand(1, 3, 30, 64))
+        >>> codes.shape, tokenizer.decode(codes, size=(30, 64)).shape
+        (torch.Size([1, 8, 8, 16]), torch.Size([1, 3, 30, 64]))
+
+    References:
+        LooC, section 3; IVQ, section 4.4.
+    """
+
+    prior: EntropyModel | None = None
+    initialized: Tensor
+
+    _beside: ClassVar[tuple[str, ...]] = (PRIOR_FILE,)
+
+    def __init__(self, backbone: ImageBackbone, quantizer: Quantizer) -> None:
+        super().__init__()
+        if backbone.dim != quantizer.dim:
+            raise ValueError(f"the backbone's latents have dim {backbone.dim}, the quantizer has {quantizer.dim}")
+        self.backbone, self.quantizer = backbone, quantizer
+        self.register_buffer("initialized", torch.tensor(False))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path | None = None, **options: Any) -> Self:  # type: ignore[override]
+        """Read what ``save_pretrained`` wrote; the model comes in evaluation mode.
+
+        Args:
+            name: a folder, or the name of a repository on the hub; the tokenizer that ships with vqkit by default.
+            options: ``revision``, ``cache_dir``, ``token`` and ``local_files_only``, as in `HubModel.from_pretrained`.
+
+        Returns:
+            The model, with its prior if it has one.
+
+        Raises:
+            ValueError: not such a folder or repository, or weights that do not fit the config.
+        """
+        return super().from_pretrained(SHIPPED if name is None else name, **options)
+
+    # --- sizes and rates
+
+    @property
+    def channels(self) -> int:
+        """Of the images."""
+        return self.backbone.channels
+
+    def grid(self, height: int, width: int) -> tuple[int, ...]:
+        """Shape of the codes of an image, without batch and num_codes."""
+        cell = self.backbone.cell
+        return self.backbone.grid(-(-height // cell) * cell, -(-width // cell) * cell)
+
+    def stage_bits(self, height: int, width: int) -> tuple[float, ...]:
+        """Bits of an image with the first stage, with the first two and so on, before entropy coding."""
+        bits = tuple(accumulate(math.log2(size) for size in self.quantizer.code_sizes))
+        vectors = math.prod(self.grid(height, width))
+        return tuple(vectors * bits[end - 1] for end in accumulate(self.quantizer.codes_per_stage))
+
+    def stages_within(self, bpp: float, height: int, width: int) -> int:
+        """How many stages fit into so many bits a pixel.
+
+        Raises:
+            ValueError: not even the first stage fits.
+        """
+        rates = [bits / (height * width) for bits in self.stage_bits(height, width)]
+        stages = sum(rate <= bpp * (1 + 1e-9) for rate in rates)
+        if not stages:
+            known = ", ".join(f"{rate:.4g}" for rate in rates)
+            raise ValueError(
+                f"bpp={bpp:g} is below the first stage; this tokenizer has, at {height}×{width}, the rates {known} bits a pixel"
+            )
+        return stages
+
+    # --- coding
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> TokenizerOutput:
+        """Encode, quantize and decode; in training mode the quantizer learns.
+
+        Args:
+            images: in [0, 1].
+
+        Returns:
+            `TokenizerOutput`.
+
+        Raises:
+            TypeError: images are not floating.
+            ValueError: wrong channels, or a size that the backbone does not take.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and (self.training or images.requires_grad)):
+            latent = self.backbone.encode(self._whole_cells(images))
+            quantized = self.quantizer(latent)
+            made = self.backbone.decode(quantized.z_q)
+            return TokenizerOutput(self._cut(made, images.shape[-2:]), latent, quantized)
+
+    def autoencode(
+        self, images: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch *grid dim"]]:
+        """Encode and decode without the quantizer, with gradients: what training may start from.
+
+        Args:
+            images: in [0, 1].
+
+        Returns:
+            Reconstruction, and the latent it was decoded from; errors as in `forward`.
+        """
+        latent = self.backbone.encode(self._whole_cells(images))
+        return self._cut(self.backbone.decode(latent), images.shape[-2:]), latent
+
+    @torch.no_grad()
+    def analyze(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch *grid dim"]:
+        """The latents of images, as the quantizer gets them; errors as in `forward`."""
+        return self.backbone.encode(self._whole_cells(images))
+
+    @torch.no_grad()
+    def synthesize(
+        self, z: Float[Tensor, "batch *grid dim"], size: tuple[int, int] | None = None
+    ) -> Float[Tensor, "batch channels height width"]:
+        """The images of latents, clamped to [0, 1]; ``size`` and errors as in `decode`."""
+        return self._cut(self.backbone.decode(z), size).clamp(0, 1)
+
+    @torch.no_grad()
+    def encode(
+        self, images: Float[Tensor, "batch channels height width"], bpp: float | None = None
+    ) -> Int[Tensor, "batch num_codes *grid"]:
+        """Codes of images.
+
+        Args:
+            images: in [0, 1].
+            bpp: keep as many stages as fit into so many bits a pixel, before entropy coding; all by default.
+
+        Returns:
+            int64 codes; the first stages come first.
+
+        Raises:
+            TypeError: images are not floating.
+            ValueError: as in `forward`, or bpp is below the first stage.
+        """
+        latent = self.analyze(images)
+        stages = None if bpp is None else self.stages_within(bpp, *images.shape[-2:])
+        held = sum(self.quantizer.codes_per_stage[:stages])
+        return self.quantizer.encode(latent)[..., :held].movedim(-1, 1)
+
+    @torch.no_grad()
+    def decode(
+        self, codes: Int[Tensor, "batch num_codes *grid"], size: tuple[int, int] | None = None
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Images of codes.
+
+        Args:
+            codes: of all stages or of the first ones.
+            size: (height, width) of the result, at most what the grid holds; all of it by default.
+
+        Returns:
+            Images in [0, 1].
+
+        Raises:
+            TypeError: codes are not integers.
+            ValueError: codes of the wrong shape or out of range, or a size beyond the grid.
+        """
+        dims = 2 + len(self.grid(self.backbone.cell, self.backbone.cell))
+        if codes.ndim != dims or 0 in codes.shape:
+            wanted = ", ".join(["batch", "num_codes", *(["rows", "columns"] if dims == 4 else ["tokens"])])
+            raise ValueError(f"codes must be ({wanted}), got shape {tuple(codes.shape)}")
+        if self.backbone.image_size is not None and codes.shape[2:] != self.grid(*self.backbone.image_size):
+            raise ValueError(
+                f"codes must have {self.grid(*self.backbone.image_size)} places, got {tuple(codes.shape[2:])}"
+            )
+        z_q = self.quantizer.decode(codes.movedim(1, -1)).to(next(self.backbone.parameters()).dtype)
+        return self.synthesize(z_q, size)
+
+    # --- files
+
+    def compress(
+        self, image: Float[Tensor, "channels height width"], bpp: float | None = None, plain: bool = False
+    ) -> bytes:
+        """An image of any size as a ``.vqk`` file, in tiles, so that memory does not grow with the networks' layers.
+
+        Args:
+            image: in [0, 1]; RGB is made gray for a gray tokenizer (BT.601 luma), and gray RGB.
+            bpp: keep as many stages as fit into so many bits a pixel, before entropy coding; all by default.
+            plain: plain bits although there is a `prior`.
+
+        Returns:
+            The bytes of the file.
+
+        Raises:
+            TypeError: the image is not floating.
+            ValueError: the shape is wrong, the backbone does not take such an image, or bpp is below the first stage.
+        """
+        return image_compression.compress(self, image, bpp, plain)
+
+    def decompress(self, data: bytes) -> Float[Tensor, "channels height width"]:
+        """The image of a ``.vqk`` file; what is damaged or cut off is gray, with a warning.
+
+        Args:
+            data: the bytes of the file.
+
+        Returns:
+            The image in [0, 1], float32 on the CPU.
+
+        Raises:
+            BitstreamError: not a vqk file, of a newer version, its header damaged, or written with other weights.
+            ValueError: the file promises more than 64 megapixels.
+        """
+        return image_compression.decompress(self, data)
+
+    # --- training's start
+
+    @property
+    def rotatable(self) -> bool:
+        """False: the networks on either side of the quantizer turn the latent as they need it."""
+        return False
+
+    def initialize(self, images: Float[Tensor, "batch channels height width"]) -> None:
+        """Fit what can be fitted to a first training batch without gradients; training calls it unless `initialized` is set.
+
+        Raises:
+            ValueError: as in `forward`, or the batch is of one colour.
+        """
+        self.backbone.initialize(self._whole_cells(images))
+        self.initialized.fill_(True)
+
+    # --- inside
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        super()._save_pretrained(save_directory)
+        save_prior(save_directory, self.prior)
+
+    def _read_beside(self, folder: Path) -> None:
+        self.prior = read_prior(folder, self.quantizer.code_sizes)
+
+    def _whole_cells(self, images: Tensor) -> Tensor:
+        if not images.is_floating_point():
+            raise TypeError(f"images must be floating, got {images.dtype}")
+        if images.ndim != 4 or images.shape[1] != self.channels or 0 in images.shape:
+            shape = tuple(images.shape)
+            raise ValueError(f"images must be (batch, {self.channels} channels, height, width), got shape {shape}")
+        size, cell = tuple(images.shape[-2:]), self.backbone.cell
+        if self.backbone.image_size is not None and size != self.backbone.image_size:
+            raise ValueError(f"this backbone takes images of {self.backbone.image_size} pixels only, got {size}")
+        missing = [-side % cell for side in size]
+        return functional.pad(images, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else images
+
+    def _cut(self, images: Tensor, size: tuple[int, ...] | None) -> Tensor:
+        if size is None:
+            return images
+        if len(size) != 2 or not all(1 <= s <= most for s, most in zip(size, images.shape[-2:], strict=True)):
+            raise ValueError(f"size must be within (1, 1) … {tuple(images.shape[-2:])}, got {tuple(size)}")
+        return images[..., : size[0], : size[1]]
