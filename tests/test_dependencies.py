@@ -46,7 +46,7 @@ def test_no_installed_dependency_pulls_one():
     """Walk what the installed extras really require, all the way down."""
     todo = [
         required(r)
-        for extra in ("core", "audio", "train", "eval", "export", "perceptual", "serve")
+        for extra in ("core", "audio", "image", "train", "eval", "export", "perceptual", "serve")
         for r in declared()[extra]
     ]
     seen: dict[str, str] = {}
@@ -70,7 +70,7 @@ def test_the_lock_pins_everything_and_the_cpu_torch():
     assert not set(lock) & FORBIDDEN
     ours = {
         required(r)
-        for extra in ("core", "audio", "train", "eval", "export", "perceptual", "serve", "dev")
+        for extra in ("core", "audio", "image", "train", "eval", "export", "perceptual", "serve", "dev")
         for r in declared()[extra]
     }
     assert ours - {"vqkit"} <= set(lock)

@@ -17,13 +17,13 @@ COMMANDS = {
     "demo": "the shipped codec beside Opus, then the quantizers compared, on clips that ship here; a few minutes, no arguments",
     "compare": "N quantizers × M seeds on one backbone, one data set, one budget → table, plots, report with players",
     "train": "train a neural codec from a YAML recipe",
-    "encode": "sound to .vqk files: one, a folder or a pipe, at a chosen bitrate or size",
-    "decode": ".vqk files to sound",
-    "fit-prior": "probabilities of a codec's codes, saved beside its weights: smaller .vqk files",
+    "encode": "sound and images to .vqk files: one, a folder or a pipe, at a chosen rate or size",
+    "decode": ".vqk files to sound and images",
+    "fit-prior": "probabilities of a model's codes, saved beside its weights: smaller .vqk files",
     "export": "a codec as ONNX: encoder and decoder",
     "serve": "a page: drop a sound, hear and see what a codec makes of it, take the .vqk file",
-    "inspect": "what is in .vqk files: codec, rates, chunks, damage",
-    "thin": "a .vqk file at a lower bitrate, without decoding it",
+    "inspect": "what is in .vqk files: model, rates, chunks, damage",
+    "thin": "a .vqk file at a lower rate, without decoding it",
 }
 
 
@@ -74,12 +74,12 @@ def _command(name: str) -> Callable[[list[str]], int]:
         found: Callable[[list[str]], int] = import_module("vqkit.training.command").main
         return found
     if name in ("encode", "decode"):
-        for package in ("transformers", "constriction", "soundfile", "soxr", "av"):
+        for package in ("transformers", "constriction"):  # each kind of file asks for its own
             need(package, "audio")
         coding: Callable[[list[str]], int] = getattr(import_module("vqkit.coding.command"), f"main_{name}")
         return coding
     if name in ("fit-prior", "export"):
-        for package in ("transformers", "constriction", "soundfile"):
+        for package in ("transformers", "constriction"):
             need(package, "audio")
         made: Callable[[list[str]], int] = getattr(
             import_module("vqkit.models.command"), f"main_{name.replace('-', '_')}"

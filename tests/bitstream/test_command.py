@@ -40,6 +40,40 @@ def test_inspect_says_what_is_damaged(file, capsys):
     assert "unfinished: the end record is missing" in capsys.readouterr().out
 
 
+@pytest.fixture
+def image(tmp_path):
+    header = VqkHeader(code_sizes=(1024,) * 4, grid=(30, 40), image_size=(118, 160))
+    with VqkWriter(tmp_path / "i.vqk", header) as writer:
+        writer.write(torch.randint(0, 1024, (1200, 4)))
+    return tmp_path / "i.vqk"
+
+
+def test_an_image_is_described(image, capsys):
+    assert main(["inspect", str(image)]) == 0
+    shown = capsys.readouterr().out
+    size = image.stat().st_size
+    assert f"image: 160×118 pixels in 40×30 cells, {size * 8 / 160 / 118:.4f} bits a pixel in all" in shown
+    assert f"4 stages: {size} bytes, {size * 8 / 160 / 118:.4f} bits a pixel\n" in shown
+    assert main(["inspect", "--json", str(image)]) == 0
+    assert json.loads(capsys.readouterr().out)["thinned_bpp"][-1] == size * 8 / 160 / 118
+
+
+@pytest.mark.parametrize(("how", "stages"), [(["--bpp", "1.28"], 2), (["--bpp", "1.27"], 1), (["--stages", "3"], 3)])
+def test_thin_an_image(image, capsys, how, stages):
+    """10 bits a stage, 1200 cells, 18880 pixels: 0.6356 bits a pixel a stage."""
+    assert main(["thin", str(image), str(image.with_name("thin.vqk")), *how]) == 0
+    assert f"thin.vqk: {stages} stages" in capsys.readouterr().out
+    codes = VqkReader(image.with_name("thin.vqk")).read()
+    assert ((codes >= 0).sum(dim=1) == stages).all()
+
+
+def test_rates_of_the_other_kind(file, image, capsys):
+    assert main(["thin", str(image), str(image.with_name("x.vqk")), "--kbps", "3"]) == 2
+    assert f"{image} has no time, so no --kbps: give --stages" in capsys.readouterr().err
+    assert main(["thin", str(file), str(image.with_name("x.vqk")), "--bpp", "3"]) == 2
+    assert f"{file} has no pixels, so no --bpp: give --stages" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("how", "stages"), [(["--kbps", "1.6"], 2), (["--stages", "3"], 3)])
 def test_thin_keeps_the_first_stages(file, capsys, how, stages):
     target = file.with_name("thin.vqk")

@@ -129,3 +129,57 @@ def test_fitting_is_reproducible_and_checked():
     ):
         with pytest.raises(ValueError, match=message):
             fit_contexts(*arguments)
+
+
+def picture(rows, columns, size, seed=0):
+    """Each row is the one above, moved on by a random step that its left neighbour does not tell."""
+    generator = np.random.default_rng(seed)
+    steps = generator.integers(0, 2, (rows, columns))
+    steps[0] = generator.integers(0, size, columns)
+    first = np.cumsum(steps, axis=0) % size
+    return torch.from_numpy(
+        np.stack([first, (first + generator.integers(0, 2, first.shape)) % size], axis=-1).reshape(-1, 2)
+    )
+
+
+def test_the_row_above_saves_what_it_should():
+    sizes, columns = [16, 16], [40, 25, 40]
+    pictures = [picture(100, width, 16, seed) for seed, width in enumerate(columns)]
+    without = fit_contexts(sizes, pictures, 16, 4096)
+    model = fit_contexts(sizes, pictures, 16, 4096, columns=columns)
+    assert (without.grid, model.grid) == (False, True)
+    table = picture(100, 32, 16, seed=9).numpy()
+    model = model.on_grid(32)
+    data = [model.encode(table, 0, 1), model.encode(table, 1, 2)]
+    assert np.array_equal(model.decode(data[0], table[:, :0], 1), table[:, :1])
+    assert np.array_equal(model.decode(data[1], table[:, :1], 2), table[:, 1:])
+    # one of two, but for the first row; without it one of 16
+    assert 1 < 8 * len(data[0]) / 3200 < 1.35
+    assert 8 * len(without.encode(table, 0, 1)) / 3200 > 3.9
+    assert 1 < 8 * len(data[1]) / 3200 < 1.35
+    other = model.on_grid(31)
+    assert other.tables_hash == model.tables_hash
+    assert len(other.encode(table, 0, 1)) > 2 * len(data[0])
+
+
+@pytest.mark.parametrize("columns", [0, 1, 7, 50, 60, 1000])
+def test_any_number_of_columns(columns):
+    model = fit_contexts([16, 16], [picture(100, 20, 16)], 4, 4096, columns=[20]).on_grid(columns)
+    codes = picture(5, 10, 16).numpy()
+    assert np.array_equal(model.decode(model.encode(codes, 0, 2), codes[:, :0], 2), codes)
+    assert np.array_equal(model.first(1).decode(model.encode(codes, 0, 1), codes[:, :0], 1), codes[:, :1])
+    for contexts in model.contexts:
+        rows = contexts.rows(np.arange(17)[:, None], np.arange(16)[None] if contexts.beside else None, 3)
+        assert (rows.sum(axis=-1) == 2**24 - 16).all()
+
+
+def test_models_of_grids_return():
+    model = fit_contexts([16, 1, 16], [torch.stack([*walk(500, 16).T, walk(500, 16)[:, 0]], dim=1) * torch.tensor([1, 0, 1])],
+                         3, 4096, columns=[25])  # fmt: skip
+    data = model.to_bytes()
+    assert data[:4] == b"VQKg"
+    back = read_tables(data)
+    assert (back.to_bytes(), back.tables_hash, back.grid) == (data, model.tables_hash, True)
+    for end in range(0, len(data), 7):
+        with pytest.raises(BitstreamError):
+            read_tables(data[:end])

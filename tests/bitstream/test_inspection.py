@@ -58,5 +58,6 @@ def test_without_time_and_without_a_file(tmp_path):
         pass
     found = inspect(path)
     assert (found["seconds"], found["kbps"], found["thinned_kbps"], found["grid"]) == (None, None, [None], [2, 3])
+    assert found["bpp"] == found["thinned_bpp"][0] == path.stat().st_size * 8 / 600
     with pytest.raises(BitstreamError, match="not a vqk file"):
         inspect(io.BytesIO(b"junk"))

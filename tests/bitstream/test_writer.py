@@ -159,3 +159,20 @@ def test_arguments_are_checked(header):
         VqkWriter(io.BytesIO(), header, entropy_model=StaticTables.fit([3], []))
     with pytest.raises(ValueError, match="length is -1 samples, 0 frames hold 0 to 0"):
         VqkWriter(io.BytesIO(), header).close(length=-1)
+
+
+@pytest.mark.parametrize(
+    ("grid", "size", "chunk"),
+    [
+        ((100, 40), 16, 102 * 40),
+        ((3, 5000), 16, 5000),
+        ((2, 70000), 16, 1 << 16),
+        ((64,), 16, 4096),
+        ((100, 600), 60000, 600),
+    ],
+)
+def test_chunks_of_images_are_whole_rows(grid, size, chunk):
+    """Of 60000 codes with contexts only 1109 frames go into a chunk: 2^26 / (60000 + 512)."""
+    model = fit_contexts((size,), [torch.zeros(1, 1, dtype=torch.int64)], classes=1) if size > 16 else None
+    writer = VqkWriter(io.BytesIO(), VqkHeader((size,), grid=grid, image_size=(8, 8)), entropy_model=model)
+    assert writer.chunk_frames == chunk

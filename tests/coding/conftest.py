@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from PIL import Image
 
 from vqkit import RVQ
-from vqkit.models import AudioCodec
+from vqkit.models import AudioCodec, ConvBackbone, ImageTokenizer
 
 RATE = 8000
 
@@ -54,3 +55,52 @@ def sound():
 @pytest.fixture
 def codec_of():
     return make_codec
+
+
+def make_tokenizer(channels=3):
+    """Untrained, but its codes use the whole codebook."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        backbone = ConvBackbone(dim=8, channels=channels, width=4, residual_width=2, residual_blocks=1)
+        tokenizer = ImageTokenizer(backbone, RVQ(8, 32, 3)).eval()
+        images = torch.rand(1, channels, 64, 64)
+        tokenizer.initialize(images)
+        tokenizer.quantizer.fit(tokenizer.analyze(images))
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def gray_tokenizer():
+    return make_tokenizer(channels=1)
+
+
+@pytest.fixture(scope="session")
+def image_model(tokenizer, tmp_path_factory):
+    """Folder of the saved tokenizer."""
+    folder = tmp_path_factory.mktemp("image_model")
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def picture():
+    """Writes an image file of noise, and returns the path."""
+
+    def write(path, size=(60, 83), mode="RGB", seed=0, **options):
+        random = np.random.default_rng(seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if mode == "I;16":
+            image = Image.fromarray(random.integers(0, 65536, size, dtype=np.uint16))
+        else:
+            planes = 1 if mode in ("L", "1") else 3
+            pixels = random.integers(0, 256, (*size, planes), dtype=np.uint8)
+            image = Image.fromarray(pixels[..., 0] if planes == 1 else pixels).convert(mode)
+        image.save(path, **options)
+        return path
+
+    return write

@@ -147,10 +147,13 @@ def test_an_interrupt_leaves_nothing_half_written(model, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["encode", "x.vqk"], "x.vqk is encoded already; `vqkit decode x.vqk` makes sound of it"),
+        (["encode", "x.vqk"], "x.vqk is encoded already; `vqkit decode x.vqk` makes sound or an image of it"),
         (["encode", "a.wav", "b.flac"], "b.flac: encoding makes .vqk files; `vqkit decode` makes sound of them"),
         (["decode", "a.wav"], "a.wav is no .vqk file; `vqkit encode a.wav` makes one of it"),
-        (["decode", "x.vqk", "y.vqk"], "y.vqk: decoding makes sound; `vqkit encode` makes .vqk files of it"),
+        (
+            ["decode", "x.vqk", "y.vqk"],
+            "y.vqk: decoding makes sound or images; `vqkit encode` makes .vqk files of them",
+        ),
         (["decode", "x.vqk", "y.flac", "--to", "wav"], "--to wav and the suffix of y.flac disagree"),
         (["decode", "-"], "standard output has no suffix: give --to, one of wav, flac, ogg, opus, mp3"),
         (["decode", "x.vqk", "y.xyz"], "cannot write y.xyz: the suffix is '.xyz', allowed are .wav, .flac"),

@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from vqkit.coding.jobs import SOUND_SUFFIXES, find_jobs
+from vqkit.coding.jobs import find_jobs
+from vqkit.coding.kinds import SOUND
+
+SOUND_SUFFIXES = SOUND.read
 
 
 def found(*args, suffixes=SOUND_SUFFIXES, suffix=".vqk"):

@@ -13,7 +13,9 @@ def test_stages(codec, rate, stages):
 
 
 def test_what_cannot_be(codec):
-    with pytest.raises(ValueError, match="only one of kbps, stages and max_bytes can be given, got kbps and stages"):
+    with pytest.raises(
+        ValueError, match="only one of stages, max_bytes, and kbps or bpp can be given, got kbps and stages"
+    ):
         Rate(kbps=3, stages=2)
     with pytest.raises(ValueError, match="stages is 0, it must be more than 0"):
         Rate(stages=0)

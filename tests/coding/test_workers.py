@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from vqkit.coding.coded import Coded
+from vqkit.coding.coded import CodedSound
 from vqkit.coding.jobs import Job
 from vqkit.coding.workers import Board, run_jobs
 
@@ -16,7 +16,7 @@ def test_one_that_fails_does_not_stop_the_others(codec):
         if job.source in errors:
             raise errors[job.source]
         assert torch.get_num_threads() == 1
-        return Coded(4.0, 100, 1)
+        return CodedSound(seconds=4.0, bytes=100, stages=1)
 
     board, looks = Board(5), []
     jobs = [Job(name, "") for name in "abcde"]

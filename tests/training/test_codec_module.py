@@ -126,7 +126,7 @@ def test_bad_arguments_are_named(options, message):
 
 def test_bad_adversaries_are_named():
     discriminator = STFTDiscriminator(num_filters=2, window_samples=(64,))
-    with pytest.raises(ValueError, match="must be positive, got 0, 3.0 and 0.0003"):
+    with pytest.raises(ValueError, match="must be positive and feature_weight at least 0, got 0, 0.0003 and 3.0"):
         Adversary(discriminator, adversarial_weight=0)
     with pytest.raises(ValueError, match="start_step must be at least 0 and update_share in \\(0, 1\\], got 0 and 2"):
         Adversary(discriminator, update_share=2)
@@ -197,7 +197,7 @@ def test_fitted_quantizer_is_that_of_the_balanced_latents_of_the_first_crops(noi
     dataset = AudioCrops(crops.clips(None), 8000, 1, 0.2, crops_per_epoch=20, seed=0)
     start, twin = codec().eval(), codec().eval()
     fit_quantizer(start, dataset, vectors=1200)
-    wav = torch.stack([dataset[index] for index in range(3)])  # 400 frames each
+    wav = torch.stack([dataset[index] for index in range(16)])  # 400 frames each, and 16 are encoded at once
     latents = twin.analyze(wav).flatten(end_dim=1)
     turned = start.analyze(wav).flatten(end_dim=1)
     assert torch.allclose(turned, latents @ balanced_rotation(latents), atol=1e-5)

@@ -30,18 +30,26 @@ def main_inspect(argv: list[str]) -> int:
 def main_thin(argv: list[str]) -> int:
     """Copy a file without its last stages."""
     parser = argparse.ArgumentParser(
-        prog="vqkit thin", description="Lower the bitrate of a .vqk file without decoding it."
+        prog="vqkit thin", description="Lower the rate of a .vqk file without decoding it."
     )
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--kbps", type=float, help="keep as many stages as fit into this rate, before entropy coding")
+    how.add_argument("--kbps", type=float, help="of sound: as many stages as fit into this rate, before entropy coding")
+    how.add_argument(
+        "--bpp", type=float, help="of an image: as many stages as fit into so many bits a pixel, before entropy coding"
+    )
     how.add_argument("--stages", type=int, help="keep so many stages")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the target")
     asked = parser.parse_args(argv)
     if asked.target.exists() and not asked.force:
         raise ValueError(f"{asked.target} exists; -f overwrites it")
-    stages = asked.stages if asked.kbps is None else _stages(_existing(asked.source), asked.kbps)
+    stages = asked.stages
+    if stages is None:
+        rates = {"kbps": asked.kbps, "bpp": asked.bpp}
+        stages = _stages(
+            _existing(asked.source), *next((name, rate) for name, rate in rates.items() if rate is not None)
+        )
     thin(_existing(asked.source), asked.target, stages)
     before, after = asked.source.stat().st_size, asked.target.stat().st_size
     print(f"{asked.target}: {stages} stages, {after} bytes of {before}")
@@ -54,14 +62,16 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _stages(path: Path, kbps: float) -> int:
+def _stages(path: Path, name: str, most: float) -> int:
     with VqkReader(path) as reader:
-        rates = reader.header.rates_kbps
+        rates = reader.header.rates_kbps if name == "kbps" else reader.header.rates_bpp
     if not rates:
-        raise BitstreamError(f"{path} has no time, so no rate: give --stages")
-    stages = sum(rate <= kbps * (1 + 1e-9) for rate in rates)
+        raise BitstreamError(f"{path} has no {'time' if name == 'kbps' else 'pixels'}, so no --{name}: give --stages")
+    stages = sum(rate <= most * (1 + 1e-9) for rate in rates)
     if not stages:
-        raise ValueError(f"--kbps {kbps:g} is below the first stage; {path} has {', '.join(f'{r:.4g}' for r in rates)}")
+        raise ValueError(
+            f"--{name} {most:g} is below the first stage; {path} has {', '.join(f'{r:.4g}' for r in rates)}"
+        )
     return stages
 
 
@@ -77,13 +87,17 @@ def _described(path: Path, found: dict[str, Any]) -> str:
         lines.append(
             f"  sound: {found['sample_rate']} Hz, {found['channels'] or '?'} channels, {found['length']} samples"
         )
+    if found["bpp"] is not None:
+        size, grid = "×".join(map(str, reversed(found["image_size"]))), "×".join(map(str, reversed(found["grid"])))
+        lines.append(f"  image: {size} pixels in {grid} cells, {found['bpp']:.4f} bits a pixel in all")
     lines.append(f"  model: {found['model'] or 'not stated'}, weights {found['model_hash'][:16] or 'not stated'}")
     lines.append(
         f"  coding: {found['coding']}; stages of {found['codes_per_stage']} codes, sizes {found['code_sizes']}"
     )
     for stages, size in enumerate(found["thinned_bytes"], start=1):
-        rate = found["thinned_kbps"][stages - 1]
-        lines.append(f"  {stages} stages: {size} bytes" + (f", {rate:.3f} kbit/s" if rate is not None else ""))
+        kbps, bpp = found["thinned_kbps"][stages - 1], found["thinned_bpp"][stages - 1]
+        rate = f", {kbps:.3f} kbit/s" if kbps is not None else f", {bpp:.4f} bits a pixel" if bpp is not None else ""
+        lines.append(f"  {stages} stages: {size} bytes{rate}")
     lines += [f"  {name}: {value}" for name, value in found["metadata"].items()]
     lines += [
         f"  damaged: {damage['reason']} at byte {damage['offset']}, {damage['frames']} frames lost"

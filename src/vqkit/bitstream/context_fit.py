@@ -1,7 +1,7 @@
 """Fit the context model: classes of codes that foretell alike, counts, and the share of each of the two contexts.
 
 Classes come from k-means of the histograms of what follows each code, with the cross-entropy as distance: each code joins the class whose
-distribution writes its followers in the fewest bits. The share maximises the likelihood of the codes, each left out of the counts that
+distribution writes its followers in the fewest bits. The shares maximise the likelihood of the codes, each left out of the counts that
 foretell it (expectation maximisation).
 
 References:
@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from torch import Tensor
 
-from vqkit.bitstream.context_model import CodeContexts, Context, ContextModel, has_neighbour
+from vqkit.bitstream.context_model import ContextModel
+from vqkit.bitstream.context_tables import CodeContexts, Context, has_neighbour
 from vqkit.bitstream.limits import MAX_CLASSES
 from vqkit.bitstream.static_tables import has_table, small_counts
 from vqkit.types import Int
@@ -30,8 +31,9 @@ def fit_contexts(
     code_sizes: Sequence[int],
     clips: Iterable[Int[Tensor, "frames num_codes"]],
     classes: int = 32,
-    chunk_frames: int = 75,
+    chunk_frames: int | Sequence[int] = 75,
     seed: int = 0,
+    columns: Sequence[int] | None = None,
 ) -> ContextModel:
     """Fit a context model to codes.
 
@@ -39,8 +41,9 @@ def fit_contexts(
         code_sizes: alphabet of each code of a frame.
         clips: codes of whole clips, without masked positions. Alphabets of K codes want some hundred times K frames in all.
         classes: of contexts, 1 … 64; a table takes 2 · classes · K bytes.
-        chunk_frames: frames of a chunk, at whose start there is no frame before.
+        chunk_frames: frames of a chunk, at whose start there is no frame before; one number, or one for each clip.
         seed: of the first classes.
+        columns: of images' grids, one for each clip: the code of the cell above becomes a third context.
 
     Returns:
         The model.
@@ -63,9 +66,13 @@ def fit_contexts(
     codes = np.concatenate(tables)
     if codes.min() < 0 or (codes >= np.array(code_sizes)).any():
         raise ValueError(f"codes are from {codes.min()} to {codes.max()}, expected 0 to code_sizes − 1")
-    starts = np.concatenate([np.arange(len(table)) % chunk_frames == 0 for table in tables])
+    lengths = [chunk_frames] * len(tables) if isinstance(chunk_frames, int) else chunk_frames
+    within = np.concatenate([np.arange(len(table)) % size for table, size in zip(tables, lengths, strict=True)])
+    lags = [np.ones_like(within)]
+    if columns is not None:
+        lags.append(np.repeat(columns, [len(table) for table in tables]))
     contexts = [
-        _fit_position(codes, starts, code_sizes, position, classes, np.random.default_rng(seed))
+        _fit_position(codes, within, lags, code_sizes, position, classes, np.random.default_rng(seed))
         if has_table(size)
         else None
         for position, size in enumerate(code_sizes)
@@ -75,24 +82,42 @@ def fit_contexts(
 
 def _fit_position(
     codes: np.ndarray,
-    starts: np.ndarray,
+    within: np.ndarray,
+    lags: Sequence[np.ndarray],
     sizes: Sequence[int],
     position: int,
     classes: int,
     random: np.random.Generator,
 ) -> CodeContexts:
+    """``within``: place of each frame in its chunk; ``lags``: how far before it those are that foretell it."""
     column, size = codes[:, position], sizes[position]
     classes = max(1, min(classes, _MOST_COUNTS // size))
-    before = np.where(starts, size, np.roll(column, 1))
-    time, given_time = _fit_context(before, column, (size + 1, size), classes, random)
-    if not has_neighbour(sizes, position):
-        return CodeContexts(256, time, None)
-    beside, given_beside = _fit_context(codes[:, position - 1], column, (sizes[position - 1], size), classes, random)
-    share = 0.5
+    places = np.arange(len(column))
+    found = []
+    for lag in lags:
+        before = np.where(within < lag, size, column[np.maximum(places - lag, 0)])
+        found.append(_fit_context(before, column, (size + 1, size), classes, random))
+    if has_neighbour(sizes, position):
+        shape = (sizes[position - 1], size)
+        found.append(_fit_context(codes[:, position - 1], column, shape, classes, random))
+    shares = _shares([given for _, given in found])
+    tables = [table for table, _ in found]
+    beside = tables[-1] if has_neighbour(sizes, position) else None
+    if len(lags) == 1:
+        return CodeContexts(shares[0], tables[0], beside)
+    return CodeContexts(shares[0], tables[0], beside, tables[1], shares[1])
+
+
+def _shares(given: Sequence[np.ndarray]) -> list[int]:
+    """Of 256 each table's share, but for the last one's, which is the rest; given: what each table says of every code."""
+    if len(given) == 1:
+        return [256]
+    shares = np.full(len(given), 1 / len(given))
     for _ in range(_ITERATIONS):
-        part = share * given_time
-        share = float((part / (part + (1 - share) * given_beside)).mean())
-    return CodeContexts(round(256 * min(max(share, 0.01), 0.99)), time, beside)
+        parts = shares[:, None] * np.stack(given)
+        shares = (parts / parts.sum(axis=0)).mean(axis=1)
+    kept = np.clip(shares, 0.01, 0.99)
+    return [round(256 * share) for share in kept / kept.sum()]
 
 
 def _fit_context(

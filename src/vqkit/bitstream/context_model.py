@@ -1,74 +1,32 @@
-"""Probabilities of a code given two codes before it: the one in the frame before, and the one before it in its frame.
+"""Probabilities of a code given codes before it: the one in the frame before, and the one before it in its frame.
 
     p(code) = share · p(code | class of the same code a frame ago) + (1 − share) · p(code | class of the code before it in this frame)
 
-Codes that foretell alike share a class. Both tables and the share are whole numbers, and so is their sum: the 24-bit probabilities are
+In an image a frame is a cell, and the frame before is the cell to the left; the cell above, a row of the grid ago, is a third context.
+Codes that foretell alike share a class. The tables and the shares are whole numbers, and so is their sum: the 24-bit probabilities are
 equal on every machine. A chunk starts anew, with a code of its own for "no frame before"; a stage needs only the stages before it.
 """
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 
-from vqkit.bitstream.code_models import PRECISION_BITS, code_parts, exact_weights
+from vqkit.bitstream.code_models import code_parts
+from vqkit.bitstream.context_tables import CodeContexts, Codes, Context, read_contexts
 from vqkit.bitstream.errors import BitstreamError
-from vqkit.bitstream.fields import FieldReader, number_bytes, runs_bytes
-from vqkit.bitstream.limits import MAX_CLASSES, MAX_CODE_SIZE, MAX_CODES, MAX_CONTEXT_WORK
+from vqkit.bitstream.fields import FieldReader, runs_bytes
+from vqkit.bitstream.limits import MAX_CODE_SIZE, MAX_CODES, MAX_CONTEXT_WORK
 from vqkit.bitstream.range_coder import decode_column, encode_column, finish, start_decoder
 from vqkit.bitstream.static_tables import has_table
 from vqkit.types import need
 
-__all__ = ["Context", "ContextModel"]
-
-Codes = np.ndarray | int  # of many frames or of one
+__all__ = ["CodeContexts", "Context", "ContextModel"]
 
 _BLOCK = 1 << 19  # weights at once: 4 MiB
-
-
-@dataclass(frozen=True)
-class Context:
-    """One of the two tables of a code position.
-
-    Attributes:
-        classes: class of each code of the context, uint8.
-        counts: how often each code follows each class, ``(classes, code_size)`` uint16; 0 counts as 1.
-    """
-
-    classes: np.ndarray
-    counts: np.ndarray
-
-
-@dataclass(frozen=True)
-class CodeContexts:
-    """How one code position is foretold.
-
-    Attributes:
-        share: of 256, the weight of ``before``; the rest is that of ``beside``, if there is one.
-        before: given the same code a frame ago; code_size where there is no frame before.
-        beside: given the code before it in its frame.
-    """
-
-    share: int
-    before: Context
-    beside: Context | None
-
-    @cached_property
-    def weights(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Rows of both tables, such that the sum of any two is 2^24 − code_size."""
-        free = (1 << PRECISION_BITS) - self.before.counts.shape[1]
-        own = free * self.share // 256
-        beside = None if self.beside is None else exact_weights(self.beside.counts.astype(np.int64), free - own)
-        return exact_weights(self.before.counts.astype(np.int64), own), beside
-
-    def rows(self, before: Codes, beside: Codes | None) -> np.ndarray:
-        """Weights given the two context codes: a row for each pair."""
-        first, second = self.weights
-        rows = first[self.before.classes[before]]
-        return rows if second is None or self.beside is None else rows + second[self.beside.classes[beside]]
 
 
 class ContextModel:
@@ -77,13 +35,19 @@ class ContextModel:
     Args:
         code_sizes: alphabet of each code of a frame.
         contexts: for each its tables; None where the alphabet has one code or more than 2^16, whose codes are equally likely.
+        columns: cells of a row of the grid, for contexts that look at the row above; 0 without a grid.
     """
 
     coding = "context"
-    magic = b"VQKc"
+    magics = (b"VQKc", b"VQKg")  # without and with the row above
 
-    def __init__(self, code_sizes: Sequence[int], contexts: Sequence[CodeContexts | None]) -> None:
-        self.code_sizes, self.contexts = tuple(code_sizes), list(contexts)
+    def __init__(self, code_sizes: Sequence[int], contexts: Sequence[CodeContexts | None], columns: int = 0) -> None:
+        self.code_sizes, self.contexts, self.columns = tuple(code_sizes), list(contexts), columns
+
+    @property
+    def grid(self) -> bool:
+        """Whether it looks at the row above."""
+        return any(contexts is not None and contexts.above is not None for contexts in self.contexts)
 
     @cached_property
     def tables_hash(self) -> str:
@@ -92,15 +56,8 @@ class ContextModel:
 
     def to_bytes(self) -> bytes:
         """The tables: two bytes a count, a byte a class."""
-        parts = [self.magic, runs_bytes(self.code_sizes)]
-        for contexts in self.contexts:
-            if contexts is not None:
-                parts.append(number_bytes(contexts.share))
-                for context in (contexts.before, contexts.beside):
-                    if context is not None:
-                        parts += [number_bytes(len(context.counts)), context.classes.astype(np.uint8).tobytes()]
-                        parts.append(context.counts.astype("<u2").tobytes())
-        return b"".join(parts)
+        parts = [self.magics[self.grid], runs_bytes(self.code_sizes)]
+        return b"".join([*parts, *(contexts.to_bytes(self.grid) for contexts in self.contexts if contexts is not None)])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -110,24 +67,25 @@ class ContextModel:
             BitstreamError: the data are something else.
         """
         fields = FieldReader(data)
-        if fields.take(len(cls.magic)) != cls.magic:
+        magic = fields.take(len(cls.magics[0]))
+        if magic not in cls.magics:
             raise BitstreamError("this is no context model")
         sizes = fields.runs("code_sizes", MAX_CODES, MAX_CODE_SIZE)
-        contexts: list[CodeContexts | None] = []
-        for position, size in enumerate(sizes):
-            if not has_table(size):
-                contexts.append(None)
-                continue
-            share = fields.number("share", 256)
-            before = _read_context(fields, size + 1, size)
-            beside = _read_context(fields, sizes[position - 1], size) if has_neighbour(sizes, position) else None
-            contexts.append(CodeContexts(share, before, beside))
+        grid = magic == cls.magics[True]
+        contexts = [
+            read_contexts(fields, sizes, position, grid) if has_table(size) else None
+            for position, size in enumerate(sizes)
+        ]
         fields.finish("the context model")
         return cls(sizes, contexts)
 
     def first(self, num_codes: int) -> "ContextModel":
         """The model of the first codes of a frame: contexts are only codes before."""
-        return ContextModel(self.code_sizes[:num_codes], self.contexts[:num_codes])
+        return ContextModel(self.code_sizes[:num_codes], self.contexts[:num_codes], self.columns)
+
+    def on_grid(self, columns: int) -> "ContextModel":
+        """The same model for a grid of so many columns."""
+        return ContextModel(self.code_sizes, self.contexts, columns)
 
     def encode(self, codes: np.ndarray, start: int, stop: int) -> bytes:
         """Bytes of codes ``start`` to ``stop`` − 1 of all frames; codes: (frames, at least ``stop``) int64."""
@@ -139,12 +97,12 @@ class ContextModel:
             if contexts is None:
                 encode_column(encoder, column, code_parts(self.code_sizes[position], None))
                 continue
-            before = np.concatenate([[self.code_sizes[position]], column[:-1]])
+            before, above = (_lagged(column, lag, self.code_sizes[position]) for lag in (1, self.columns))
             step = max(1, _BLOCK // self.code_sizes[position])
             for first in range(0, len(column), step):
                 part = slice(first, first + step)
                 beside = codes[part, position - 1] if contexts.beside is not None else None
-                encoder.encode(column[part].astype(np.int32), family, contexts.rows(before[part], beside))
+                encoder.encode(column[part].astype(np.int32), family, contexts.rows(before[part], beside, above[part]))
         return finish(encoder)
 
     def decode(self, data: bytes, known: np.ndarray, stop: int) -> np.ndarray:
@@ -169,9 +127,8 @@ class ContextModel:
                     codes[:, position] = decode_column(decoder, frames, code_parts(self.code_sizes[position], None))
                 else:
                     beside = codes[:, position - 1] if contexts.beside is not None else None
-                    codes[:, position] = _decode_one_by_one(
-                        decoder, contexts, self.code_sizes[position], beside, frames
-                    )
+                    size = self.code_sizes[position]
+                    codes[:, position] = _decode_one_by_one(decoder, contexts, size, beside, frames, self.columns)
         except (ValueError, AssertionError):  # constriction's word for data that no encoder writes
             raise BitstreamError(f"{len(data)} bytes do not hold {frames} frames of these codes") from None
         found = codes[:, start:]
@@ -179,34 +136,35 @@ class ContextModel:
             raise BitstreamError(f"{len(data)} bytes do not hold {frames} frames of these codes")
         return found
 
-    def _check_work(self, frames: int, start: int, stop: int) -> None:
+    def most_frames(self, stage_ends: Sequence[int]) -> int:
+        """How many frames a chunk may have, so that decoding a stage of it stays within the limit."""
+        starts = (0, *stage_ends)
+        return MAX_CONTEXT_WORK // max(1, *(self._work(start, stop) for start, stop in pairwise(starts)))
+
+    def _work(self, start: int, stop: int) -> int:
         # the constant stands for what a code costs however small its alphabet is
-        work = frames * sum(size + 512 for size in self.code_sizes[start:stop] if has_table(size))
-        if work > MAX_CONTEXT_WORK:
+        return sum(size + 512 for size in self.code_sizes[start:stop] if has_table(size))
+
+    def _check_work(self, frames: int, start: int, stop: int) -> None:
+        if frames * self._work(start, stop) > MAX_CONTEXT_WORK:
             raise BitstreamError(f"{frames} frames are too many for one chunk of these alphabets with contexts")
 
 
-def has_neighbour(code_sizes: Sequence[int], position: int) -> bool:
-    """Whether the code before it in its frame foretells the one at ``position``."""
-    return position > 0 and has_table(code_sizes[position - 1])
-
-
-def _read_context(fields: FieldReader, context_size: int, size: int) -> Context:
-    count = fields.number("the number of classes", MAX_CLASSES, least=1)
-    classes = np.frombuffer(fields.take(context_size), np.uint8)
-    if classes.max() >= count:
-        raise BitstreamError(f"class {classes.max()} of {count}")
-    return Context(classes, np.frombuffer(fields.take(2 * size * count), "<u2").reshape(count, size))
+def _lagged(column: np.ndarray, lag: int, none: int) -> np.ndarray:
+    """The code so many frames before each; none where there is no such frame."""
+    lag = min(lag, len(column)) or len(column)
+    return np.concatenate([np.full(lag, none, np.int64), column[: len(column) - lag]])
 
 
 def _decode_one_by_one(
-    decoder: Any, contexts: CodeContexts, size: int, beside: np.ndarray | None, frames: int
+    decoder: Any, contexts: CodeContexts, size: int, beside: np.ndarray | None, frames: int, columns: int
 ) -> np.ndarray:
     categorical = need("constriction", "audio").stream.model.Categorical
     column = np.empty(frames, np.int64)
     last = size
     for frame in range(frames):
-        row = contexts.rows(last, None if beside is None else beside[frame])
+        above: Codes = column[frame - columns] if 0 < columns <= frame else size
+        row = contexts.rows(last, None if beside is None else beside[frame], above)
         last = int(decoder.decode(categorical(row, lazy=True)))
         column[frame] = last
     return column

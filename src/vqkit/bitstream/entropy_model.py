@@ -12,6 +12,8 @@ from vqkit.bitstream.static_tables import StaticTables
 
 __all__ = ["EntropyModel"]
 
+_STILL_FRAMES = 1 << 12
+
 
 class EntropyModel(Protocol):
     """Codes of a stage ↔ bytes: `PlainCodes`, `StaticTables` or `ContextModel`."""
@@ -47,15 +49,31 @@ def read_tables(data: bytes) -> StaticTables | ContextModel:
     """
     if data[:4] == StaticTables.magic:
         return StaticTables.from_bytes(data)
-    if data[:4] == ContextModel.magic:
+    if data[:4] in ContextModel.magics:
         return ContextModel.from_bytes(data)
     raise BitstreamError(f"not an entropy model: it begins with {data[:4]!r}")
 
 
-def fitting(model: EntropyModel, code_sizes: tuple[int, ...]) -> EntropyModel:
-    """The model, or its first codes, where it also has those that a file of a lower rate leaves out."""
-    more = len(model.code_sizes) > len(code_sizes) and model.code_sizes[: len(code_sizes)] == code_sizes
-    return model.first(len(code_sizes)) if more else model
+def fitting(model: EntropyModel, header: VqkHeader) -> EntropyModel:
+    """The model on the file's grid; only its first codes, where it also has those that a file of a lower rate leaves out."""
+    sizes = header.code_sizes
+    if len(model.code_sizes) > len(sizes) and model.code_sizes[: len(sizes)] == sizes:
+        model = model.first(len(sizes))
+    return model.on_grid(header.columns) if isinstance(model, ContextModel) else model
+
+
+def largest_chunk(model: EntropyModel, header: VqkHeader) -> int:
+    """The most frames that a chunk of this header with this model may hold, at least 1."""
+    most = header.largest_chunk
+    return max(1, min(most, model.most_frames(header.stage_ends))) if isinstance(model, ContextModel) else most
+
+
+def usual_chunk(header: VqkHeader, most: int) -> int:
+    """Frames of a chunk, of at most so many: a second; without time about 4096, in an image whole rows of cells."""
+    if header.frame_rate:
+        return max(1, min(round(header.frame_rate), most))
+    usual, row = min(_STILL_FRAMES, most), header.columns or 1
+    return usual // row * row if row <= usual else min(row, most)
 
 
 def model_of(header: VqkHeader, given: EntropyModel | None) -> EntropyModel | None:
@@ -66,10 +84,10 @@ def model_of(header: VqkHeader, given: EntropyModel | None) -> EntropyModel | No
     """
     if header.coding == "plain":
         return PlainCodes(header.code_sizes)
-    model = None if given is None else fitting(given, header.code_sizes)
+    model = None if given is None else fitting(given, header)
     if header.tables:
         try:
-            model = read_tables(header.tables)
+            model = fitting(read_tables(header.tables), header)
         except ValueError as error:
             raise BitstreamError(f"the stored probability tables are not valid: {error}") from None
     if model is None:

@@ -113,6 +113,11 @@ class VqkHeader:
         return tuple(accumulate(self.codes_per_stage))
 
     @property
+    def columns(self) -> int:
+        """Cells of a row of the grid; 0 where it has no rows."""
+        return self.grid[-1] if len(self.grid) > 1 else 0
+
+    @property
     def frame_rate(self) -> float | None:
         """Frames a second; None where there is no time."""
         return self.sample_rate / self.hop_samples * math.prod(self.grid) if self.hop_samples else None
@@ -120,8 +125,24 @@ class VqkHeader:
     @property
     def rates_kbps(self) -> tuple[float, ...]:
         """Rate of the first stage, of the first two and so on, before entropy coding and without what a file adds; empty without time."""
+        return tuple(bits * self.frame_rate / 1000 for bits in self._stage_bits) if self.frame_rate else ()
+
+    @property
+    def pixels(self) -> int:
+        """Of an image; 0 if this is none."""
+        return math.prod(self.image_size) if self.image_size and not self.sample_rate else 0
+
+    @property
+    def rates_bpp(self) -> tuple[float, ...]:
+        """The same of an image in bits a pixel; empty if this is none."""
+        cells = math.prod(self.grid)
+        return tuple(bits * cells / self.pixels for bits in self._stage_bits) if self.pixels else ()
+
+    @property
+    def _stage_bits(self) -> tuple[float, ...]:
+        """Bits a frame of the first stage, of the first two and so on."""
         bits = tuple(accumulate(math.log2(size) for size in self.code_sizes))
-        return tuple(bits[end - 1] * self.frame_rate / 1000 for end in self.stage_ends) if self.frame_rate else ()
+        return tuple(bits[end - 1] for end in self.stage_ends)
 
     @property
     def largest_chunk(self) -> int:

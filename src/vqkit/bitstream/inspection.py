@@ -20,7 +20,8 @@ def inspect(source: str | Path | BinaryIO) -> dict[str, Any]:
     Returns:
         The header's fields; ``file_bytes``, ``frames``, ``seconds`` (None where there is no time), ``length``, ``chunks``, ``complete``,
         ``pending_bytes``; ``stages``, the least and the most of a chunk; ``kbps``, of all bytes of the file; ``stage_bytes``, those of each
-        stage; ``thinned_bytes`` and ``thinned_kbps``, the file thinned to one stage, two and so on; ``overhead_bytes``, all but the codes;
+        stage; ``thinned_bytes`` and ``thinned_kbps``, the file thinned to one stage, two and so on; of an image ``bpp`` and
+        ``thinned_bpp``, the same in bits a pixel (else None); ``overhead_bytes``, all but the codes;
         ``damage``, a dict for each damaged place.
 
     Raises:
@@ -72,6 +73,8 @@ def inspect(source: str | Path | BinaryIO) -> dict[str, Any]:
             "stage_bytes": stage_bytes,
             "thinned_bytes": thinned,
             "thinned_kbps": [_kbps(bytes_, seconds) for bytes_ in thinned],
+            "bpp": _bpp(size, header.pixels),
+            "thinned_bpp": [_bpp(bytes_, header.pixels) for bytes_ in thinned],
             "overhead_bytes": size - sum(stage_bytes),
             "damage": [asdict(damage) for damage in reader.damage],
         }
@@ -79,3 +82,7 @@ def inspect(source: str | Path | BinaryIO) -> dict[str, Any]:
 
 def _kbps(size: int, seconds: float | None) -> float | None:
     return size * 8 / seconds / 1000 if seconds else None
+
+
+def _bpp(size: int, pixels: int) -> float | None:
+    return size * 8 / pixels if pixels else None

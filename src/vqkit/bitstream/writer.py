@@ -8,15 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqkit.bitstream.entropy_model import EntropyModel, fitting
+from vqkit.bitstream.entropy_model import EntropyModel, fitting, largest_chunk, usual_chunk
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.output import RecordWriter
 from vqkit.bitstream.plain_codes import PlainCodes
 from vqkit.types import Int
 
 __all__ = ["VqkWriter"]
-
-_STILL_FRAMES = 1 << 12
 
 
 class VqkWriter:
@@ -31,7 +29,7 @@ class VqkWriter:
         header: what the file says about itself; its ``coding``, ``tables_hash`` and ``tables`` are filled in from ``entropy_model``.
         entropy_model: `StaticTables` or `ContextModel`; plain bits by default. Of a model of more codes the first are taken.
         store_tables: put the tables into the header. Otherwise the reader must be given them: a model's belong beside its weights.
-        chunk_frames: frames of a chunk. A second of them by default, 4096 where there is no time.
+        chunk_frames: frames of a chunk. A second of them by default; where there is no time about 4096, in an image whole rows of cells.
 
     Raises:
         ValueError: the header or the number of frames is out of range, or the tables are for other codes.
@@ -58,18 +56,18 @@ class VqkWriter:
         store_tables: bool = False,
         chunk_frames: int | None = None,
     ) -> None:
-        self._model: EntropyModel = fitting(entropy_model or PlainCodes(header.code_sizes), header.code_sizes)
+        self._model: EntropyModel = fitting(entropy_model or PlainCodes(header.code_sizes), header)
         if self._model.code_sizes != header.code_sizes:
             raise ValueError(
                 f"the entropy model is for code sizes {self._model.code_sizes}, the header has {header.code_sizes}"
             )
         tables = self._model.to_bytes() if store_tables else b""
         header = replace(header, coding=self._model.coding, tables_hash=self._model.tables_hash, tables=tables)
-        usual = max(1, min(round(header.frame_rate or _STILL_FRAMES), header.largest_chunk))
-        self.chunk_frames = usual if chunk_frames is None else chunk_frames
-        if not 1 <= self.chunk_frames <= header.largest_chunk:
+        most = largest_chunk(self._model, header)
+        self.chunk_frames = usual_chunk(header, most) if chunk_frames is None else chunk_frames
+        if not 1 <= self.chunk_frames <= most:
             raise ValueError(
-                f"chunk_frames is {chunk_frames}, allowed are 1 to {header.largest_chunk} with {header.num_codes} codes a frame"
+                f"chunk_frames is {chunk_frames}, allowed are 1 to {most} with {header.num_codes} codes a frame"
             )
         self._records = RecordWriter(target, header)
         self._waiting = np.zeros((0, header.num_codes), np.int64)

@@ -1,35 +1,87 @@
 """What was made of one file."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Coded", "Watch", "unwatched"]
+__all__ = ["Coded", "CodedImage", "CodedSound", "Watch", "unwatched"]
 
-Watch = Callable[[float, float | None], None]  # seconds of sound done, and the share of all that they are, if known
+Watch = Callable[[float, float | None], None]  # seconds of sound done (0 of an image), and the share of all, if known
 
 
-@dataclass(frozen=True)
-class Coded:
+@dataclass(frozen=True, kw_only=True)
+class Coded(ABC):
     """A ``.vqk`` file that was written, or read.
 
     Attributes:
-        seconds: of the sound.
         bytes: of the ``.vqk`` file.
         stages: that it holds; of a file with several rates the most.
         notes: what was changed on the way and is no fault, such as stereo mixed to mono.
         warnings: what is damaged or missing.
     """
 
-    seconds: float
     bytes: int
     stages: int
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @abstractmethod
+    def sizes(self) -> str:
+        """Its extent, bytes and rate, for people."""
+
+    @abstractmethod
+    def record(self) -> dict[str, float | int | str]:
+        """The same for programs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedSound(Coded):
+    """Of sound.
+
+    Attributes:
+        seconds: of the sound.
+    """
+
+    seconds: float
+
     @property
     def kbps(self) -> float:
         """Bitrate of all bytes of the file."""
         return self.bytes * 8 / self.seconds / 1000 if self.seconds else 0.0
+
+    def sizes(self) -> str:
+        """Seconds, bytes and kbit/s."""
+        return f"{self.seconds:.3f} s, {self.bytes} bytes, {self.kbps:.3f} kbit/s"
+
+    def record(self) -> dict[str, float | int | str]:
+        """``seconds``, ``bytes`` and ``kbps``."""
+        return {"seconds": self.seconds, "bytes": self.bytes, "kbps": self.kbps}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedImage(Coded):
+    """Of an image.
+
+    Attributes:
+        height: in pixels.
+        width: in pixels.
+    """
+
+    height: int
+    width: int
+
+    @property
+    def bpp(self) -> float:
+        """Bits a pixel, of all bytes of the file."""
+        return self.bytes * 8 / (self.height * self.width)
+
+    def sizes(self) -> str:
+        """Width × height, bytes and bits a pixel."""
+        return f"{self.width}×{self.height}, {self.bytes} bytes, {self.bpp:.4f} bits a pixel"
+
+    def record(self) -> dict[str, float | int | str]:
+        """``height``, ``width``, ``bytes`` and ``bpp``."""
+        return {"height": self.height, "width": self.width, "bytes": self.bytes, "bpp": self.bpp}
 
 
 def unwatched(seconds: float, share: float | None) -> None:

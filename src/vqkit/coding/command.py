@@ -1,63 +1,90 @@
-"""``vqkit encode`` and ``vqkit decode``: sound files to ``.vqk`` files and back; files, folders and pipes."""
+"""``vqkit encode`` and ``vqkit decode``: sound and image files to ``.vqk`` files and back; files, folders and pipes."""
 
 import argparse
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from vqkit.coding.coded import Coded, Watch
-from vqkit.coding.decode_file import decode_file
-from vqkit.coding.encode_file import encode_file
-from vqkit.coding.jobs import PIPE, SOUND_SUFFIXES, Job, find_jobs
-from vqkit.coding.model import open_codec
+from vqkit.coding.jobs import PIPE, Job, find_jobs
+from vqkit.coding.kind import Encoding, Kind
+from vqkit.coding.kinds import IMAGE, KINDS, SOUND, kind_in, kind_named, open_models, sniffed
 from vqkit.coding.rate import Rate
 from vqkit.coding.run import Manner, run
-from vqkit.data import WRITTEN_SUFFIXES
-from vqkit.models.waveform_codec import WaveformCodec
 
 __all__ = ["main_decode", "main_encode"]
 
 _VQK = ".vqk"
+_READ = frozenset(suffix for kind in KINDS for suffix in kind.read)
+_WRITTEN = tuple(suffix for kind in KINDS for suffix in kind.written)
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """What is done to every file; picklable."""
+class _Encode:
+    """Encodes one file; picklable where there is no pipe."""
 
-    rate: Rate
-    plain: bool
-    licence: str
-    metadata: dict[str, str]
+    how: Encoding
+    pipe: BinaryIO | None
 
-    def __call__(self, codec: WaveformCodec, job: Job, watch: Watch) -> Coded:
-        """Encode one."""
-        options = {"plain": self.plain, "licence": self.licence, "metadata": self.metadata, "watch": watch}
-        return encode_file(codec, _input(job), _output(job), self.rate, **options)  # type: ignore[arg-type]
+    def __call__(self, models: Mapping[Kind, Any], job: Job, watch: Watch) -> Coded:
+        assert job.kind is not None
+        source = self.pipe if job.source == PIPE and self.pipe is not None else job.source
+        return job.kind.encode(models[job.kind], source, _output(job), self.how, watch)
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """What is done to every file; picklable."""
+class _Decode:
+    """Decodes one file; picklable."""
 
-    suffix: str
+    suffixes: Mapping[Kind, str]
 
-    def __call__(self, codec: WaveformCodec, job: Job, watch: Watch) -> Coded:
-        """Decode one."""
-        return decode_file(codec, _input(job), _output(job), suffix=self.suffix, watch=watch)
+    def __call__(self, models: Mapping[Kind, Any], job: Job, watch: Watch) -> Coded:
+        assert job.kind is not None
+        source = sys.stdin.buffer if job.source == PIPE else job.source
+        return job.kind.decode(models[job.kind], source, _output(job), self.suffixes[job.kind], watch)
+
+
+@dataclass
+class _Found:
+    """Which suffix a ``.vqk`` file's content gets, and what was seen on the way."""
+
+    suffixes: Mapping[Kind, str]
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def suffix(self, path: Path) -> str:
+        name = str(path)
+        try:
+            self.kinds[name] = kind_in(path)
+        except (ValueError, OSError) as error:
+            self.faults[name] = str(error)
+        return self.suffixes[self.kinds.get(name, SOUND)]
+
+    def job(self, job: Job) -> Job:
+        if job.source not in self.kinds and job.source not in self.faults:
+            self.suffix(Path(job.source))
+        return replace(job, kind=self.kinds.get(job.source), fault=self.faults.get(job.source, ""))
 
 
 def main_encode(argv: list[str]) -> int:
     """Encode; exit code 1 if some files of a folder could not be."""
     parser = argparse.ArgumentParser(
-        prog="vqkit encode", description="Sound, also that of video, to .vqk files of any length, in constant memory."
+        prog="vqkit encode",
+        description="Sound, also that of video, and images to .vqk files: sound of any length in constant memory, images in tiles.",
     )
-    _add_places(parser, "wav, flac, ogg, opus, mp3, mp4 …", "a .vqk file")
+    _add_places(parser, "wav, flac, ogg, opus, mp3, mp4 …, or png, jpg, webp, tif …", "a .vqk file")
     rates = parser.add_mutually_exclusive_group()
-    rates.add_argument("--kbps", type=float, help="keep as many stages as fit into this rate, before entropy coding")
+    rates.add_argument(
+        "--kbps", type=float, help="of sound: as many stages as fit into this rate, before entropy coding"
+    )
     rates.add_argument("--max-bytes", type=int, help="keep as many stages as fit into a file of this size")
     rates.add_argument("--stages", type=int, help="keep so many stages")
+    parser.add_argument(
+        "--bpp", type=float, help="of images: as many stages as fit into so many bits a pixel, before entropy coding"
+    )
     parser.add_argument("--plain", action="store_true", help="plain bits although the model has a prior")
     parser.add_argument("--licence", default="", help="of the content, for the header")
     parser.add_argument(
@@ -67,46 +94,98 @@ def main_encode(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     if Path(asked.source).suffix.lower() == _VQK:
         raise ValueError(
-            f"{asked.source} is encoded already; `vqkit decode {asked.source}` makes sound of it, `vqkit thin` a smaller file"
+            f"{asked.source} is encoded already; `vqkit decode {asked.source}` makes sound or an image of it, `vqkit thin` a smaller file"
         )
-    if asked.target is not None and Path(asked.target).suffix.lower() in SOUND_SUFFIXES:
-        raise ValueError(f"{asked.target}: encoding makes {_VQK} files; `vqkit decode` makes sound of them")
-    rate = Rate(asked.kbps, asked.stages, asked.max_bytes)
-    jobs = find_jobs(asked.source, asked.target, SOUND_SUFFIXES, _VQK)
-    load = partial(open_codec, asked.model)
-    return run(jobs, load, Encoding(rate, asked.plain, asked.licence, _metadata(asked.meta)), _how(asked), rate)
+    if asked.target is not None and Path(asked.target).suffix.lower() in _READ:
+        kind = kind_named(asked.target)
+        raise ValueError(f"{asked.target}: encoding makes {_VQK} files; `vqkit decode` makes {kind.name} of them")
+    rate = Rate(asked.kbps, asked.stages, asked.max_bytes, asked.bpp)
+    pipe = None
+    jobs = find_jobs(asked.source, asked.target, _READ, _VQK)
+    if asked.source == PIPE:
+        kind, pipe = sniffed(sys.stdin.buffer)
+        jobs = [replace(job, kind=kind) for job in jobs]
+    else:
+        jobs = [replace(job, kind=kind_named(job.source)) for job in jobs]
+    _check_rate(rate, jobs)
+    encode = _Encode(Encoding(rate, asked.plain, asked.licence, _metadata(asked.meta)), pipe)
+    return run(jobs, _loading(jobs, asked), encode, _how(asked), rate)
 
 
 def main_decode(argv: list[str]) -> int:
     """Decode; exit code 1 if something was damaged, or some files of a folder could not be decoded."""
     parser = argparse.ArgumentParser(
-        prog="vqkit decode", description="Sound of .vqk files; what is damaged in them is silent, and named."
+        prog="vqkit decode",
+        description="Sound and images of .vqk files; what is damaged in them is silent or gray, and named.",
     )
     _add_places(parser, "a .vqk file", "its suffix decides the format")
-    formats = [suffix.removeprefix(".") for suffix in WRITTEN_SUFFIXES]
-    parser.add_argument("--to", choices=formats, help="format, where no target's name says it (wav for files)")
+    formats = [suffix.removeprefix(".") for suffix in _WRITTEN]
+    parser.add_argument(
+        "--to", choices=formats, help="format, where no target's name says it (for files wav of sound, png of images)"
+    )
     _add_options(parser)
     asked = parser.parse_args(argv)
-    suffix = Path(asked.source).suffix.lower()
-    if suffix in SOUND_SUFFIXES:
+    if Path(asked.source).suffix.lower() in _READ:
         raise ValueError(f"{asked.source} is no {_VQK} file; `vqkit encode {asked.source}` makes one of it")
-    jobs = find_jobs(asked.source, asked.target, [_VQK], f".{asked.to or 'wav'}")
-    if jobs[0].target == PIPE:
-        if asked.to is None:
-            raise ValueError(f"standard output has no suffix: give --to, one of {', '.join(formats)}")
+    wished = None if asked.to is None else kind_named(f"x.{asked.to}")
+    found = _Found({kind: f".{asked.to}" if kind == wished else kind.written[0] for kind in KINDS})
+    jobs = find_jobs(asked.source, asked.target, [_VQK], found.suffix)
+    if jobs[0].target == PIPE and asked.to is None:
+        raise ValueError(f"standard output has no suffix: give --to, one of {', '.join(formats)}")
+    if asked.target not in (None, PIPE) and not Path(asked.source).is_dir():
+        _check_target(Path(jobs[0].target), asked.to)
+    if asked.source == PIPE:  # what it holds is found out when it is read
+        jobs = [replace(jobs[0], kind=wished if jobs[0].target == PIPE else kind_named(jobs[0].target))]
     else:
-        _check_sound(Path(jobs[0].target), asked.to)
-    return run(jobs, partial(open_codec, asked.model), Decoding(f".{asked.to or 'wav'}"), _how(asked))
+        jobs = [found.job(job) for job in jobs]
+    _check_kinds(jobs, wished, asked.to)
+    return run(jobs, _loading(jobs, asked), _Decode(found.suffixes), _how(asked))
 
 
-def _check_sound(target: Path, form: str | None) -> None:
+def _check_target(target: Path, form: str | None) -> None:
     suffix = target.suffix.lower()
     if suffix == _VQK:
-        raise ValueError(f"{target}: decoding makes sound; `vqkit encode` makes {_VQK} files of it")
-    if suffix not in WRITTEN_SUFFIXES:
-        raise ValueError(f"cannot write {target}: the suffix is {suffix!r}, allowed are {', '.join(WRITTEN_SUFFIXES)}")
+        raise ValueError(f"{target}: decoding makes sound or images; `vqkit encode` makes {_VQK} files of them")
+    if suffix not in _WRITTEN:
+        raise ValueError(f"cannot write {target}: the suffix is {suffix!r}, allowed are {', '.join(_WRITTEN)}")
     if form is not None and suffix != f".{form}":
         raise ValueError(f"--to {form} and the suffix of {target} disagree")
+
+
+def _check_kinds(jobs: list[Job], wished: Kind | None, form: str | None) -> None:
+    """Whether the formats asked for are of the kinds that there are."""
+    kinds = {job.kind for job in jobs if job.kind is not None}
+    if wished is not None and kinds and wished not in kinds:
+        raise ValueError(f"--to {form} is for {wished.name}, and {jobs[0].source} holds {_others(wished)}")
+    job = jobs[0]
+    if len(jobs) == 1 and job.kind is not None and job.target != PIPE and kind_named(job.target) != job.kind:
+        raise ValueError(f"{job.source} holds {job.kind.name}, and {job.target} would be {kind_named(job.target).name}")
+
+
+def _check_rate(rate: Rate, jobs: list[Job]) -> None:
+    """Whether what was asked for says something about every file, and everything about some."""
+    for kind in KINDS:
+        if getattr(rate, kind.rate) is None:
+            continue
+        if all(job.kind != kind for job in jobs):
+            raise ValueError(f"--{kind.rate} is for {kind.name}, and {_shown(jobs[0])} is not: {_rates(jobs[0].kind)}")
+        for job in jobs:
+            if job.kind is not None and getattr(rate, job.kind.rate) is None:
+                raise ValueError(
+                    f"--{kind.rate} is for {kind.name}, and {_shown(job)} is not: give --{job.kind.rate}, too, or --stages or --max-bytes"
+                )
+
+
+def _rates(kind: Kind | None) -> str:
+    return f"give {'--' + kind.rate + ', ' if kind is not None else ''}--stages or --max-bytes"
+
+
+def _others(kind: Kind) -> str:
+    return (IMAGE if kind == SOUND else SOUND).name
+
+
+def _shown(job: Job) -> str:
+    return "standard input" if job.source == PIPE else job.source
 
 
 def _add_places(parser: argparse.ArgumentParser, source: str, target: str) -> None:
@@ -119,13 +198,24 @@ def _add_places(parser: argparse.ArgumentParser, source: str, target: str) -> No
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="PATH", help="folder of a saved codec; by default the one that ships")
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="folder of a saved codec or image tokenizer, once for each kind; by default those that ship",
+    )
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="files at once, each by a process of one thread"
     )
     parser.add_argument("-f", "--force", action="store_true", help="overwrite targets that exist")
     parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     parser.add_argument("--json", action="store_true", help="one JSON object a file")
+
+
+def _loading(jobs: list[Job], asked: argparse.Namespace) -> partial[dict[Kind, Any]]:
+    kinds = [kind for kind in KINDS if any(job.kind == kind for job in jobs)]
+    return partial(open_models, kinds, asked.model if kinds else [])  # no kind: no file that can be read
 
 
 def _how(asked: argparse.Namespace) -> Manner:
@@ -143,10 +233,6 @@ def _metadata(pairs: list[str]) -> dict[str, str]:
             raise ValueError(f"--meta {pair}: expected KEY=VALUE, each KEY once")
         found[name] = value
     return found
-
-
-def _input(job: Job) -> str | BinaryIO:
-    return sys.stdin.buffer if job.source == PIPE else job.source
 
 
 def _output(job: Job) -> str | BinaryIO:

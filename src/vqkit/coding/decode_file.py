@@ -3,8 +3,6 @@
 chunks ─ codes (any, where they are lost) ─ codec's stream ─ samples (silence, where codes were lost) ─ file
 """
 
-import shutil
-import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +14,8 @@ from torch import Tensor
 
 from vqkit.bitstream import VqkReader
 from vqkit.coding.codec_blocks import decoded_blocks
-from vqkit.coding.coded import Coded, Watch, unwatched
+from vqkit.coding.coded import CodedSound, Watch, unwatched
+from vqkit.coding.temporary import written_as_file
 from vqkit.data import AudioWriter, WavStream
 from vqkit.models.compression import open_reader
 from vqkit.models.waveform_codec import WaveformCodec
@@ -32,7 +31,7 @@ def decode_file(
     *,
     suffix: str = ".wav",
     watch: Watch = unwatched,
-) -> Coded:
+) -> CodedSound:
     """Decode a ``.vqk`` file of any length in constant memory.
 
     What is damaged is silent, and named in the result's ``warnings``; the rest is not touched by it.
@@ -61,8 +60,7 @@ def decode_file(
         elif suffix == ".wav":
             writer = WavStream(target, codec.sample_rate, codec.channels, sound.length)
         else:
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / f"sound{suffix}"
-            stack.callback(_copy, path, target)
+            path = stack.enter_context(written_as_file(target, suffix))
             writer = stack.enter_context(AudioWriter(path, codec.sample_rate, codec.channels))
         for block in sound:
             writer.write(block)
@@ -71,14 +69,9 @@ def decode_file(
         warnings = [f"{damage}; silence stands for them" if damage.frames else str(damage) for damage in reader.damage]
         if not reader.complete:
             warnings.append(f"the file is cut off after {reader.frames} frames")
-        return Coded(sound.given / codec.sample_rate, reader.size, sound.stages, warnings=tuple(warnings))
-
-
-def _copy(path: Path, target: BinaryIO) -> None:
-    if path.exists():  # not after an error
-        with path.open("rb") as file:
-            shutil.copyfileobj(file, target)
-        target.flush()
+        return CodedSound(
+            seconds=sound.given / codec.sample_rate, bytes=reader.size, stages=sound.stages, warnings=tuple(warnings)
+        )
 
 
 class _Sound:

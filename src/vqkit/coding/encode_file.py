@@ -3,18 +3,15 @@
 blocks of a second ─ mixed to the codec's channels ─ resampled ─ codec's stream ─ codes ─ chunks ─ file
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from torch import Tensor
 
-from vqkit.bitstream import thin
 from vqkit.coding.codec_blocks import encoded_blocks
-from vqkit.coding.coded import Coded, Watch, unwatched
-from vqkit.coding.rate import Rate, fitting_stages
+from vqkit.coding.coded import CodedSound, Watch, unwatched
+from vqkit.coding.rate import Rate, spooled, thin_to_fit
 from vqkit.data import AudioBlocks
 from vqkit.models.compression import open_writer
 from vqkit.models.resampling_stream import ResamplingStream, resampled_length
@@ -34,7 +31,7 @@ def encode_file(
     licence: str = "",
     metadata: Mapping[str, str] | None = None,
     watch: Watch = unwatched,
-) -> Coded:
+) -> CodedSound:
     """Encode a sound file, or the sound of a video file, of any length in constant memory.
 
     The file is the one that ``codec.compress`` makes of the whole sound, if no two codes lie equally near within float rounding.
@@ -63,7 +60,7 @@ def encode_file(
         known = sound.num_samples
         length = None if known is None else resampled_length(known, sound.sample_rate, codec.sample_rate)
         blocks = _Prepared(sound, codec, watch)
-        with _spooled(target, rate.max_bytes) as file:
+        with spooled(target, rate.max_bytes) as file:
             with open_writer(
                 codec,
                 file,
@@ -78,21 +75,8 @@ def encode_file(
                 writer.close(length=blocks.samples)
             size = writer.bytes_written
             if rate.max_bytes is not None and not isinstance(file, str | Path):
-                file.seek(0)
-                stages, size = fitting_stages(file, rate.max_bytes)
-                file.seek(0)
-                thin(file, target, stages)
-    return Coded(blocks.samples / codec.sample_rate, size, stages, notes)
-
-
-@contextmanager
-def _spooled(target: str | Path | BinaryIO, max_bytes: int | None) -> Iterator[str | Path | BinaryIO]:
-    """The target, or a file that is nowhere: how many stages fit is known when all are written."""
-    if max_bytes is None:
-        yield target
-    else:
-        with tempfile.TemporaryFile() as file:
-            yield file
+                stages, size = thin_to_fit(file, target, rate.max_bytes)
+    return CodedSound(seconds=blocks.samples / codec.sample_rate, bytes=size, stages=stages, notes=notes)
 
 
 def _mixing(sound: AudioBlocks, codec: WaveformCodec) -> tuple[str, ...]:

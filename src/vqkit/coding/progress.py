@@ -15,18 +15,18 @@ _PATIENCE_SECONDS = 1.0  # what is done sooner needs no bar
 
 
 def rate_and_rest(elapsed: float, seconds: float, share: float) -> str:
-    """The rate, and how long the rest takes at it.
+    """The rate, if there are seconds of sound, and how long the rest takes.
 
     Example:
         >>> rate_and_rest(elapsed=20, seconds=100, share=0.25), rate_and_rest(elapsed=4, seconds=10, share=0)
         ('5.0× real time, 1:00 left', '2.5× real time')
     """
-    text = f"{seconds / elapsed:.1f}× real time" if elapsed > 0 else ""
+    speed = [f"{seconds / elapsed:.1f}× real time"] if seconds and elapsed > 0 else []
     if not share:
-        return text
+        return "".join(speed)
     minutes, rest = divmod(round(elapsed * (1 - share) / share), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{text}, {f'{hours}:{minutes:02}' if hours else minutes}:{rest:02} left"
+    return ", ".join([*speed, f"{f'{hours}:{minutes:02}' if hours else minutes}:{rest:02} left"])
 
 
 class ProgressLine:

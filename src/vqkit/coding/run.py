@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from vqkit.coding.jobs import PIPE, Job
+from vqkit.coding.kind import Kind
 from vqkit.coding.progress import ProgressLine
 from vqkit.coding.rate import Rate
 from vqkit.coding.workers import Board, Outcome, Work, run_jobs
-from vqkit.models.waveform_codec import WaveformCodec
 
 __all__ = ["Manner", "run"]
 
@@ -37,16 +37,16 @@ class Manner:
 
 
 def run(
-    jobs: Sequence[Job], load: Callable[[], WaveformCodec], work: Work, how: Manner, rate: Rate | None = None
+    jobs: Sequence[Job], load: Callable[[], dict[Kind, Any]], work: Work, how: Manner, rate: Rate | None = None
 ) -> int:
     """Do the jobs and print a line for each.
 
     Args:
         jobs: of `find_jobs`.
-        load: makes the codec.
+        load: makes a model for each kind of content.
         work: does one job.
         how: see `Manner`.
-        rate: that the codec must be able to keep to, found before anything begins.
+        rate: that the models must be able to keep to, found before anything begins.
 
     Returns:
         0, or 1 if a file was damaged or, in a folder, could not be done.
@@ -56,16 +56,19 @@ def run(
     """
     if jobs[0].target == PIPE and sys.stdout.isatty():
         raise ValueError("the file would go to the terminal: redirect standard output, or name a target")
-    blocked = {job for job in jobs if not how.force and job.target != PIPE and Path(job.target).is_file()}
-    free = [job for job in jobs if job not in blocked]
-    refused = [Outcome(job, None, f"{job.target} exists; -f overwrites it") for job in jobs if job in blocked]
-    codec = load()  # also where only other processes need one: what is wrong with it or the rate is said once
+    faults = {job: fault for job in jobs if (fault := _fault(job, how.force))}
+    free = [job for job in jobs if job not in faults]
+    refused = [Outcome(job, None, fault) for job, fault in faults.items()]
+    if refused and not how.folder:
+        raise ValueError(_error(refused[0]))
+    models = load()  # also where only other processes need them: what is wrong with them or the rate is said once
     if rate is not None:
-        rate.stages_of(codec)
+        for kind, model in models.items():
+            kind.check(model, rate)
     board = Board(len(free))
     failed = damaged = 0
     with ProgressLine(board, [_size(job) for job in free], not how.quiet and sys.stderr.isatty()) as progress:
-        outcomes = run_jobs(free, codec, work, board, load, how.processes, progress.show)
+        outcomes = run_jobs(free, models, work, board, load, how.processes, progress.show)
         for outcome in chain(refused, outcomes):
             if outcome.coded is None and not how.folder:
                 raise ValueError(_error(outcome))
@@ -76,6 +79,11 @@ def run(
     if failed:
         print(f"vqkit: {failed} of {len(jobs)} files failed", file=sys.stderr)
     return 1 if failed or damaged else 0
+
+
+def _fault(job: Job, force: bool) -> str:
+    exists = not force and job.target != PIPE and Path(job.target).is_file()
+    return job.fault or (f"{job.target} exists; -f overwrites it" if exists else "")
 
 
 def _size(job: Job) -> float:
@@ -96,8 +104,7 @@ def _lines(outcome: Outcome, how: Manner) -> Iterator[tuple[str, TextIO]]:
         yield json.dumps(_record(outcome)), results
     elif coded is not None and not how.quiet:
         stages = f"{coded.stages} stage{'s' * (coded.stages != 1)}"
-        sizes = f"{coded.seconds:.3f} s, {coded.bytes} bytes, {coded.kbps:.3f} kbit/s, {stages}"
-        yield "; ".join([f"{job.source} → {job.target}: {sizes}", *coded.notes]), results
+        yield "; ".join([f"{job.source} → {job.target}: {coded.sizes()}, {stages}", *coded.notes]), results
     if coded is None:
         yield f"vqkit: {_error(outcome)}", sys.stderr
     else:
@@ -110,5 +117,10 @@ def _record(outcome: Outcome) -> dict[str, object]:
     coded = outcome.coded
     if coded is None:
         return {**names, "error": outcome.error}
-    sizes = {"seconds": coded.seconds, "bytes": coded.bytes, "kbps": coded.kbps, "stages": coded.stages}
-    return {**names, **sizes, "notes": list(coded.notes), "warnings": list(coded.warnings)}
+    return {
+        **names,
+        **coded.record(),
+        "stages": coded.stages,
+        "notes": list(coded.notes),
+        "warnings": list(coded.warnings),
+    }

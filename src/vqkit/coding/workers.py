@@ -17,11 +17,10 @@ import torch
 
 from vqkit.coding.coded import Coded, Watch
 from vqkit.coding.jobs import Job
-from vqkit.models.waveform_codec import WaveformCodec
 
 __all__ = ["Board", "Outcome", "Work", "run_jobs"]
 
-Work = Callable[[WaveformCodec, Job, Watch], Coded]
+Work = Callable[[Any, Job, Watch], Coded]  # with whatever `load` makes
 _POLL_SECONDS = 0.1
 
 
@@ -52,10 +51,10 @@ class Board:
 
 def run_jobs(
     jobs: Sequence[Job],
-    codec: WaveformCodec,
+    models: Any,
     work: Work,
     board: Board,
-    load: Callable[[], WaveformCodec] | None = None,
+    load: Callable[[], Any] | None = None,
     processes: int = 1,
     look: Callable[[], None] = lambda: None,
 ) -> Iterator[Outcome]:
@@ -63,10 +62,10 @@ def run_jobs(
 
     Args:
         jobs: what to do.
-        codec: for the jobs of this process.
+        models: for the jobs of this process.
         work: does one job; picklable if there are several processes.
         board: where the jobs note how far they are.
-        load: makes the same codec in another process; picklable. Without it there is only this one.
+        load: makes the same models in another process; picklable. Without it there is only this one.
         processes: how many at once.
         look: called every now and then, to show the board.
 
@@ -79,7 +78,7 @@ def run_jobs(
         return
     for index, job in enumerate(jobs):
         with _one_thread():
-            outcome = _attempted(codec, job, work, partial(_noted, board, index, look))
+            outcome = _attempted(models, job, work, partial(_noted, board, index, look))
         yield outcome
 
 
@@ -88,9 +87,9 @@ def _noted(board: Board, index: int, look: Callable[[], None], seconds: float, s
     look()
 
 
-def _attempted(codec: WaveformCodec, job: Job, work: Work, watch: Watch) -> Outcome:
+def _attempted(models: Any, job: Job, work: Work, watch: Watch) -> Outcome:
     try:
-        return Outcome(job, work(codec, job, watch))
+        return Outcome(job, work(models, job, watch))
     except Exception as error:  # whatever a file contains, the others are still to be done
         expected = isinstance(error, ValueError | OSError | ImportError)
         text = " ".join(str(error).split()) or "failed"
@@ -120,7 +119,7 @@ _worker: dict[str, Any] = {}
 
 def _in_processes(
     jobs: Sequence[Job],
-    load: Callable[[], WaveformCodec],
+    load: Callable[[], Any],
     work: Work,
     processes: int,
     board: Board,
@@ -162,17 +161,17 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _start(load: Callable[[], WaveformCodec], work: Work, board: Board) -> None:
+def _start(load: Callable[[], Any], work: Work, board: Board) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     torch.set_num_threads(1)
-    _worker.update(codec=load(), work=work, board=board, busy=False)
+    _worker.update(models=load(), work=work, board=board, busy=False)
 
 
 def _in_worker(index: int, job: Job) -> Outcome:
     _worker["busy"] = True
     try:
-        return _attempted(_worker["codec"], job, _worker["work"], partial(_worker["board"].note, index))
+        return _attempted(_worker["models"], job, _worker["work"], partial(_worker["board"].note, index))
     except _Stopped:
         os._exit(1)
     finally:

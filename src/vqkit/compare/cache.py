@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ def key_of(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def source_digest(rooms: Iterable[str]) -> str:
+@cache  # what runs is what was loaded: a file edited meanwhile must not give later rows another key
+def source_digest(rooms: tuple[str, ...]) -> str:
     """Digest of the source of rooms (folders) or files of vqkit: a changed library makes other runs."""
     root = Path(vqkit.__file__).parent
     digest = hashlib.sha256()

@@ -1,6 +1,8 @@
 """Measure an image tokenizer: quality on test images, codebook use, bits really written, and what the report shows."""
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -41,14 +43,23 @@ class ImageMeasure:
         size: (height, width).
         channels: 1 or 3.
         crop: how images are brought to the size, as in `vqkit.data.Images`.
+        crop_share: of random boxes, likewise.
+        boxes: with random boxes, how many of each image are measured; the same ones for every tokenizer.
         trunk_size: side in pixels at which the trunk of the perceptual distance and the Fréchet distance sees the images; 0 measures
             without them.
     """
 
     def __init__(
-        self, size: tuple[int, int], channels: int, crop: Literal["center", "stretch"], trunk_size: int
+        self,
+        size: tuple[int, int],
+        channels: int,
+        crop: Literal["center", "random", "stretch"],
+        crop_share: tuple[float, float] = (1.0, 1.0),
+        boxes: int = 1,
+        trunk_size: int = 64,
     ) -> None:
         self.size, self.channels, self.crop = size, channels, crop
+        self.crop_share, self.boxes = crop_share, boxes
         self.trunk = None
         if trunk_size:
             self.trunk = EfficientNetLite0.from_package(input_size=trunk_size, min_size=min(trunk_size, 64))
@@ -107,7 +118,7 @@ class ImageMeasure:
             latents.append(z.flatten(end_dim=-2))
             codes.append(found.flatten(end_dim=-2))
         z, all_codes = torch.cat(latents), torch.cat(codes)
-        pixels = len(test) * self.size[0] * self.size[1]
+        pixels = len(test) * self.boxes * math.prod(self.size)
         some = train[:: max(1, len(train) // _COUNTED)]
         histograms = counted(quantizer, (self._codes(tokenizer, images) for images in self._batches(some)))
         entropy = None
@@ -146,7 +157,7 @@ class ImageMeasure:
         if quantizer.num_stages == 1:
             return None
         curve = []
-        pixels = len(test) * self.size[0] * self.size[1]
+        pixels = len(test) * self.boxes * math.prod(self.size)
         for stages in sorted({*(1 << n for n in range(8) if 1 << n < quantizer.num_stages), quantizer.num_stages}):
             metrics, codes = self._metrics(), []
             held = sum(quantizer.codes_per_stage[:stages])
@@ -161,18 +172,15 @@ class ImageMeasure:
     def _codes(self, tokenizer: ImageTokenizer, images: Tensor) -> Tensor:
         return tokenizer.quantizer.encode(tokenizer.analyze(images)).flatten(end_dim=-2)
 
-    def _images(self, items: Sequence[ImageItem]) -> Iterator[Tensor]:
-        images = Images(items, self.size, self.channels, crop=self.crop, unreadable="raise")
-        return (images[index].image for index in range(len(items)))
+    def _images(self, items: Sequence[ImageItem], boxes: int = 1) -> Iterator[Tensor]:
+        images = Images(
+            items, self.size, self.channels, self.crop, self.crop_share, unreadable="raise", cache_megabytes=200
+        )
+        return (images.draw(index, box).image for index in range(len(items)) for box in range(boxes))
 
     def _batches(self, items: Sequence[ImageItem]) -> Iterator[Tensor]:
-        batch: list[Tensor] = []
-        for image in self._images(items):
-            batch.append(image)
-            if len(batch) == _BATCH:
-                yield torch.stack(batch)
-                batch = []
-        if batch:
+        images = self._images(items, self.boxes)
+        while batch := list(islice(images, _BATCH)):
             yield torch.stack(batch)
 
     def _metrics(self) -> "MetricCollection":

@@ -36,8 +36,9 @@ class ImageTraining(Backbone):
         width: of the latent, the ``dim`` of every quantizer.
         size: height and width of the images in pixels.
         channels: 1 for gray, 3 for RGB.
-        crop: "center", or "random" boxes of the training images; images are measured on their middle. "stretch" changes proportions.
-        crop_share: smallest height of a random box as a share of the largest that fits.
+        crop: "center", "random" boxes, or "stretch", which changes proportions; for training and measuring.
+        crop_share: smallest and largest height of a random box as a share of the largest that fits.
+        test_boxes: random boxes of each test image that are measured, the same for every quantizer.
         steps: training steps.
         batch_size: images a step.
         learning_rate: of encoder and decoder, and of the quantizer.
@@ -59,7 +60,8 @@ class ImageTraining(Backbone):
     size: int = 32
     channels: int = 3
     crop: Literal["center", "random", "stretch"] = "center"
-    crop_share: float = 1.0
+    crop_share: tuple[float, float] = (1.0, 1.0)
+    test_boxes: int = 1
     steps: int = 1000
     batch_size: int = 64
     learning_rate: float = 3e-4
@@ -114,7 +116,7 @@ class ImageTraining(Backbone):
 
     def described(self, train: Sequence[ImageItem], test: Sequence[ImageItem]) -> dict[str, Any]:
         """How many images that is."""
-        return {"images": {"train": len(train), "test": len(test)}, "size": [self.size, self.size]}
+        return {"images": {"train": len(train), "test": len(test) * self.test_boxes}, "size": [self.size, self.size]}
 
     def train(self, quantizer: Quantizer, items: Sequence[ImageItem], seed: int, folder: Path, note: Note) -> Training:
         """Train, or go on from the checkpoint in ``folder``."""
@@ -135,7 +137,7 @@ class ImageTraining(Backbone):
             quantize_after=self.quantize_after,
         )
         data = _GivenImages(items, self, seed)
-        watch = Watch(self.steps, "l1" if self.l1_weight else "l2", note)
+        watch = Watch(self.steps, next(iter(module.weights)), note)
         train(
             module,
             data,
@@ -169,13 +171,13 @@ class ImageTraining(Backbone):
 
     @cached_property
     def _measure(self) -> ImageMeasure:
-        crop: Literal["center", "stretch"] = "stretch" if self.crop == "stretch" else "center"
-        return ImageMeasure((self.size, self.size), self.channels, crop, self.trunk_size)
+        size = (self.size, self.size)
+        return ImageMeasure(size, self.channels, self.crop, self.crop_share, self.test_boxes, self.trunk_size)
 
     def _variance(self, items: Sequence[ImageItem]) -> float:
         """Of the pixels in [0, 1] of (some of) the training images."""
         some = items[:: max(1, len(items) // _VARIANCE_IMAGES)]
-        images = Images(some, self.size, self.channels)
+        images = Images(some, self.size, self.channels, crop="stretch" if self.crop == "stretch" else "center")
         return max(1e-4, float(torch.stack([images[i].image for i in range(len(some))]).var()))
 
     def _perceptual(self) -> PerceptualDistance | None:
@@ -198,14 +200,13 @@ class _GivenImages(ImageDataModule):
     """The comparison's images; nothing is validated while training."""
 
     def __init__(self, items: Sequence[ImageItem], settings: ImageTraining, seed: int) -> None:
-        random = settings.crop == "random"
         super().__init__(
             "",
             size=settings.size,
             batch_size=settings.batch_size,
             crop=settings.crop,
-            crop_share=(settings.crop_share, 1.0) if random else (1.0, 1.0),
-            flip=random,
+            crop_share=settings.crop_share,
+            flip=settings.crop == "random",
             valid_split=None,
             seed=seed,
         )

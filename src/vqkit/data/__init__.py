@@ -6,7 +6,7 @@ from vqkit.data.audio_writer import WRITTEN_SUFFIXES, AudioWriter, write_audio
 from vqkit.data.clips import AUDIO_SUFFIXES, Clip, list_clips, sample_folder
 from vqkit.data.crops import AudioCrops
 from vqkit.data.fingerprint import fingerprint
-from vqkit.data.image_file import IMAGE_SUFFIXES, read_image
+from vqkit.data.image_file import IMAGE_SUFFIXES, decode_image, read_image
 from vqkit.data.image_items import ImageItem, list_images
 from vqkit.data.image_writer import WRITTEN_IMAGE_SUFFIXES, write_image
 from vqkit.data.images import Images, LabelledImage
@@ -34,6 +34,7 @@ __all__ = [
     "Waveform",
     "audio_info",
     "collate_clips",
+    "decode_image",
     "fingerprint",
     "list_clips",
     "list_images",

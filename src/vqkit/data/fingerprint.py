@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqkit.data.clips import Clip
+from vqkit.data.image_arrow import saved_files
 from vqkit.data.image_items import ImageItem
 
 _BLOCK_BYTES = 1 << 16
@@ -16,7 +17,8 @@ def fingerprint(items: Sequence[Clip | ImageItem]) -> str:
     """Hash what a run can see of its clips or images: names, splits, groups, labels and contents.
 
     The same on every machine: folder, order and file times play no part. Files up to 1 MiB are hashed whole; of larger ones the size and
-    16 blocks of 64 KiB spread evenly from the first byte to the last, so that a large data set takes seconds.
+    16 blocks of 64 KiB spread evenly from the first byte to the last, so that a large data set takes seconds. Images that a saved folder
+    holds as paths are known by their paths.
 
     Args:
         items: from `list_clips` or `list_images`.
@@ -37,7 +39,8 @@ def fingerprint(items: Sequence[Clip | ImageItem]) -> str:
     hashes: dict[Path, str] = {}  # a file may hold many images
     for item in sorted(items, key=lambda item: item.name):
         if item.path not in hashes:
-            hashes[item.path] = _hash_file(item.path)
+            files = saved_files(item.path) if item.path.is_dir() else [item.path]
+            hashes[item.path] = " ".join(map(_hash_file, files))
         known = [item.group, item.labels] if isinstance(item, Clip) else [item.label, item.index]
         described = [item.name, item.split, *known, hashes[item.path]]
         total.update(json.dumps(described, sort_keys=True).encode() + b"\n")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-_SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
+SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
 
 
 def walk(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
@@ -19,10 +19,10 @@ def walk(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
 def split_of(name: str) -> str:
     """The split that the innermost folder of a known name stands for, or ""."""
     parts = [part.lower() for part in PurePosixPath(name).parts[:-1]]
-    return next((_SPLITS[part] for part in reversed(parts) if part in _SPLITS), "")
+    return next((SPLITS[part] for part in reversed(parts) if part in SPLITS), "")
 
 
 def class_of(name: str) -> str:
     """The innermost folder that is no split, or ""."""
     parts = PurePosixPath(name).parts[:-1]
-    return next((part for part in reversed(parts) if part.lower() not in _SPLITS), "")
+    return next((part for part in reversed(parts) if part.lower() not in SPLITS), "")

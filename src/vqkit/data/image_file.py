@@ -4,6 +4,7 @@ The header is checked before any pixel is decoded, so a small file that promises
 """
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from vqkit.data.image_pixels import check_channels, pixels_to_tensor
 from vqkit.types import Float, need
 
-__all__ = ["IMAGE_SUFFIXES", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "decode_image", "read_image"]
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2"}
@@ -24,7 +25,7 @@ _ORIENTATION_TAG = 0x0112
 
 
 def read_image(
-    path: str | Path, channels: int = 3, max_megapixels: float = 64.0
+    path: str | Path, channels: int | None = 3, max_megapixels: float = 64.0
 ) -> Float[Tensor, "channels height width"]:
     """Read an image file, upright as its EXIF orientation says.
 
@@ -33,7 +34,7 @@ def read_image(
 
     Args:
         path: PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, PGM, AVIF or JPEG 2000.
-        channels: 1 gives gray (BT.601 luma), 3 gives RGB.
+        channels: 1 gives gray (BT.601 luma), 3 gives RGB; None gives what the file has.
         max_megapixels: refuse an image whose header says more, before it is decoded, in 10^6 pixels.
 
     Returns:
@@ -52,9 +53,7 @@ def read_image(
         ...     read_image(f"{folder}/white.png").shape
         torch.Size([3, 2, 5])
     """
-    check_channels(channels)
-    if not max_megapixels > 0:
-        raise ValueError(f"max_megapixels is {max_megapixels}, it must be more than 0")
+    _check(channels, max_megapixels)
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such image file: {path}")
@@ -62,41 +61,79 @@ def read_image(
         raise ValueError(f"{path} is a folder, not an image file")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty (0 bytes)")
+    return _decoded(path, str(path), channels, max_megapixels)
+
+
+def decode_image(
+    data: bytes, name: str = "data", channels: int | None = 3, max_megapixels: float = 64.0
+) -> Float[Tensor, "channels height width"]:
+    """Read an image file that is in memory, as `read_image` does.
+
+    Args:
+        data: the bytes of the file.
+        name: of the image, for messages.
+        channels: as in `read_image`.
+        max_megapixels: as in `read_image`.
+
+    Returns:
+        float32 in [0, 1], ``(channels, height, width)``.
+
+    Raises:
+        ValueError, ImportError: as in `read_image`.
+
+    Example:
+        >>> decode_image(b"P5 2 1 255 " + bytes([0, 255]), channels=1)
+        tensor([[[0., 1.]]])
+    """
+    _check(channels, max_megapixels)
+    if not data:
+        raise ValueError(f"{name} is empty (0 bytes)")
+    return _decoded(BytesIO(data), name, channels, max_megapixels)
+
+
+def _check(channels: int | None, max_megapixels: float) -> None:
+    if channels is not None:
+        check_channels(channels)
+    if not max_megapixels > 0:
+        raise ValueError(f"max_megapixels is {max_megapixels}, it must be more than 0")
+
+
+def _decoded(file: Path | BytesIO, name: str, channels: int | None, max_megapixels: float) -> Tensor:
     pillow = need("PIL.Image", "image")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's opinion of odd files: they are read, or refused below
-        with _open(pillow, path, max_megapixels) as image:
+        with _open(pillow, file, name, max_megapixels) as image:
             try:
                 image.load()
             except MemoryError:
                 raise
             except Exception as error:  # decoders raise whatever the damage leads to
-                raise ValueError(f"{path} is damaged or cut short: {_line(error)}") from None
+                raise ValueError(f"{name} is damaged or cut short: {_line(error)}") from None
             try:
                 values, white = _values(image)
             except MemoryError:
                 raise
             except Exception as error:
-                raise ValueError(f"{path} cannot be read as gray or RGB: {_line(error)}") from None
+                raise ValueError(f"{name} cannot be read as gray or RGB: {_line(error)}") from None
             return pixels_to_tensor(_upright(values, _orientation(image)), white, channels)
 
 
-def _open(pillow: Any, path: Path, max_megapixels: float) -> Any:
+def _open(pillow: Any, file: Path | BytesIO, name: str, max_megapixels: float) -> Any:
     """The file as a Pillow image whose header is checked and of which nothing is decoded."""
     pillow.init()
     try:
-        image = pillow.open(path, formats=[name for name in _FORMATS if name in pillow.OPEN])
+        image = pillow.open(file, formats=[kind for kind in _FORMATS if kind in pillow.OPEN])
     except pillow.UnidentifiedImageError:
-        raise ValueError(f"{path} is not an image that can be read, allowed are {', '.join(_FORMATS)}") from None
+        raise ValueError(f"{name} is not an image that can be read, allowed are {', '.join(_FORMATS)}") from None
     except pillow.DecompressionBombError as error:
-        raise ValueError(f"{path} is too large, allowed are {max_megapixels:g} megapixels: {_line(error)}") from None
+        raise ValueError(f"{name} is too large, allowed are {max_megapixels:g} megapixels: {_line(error)}") from None
     except Exception as error:  # a header that breaks Pillow's parser
-        raise ValueError(f"{path} has a damaged header: {_line(error)}") from None
+        raise ValueError(f"{name} has a damaged header: {_line(error)}") from None
     width, height = image.size
     if not 0 < width * height <= max_megapixels * 1e6:
         image.close()
         raise ValueError(
-            f"{path} has {width} × {height} pixels, allowed are at least 1 and at most {max_megapixels:g} megapixels"
+            f"{name} has {width} × {height} pixels, allowed are at least 1 and at most {max_megapixels:g} megapixels"
         )
     return image
 

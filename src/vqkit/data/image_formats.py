@@ -1,10 +1,11 @@
-"""Data sets of many images in one file: which format a file has, its labels, its pixels."""
+"""Data sets of many images in one file or in one saved folder: which format a file has, its labels, its pixels."""
 
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
+from vqkit.data.image_arrow import SavedImages, saved_folders, saved_images, saved_labels
 from vqkit.data.image_cifar import cifar_labels, cifar_pixels, is_cifar, refuse_pickled_cifar
 from vqkit.data.image_idx import idx_labels, idx_pixels, is_idx_images
 from vqkit.data.image_npz import npz_labels, npz_pixels
@@ -28,9 +29,13 @@ def is_collection(path: Path) -> bool:
 def collections_in(folder: Path) -> list[Path]:
     """The files of MNIST's or CIFAR-10's format in a folder, by name; a file of images that is there compressed and plain counts once.
 
+    Where ``datasets`` saved a data set, its folder or those of its splits.
+
     Raises:
-        ValueError: the folder holds CIFAR-10's pickled version only.
+        ValueError: the folder holds CIFAR-10's pickled version only, or a saved data set is not whole.
     """
+    if saved := saved_folders(folder):
+        return saved
     files = sorted(path for path in folder.iterdir() if path.is_file())
     found = [path for path in files if is_cifar(path) or is_idx_images(path)]
     if not found:
@@ -40,7 +45,9 @@ def collections_in(folder: Path) -> list[Path]:
 
 
 def collection_labels(path: Path) -> list[tuple[str, str]]:
-    """(label, split) of every image of a file; errors as of the formats."""
+    """(label, split) of every image of a file or saved folder; errors as of the formats."""
+    if path.is_dir():
+        return saved_labels(path)
     if path == DIGITS:
         labels = _sklearn().load_digits().target
         # in blocks: a writer's digits follow each other
@@ -51,8 +58,10 @@ def collection_labels(path: Path) -> list[tuple[str, str]]:
     return cifar_labels(path) if is_cifar(path) else idx_labels(path)
 
 
-def collection_pixels(path: Path) -> PixelArray:
-    """All images of a file; errors as of the formats."""
+def collection_pixels(path: Path, max_megapixels: float = 64.0) -> PixelArray | SavedImages:
+    """All images of a file, or a saved folder from which they are read; errors as of the formats."""
+    if path.is_dir():
+        return saved_images(path, max_megapixels)
     if path == DIGITS:
         return PixelArray(_sklearn().load_digits().images, _DIGITS_WHITE)
     if path.suffix.lower() == ".npz":

@@ -18,11 +18,11 @@ class ImageItem:
     """One image of a data set.
 
     Attributes:
-        path: the image file, or the file of many that it is in.
+        path: the image file, or the file of many, or the saved folder, that it is in.
         name: its path within the data set, with forward slashes; the same on every machine. In a file of many, the file's name and index.
         split: "train", "valid", "test", another word of the data set, or "" where none is known.
         label: the class, as a word or a number, or "".
-        index: its place in a file of many; None where the file is the image.
+        index: its place in a file of many or a saved folder; None where the file is the image.
     """
 
     path: Path
@@ -41,6 +41,7 @@ def list_images(source: str | Path, split: str | None = None) -> list[ImageItem]
             - a folder with a ``manifest.csv``, or such a file: columns path, split and perhaps label (see `vqkit.data.manifest`);
             - a folder with the files of MNIST or Fashion-MNIST (``train-images-idx3-ubyte``, perhaps ``.gz``, and the labels) or of
               CIFAR-10's binary version (``data_batch_*.bin``), or one such file;
+            - a folder to which Hugging Face's ``datasets`` saved a data set or several splits (see `vqkit.data.image_arrow`);
             - an ``.npz`` file (see `vqkit.data.image_npz`);
             - another folder: its image files, where a folder named train, valid, validation or test gives the split and the innermost
               other folder the label;

@@ -19,13 +19,13 @@ __all__ = ["PixelArray", "pixels_to_tensor"]
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def pixels_to_tensor(values: np.ndarray, white: float, channels: int) -> Float[Tensor, "channels height width"]:
+def pixels_to_tensor(values: np.ndarray, white: float, channels: int | None) -> Float[Tensor, "channels height width"]:
     """One image as a tensor.
 
     Args:
         values: ``(height, width)`` gray, or ``(height, width, channels)`` with 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
         white: the value that becomes 1.
-        channels: of the result, 1 gray or 3 RGB.
+        channels: of the result, 1 gray or 3 RGB; None for those of the values.
 
     Returns:
         The image, with memory of its own.
@@ -37,7 +37,8 @@ def pixels_to_tensor(values: np.ndarray, white: float, channels: int) -> Float[T
         >>> pixels_to_tensor(np.array([[[255, 0]], [[51, 255]]], np.uint8), 255, channels=1).flatten().tolist()
         [1.0, 0.20000000298023224]
     """
-    check_channels(channels)
+    if channels is not None:
+        check_channels(channels)
     planes = values[..., None] if values.ndim == 2 else values
     image = torch.from_numpy(np.array(planes.transpose(2, 0, 1), np.float32, order="C")).div_(white)
     if len(image) in (2, 4):

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from vqkit.types import Float, need
 
-__all__ = ["write_image"]
+__all__ = ["WRITTEN_IMAGE_SUFFIXES", "write_image"]
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+WRITTEN_IMAGE_SUFFIXES = tuple(_FORMATS)
 
 
 def write_image(path: str | Path, image: Float[Tensor, "channels height width"], quality: int = 90) -> None:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from vqkit.data.image_file import read_image
 from vqkit.data.image_formats import collection_pixels
 from vqkit.data.image_items import ImageItem
-from vqkit.data.image_pixels import check_channels
+from vqkit.data.image_pixels import PixelArray, check_channels
 from vqkit.data.tensor_cache import TensorCache
 from vqkit.types import Float
 
@@ -37,7 +37,7 @@ class Images(Dataset[LabelledImage]):
 
     A box with the proportions of ``size`` is cut from the image and resized (bilinear, antialiased); where the box is as large as ``size``,
     the pixels stay as they are. Item ``index`` depends only on ``seed``, the epoch and ``index``: not on the number of workers or ranks,
-    nor on what was read before. Files of many images are held in memory.
+    nor on what was read before. Files of many images are held in memory; a saved folder is read from as images are asked for.
 
     Args:
         items: from `list_images`.
@@ -91,7 +91,8 @@ class Images(Dataset[LabelledImage]):
             raise ValueError(f"label {min(unknown)!r} is not in classes, which has {', '.join(self.classes) or 'none'}")
         self._numbers = {"": -1} | {label: number for number, label in enumerate(self.classes)}
         self._collections = {
-            path: collection_pixels(path) for path in sorted({i.path for i in self.items if i.index is not None})
+            path: collection_pixels(path, max_megapixels)
+            for path in sorted({i.path for i in self.items if i.index is not None})
         }
         # In shared memory: loader processes see a new epoch even when they persist, and report the files that they cannot read.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -131,18 +132,24 @@ class Images(Dataset[LabelledImage]):
 
     @property
     def skipped(self) -> dict[str, str]:
-        """Path → reason of the files found unusable so far, by this process or by its loader workers."""
+        """Path → reason of the files found unusable so far, by this process or by its loader workers.
+
+        The path of an image in a saved folder is the folder's with its index.
+        """
         for index in self._unusable.nonzero().flatten().tolist():
             if index not in self._reasons:  # found by a worker: ask the file again for the reason
                 self._unusable[index] = False
                 self._attempt(index, warn=False)
-        return {str(self.items[index].path): reason for index, reason in sorted(self._reasons.items())}
+        return {_place(self.items[index]): reason for index, reason in sorted(self._reasons.items())}
 
     def _read(self, index: int) -> Tensor:
         item = self.items[index]
         if item.index is None:
             return self._cache.get(item.path, lambda: read_image(item.path, self.channels, self.max_megapixels))
-        return self._collections[item.path].image(item.index, self.channels)
+        number, held = item.index, self._collections[item.path]
+        if isinstance(held, PixelArray):
+            return held.image(number, self.channels)
+        return self._cache.get((item.path, number), lambda: held.image(number, self.channels))
 
     def _attempt(self, index: int, warn: bool) -> Tensor | None:
         """The whole image; None, and the item marked, where it cannot be read."""
@@ -154,7 +161,7 @@ class Images(Dataset[LabelledImage]):
             self._unusable[index] = True
             self._reasons[index] = str(error)
             if warn:
-                warnings.warn(f"skipped {self.items[index].path}: {error}", stacklevel=3)
+                warnings.warn(f"skipped {_place(self.items[index])}: {error}", stacklevel=3)
             return None
 
     def _labelled(self, index: int, image: Tensor, place: np.ndarray) -> LabelledImage:
@@ -165,6 +172,10 @@ class Images(Dataset[LabelledImage]):
         if image.shape[1:] != self.size:
             image = functional.interpolate(image[None], self.size, mode="bilinear", antialias=True)[0].clamp_(0, 1)
         return LabelledImage(image.clone(), self._numbers[self.items[index].label])
+
+
+def _place(item: ImageItem) -> str:
+    return str(item.path) if item.index is None else f"{item.path}/{item.index:05d}"
 
 
 def _box(

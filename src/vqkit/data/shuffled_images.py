@@ -1,6 +1,6 @@
 """Images without end: every epoch in a new order."""
 
-import torch
+import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -23,6 +23,7 @@ class ShuffledImages(Dataset[Float[Tensor, "channels height width"]]):
 
     Example:
         >>> import tempfile
+        >>> import torch
         >>> from vqkit.data import list_images, write_image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     for name in "abc":
@@ -48,9 +49,10 @@ class ShuffledImages(Dataset[Float[Tensor, "channels height width"]]):
             raise IndexError(f"item {index} of {self.length}")
         epoch, place = divmod(index, len(self.images))
         if epoch != self._epoch:
-            random = torch.Generator().manual_seed((self.images.seed << 32) + epoch)
-            self._order = torch.randperm(len(self.images), generator=random).tolist()
-            self._mirrored = (torch.rand(len(self.images), generator=random) < 0.5).tolist()
+            # a key of its own: without it the numbers would be those that crop image 0
+            random = np.random.default_rng(np.random.SeedSequence((self.images.seed, epoch), spawn_key=(1,)))
+            self._order = random.permutation(len(self.images)).tolist()
+            self._mirrored = (random.random(len(self.images)) < 0.5).tolist()
             self._epoch = epoch
         pixels = self.images.draw(self._order[place], epoch).image
         return pixels.flip(-1) if self.flip and self._mirrored[place] else pixels

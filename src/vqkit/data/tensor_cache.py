@@ -1,8 +1,7 @@
 """Decoded files kept in memory, within a budget."""
 
 from collections import OrderedDict
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Hashable
 
 from torch import Tensor
 
@@ -21,7 +20,7 @@ class TensorCache:
     def __init__(self, megabytes: float) -> None:
         self.megabytes = megabytes
         self._used_bytes = 0
-        self._held: OrderedDict[Path, Tensor] = OrderedDict()
+        self._held: OrderedDict[Hashable, Tensor] = OrderedDict()
 
     def __reduce__(self) -> tuple[type, tuple[float]]:
         return TensorCache, (self.megabytes,)
@@ -34,15 +33,15 @@ class TensorCache:
         """The most that is held."""
         return int(self.megabytes * 1e6)
 
-    def get(self, path: Path, read: Callable[[], Tensor]) -> Tensor:
+    def get(self, key: Hashable, read: Callable[[], Tensor]) -> Tensor:
         """What ``read`` gives, from memory where it is held; not to be written to."""
-        if path in self._held:
-            self._held.move_to_end(path)
-            return self._held[path]
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
         value = read()
         if value.nbytes <= self.budget_bytes:
             while self._used_bytes + value.nbytes > self.budget_bytes:
                 self._used_bytes -= self._held.popitem(last=False)[1].nbytes
-            self._held[path] = value
+            self._held[key] = value
             self._used_bytes += value.nbytes
         return value

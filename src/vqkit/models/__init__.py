@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vqkit.models.loading import load_codec
     from vqkit.models.spectral_codec import SpectralCodec
     from vqkit.models.streaming import CodecStream
+    from vqkit.models.transform_backbone import TransformBackbone
     from vqkit.models.vit_backbone import ViTBackbone
     from vqkit.models.vqgan_backbone import VQGANBackbone
 
@@ -24,6 +25,7 @@ __all__ = [
     "DacCodec",
     "ImageTokenizer",
     "SpectralCodec",
+    "TransformBackbone",
     "VQGANBackbone",
     "ViTBackbone",
     "load_codec",
@@ -37,6 +39,7 @@ _HOMES = {
     "SpectralCodec": ("vqkit.models.spectral_codec", "huggingface_hub", "audio"),
     "ImageTokenizer": ("vqkit.models.image_tokenizer", "huggingface_hub", "image"),
     "ConvBackbone": ("vqkit.models.conv_backbone", "torch", "image"),
+    "TransformBackbone": ("vqkit.models.transform_backbone", "torch", "image"),
     "ViTBackbone": ("vqkit.models.vit_backbone", "torch", "image"),
     "VQGANBackbone": ("vqkit.models.vqgan_backbone", "diffusers", "image"),
     "CodecStream": ("vqkit.models.streaming", "transformers", "audio"),

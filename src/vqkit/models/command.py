@@ -1,42 +1,52 @@
-"""``vqkit fit-prior`` and ``vqkit export``: what is made of a saved codec."""
+"""``vqkit fit-prior`` and ``vqkit export``: what is made of a saved model."""
 
 import argparse
 import random
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 from torch import Tensor
 
 from vqkit.data import AudioClips, Clip, list_clips
 from vqkit.models.export import export_onnx
-from vqkit.models.loading import load_codec
+from vqkit.models.loading import load_codec, saved_class
 from vqkit.models.prior import CodingCost, codes_of, coding_cost, fit_prior
 from vqkit.models.prior_file import PRIOR_FILE, save_prior
+from vqkit.models.prior_split import prior_split
 from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.types import need
 
 __all__ = ["main_export", "main_fit_prior"]
 
-_HELD_OUT = 10  # where a data set names no test clips: every tenth
 _CLIP_SECONDS = 60.0
 
 
 def main_fit_prior(argv: list[str]) -> int:
-    """Fit priors, measure them on held-out sound, save one beside the weights."""
+    """Fit priors, measure them on held-out sound or images, save one beside the weights."""
     parser = argparse.ArgumentParser(
         prog="vqkit fit-prior",
-        description="Fit the probabilities of a codec's codes; files that it writes are then smaller than plain bits.",
+        description="Fit the probabilities of a model's codes; files that it writes are then smaller than plain bits.",
     )
-    parser.add_argument("model", type=Path, help="folder of a saved codec")
-    parser.add_argument("data", type=Path, help="folder with train and test sound, or a manifest")
+    parser.add_argument("model", type=Path, help="folder of a saved codec or image tokenizer")
+    parser.add_argument("data", type=Path, help="folder with train and test sound or images, or a manifest")
     parser.add_argument("--coding", choices=("best", "static", "context"), default="best", help="which one to save")
     parser.add_argument("--classes", type=int, default=32, help="of each context, 1 to 64")
     parser.add_argument("--minutes", type=float, default=60.0, help="of sound to fit; a quarter of it to measure")
+    parser.add_argument("--megapixels", type=float, default=50.0, help="of images to fit; a quarter of it to measure")
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args(argv)
     if not asked.model.is_dir():
         raise ValueError(f"no such folder: {asked.model}; a model is a folder that save_pretrained wrote")
+    if saved_class(asked.model) == "ImageTokenizer":
+        need("PIL", "image")
+        command = import_module("vqkit.models.image_prior_command")
+        command.fit_for_images(asked.model, asked.data, asked.coding, asked.classes, asked.megapixels, asked.device)
+        return 0
+    need("soundfile", "audio")
     codec = load_codec(asked.model).to(asked.device)
-    train, held_out = _split(asked.data)
+    clips = [clip for clip in list_clips(asked.data) if clip.seconds]
+    train, held_out = prior_split(clips, asked.data, "clips")
     fitted = codes_of(codec, _sound(codec, train, asked.minutes))
     measured = codes_of(codec, _sound(codec, held_out, asked.minutes / 4))
     priors = {coding: fit_prior(codec, fitted, coding, asked.classes) for coding in ("static", "context")}
@@ -68,20 +78,6 @@ def main_export(argv: list[str]) -> int:
     for path in export_onnx(load_codec(asked.model), asked.folder):
         print(f"{path}: {path.stat().st_size} bytes")
     return 0
-
-
-def _split(data: Path) -> tuple[list[Clip], list[Clip]]:
-    """Clips to fit, and others to measure."""
-    clips = [clip for clip in list_clips(data) if clip.seconds]
-    train = [clip for clip in clips if clip.split == "train"] or [clip for clip in clips if not clip.split]
-    for split in ("valid", "test"):  # what is saved is chosen on it
-        held_out = [clip for clip in clips if clip.split == split]
-        if train and held_out:
-            return train, held_out
-    if len(train) < 2:
-        raise ValueError(f"{data} has {len(train)} clips to fit and none to measure; at least two are needed")
-    held_out = train[::_HELD_OUT]
-    return [clip for clip in train if clip not in held_out], held_out
 
 
 def _sound(codec: WaveformCodec, clips: list[Clip], minutes: float) -> Iterator[Tensor]:

@@ -17,6 +17,7 @@ from vqkit.models.resampling import resample
 from vqkit.types import Float
 
 if TYPE_CHECKING:
+    from vqkit.models.image_tokenizer import ImageTokenizer
     from vqkit.models.waveform_codec import WaveformCodec
 
 __all__ = ["compress", "decompress", "open_reader", "open_writer", "vqk_header", "weight_hash"]
@@ -88,8 +89,8 @@ def open_writer(
     return VqkWriter(target, header, entropy_model=None if plain else codec.prior)
 
 
-def open_reader(codec: "WaveformCodec", source: str | Path | BinaryIO) -> VqkReader:
-    """Open a file to decode it with a codec.
+def open_reader(codec: "WaveformCodec | ImageTokenizer", source: str | Path | BinaryIO) -> VqkReader:
+    """Open a file to decode it with a codec or an image tokenizer.
 
     Raises:
         BitstreamError: not a vqk file, of a newer version, its header damaged, or written with other weights or another prior.

@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from vqkit.losses.ranks import mean_over_ranks
 from vqkit.models.image_backbone import ImageBackbone
 from vqkit.nn import scale_convolutions
 from vqkit.types import Float
@@ -101,7 +102,7 @@ class ConvBackbone(ImageBackbone):
         Raises:
             ValueError: the batch is of one colour.
         """
-        scale_convolutions(self, lambda: self.decode(self.encode(images)))
+        scale_convolutions(self, lambda: self.decode(self.encode(images)), mean_over_ranks)
         with torch.no_grad():  # an image, not noise of deviation one
             self.last_layer.mul_(0.5)
 

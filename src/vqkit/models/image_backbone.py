@@ -1,14 +1,17 @@
 """The two networks of an image tokenizer, as one part that can be saved: images → latents, and latents → images."""
 
 from abc import ABC, abstractmethod
+from importlib import import_module
 from typing import Any, Self
 
 from torch import Tensor, nn
 
 from vqkit.quantize import pretrained
-from vqkit.types import Float
+from vqkit.types import Float, need
 
-__all__ = ["ImageBackbone"]
+__all__ = ["ImageBackbone", "read_backbone"]
+
+_MODULES = tuple(f"vqkit.models.{name}" for name in ("conv_backbone", "transform_backbone", "vit_backbone"))
 
 
 class ImageBackbone(nn.Module, ABC):
@@ -57,3 +60,17 @@ class ImageBackbone(nn.Module, ABC):
     @abstractmethod
     def initialize(self, images: Float[Tensor, "batch channels height width"]) -> None:
         """Fit what can be fitted to a first training batch without gradients."""
+
+
+def read_backbone(config: Any) -> Any:
+    """The backbone that a ``config.json`` describes.
+
+    Raises:
+        ValueError: an unknown class, or arguments that it refuses.
+    """
+    for module in _MODULES:
+        import_module(module)
+    if isinstance(config, dict) and config.get("class") == "VQGANBackbone":
+        need("diffusers", "image")
+        import_module("vqkit.models.vqgan_backbone")
+    return pretrained.from_expression(ImageBackbone, config)  # type: ignore[type-abstract]

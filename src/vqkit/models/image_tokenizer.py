@@ -7,10 +7,9 @@ images (batch, channels, height, width)
 
 import math
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -19,27 +18,19 @@ from torch.nn import functional
 from vqkit.bitstream import EntropyModel
 from vqkit.models import image_compression
 from vqkit.models.hub import HubModel
-from vqkit.models.image_backbone import ImageBackbone
+from vqkit.models.image_backbone import ImageBackbone, read_backbone
 from vqkit.models.prior_file import PRIOR_FILE, read_prior, save_prior
 from vqkit.quantize import Quantizer
-from vqkit.quantize.pretrained import expression, from_expression
+from vqkit.quantize.pretrained import expression
 from vqkit.types import Float, Int, Quantized, need
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.vq_model import VQModel
 
 __all__ = ["SHIPPED", "ImageTokenizer", "TokenizerOutput"]
 
 SHIPPED = Path(__file__).with_name("weights") / "vqkit-image"
 """The image tokenizer that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
-
-_MODULES = ("vqkit.models.conv_backbone", "vqkit.models.vit_backbone")
-
-
-def _backbone(config: Any) -> Any:
-    for module in _MODULES:
-        import_module(module)
-    if isinstance(config, dict) and config.get("class") == "VQGANBackbone":
-        need("diffusers", "image")
-        import_module("vqkit.models.vqgan_backbone")
-    return from_expression(ImageBackbone, config)  # type: ignore[type-abstract]
 
 
 @dataclass(frozen=True)
@@ -57,14 +48,14 @@ class TokenizerOutput:
     quantized: Quantized
 
 
-class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, _backbone)}):
+class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone)}):
     """A backbone with a quantizer in its middle.
 
     Images are float in [0, 1]. Sides that are no multiples of the backbone's `cell` are continued by their last row and column, and cut
     off again.
 
     Args:
-        backbone: `ConvBackbone`, `VQGANBackbone`, `ViTBackbone`, or another `ImageBackbone`.
+        backbone: `ConvBackbone`, `VQGANBackbone`, `ViTBackbone`, `TransformBackbone`, or another `ImageBackbone`.
         quantizer: of the backbone's latents.
 
     Attributes:
@@ -113,6 +104,25 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, _backbone)}):
             ValueError: not such a folder or repository, or weights that do not fit the config.
         """
         return super().from_pretrained(SHIPPED if name is None else name, **options)
+
+    @classmethod
+    def from_diffusers(cls, model: "VQModel", quantizer: Quantizer | None = None) -> Self:
+        """A copy of a diffusers VQModel, its codebook included, or with another quantizer for its latents.
+
+        Args:
+            model: its weights are copied; images go in and come out in [0, 1] instead of [−1, 1].
+            quantizer: of ``config.vq_embed_dim``; the model's own by default, see `quantizer_of` in `vqkit.models.diffusers_quantizer`.
+
+        Returns:
+            The tokenizer in evaluation mode; errors as in `VQGANBackbone.from_diffusers` and `ImageTokenizer`.
+        """
+        need("diffusers", "image")
+        from vqkit.models.diffusers_quantizer import quantizer_of
+        from vqkit.models.vqgan_backbone import VQGANBackbone
+
+        tokenizer = cls(VQGANBackbone.from_diffusers(model), quantizer or quantizer_of(model)).to(model.device)
+        tokenizer.initialized.fill_(True)
+        return tokenizer.eval()
 
     # --- sizes and rates
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vqkit.models.waveform_codec import WaveformCodec
 
-__all__ = ["SHIPPED", "load_codec"]
+__all__ = ["SHIPPED", "load_codec", "saved_class"]
 
 SHIPPED = Path(__file__).with_name("weights") / "vqkit-codec-16khz"
 """The codec that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
@@ -35,12 +35,22 @@ def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
     for module in _MODULES:
         import_module(module)
     folder = WaveformCodec.saved_folder(SHIPPED if name is None else name, **options)
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    kind = config.get("class", "AudioCodec") if isinstance(config, dict) else None  # early configs name none
+    kind = saved_class(folder)
     known = {cls.__name__: cls for cls in _family(WaveformCodec)}
     if kind not in known:
-        raise ValueError(f"{folder} holds a {kind}; codecs known here: {', '.join(sorted(known))}")
+        raise ValueError(
+            f"{folder} holds a {kind or 'config that is not JSON'}; codecs known here: {', '.join(sorted(known))}"
+        )
     return known[kind].from_folder(folder)
+
+
+def saved_class(folder: str | Path) -> str | None:
+    """Name of the class whose ``save_pretrained`` wrote a folder; None if it is no saved model."""
+    try:
+        config = json.loads((Path(folder) / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return config.get("class", "AudioCodec") if isinstance(config, dict) else None  # early configs name none
 
 
 def _family(cls: type[WaveformCodec]) -> list[type[WaveformCodec]]:

@@ -17,6 +17,7 @@ from vqkit.losses import Balancer, adaptive_weight
 from vqkit.models.hub import HubModel
 from vqkit.training.adversary import Adversary
 from vqkit.training.quantizer_start import fit_quantizer
+from vqkit.training.ranks import follow_first_rank
 from vqkit.types import Quantized
 
 __all__ = ["AutoencoderModule", "Reconstruction"]
@@ -157,6 +158,7 @@ class AutoencoderModule(LightningModule):
         self._set_learning_rates(optimizers, share)
         if batch_idx == 0 and not self.model.initialized:
             self.model.initialize(target)
+            follow_first_rank(self.model)  # each saw its own share of the batch
         if batch_idx == self.quantize_after:
             loader: Any = self.trainer.train_dataloader
             fit_quantizer(self.model, loader.dataset)

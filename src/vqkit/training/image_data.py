@@ -6,7 +6,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vqkit.data import ImageItem, Images, ShuffledImages, list_images
+from vqkit.data import ImageItem, Images, ShuffledImages, list_images, sample_folder
 from vqkit.training.audio_data import ResumableLoader, StepBatches
 from vqkit.types import Float
 
@@ -19,7 +19,8 @@ class ImageDataModule(LightningDataModule):
     A step's batch depends on ``seed`` and the step only: not on the number of processes, workers or interruptions.
 
     Args:
-        source: what `vqkit.data.list_images` takes: a folder, a manifest, an ``.npz`` file, the files of MNIST or CIFAR-10, …
+        source: what `vqkit.data.list_images` takes: a folder, a manifest, an ``.npz`` file, the files of MNIST or CIFAR-10, …; or a
+            list of such, which are joined; or ``"samples"`` for the photographs that ship with vqkit.
         size: height and width of the images, or one number for both.
         batch_size: images a step, over all processes.
         crop: "random", "center" or "stretch", as in `vqkit.data.Images`.
@@ -38,7 +39,7 @@ class ImageDataModule(LightningDataModule):
 
     def __init__(
         self,
-        source: str,
+        source: str | list[str],
         *,
         size: int | tuple[int, int],
         batch_size: int = 32,
@@ -53,6 +54,8 @@ class ImageDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be positive, got {batch_size}")
         if valid_images < 1 or num_workers < 0:
             raise ValueError(
                 f"valid_images must be at least 1 and num_workers at least 0, got {valid_images} and {num_workers}"
@@ -65,7 +68,12 @@ class ImageDataModule(LightningDataModule):
 
     def items(self, split: str | None) -> list[ImageItem]:
         """The images of a split; a subclass may have them from elsewhere."""
-        return list_images(self.source, split)
+        sources = [self.source] if isinstance(self.source, str) else self.source
+        return [
+            item
+            for source in sources
+            for item in list_images(sample_folder() if source == "samples" else source, split)
+        ]
 
     def train_dataloader(self) -> ResumableLoader:
         """Crops, from the first step or the one where a run was interrupted."""

@@ -8,7 +8,8 @@ References:
     van den Oord et al. (2017), arXiv:1711.00937 (L2).
 """
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,8 @@ class ImageModule(AutoencoderModule):
         l1_weight: weight of the mean absolute difference of pixels in [0, 1].
         l2_weight: weight of their mean squared difference.
         perceptual_weight: weight of ``perceptual``.
-        perceptual: a distance of images that gives one number an image, such as `vqkit.nn.PerceptualDistance`.
+        perceptual: a distance of images that gives one number an image, such as `vqkit.nn.PerceptualDistance`; in YAML
+            ``vqkit.training.perceptual.efficientnet_distance``.
         quantizer_weight: weight of the quantizer's own losses (beside the weights within the quantizer).
         balance: let the weights be shares of the gradient at the images (EnCodec's balancer) rather than factors.
         adversary: discriminator and its weights; None trains without.
@@ -50,6 +52,7 @@ class ImageModule(AutoencoderModule):
     """
 
     model_name = "tokenizer"
+    perceptual: nn.Module | None
 
     def __init__(
         self,
@@ -93,7 +96,14 @@ class ImageModule(AutoencoderModule):
             quantize_after=quantize_after,
         )
         self.tokenizer = tokenizer
-        self.perceptual = None if perceptual is None else perceptual.requires_grad_(False)
+        # no submodule: its weights are not trained, and would fill every checkpoint
+        object.__setattr__(self, "perceptual", perceptual and perceptual.requires_grad_(False).eval())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Take the perceptual distance along to another device."""
+        if self.perceptual is not None:
+            self.perceptual._apply(fn, recurse)
+        return super()._apply(fn, recurse)
 
     @property
     def channels(self) -> int:

@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from vqkit.models.hub import HubModel
 from vqkit.nn import balanced_rotation
+from vqkit.training.ranks import follow_first_rank
 
 __all__ = ["fit_quantizer"]
 
@@ -34,9 +34,7 @@ def fit_quantizer(model: HubModel, items: "Dataset[Tensor]", *, vectors: int = _
     device = next(model.parameters()).device
     with torch.autocast(device.type, enabled=False):  # a rotation in bfloat16 is none
         _fit(model, items, vectors, seed, device)
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        for value in model.state_dict().values():
-            dist.broadcast(value, src=0)
+    follow_first_rank(model)
 
 
 def _fit(model: Any, items: "Dataset[Tensor]", vectors: int, seed: int, device: torch.device) -> None:

@@ -1,0 +1,73 @@
+"""One image file to a ``.vqk`` file.
+
+file ─ pixels, upright ─ the tokenizer's channels ─ tiles ─ codes ─ chunks ─ file
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from vqkit.coding.coded import CodedImage, Watch, unwatched
+from vqkit.coding.rate import Rate, spooled, thin_to_fit
+from vqkit.coding.temporary import read_as_file
+from vqkit.data import read_image
+from vqkit.models.image_compression import encode_image, with_channels
+from vqkit.models.image_tiles import check_size
+from vqkit.models.image_tokenizer import ImageTokenizer
+
+__all__ = ["encode_image_file"]
+
+
+def encode_image_file(
+    tokenizer: ImageTokenizer,
+    source: str | Path | BinaryIO,
+    target: str | Path | BinaryIO,
+    rate: Rate = Rate(),  # noqa: B008  # frozen
+    *,
+    plain: bool = False,
+    licence: str = "",
+    metadata: Mapping[str, str] | None = None,
+    watch: Watch = unwatched,
+) -> CodedImage:
+    """Encode an image file; the networks see a tile at a time, where the tokenizer's backbone allows it.
+
+    Args:
+        tokenizer: in evaluation mode.
+        source: path of what `vqkit.data.read_image` reads, or open file or pipe with such.
+        target: path, which appears when it is complete, or open file or pipe.
+        rate: stages to keep.
+        plain: plain bits although the tokenizer has a prior.
+        licence: of the content, for the header.
+        metadata: free text by name, for the header.
+        watch: called with 0 and the share that is done.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FileNotFoundError: there is no such source.
+        ValueError: the source is no image or damaged, the tokenizer does not take its size, or the rate is too low.
+    """
+    with read_as_file(source) as path:
+        image = read_image(path, channels=None)
+    height, width = image.shape[-2:]
+    check_size(tokenizer, height, width)
+    notes: tuple[str, ...] = ()
+    if len(image) != tokenizer.channels:
+        notes = ("colour left out: the tokenizer is gray",) if len(image) == 3 else ("gray in each of 3 channels",)
+        image = with_channels(image, tokenizer.channels)
+    stages = rate.stages_of_image(tokenizer, height, width)
+    with spooled(target, rate.max_bytes) as file:
+        size = encode_image(
+            tokenizer,
+            file,
+            image,
+            stages,
+            plain=plain,
+            licence=licence,
+            metadata=metadata,
+            watch=lambda share: watch(0.0, share),
+        )
+        if rate.max_bytes is not None and not isinstance(file, str | Path):
+            stages, size = thin_to_fit(file, target, rate.max_bytes)
+    return CodedImage(height=height, width=width, bytes=size, stages=stages, notes=notes)

@@ -1,0 +1,75 @@
+"""What can be coded: a kind of content, with the files it comes in and the models that code it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+from vqkit.coding.coded import Coded, Watch
+from vqkit.coding.rate import Rate
+
+__all__ = ["Encoding", "Kind"]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What is done to every file; picklable.
+
+    Attributes:
+        rate: stages to keep.
+        plain: plain bits although the model has a prior.
+        licence: of the content, for the header.
+        metadata: free text by name, for the header.
+    """
+
+    rate: Rate
+    plain: bool = False
+    licence: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)  # all of a class are equal, in other processes too
+class Kind(ABC):
+    """Sound or images. The model is of the kind's own, in evaluation mode.
+
+    Attributes:
+        name: for messages.
+        rate: the field of `Rate` that only this kind has.
+        read: suffixes of files that can be encoded, in lower case.
+        written: suffixes of files that can be made, the usual one first.
+    """
+
+    name: ClassVar[str]
+    rate: ClassVar[str]
+    read: ClassVar[frozenset[str]]
+    written: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def load(self, folder: str | None) -> Any:
+        """The model in a folder of ``save_pretrained``; by default the one that ships.
+
+        Raises:
+            ImportError: a package is missing that this kind needs.
+            ValueError: it is no such model.
+        """
+
+    @abstractmethod
+    def check(self, model: Any, rate: Rate) -> None:
+        """Find out before anything begins what can be known to be wrong with a rate.
+
+        Raises:
+            ValueError: the model cannot keep to it, whatever the file.
+        """
+
+    @abstractmethod
+    def encode(
+        self, model: Any, source: str | Path | BinaryIO, target: str | Path | BinaryIO, how: Encoding, watch: Watch
+    ) -> Coded:
+        """Make a ``.vqk`` file."""
+
+    @abstractmethod
+    def decode(
+        self, model: Any, source: str | Path | BinaryIO, target: str | Path | BinaryIO, suffix: str, watch: Watch
+    ) -> Coded:
+        """Make a file of a ``.vqk`` file; the suffix is for an open file or pipe."""

@@ -1,0 +1,154 @@
+"""Sound and images, and how to tell which a file is."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from vqkit.bitstream import VqkHeader, VqkReader
+from vqkit.coding.coded import Coded, Watch
+from vqkit.coding.decode_file import decode_file
+from vqkit.coding.decode_image_file import decode_image_file
+from vqkit.coding.encode_file import encode_file
+from vqkit.coding.encode_image_file import encode_image_file
+from vqkit.coding.kind import Encoding, Kind
+from vqkit.coding.rate import Rate
+from vqkit.data import AUDIO_SUFFIXES, IMAGE_SUFFIXES, WRITTEN_IMAGE_SUFFIXES, WRITTEN_SUFFIXES
+from vqkit.models.image_tokenizer import SHIPPED, ImageTokenizer
+from vqkit.models.loading import load_codec, saved_class
+from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.types import need
+
+__all__ = ["IMAGE", "KINDS", "SOUND", "kind_in", "kind_named", "kind_of_header", "open_models", "sniffed"]
+
+_VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ogv"}
+_HEAD_BYTES = 16
+
+
+class _Sound(Kind):
+    name, rate = "sound", "kbps"
+    read, written = AUDIO_SUFFIXES | _VIDEO_SUFFIXES, tuple(WRITTEN_SUFFIXES)
+
+    def load(self, folder: str | None) -> WaveformCodec:
+        for package in ("soundfile", "soxr", "av"):
+            need(package, "audio")
+        return load_codec(folder)
+
+    def check(self, model: WaveformCodec, rate: Rate) -> None:
+        rate.stages_of(model)
+
+    def encode(self, model: WaveformCodec, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
+        return encode_file(
+            model, source, target, how.rate, plain=how.plain, licence=how.licence, metadata=how.metadata, watch=watch
+        )
+
+    def decode(self, model: WaveformCodec, source: Any, target: Any, suffix: str, watch: Watch) -> Coded:
+        return decode_file(model, source, target, suffix=suffix, watch=watch)
+
+
+class _Image(Kind):
+    name, rate = "images", "bpp"
+    read, written = IMAGE_SUFFIXES, tuple(WRITTEN_IMAGE_SUFFIXES)
+
+    def load(self, folder: str | None) -> ImageTokenizer:
+        need("PIL", "image")
+        if folder is None and not SHIPPED.is_dir():
+            raise ValueError("no image tokenizer ships with this vqkit: name the folder of one with --model")
+        return ImageTokenizer.from_pretrained(folder)
+
+    def check(self, model: ImageTokenizer, rate: Rate) -> None:
+        rate.check_stages(model.quantizer.num_stages, "tokenizer")
+
+    def encode(self, model: ImageTokenizer, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
+        return encode_image_file(
+            model, source, target, how.rate, plain=how.plain, licence=how.licence, metadata=how.metadata, watch=watch
+        )
+
+    def decode(self, model: ImageTokenizer, source: Any, target: Any, suffix: str, watch: Watch) -> Coded:
+        return decode_image_file(model, source, target, suffix=suffix, watch=watch)
+
+
+SOUND, IMAGE = _Sound(), _Image()
+KINDS: tuple[Kind, ...] = (SOUND, IMAGE)
+
+
+def kind_named(name: str | Path) -> Kind:
+    """The kind of a file to encode or of one to make, by its suffix; sound, where that says nothing."""
+    return IMAGE if Path(name).suffix.lower() in IMAGE.read else SOUND
+
+
+def kind_of_header(header: VqkHeader) -> Kind:
+    """The kind of what a ``.vqk`` file holds."""
+    return IMAGE if header.image_size and not header.sample_rate else SOUND
+
+
+def kind_in(path: str | Path) -> Kind:
+    """The kind of what a ``.vqk`` file holds.
+
+    Raises:
+        BitstreamError: it is none.
+    """
+    with VqkReader(path) as reader:
+        return kind_of_header(reader.header)
+
+
+def sniffed(stream: BinaryIO) -> tuple[Kind, BinaryIO]:
+    """What a pipe brings, by its first bytes, and a stream that brings all of it.
+
+    Example:
+        >>> kind, stream = sniffed(io.BytesIO(b"GIF89a and more"))
+        >>> kind.name, stream.read()
+        ('images', b'GIF89a and more')
+    """
+    start = stream.tell() if stream.seekable() else None
+    head = b""
+    while len(head) < _HEAD_BYTES and (more := stream.read(_HEAD_BYTES - len(head))):
+        head += more
+    begins = head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP"))
+    box = (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:12] in (b"ftypavif", b"ftypavis")
+    pixmap = head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
+    kind = IMAGE if begins or box or pixmap else SOUND
+    if start is not None:
+        stream.seek(start)
+        return kind, stream
+    return kind, io.BufferedReader(_Rejoined(head, stream))
+
+
+class _Rejoined(io.RawIOBase):
+    """Bytes that were read already, and the stream they came from."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head, self._stream = head, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._head[: len(buffer)] or self._stream.read(len(buffer))
+        self._head = self._head[len(found) :]
+        buffer[: len(found)] = found
+        return len(found)
+
+
+def open_models(kinds: Iterable[Kind], folders: Iterable[str] = ()) -> dict[Kind, Any]:
+    """A model for each kind.
+
+    Args:
+        kinds: that are to be coded.
+        folders: of ``save_pretrained``, at most one a kind; for the others the models that ship.
+
+    Raises:
+        ValueError: there is no such folder, it holds no model, or none of these kinds, or two are of one kind.
+    """
+    named: dict[Kind, str] = {}
+    wanted = list(kinds)
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise ValueError(f"no such folder: {folder}; a model is a folder that save_pretrained wrote")
+        kind = IMAGE if saved_class(folder) == ImageTokenizer.__name__ else SOUND
+        if kind not in wanted:
+            raise ValueError(f"{folder} codes {kind.name}, and nothing here is of that kind")
+        if kind in named:
+            raise ValueError(f"{named[kind]} and {folder} are both models of {kind.name}: give one")
+        named[kind] = folder
+    return {kind: kind.load(named.get(kind)) for kind in wanted}

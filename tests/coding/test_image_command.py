@@ -1,0 +1,189 @@
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from vqkit.bitstream import inspect
+from vqkit.cli import main
+from vqkit.coding.kinds import IMAGE, SOUND, kind_named, sniffed
+
+
+def vqkit(*words, **options):
+    return subprocess.run([sys.executable, "-m", "vqkit.cli", *map(str, words)], capture_output=True, **options)
+
+
+@pytest.fixture
+def run(image_model, capsys):
+    def call(*words, code=0, models=(image_model,)):
+        assert main([*map(str, words), *[word for m in models for word in ("--model", str(m))]]) == code
+        shown = capsys.readouterr()
+        return shown.out, shown.err
+
+    return call
+
+
+def test_one_file_and_back(run, picture, tmp_path):
+    source = picture(tmp_path / "a.jpg")
+    out, err = run("encode", source)
+    size = (tmp_path / "a.vqk").stat().st_size
+    bpp = size * 8 / (60 * 83)
+    assert out == f"{source} → {tmp_path / 'a.vqk'}: 83×60, {size} bytes, {bpp:.4f} bits a pixel, 3 stages\n"
+    assert err == ""
+    out, _ = run("decode", tmp_path / "a.vqk")
+    assert out.startswith(f"{tmp_path / 'a.vqk'} → {tmp_path / 'a.png'}: 83×60, ")
+    assert Image.open(tmp_path / "a.png").size == (83, 60)
+    run("decode", tmp_path / "a.vqk", tmp_path / "deep/b.webp")
+    assert Image.open(tmp_path / "deep/b.webp").format == "WEBP"
+    assert run("decode", tmp_path / "a.vqk", "--to", "jpg", "--quiet", "-f") == ("", "")
+    _, err = run("decode", tmp_path / "a.vqk", code=2)
+    assert err == f"vqkit: {tmp_path / 'a.png'} exists; -f overwrites it\n"
+
+
+def test_json_and_header(run, picture, tmp_path):
+    source = picture(tmp_path / "a.png", mode="L")
+    words = ["--bpp", "0.7", "--json", "--licence", "MIT", "--meta", "by=A=B"]
+    out, _ = run("encode", source, tmp_path / "a.vqk", *words)
+    size = (tmp_path / "a.vqk").stat().st_size
+    assert json.loads(out) == {
+        "source": str(source), "target": str(tmp_path / "a.vqk"), "height": 60, "width": 83, "bytes": size,
+        "bpp": size * 8 / (60 * 83), "stages": 2, "notes": ["gray in each of 3 channels"], "warnings": [],
+    }  # fmt: skip
+    found = inspect(tmp_path / "a.vqk")
+    assert (found["licence"], found["metadata"], found["image_size"]) == ("MIT", {"by": "A=B"}, [60, 83])
+
+
+def test_mixed_folders(run, model, image_model, picture, sound, tmp_path):
+    picture(tmp_path / "in/a.png")
+    picture(tmp_path / "in/b/cover.JPG", (20, 20))
+    sound(tmp_path / "in/b/song.wav")
+    (tmp_path / "in/b/bad.webp").write_text("no image")
+    both = (model, image_model)
+    out, err = run("encode", tmp_path / "in", tmp_path / "one", code=1, models=both)
+    assert [line.partition(" → ")[0] for line in out.splitlines()] == [
+        str(tmp_path / "in" / name) for name in ("a.png", "b/cover.JPG", "b/song.wav")
+    ]
+    assert "bad.webp is not an image that can be read" in err
+    words = ["--kbps", "5", "--bpp", "0.7", "--jobs", "2", "--json"]
+    out, _ = run("encode", tmp_path / "in", tmp_path / "two", *words, code=1, models=both)
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [one.get("stages") for one in found] == [2, None, 2, 2]
+    run("encode", tmp_path / "in", tmp_path / "three", "--stages", "2", code=1, models=both)
+    for name in ("a.vqk", "b/cover.vqk", "b/song.vqk"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "three" / name).read_bytes()
+    (tmp_path / "two/junk.vqk").write_text("junk")
+    out, err = run("decode", tmp_path / "two", tmp_path / "back", "--to", "flac", code=1, models=both)
+    assert "junk.vqk: not a vqk file" in err
+    names = ["a.png", "b/cover.png", "b/song.flac"]
+    assert sorted(p.relative_to(tmp_path / "back").as_posix() for p in (tmp_path / "back").rglob("*.*")) == names
+    assert Image.open(tmp_path / "back/b/cover.png").size == (20, 20)
+    assert soundfile.info(tmp_path / "back/b/song.flac").frames == 16000
+    _, err = run("encode", tmp_path / "in", tmp_path / "four", "--kbps", "5", code=2, models=both)
+    assert f"--kbps is for sound, and {tmp_path / 'in/a.png'} is not: give --bpp, too, or --stages" in err
+
+
+def test_damage_is_a_warning_and_exit_code_1(run, picture, tmp_path):
+    run("encode", picture(tmp_path / "a.png", (200, 512)), tmp_path / "a.vqk")
+    (tmp_path / "a.vqk").write_bytes((tmp_path / "a.vqk").read_bytes()[:-100])
+    out, err = run("decode", tmp_path / "a.vqk", tmp_path / "b.png", code=1)
+    assert "512×200" in out
+    assert err == f"vqkit: warning: {tmp_path / 'a.vqk'}: the file ends after 4096 of 6400 cells; the others are gray\n"
+
+
+def test_pipes(image_model, picture, tmp_path):
+    data = picture(tmp_path / "a.webp", lossless=True).read_bytes()
+    coded = vqkit("encode", "-", "-", "--model", image_model, "--bpp", "0.7", input=data)
+    assert coded.stderr.decode().startswith("- → -: 83×60, ")
+    back = vqkit("decode", "-", "-", "--to", "png", "--model", image_model, "--quiet", input=coded.stdout)
+    assert (back.returncode, back.stderr) == (0, b"")
+    (tmp_path / "b.vqk").write_bytes(coded.stdout)
+    assert main(["decode", str(tmp_path / "b.vqk"), str(tmp_path / "c.png"), "--model", str(image_model)]) == 0
+    one, other = (np.asarray(Image.open(source)) for source in (io.BytesIO(back.stdout), tmp_path / "c.png"))
+    assert np.array_equal(one, other)
+    bad = vqkit("encode", "-", "-", "--model", image_model, input=data[:300])
+    assert bad.returncode == 2
+    assert bad.stderr.decode().startswith("vqkit: standard input: it has a damaged header")
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [(form, name) for form, name in
+     (("PNG", "a.png"), ("JPEG", "a.jpg"), ("WEBP", "a.webp"), ("GIF", "a.gif"), ("BMP", "a.bmp"), ("TIFF", "a.tif"),
+      ("PPM", "a.ppm"), ("AVIF", "a.avif"), ("JPEG2000", "a.jp2"))],
+)  # fmt: skip
+def test_images_are_known_by_their_first_bytes(form, name):
+    file = io.BytesIO()
+    try:
+        Image.new("RGB", (16, 16)).save(file, form)
+    except (KeyError, OSError):
+        pytest.skip(f"this Pillow does not write {form}")
+    assert sniffed(io.BytesIO(file.getvalue()))[0] == IMAGE == kind_named(name)
+
+    class Trickle(io.BytesIO):
+        def seekable(self):
+            return False
+
+        def read(self, size=-1):
+            return super().read(min(size, 3) if size > 0 else size)
+
+    kind, stream = sniffed(Trickle(file.getvalue()))
+    assert kind == IMAGE
+    assert stream.read() == file.getvalue()
+
+
+@pytest.mark.parametrize("head", [b"", b"RIFF1234WAVEfmt ", b"fLaC", b"OggS", b"ID3", b"\0\0\0\x20ftypisom", b"Pxyz"])
+def test_all_else_counts_as_sound(head):
+    assert sniffed(io.BytesIO(head))[0] == SOUND
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["encode", "a.png", "--kbps", "3"],
+            "--kbps is for sound, and a.png is not: give --bpp, --stages or --max-bytes",
+        ),
+        (
+            ["encode", "a.wav", "--bpp", "3"],
+            "--bpp is for images, and a.wav is not: give --kbps, --stages or --max-bytes",
+        ),
+        (
+            ["encode", "a.png", "--bpp", "1", "--stages", "2"],
+            "only one of stages, max_bytes, and kbps or bpp can be given",
+        ),
+        (
+            ["encode", "a.png", "--bpp", "0.01"],
+            "a.png: bpp=0.01 is below the first stage; this tokenizer has, at 60×83",
+        ),
+        (["encode", "a.png", "--stages", "9"], "stages is 9, this tokenizer has 1 to 3"),
+        (["encode", "a.png", "b.jpg"], "b.jpg: encoding makes .vqk files; `vqkit decode` makes images of them"),
+        (["encode", "a.wav"], "codes images, and nothing here is of that kind"),
+        (["decode", "a.png"], "a.png is no .vqk file; `vqkit encode a.png` makes one of it"),
+        (["decode", "i.vqk", "b.wav"], "i.vqk holds images, and b.wav would be sound"),
+        (["decode", "i.vqk", "--to", "flac"], "--to flac is for sound, and i.vqk holds images"),
+        (["decode", "i.vqk", "b.gif"], "cannot write b.gif: the suffix is '.gif', allowed are .wav"),
+        (["encode", "cut.png"], "cut.png is damaged or cut short"),
+    ],
+)
+def test_usage(image_model, picture, sound, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    sound(tmp_path / "a.wav")
+    (tmp_path / "cut.png").write_bytes(picture(tmp_path / "a.png").read_bytes()[:-3000])
+    assert main(["encode", "a.png", "i.vqk", "--model", str(image_model), "--quiet"]) == 0
+    assert main([*words[:1], "--model", str(image_model), *words[1:]]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"a.wav", "a.png", "cut.png", "i.vqk"}
+
+
+def test_models_that_do_not_fit(run, image_model, model, picture, tmp_path, monkeypatch):
+    source = picture(tmp_path / "a.png")
+    assert "are both models of images: give one" in run("encode", source, models=(image_model, image_model), code=2)[1]
+    assert f"{model} codes sound, and nothing here is" in run("encode", source, models=(model,), code=2)[1]
+    monkeypatch.setattr("vqkit.coding.kinds.SHIPPED", tmp_path / "none")
+    assert "no image tokenizer ships with this vqkit: name the folder" in run("encode", source, models=(), code=2)[1]
