@@ -47,7 +47,7 @@ How good it is, and where it falls short, beside Opus, MP3 and Codec2: docs/resu
 - Speech and music at low rates, to be heard by people. Any stage can be the last: 1 stage is the least, 6 are 3 kbit/s.
 - What lies above {nyquist:g} kHz is lost, and so is stereo.
 - It looks ahead: {latency:.2f} s of latency in a stream. It is not made for conversation.
-- It was trained for less than two hours on two CPU cores with {hours:.1f} hours of sound; published codecs saw thousands on GPUs, and an
+- It was trained for less than three hours on two CPU cores with {hours:.1f} hours of sound; published codecs saw thousands on GPUs, and an
   adversary. It changes voices at low rates: do not use it where a person has to be recognised, or where every word counts.
 
 ## What it was trained on
@@ -107,7 +107,7 @@ def write_card(folder: Path, run: Path, data: Path, steps: int) -> None:
             hours=sum(clip.seconds for clip in clips) / 3600,
             num_files=len(clips),
             speech=shares["speech"] / sum(shares.values()),
-            sources=sources_table(clips),
+            sources=sources_table(clip.labels for clip in clips),
         ),
         encoding="utf-8",
     )

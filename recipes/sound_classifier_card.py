@@ -93,7 +93,7 @@ def card(
         by_class=", ".join(by_class),
         num_files=len(train),
         hours=sum(clip.seconds for _, clip in train) / 3600,
-        sources=sources_table(clip for _, clip in train),
+        sources=sources_table(clip.labels for _, clip in train),
     )
 
 
