@@ -25,7 +25,7 @@ def snr_db(reference, estimate):
 
 def test_headers_agree_with_the_shipped_manifest():
     with (sample_folder() / "manifest.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row["group"] != "images"]
     assert len(rows) > 40
     for row in rows:
         info = audio_info(sample_folder() / row["path"])

@@ -4,6 +4,7 @@ import torch
 from vqkit import RVQ, VQ
 from vqkit.models import ConvBackbone, ImageTokenizer, ViTBackbone
 from vqkit.models.image_tiles import MAX_WHOLE_PIXELS, check_size, decode_tiles, encode_tiles
+from vqkit.models.transform_backbone import TransformBackbone
 
 
 def make(channels=3, **options):
@@ -112,3 +113,24 @@ def test_what_cannot_be():
         list(encode_tiles(tokenizer, torch.rand(3, 8, 8), 3))
     with pytest.raises(ValueError, match="an image of 8×9 pixels has 6 cells, got codes of 4"):
         decode_tiles(tokenizer, torch.zeros(4, 3, dtype=torch.int64), (9, 8))
+
+
+def test_the_shipping_backbone_has_no_seams():
+    """Longer than a tile with both margins."""
+    torch.manual_seed(0)
+    backbone = TransformBackbone(dim=8, width=8, encoder_blocks=(1, 1), decoder_blocks=(1, 1))
+    tokenizer = ImageTokenizer(backbone, RVQ(8, 32, 2)).eval()
+    tokenizer.initialize(torch.rand(2, 3, 64, 64))
+    for parameter in backbone.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    tokenizer.quantizer.fit(tokenizer.analyze(torch.rand(8, 3, 64, 64)))
+    image = torch.rand(3, 30, 500)
+    assert backbone.margin < 200
+    whole = tokenizer.encode(image[None])
+    codes = torch.cat(list(encode_tiles(tokenizer, image, 32)))
+    assert torch.equal(codes.T.reshape(whole.shape), whole)
+    made = tokenizer.decode(whole, (30, 500))[0]
+    torch.testing.assert_close(decode_tiles(tokenizer, codes, (30, 500), 32), made, rtol=0, atol=1e-5)
+    backbone.margin = 0  # so that the test can fail
+    assert not torch.allclose(decode_tiles(tokenizer, codes, (30, 500), 32), made, rtol=0, atol=1e-4)

@@ -11,9 +11,7 @@ from vqkit.models import ConvBackbone, ImageTokenizer, ViTBackbone, VQGANBackbon
 
 BACKBONES = {
     "conv": lambda **options: ConvBackbone(12, width=8, residual_width=4, residual_blocks=1, **options),
-    "vit": lambda **options: ViTBackbone(
-        12, image_size=16, patch=4, tokens=6, width=16, depth=1, heads=2, **options
-    ),
+    "vit": lambda **options: ViTBackbone(12, image_size=16, patch=4, tokens=6, width=16, depth=1, heads=2, **options),
     "vqgan": lambda **options: VQGANBackbone(12, widths=(8, 16), blocks=1, norm_groups=4, **options),
 }
 QUANTIZERS = {
@@ -166,7 +164,11 @@ def test_fit_quantizer_and_gray():
     ("images", "error", "message"),
     [
         (torch.zeros(1, 3, 16, 16, dtype=torch.uint8), TypeError, "images must be floating, got torch.uint8"),
-        (torch.zeros(3, 16, 16), ValueError, r"images must be \(batch, 3 channels, height, width\), got shape \(3, 16, 16\)"),
+        (
+            torch.zeros(3, 16, 16),
+            ValueError,
+            r"images must be \(batch, 3 channels, height, width\), got shape \(3, 16, 16\)",
+        ),
         (torch.zeros(1, 1, 16, 16), ValueError, r"got shape \(1, 1, 16, 16\)"),
         (torch.zeros(1, 3, 0, 16), ValueError, r"got shape \(1, 3, 0, 16\)"),
     ],
@@ -181,7 +183,12 @@ def test_bad_images_are_named(method, images, error, message):
     ("backbone", "codes", "error", "message"),
     [
         ("conv", torch.zeros(1, 3, 4, 4), TypeError, "codes must be integers, got torch.float32"),
-        ("conv", torch.zeros(3, 4, 4).long(), ValueError, r"codes must be \(batch, num_codes, rows, columns\), got shape \(3, 4, 4\)"),
+        (
+            "conv",
+            torch.zeros(3, 4, 4).long(),
+            ValueError,
+            r"codes must be \(batch, num_codes, rows, columns\), got shape \(3, 4, 4\)",
+        ),
         ("conv", torch.zeros(1, 3, 0, 4).long(), ValueError, r"got shape \(1, 3, 0, 4\)"),
         ("conv", torch.zeros(1, 4, 4, 4).long(), ValueError, "with 1 or 2 or 3 codes"),
         ("conv", torch.full((1, 3, 4, 4), 16), ValueError, "code 16 at position 0 is out of range"),

@@ -15,9 +15,9 @@ from vqkit.training import Adversary, ImageDataModule, ImageModule, train
 from vqkit.training.command import build_parser, main
 
 
-def tokenizer(quantizer=None):
+def tokenizer(quantizer=None, width=8):
     torch.manual_seed(0)
-    return ImageTokenizer(ConvBackbone(12, width=8, residual_width=4, residual_blocks=1), quantizer or RVQ(12, 16, 2, init="kmeans"))
+    return ImageTokenizer(ConvBackbone(12, width=width, residual_width=4, residual_blocks=1), quantizer or RVQ(12, 16, 2, init="kmeans"))
 
 
 def adversary(**options):
@@ -58,10 +58,11 @@ def run(module, folder, images, **options):
 
 def test_loss_falls_on_a_few_pictures(blob_images, tmp_path):
     look = Look()
-    module = ImageModule(tokenizer(), learning_rate=3e-3, warmup_steps=5)
-    run(module, tmp_path, blob_images, steps=60, callbacks=[look], validate_every=60)
+    quantizer = RVQ(12, 16, 2, update="ema", init="kmeans", revive="restart")
+    module = ImageModule(tokenizer(quantizer, width=16), learning_rate=1e-2, warmup_steps=5, quantize_after=15)
+    run(module, tmp_path, blob_images, steps=60, callbacks=[look], valid_split=None)
     first, last = (sum(step["train/l1"] for step in look.steps[part]) / 5 for part in (slice(5), slice(-5, None)))
-    assert last < 0.6 * first
+    assert last < 0.9 * first  # the first steps find the mean colour
     assert module.tokenizer.initialized
     assert look.steps[-1]["train/quantization_nmse"] < 1
 
@@ -106,7 +107,7 @@ def test_the_adaptive_weight_makes_gradients_at_the_last_layer_equal():
     assert float(nn.functional.cosine_similarity(added.flatten(), plain.flatten(), dim=0)) == pytest.approx(1, abs=1e-4)
     fixed = ImageModule(tokenizer(), l2_weight=1.0, adversary=adversary(adversarial_weight=0.8))
     expected = alone + 0.8 * losses["adversarial"]
-    assert float(fixed._joined(losses, estimate)) == pytest.approx(float(expected), rel=1e-5)
+    torch.testing.assert_close(fixed._joined(losses, estimate), expected)
 
 
 @pytest.mark.parametrize("options", [{}, {"precision": "bf16-mixed"}, {"average_decay": 0.5}])

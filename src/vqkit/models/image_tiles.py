@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_WHOLE_PIXELS", "TILE_PIXELS", "check_size", "decode_tiles", "encode_tiles"]
 
-TILE_PIXELS = 512  # side of a tile
+TILE_PIXELS = 512  # least side of a tile
 MAX_WHOLE_PIXELS = 1 << 21  # of an image that cannot be cut into tiles: Full HD
 
 Watch = Callable[[float], None]  # share of the image that is done
@@ -46,7 +46,7 @@ def check_size(tokenizer: "ImageTokenizer", height: int, width: int) -> None:
 def encode_tiles(
     tokenizer: "ImageTokenizer",
     image: Float[Tensor, "channels height width"],
-    tile_pixels: int = TILE_PIXELS,
+    tile_pixels: int | None = None,
     watch: Watch = lambda share: None,
 ) -> Iterator[Int[Tensor, "cells num_codes"]]:
     """Codes of all stages, cell by cell and row by row, on the CPU.
@@ -54,7 +54,8 @@ def encode_tiles(
     Args:
         tokenizer: in evaluation mode.
         image: in [0, 1], on any device.
-        tile_pixels: side of a tile, at least a cell; what the networks are given is a tile and the margins.
+        tile_pixels: side of a tile, at least a cell; what the networks are given is a tile and the margins. By default 512, or four margins
+            where they are more, so that not much more is computed than kept.
         watch: called after every tile.
 
     Yields:
@@ -85,7 +86,7 @@ def decode_tiles(
     tokenizer: "ImageTokenizer",
     codes: Int[Tensor, "cells num_codes"],
     size: tuple[int, int],
-    tile_pixels: int = TILE_PIXELS,
+    tile_pixels: int | None = None,
     watch: Watch = lambda share: None,
 ) -> Float[Tensor, "channels height width"]:
     """The image of codes, float32 on the CPU.
@@ -94,7 +95,7 @@ def decode_tiles(
         tokenizer: in evaluation mode.
         codes: of all cells, row by row; of all stages or of the first ones.
         size: (height, width) of the image.
-        tile_pixels: side of a tile, at least a cell.
+        tile_pixels: side of a tile, at least a cell; by default as in `encode_tiles`.
         watch: called after every tile.
 
     Returns:
@@ -128,12 +129,13 @@ def decode_tiles(
 _Span = tuple[int, int, int, int]  # cells of a tile from … to, and with its margins from … to
 
 
-def _spans(tokenizer: "ImageTokenizer", grid: tuple[int, ...], tile_pixels: int) -> list[list[_Span]]:
+def _spans(tokenizer: "ImageTokenizer", grid: tuple[int, ...], tile_pixels: int | None) -> list[list[_Span]]:
     """Tiles down and across."""
     cell, margin = tokenizer.backbone.cell, tokenizer.backbone.margin
     if tokenizer.backbone.image_size is not None or margin is None:
         rows, columns = grid if len(grid) == 2 else (1, 1)
         return [[(0, rows, 0, rows)], [(0, columns, 0, columns)]]
+    tile_pixels = max(TILE_PIXELS, 4 * margin) if tile_pixels is None else tile_pixels
     if tile_pixels < cell:
         raise ValueError(f"tile_pixels is {tile_pixels}, it must be at least a cell, {cell}")
     step, more = tile_pixels // cell, -(-margin // cell)
