@@ -151,7 +151,7 @@ def test_the_report_reads_what_was_written(finished):
 def test_the_trunk_measures_and_trains(pictures, tmp_path):
     """On four images a Fréchet distance has no meaning, but a number; all of it is labelled with the trunk."""
     losses = {"variance_weight": 0.0, "l1_weight": 1.0, "perceptual_weight": 1.0, "adversarial_weight": 0.5}
-    settings = {"trunk_size": 32, "size": 32, "steps": 2, "crop": "random", "crop_share": 0.8, **losses}
+    settings = {"trunk_size": 32, "size": 32, "steps": 2, "crop": "random", "crop_share": (0.8, 1.0), **losses}
     asked = what(pictures, backbone=settings, systems={"VQ": "VQ(dim, 8)"}, seeds=(0,), listen=1)
     results = json.loads((compare(asked, tmp_path, "") / "results.json").read_text())
     assert set(results["systems"][0]["metrics"]) == METRICS | {"lpips_effnet", "fd_effnet"}
@@ -180,7 +180,11 @@ def test_images_of_classes_take_turns_and_come_from_elsewhere(pictures, tmp_path
     assert [item.label for item in data.images(training=False)] == ["blobs", "stripes"] * 2
     assert len(data.images(training=True)) == 6
     few = Dataset(str(pictures), max_train=3, max_test=2).images
-    assert [item.name for item in few(True)] == ["train/blobs/blobs_0.png", "train/stripes/stripes_0.png", "train/blobs/blobs_1.png"]
+    assert [item.name for item in few(True)] == [
+        "train/blobs/blobs_0.png",
+        "train/stripes/stripes_0.png",
+        "train/blobs/blobs_1.png",
+    ]
     assert len(few(False)) == 2
     assert {item.label for item in Dataset(str(pictures), groups=("stripes",)).images(training=True)} == {"stripes"}
     with pytest.raises(ValueError, match="groups names birds; the train split of .* has blobs, stripes"):

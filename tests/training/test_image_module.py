@@ -17,13 +17,16 @@ from vqkit.training.command import build_parser, main
 
 def tokenizer(quantizer=None, width=8):
     torch.manual_seed(0)
-    return ImageTokenizer(ConvBackbone(12, width=width, residual_width=4, residual_blocks=1), quantizer or RVQ(12, 16, 2, init="kmeans"))
+    return ImageTokenizer(
+        ConvBackbone(12, width=width, residual_width=4, residual_blocks=1), quantizer or RVQ(12, 16, 2, init="kmeans")
+    )
 
 
 def adversary(**options):
     torch.manual_seed(1)
     return Adversary(
-        PatchDiscriminator(width=4, num_layers=1, norm_groups=2), **{"feature_weight": 0.0, "update_share": 1.0} | options
+        PatchDiscriminator(width=4, num_layers=1, norm_groups=2),
+        **{"feature_weight": 0.0, "update_share": 1.0} | options,
     )
 
 
@@ -35,7 +38,9 @@ class Edges(nn.Module):
         self.kernel = nn.Parameter(torch.tensor([[-1.0, 1.0]]))
 
     def forward(self, estimate, reference):
-        one, other = (image[..., :-1] * self.kernel[0, 0] + image[..., 1:] * self.kernel[0, 1] for image in (estimate, reference))
+        one, other = (
+            image[..., :-1] * self.kernel[0, 0] + image[..., 1:] * self.kernel[0, 1] for image in (estimate, reference)
+        )
         return (one - other).square().flatten(1).mean(dim=1)
 
 
@@ -117,11 +122,17 @@ def test_perceptual_and_adversary_train_together(blob_images, tmp_path, options)
     frozen = deepcopy(trunk.state_dict())
     look = Look()
     module = ImageModule(
-        tokenizer(FSQ(12, [5, 5])), perceptual=perceptual, perceptual_weight=1.0, adversary=adversary(start_step=1), adaptive=True
+        tokenizer(FSQ(12, [5, 5])),
+        perceptual=perceptual,
+        perceptual_weight=1.0,
+        adversary=adversary(start_step=1),
+        adaptive=True,
     )
     before = {name: value.clone() for name, value in module.state_dict().items()}
     folder = run(module, tmp_path, blob_images, steps=3, callbacks=[look], **options)
-    changed = {name.split(".")[0] for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+    changed = {
+        name.split(".")[0] for name, value in module.state_dict().items() if not torch.equal(value, before[name])
+    }
     assert changed == {"tokenizer", "adversary"}
     assert "train/adversarial" not in look.steps[0]
     assert {"train/adversarial", "train/discriminator", "train/perceptual"} <= set(look.steps[1])
@@ -242,7 +253,9 @@ def test_trunk_and_adversary_can_be_written_in_yaml(config, tmp_path):
         feature_weight: 0
         discriminator: {class_path: vqkit.nn.PatchDiscriminator, init_args: {width: 8, num_layers: 1}}
 """
-    (tmp_path / "config.yaml").write_text(CONFIG.replace("\ndata:", text.rstrip() + "\ndata:").replace("size: 24", "size: 32"))
+    (tmp_path / "config.yaml").write_text(
+        CONFIG.replace("\ndata:", text.rstrip() + "\ndata:").replace("size: 24", "size: 32")
+    )
     assert main(config) == 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vqkit.data.clips import Clip
 from vqkit.data.image_arrow import saved_files
+from vqkit.data.image_formats import DIGITS, collection_pixels
 from vqkit.data.image_items import ImageItem
 
 _BLOCK_BYTES = 1 << 16
@@ -39,12 +40,17 @@ def fingerprint(items: Sequence[Clip | ImageItem]) -> str:
     hashes: dict[Path, str] = {}  # a file may hold many images
     for item in sorted(items, key=lambda item: item.name):
         if item.path not in hashes:
-            files = saved_files(item.path) if item.path.is_dir() else [item.path]
-            hashes[item.path] = " ".join(map(_hash_file, files))
+            hashes[item.path] = _hash_source(item.path)
         known = [item.group, item.labels] if isinstance(item, Clip) else [item.label, item.index]
         described = [item.name, item.split, *known, hashes[item.path]]
         total.update(json.dumps(described, sort_keys=True).encode() + b"\n")
     return total.hexdigest()
+
+
+def _hash_source(path: Path) -> str:
+    if path == DIGITS and not path.exists():
+        return hashlib.sha256(collection_pixels(path).values.tobytes()).hexdigest()  # type: ignore[union-attr]
+    return " ".join(map(_hash_file, saved_files(path) if path.is_dir() else [path]))
 
 
 def _hash_file(path: Path) -> str:

@@ -19,6 +19,7 @@ from vqkit.types import Float
 __all__ = ["pca_figure", "usage_figure"]
 
 BAR_INCHES = 0.105
+MAX_BUNDLE = 8  # many bars of a system share the height of so many
 EMBEDDING_COLOUR = "#A9BAD3"
 UNUSED_COLOUR = "#C8102E"
 
@@ -38,13 +39,14 @@ def usage_figure(results: Results) -> Figure | None:
         return None
     colours = stage_colours(1 + max(colour for bars in uses.values() for _, colour in bars))
     ends, centres, labels, bounds = 0.0, [], [], []
-    places: list[tuple[float, CodebookUse, str]] = []
+    places: list[tuple[float, float, CodebookUse, str]] = []
     for group in groups:
         for system in group.members:
             bars = uses[system.name]
-            bundle = max(len(bars), 2)  # a name takes the height of two bars
-            shift = (bundle - len(bars)) / 2
-            places += [(ends + shift + i + 0.5, use, colours[colour]) for i, (use, colour) in enumerate(bars)]
+            bundle = min(max(len(bars), 2), MAX_BUNDLE)  # a name takes the height of two bars
+            height = min(1.0, bundle / len(bars))
+            first = ends + (bundle - height * len(bars)) / 2 + height / 2
+            places += [(first + i * height, height, use, colours[colour]) for i, (use, colour) in enumerate(bars)]
             centres.append(ends + bundle / 2)
             labels.append(plot_label(system.name))
             ends += bundle + 0.9
@@ -56,9 +58,10 @@ def usage_figure(results: Results) -> Figure | None:
     ):
         axis_style(axes, title=title)
         axes.grid(False, axis="y")
-        shares = [100 * getattr(use, field) for _, use, _ in places]
-        heights = [share if math.isfinite(share) else 0 for share in shares]
-        axes.barh([y for y, _, _ in places], heights, height=0.86, color=[colour for *_, colour in places])
+        shares = [100 * getattr(use, field) for _, _, use, _ in places]
+        lengths = [share if math.isfinite(share) else 0 for share in shares]
+        heights = [0.86 * height for _, height, _, _ in places]
+        axes.barh([y for y, *_ in places], lengths, height=heights, color=[colour for *_, colour in places])
         axes.set_xlim(0, 100)
         axes.set_yticks(centres, labels, fontsize=9)
         axes.tick_params(axis="y", length=0)
