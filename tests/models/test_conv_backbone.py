@@ -27,7 +27,7 @@ def test_layers_come_in_the_papers_order():
     torch.manual_seed(0)
     backbone = ConvBackbone(8, channels=1, width=16, residual_width=4)
     images = torch.rand(2, 1, 28, 28)
-    weights = [p for p in backbone.encoder.parameters()]
+    weights = list(backbone.encoder.parameters())
     pairs = iter(zip(weights[::2], weights[1::2], strict=True))
     x = relu(conv2d(2 * images - 1, *next(pairs), stride=2, padding=1))
     x = relu(conv2d(x, *next(pairs), stride=2, padding=1))
@@ -37,7 +37,7 @@ def test_layers_come_in_the_papers_order():
     z = conv2d(relu(x), *next(pairs)).permute(0, 2, 3, 1)
     torch.testing.assert_close(backbone.encode(images), z)
     assert z.shape == (2, *backbone.grid(28, 28), 8) == (2, 7, 7, 8)
-    weights = [p for p in backbone.decoder.parameters()]
+    weights = list(backbone.decoder.parameters())
     pairs = iter(zip(weights[::2], weights[1::2], strict=True))
     x = conv2d(z.permute(0, 3, 1, 2), *next(pairs), padding=1)
     for _ in range(2):

@@ -122,7 +122,13 @@ def test_missing_arguments_and_files_are_named(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "recipe", sorted((Path(__file__).parents[2] / "recipes").glob("codec-*.yaml")), ids=lambda path: path.name
+    "recipe",
+    sorted(
+        path
+        for path in (Path(__file__).parents[2] / "recipes").glob("*.yaml")
+        if path.name.startswith(("codec-", "image-"))
+    ),
+    ids=lambda path: path.name,
 )
 def test_recipes_name_arguments_that_exist(recipe):
     config = build_parser().parse_args(["--config", str(recipe)])
