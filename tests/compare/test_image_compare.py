@@ -243,3 +243,12 @@ def test_bad_flags_are_one_line_and_exit_code_2(pictures, tmp_path, capsys, flag
     assert message in errors
     assert errors.startswith("vqkit: ")
     assert errors.count("\n") == 1
+
+
+def test_an_interpolated_grid_is_measured_like_any_other(pictures, tmp_path):
+    systems = {"LooC s=2": "LooC(dim, 8, 6, scale=2)"}
+    out = compare(what(pictures, systems=systems, seeds=(0,)), tmp_path / "out", "vqkit compare")
+    system = json.loads((out / "results.json").read_text())["systems"][0]
+    assert system["bits_per_token"] == 24
+    assert len(system["residual_energy"]) == 2
+    assert system["pca"]["codes"][0]["points"]

@@ -187,3 +187,9 @@ def test_wrong_layout_is_refused():
     q = Interpolated(VQ(4, 2), spatial_dims=2)
     with pytest.raises(ValueError, match=r"z must have 2 spatial dims"):
         q(torch.randn(1, 5, 4))
+
+
+def test_codes_without_their_grid_are_named():
+    quantizer = Interpolated(VQ(4, 8), scale=2, spatial_dims=2).eval()
+    with pytest.raises(ValueError, match=r"codes must have 2 spatial dims \(spatial_dims=2\), got shape \(1, 6, 4\)"):
+        quantizer.decode(torch.zeros(1, 6, 4, dtype=torch.int64))

@@ -57,10 +57,12 @@ def values_of(metrics: "MetricCollection") -> dict[str, float | None]:
     return values
 
 
-def residual_energy(quantizer: Quantizer, z: Tensor, codes: Tensor) -> list[float]:
-    """Share of the latent's energy that is left after 0, 1, … stages."""
+def residual_energy(quantizer: Quantizer, z: Tensor, codes: Tensor, spatial_dims: int = 1) -> list[float]:
+    """Share of the energy of latents (places, dim) that is left after 0, 1, … stages, each place by itself."""
     energy = z.square().sum()
     left = [1.0]
+    alone = codes.reshape(len(codes), *[1] * spatial_dims, -1)
     for stages in range(1, quantizer.num_stages + 1):
-        left.append(float((z - quantizer.decode(codes[None], stages=stages)[0]).square().sum() / energy))
+        found = quantizer.decode(alone, stages=stages).reshape(z.shape)
+        left.append(float((z - found).square().sum() / energy))
     return left

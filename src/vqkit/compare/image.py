@@ -135,10 +135,11 @@ class ImageMeasure:
         }
         if details:
             every = max(1, len(z) // _SHOWN_VECTORS)
+            spatial = len(tokenizer.grid(*self.size))
             values |= {
                 "usage": use_by_part(usage),
-                "residual_energy": residual_energy(quantizer, z[::every], all_codes[::every]),
-                "pca": code_cloud(quantizer, z[::every], all_codes[::every]),
+                "residual_energy": residual_energy(quantizer, z[::every], all_codes[::every], spatial),
+                "pca": code_cloud(quantizer, z[::every], all_codes[::every], spatial),
                 "rate_curve": self._rate_curve(tokenizer, test),
             }
         return values

@@ -19,7 +19,7 @@ _EMBEDDINGS = 600
 
 @torch.no_grad()
 def code_cloud(
-    quantizer: Quantizer, z: Float[Tensor, "frames dim"], codes: Int[Tensor, "frames codes"]
+    quantizer: Quantizer, z: Float[Tensor, "frames dim"], codes: Int[Tensor, "frames codes"], spatial_dims: int = 1
 ) -> dict[str, Any]:
     """Project embeddings and the code vectors of every stage.
 
@@ -27,6 +27,7 @@ def code_cloud(
         quantizer: in evaluation mode.
         z: embeddings.
         codes: their codes; a code vector counts as used if each of its codes occurs.
+        spatial_dims: of the latents that they were taken from.
 
     Returns:
         ``{"embeddings": [[x, y], …], "codes": [{"stage", "points", "used"}, …]}``. Vectors of later stages are corrections: they are
@@ -42,9 +43,11 @@ def code_cloud(
     for stage, width in enumerate(quantizer.codes_per_stage):
         sizes = quantizer.code_sizes[first : first + width]
         tuples = _tuples(sizes, generator)
-        whole = torch.full((1, len(tuples), first + width), -1)  # −1 decodes to nothing: this stage alone
-        whole[0, :, first:] = tuples
-        vectors = quantizer.decode(whole)[0].float()
+        whole = torch.full(
+            (len(tuples), *[1] * spatial_dims, first + width), -1
+        )  # −1 decodes to nothing: this stage alone
+        whole.view(len(tuples), -1)[:, first:] = tuples
+        vectors = quantizer.decode(whole).view(len(tuples), -1).float()
         hit = [torch.isin(tuples[:, i], codes[:, first + i]) for i in range(width)]
         points = (vectors - mean if stage == 0 else vectors) @ basis
         stages.append({"stage": stage + 1, "points": _rounded(points), "used": torch.stack(hit).all(dim=0).tolist()})

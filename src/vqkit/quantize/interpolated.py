@@ -87,6 +87,10 @@ class Interpolated(Quantizer):
         return self._merged(self.quantizer._encode(*self._upsampled(x, mask)))
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
+        if codes.ndim != self.spatial_dims + 2:
+            raise ValueError(
+                f"codes must have {self.spatial_dims} spatial dims (spatial_dims={self.spatial_dims}), got shape {tuple(codes.shape)}"
+            )
         if not self.folded:
             codes = self._spread(codes.unflatten(-1, (-1, self.subs)))
         return self._pooled(self.quantizer._decode(codes, stages))
