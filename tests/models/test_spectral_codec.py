@@ -121,7 +121,7 @@ def test_rotations_that_are_none_are_refused() -> None:
 
 def test_fitting_the_quantizer_balances_the_latent() -> None:
     codec = small()
-    fit_quantizer(codec, WaveformSet(torch.randn(20, 1, 3200)), frames=200)
+    fit_quantizer(codec, WaveformSet(torch.randn(20, 1, 3200)), vectors=200)
     latent = codec.analyze(torch.randn(8, 1, 3200)).flatten(end_dim=1)
     off_diagonal = torch.corrcoef(latent.T).fill_diagonal_(0).abs().mean()
     assert off_diagonal < 0.2
@@ -170,6 +170,6 @@ def test_the_quantizer_is_fitted_in_full_precision_whatever_training_runs_in() -
     for mixed in (False, True):
         codec = small()
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            fit_quantizer(codec, WaveformSet(torch.randn(20, 1, 3200, generator=torch.manual_seed(1))), frames=200)
+            fit_quantizer(codec, WaveformSet(torch.randn(20, 1, 3200, generator=torch.manual_seed(1))), vectors=200)
         fitted.append(codec.state_dict())
     assert all(torch.equal(fitted[0][name], value) for name, value in fitted[1].items())
