@@ -60,7 +60,9 @@ def from_expression(cls: "type[Quantizer]", config: Any) -> Any:
     known = {kind.__name__: kind for kind in _family(cls) if not inspect.isabstract(kind)}
     name = config.get("class")
     if name not in known or not isinstance(config.get("arguments"), dict):
-        raise ValueError(f"config names the {_root(cls).__name__.lower()} {name!r}; known here: {', '.join(sorted(known))}")
+        raise ValueError(
+            f"config names the {_root(cls).__name__.lower()} {name!r}; known here: {', '.join(sorted(known))}"
+        )
     base = _root(cls)
     arguments = {key: from_expression(base, value) for key, value in config["arguments"].items()}
     try:
