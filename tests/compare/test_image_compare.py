@@ -109,6 +109,28 @@ def test_encoder_and_decoder_start_alike_and_seeds_differ(finished, pictures, tm
     assert not all(torch.allclose(first[name], other[name], atol=1e-3) for name in first)
 
 
+def test_all_quantizers_start_from_a_trained_tokenizer(finished, pictures, tmp_path):
+    start = trained(finished, "RVQ(dim, 8, 2)", 1) / "tokenizer"
+    settings = {"steps": 1, "learning_rate": 1e-12, "start": str(start), "quantize_after": 0}
+    out = compare(what(pictures, backbone=settings, seeds=(0,)), tmp_path / "out", "")
+    wanted = ImageTokenizer.from_pretrained(start)
+    for expression in SYSTEMS.values():
+        found = ImageTokenizer.from_pretrained(trained(out, expression, 0) / "tokenizer")
+        for name, value in wanted.backbone.state_dict().items():
+            torch.testing.assert_close(found.backbone.state_dict()[name], value)
+    found = ImageTokenizer.from_pretrained(trained(out, "RVQ(dim, 8, 2)", 0) / "tokenizer")
+    code = torch.zeros(1, 2, dtype=torch.long)
+    assert not torch.allclose(found.quantizer.decode(code), wanted.quantizer.decode(code))  # fitted anew
+    recorded = json.loads((out / "results.json").read_text())["backbone"]
+    assert len(recorded["start_sha256"]) == 16
+    with pytest.raises(ValueError, match=r"start=.* has .*'width': 8.*, these settings describe .*'width': 16"):
+        compare(what(pictures, backbone={**settings, "network_width": 16}), tmp_path / "other", "")
+    with pytest.raises(
+        ValueError, match=r"start=/nowhere must be the folder of a trained tokenizer, it has no model.safe"
+    ):
+        compare(what(pictures, backbone={**settings, "start": "/nowhere"}), tmp_path / "other", "")
+
+
 def test_finished_runs_are_used_again_and_missing_ones_made(finished, pictures, monkeypatch, tmp_path):
     out = shutil.copytree(finished, tmp_path / "out")
     before = json.loads((out / "results.json").read_text())

@@ -1,5 +1,6 @@
 """Train an image tokenizer around each quantizer, from the same start on the same images."""
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from vqkit.compare.dataset import Dataset
 from vqkit.compare.image import MEASURING, ImageMeasure
 from vqkit.compare.watch import Watch
 from vqkit.data import ImageItem, Images
+from vqkit.models.hub import WEIGHTS
 from vqkit.models.image_backbone import ImageBackbone
 from vqkit.models.image_tokenizer import ImageTokenizer
 from vqkit.nn import EfficientNetLite0, PatchDiscriminator, PerceptualDistance
 from vqkit.quantize import Quantizer
+from vqkit.quantize.pretrained import expression
 from vqkit.training.adversary import Adversary
 from vqkit.training.image_data import ImageDataModule
 from vqkit.training.image_module import ImageModule
@@ -52,6 +55,7 @@ class ImageTraining(Backbone):
         quantizer_weight: weight of the quantizer's losses.
         initialize: scale the layers to the first batch.
         quantize_after: steps before the quantizer is fitted and joins; by default it takes part from the first.
+        start: folder of a trained tokenizer whose networks all quantizers start from; its own quantizer does not matter.
         trunk_size: side in pixels at which EfficientNet-Lite0 sees the images when they are measured; 0 leaves its metrics out.
         save_every: steps between checkpoints, from which an interrupted run goes on.
     """
@@ -75,6 +79,7 @@ class ImageTraining(Backbone):
     quantizer_weight: float = 1.0
     initialize: bool = True
     quantize_after: int | None = None
+    start: str = ""
     trunk_size: int = 64
     save_every: int = 500
 
@@ -110,6 +115,15 @@ class ImageTraining(Backbone):
         """Protocol of every metric, by name."""
         return self._measure.protocols
 
+    def settings(self) -> dict[str, Any]:
+        """The fields, as JSON, and a digest of the weights to start from."""
+        if not self.start:
+            return super().settings()
+        weights = Path(self.start) / WEIGHTS
+        if not weights.is_file():
+            raise ValueError(f"start={self.start} must be the folder of a trained tokenizer, it has no {WEIGHTS}")
+        return {**super().settings(), "start_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}
+
     def items(self, data: Dataset, training: bool) -> list[ImageItem]:
         """Images to train on, or to measure on."""
         return data.images(training)
@@ -121,8 +135,8 @@ class ImageTraining(Backbone):
     def train(self, quantizer: Quantizer, items: Sequence[ImageItem], seed: int, folder: Path, note: Note) -> Training:
         """Train, or go on from the checkpoint in ``folder``."""
         torch.manual_seed(seed)  # the same encoder and decoder for every quantizer
-        tokenizer = ImageTokenizer(self.networks(), quantizer)
-        tokenizer.initialized.fill_(not self.initialize)
+        tokenizer = ImageTokenizer(self._started() if self.start else self.networks(), quantizer)
+        tokenizer.initialized.fill_(bool(self.start) or not self.initialize)
         module = ImageModule(
             tokenizer,
             learning_rate=self.learning_rate,
@@ -173,6 +187,15 @@ class ImageTraining(Backbone):
     def _measure(self) -> ImageMeasure:
         size = (self.size, self.size)
         return ImageMeasure(size, self.channels, self.crop, self.crop_share, self.test_boxes, self.trunk_size)
+
+    def _started(self) -> ImageBackbone:
+        """The networks of the tokenizer to start from."""
+        found, wanted = ImageTokenizer.from_pretrained(self.start).backbone.train(), self.networks()
+        if expression(found) != expression(wanted):
+            raise ValueError(
+                f"start={self.start} has {expression(found)}, these settings describe {expression(wanted)}"
+            )
+        return found
 
     def _variance(self, items: Sequence[ImageItem]) -> float:
         """Of the pixels in [0, 1] of (some of) the training images."""

@@ -16,7 +16,7 @@ from vqkit.quantize.pretrained import expression, from_expression
 
 __all__ = ["HubModel", "write_whole"]
 
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _CARD = """---
 {{ card_data }}
 ---
@@ -76,7 +76,7 @@ class HubModel(nn.Module, ModelHubMixin):
         """Read what ``save_pretrained`` wrote into a folder; errors as in `from_pretrained`."""
         model = cls(**cls._read_arguments(folder / _CONFIG))
         try:
-            model.load_state_dict(safetensors.torch.load_file(folder / _WEIGHTS))
+            model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
         except (RuntimeError, safetensors.SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"the weights in {folder} do not fit its config: {reason[:300]}") from None
@@ -93,7 +93,7 @@ class HubModel(nn.Module, ModelHubMixin):
             raise ValueError(f"{name} is neither a folder nor a name on the hub (owner/model)")
         if not folder.is_dir():
             try:
-                for file in (_CONFIG, _WEIGHTS, *cls._beside):
+                for file in (_CONFIG, WEIGHTS, *cls._beside):
                     try:
                         folder = Path(str(hf_hub_download(str(name), file, **options))).parent
                     except EntryNotFoundError:
@@ -102,7 +102,7 @@ class HubModel(nn.Module, ModelHubMixin):
             except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
                 reason = str(error).strip().partition("\n")[0]
                 raise ValueError(f"{name} is neither a folder nor a model on the hub: {reason}") from None
-        for file in (_CONFIG, _WEIGHTS):
+        for file in (_CONFIG, WEIGHTS):
             if not (folder / file).is_file():
                 raise ValueError(f"{folder} is not a saved model: {file} is missing")
         return folder
@@ -128,7 +128,7 @@ class HubModel(nn.Module, ModelHubMixin):
         named = {"class": type(self).__name__, **self._hub_mixin_config}  # type: ignore[dict-item]
         config = json.dumps(named, indent=2, sort_keys=True) + "\n"
         state = {key: value.detach().contiguous() for key, value in self.state_dict().items()}
-        write_whole(save_directory / _WEIGHTS, safetensors.torch.save(state))
+        write_whole(save_directory / WEIGHTS, safetensors.torch.save(state))
         write_whole(save_directory / _CONFIG, config.encode())
 
 

@@ -16,12 +16,12 @@ class Backbone(ImageTraining):
     Args:
         widths: channels at each scale.
         blocks: residual blocks a scale.
-        norm_groups: of the group norms.
+        norm_groups: of the group norms; as many as the first width would lose the brightness of each channel.
     """
 
     widths: tuple[int, ...] = (32, 32, 64, 64)
     blocks: int = 1
-    norm_groups: int = 32
+    norm_groups: int = 8
 
     @property
     def model_files(self) -> tuple[str, ...]:
