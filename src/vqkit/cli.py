@@ -27,6 +27,9 @@ COMMANDS = {
 }
 
 
+_SOUND = ("soundfile", "torch_mdct")  # what a comparison on sound needs
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
@@ -97,7 +100,8 @@ def _command(name: str) -> Callable[[list[str]], int]:
 
 def _demo(argv: list[str]) -> int:
     _need_comparison()
-    need("av", "audio")
+    for package in (*_SOUND, "av"):
+        need(package, "audio")
     what, rest = import_module("vqkit.compare.demo_command").parse(argv)
     preset = Path(import_module("vqkit.compare").__file__ or "").parent / "presets" / "demo.yaml"
     comparison, out = import_module("vqkit.compare.command").parse(["--config", str(preset), *rest])
@@ -114,6 +118,8 @@ def _demo(argv: list[str]) -> int:
 def _compare(argv: list[str]) -> int:
     _need_comparison()
     what, out = import_module("vqkit.compare.command").parse(argv)
+    for package in _SOUND if what.backbone.modality == "audio" else ():
+        need(package, "audio")
     return _finish(what, out, " ".join(["vqkit compare", *argv]))
 
 
@@ -121,8 +127,6 @@ def _need_comparison() -> None:
     need("jsonargparse", "eval")
     for package in ("rich", "torchmetrics", "matplotlib", "constriction", "transformers"):
         need(package, "eval")
-    for package in ("soundfile", "torch_mdct"):
-        need(package, "audio")
 
 
 def _finish(what: Any, out: Path, shown: str) -> int:

@@ -52,6 +52,17 @@ def test_zero_for_the_same_and_the_closed_form_for_a_shift():
     assert distance(2 * (e - e.mean(0)), e - e.mean(0)) == pytest.approx(np.trace(np.cov(e, rowvar=False)), rel=1e-6)
 
 
+def test_a_matrix_that_eigh_does_not_take_gives_the_same(monkeypatch):
+    estimate, reference = embeddings(0, 50), embeddings(1, 50, shift=1.0)
+    expected = distance(estimate, reference)
+
+    def fails(matrix):
+        raise torch.linalg.LinAlgError("the algorithm failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    assert distance(estimate, reference) == pytest.approx(expected, rel=1e-6)
+
+
 def test_streaming_and_padding_do_not_matter():
     e, r = embeddings(0, 60), embeddings(1, 60)
     whole, parts = FrechetDistance(Halves()), FrechetDistance(Halves())

@@ -113,5 +113,10 @@ class GaussianDistance(StreamingMetric):
 
 
 def _square_root(matrix: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
+    try:
+        values, vectors = torch.linalg.eigh(matrix)
+    except (
+        torch.linalg.LinAlgError
+    ):  # MKL's does not converge for some matrices of nearly rank one, as of a few images that look alike
+        vectors, values, _ = torch.linalg.svd(matrix)
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
