@@ -47,7 +47,7 @@ def test_the_file_is_what_the_tokenizer_makes(tokenizer, picture, tmp_path, name
 
 @pytest.mark.parametrize(
     ("rate", "stages"),
-    [(Rate(stages=2), 2), (Rate(bpp=0.33), 1), (Rate(bpp=0.65), 2), (Rate(max_bytes=710), 3), (Rate(max_bytes=600), 2)],
+    [(Rate(stages=2), 2), (Rate(bpp=0.55), 1), (Rate(bpp=0.9), 2), (Rate(max_bytes=710), 3), (Rate(max_bytes=600), 2)],
 )
 def test_rates(tokenizer, picture, tmp_path, rate, stages):
     source = picture(tmp_path / "a.png")  # 315 cells of 5 bits a stage: 197 bytes, 0.316 bits a pixel
@@ -57,14 +57,14 @@ def test_rates(tokenizer, picture, tmp_path, rate, stages):
     encode_image_file(tokenizer, source, tmp_path / "b.vqk", Rate(stages=stages))
     assert VqkReader(tmp_path / "a.vqk").read()[:, :stages].tolist() == VqkReader(tmp_path / "b.vqk").read().tolist()
     assert decode_image_file(tokenizer, tmp_path / "a.vqk", tmp_path / "b.png").stages == stages
-    if rate.max_bytes:
-        assert coded.bytes <= rate.max_bytes < inspect(tmp_path / "a.vqk")["file_bytes"] + 220
+    if rate.bytes_of_image(60, 83):
+        assert coded.bytes <= rate.bytes_of_image(60, 83) < inspect(tmp_path / "a.vqk")["file_bytes"] + 220
 
 
 def test_rates_that_cannot_be(tokenizer, picture, tmp_path):
     source = picture(tmp_path / "a.png")
     for rate, message in (
-        (Rate(bpp=0.3), "bpp=0.3 is below the first stage; this tokenizer has, at 60×83, the rates 0.3163"),
+        (Rate(bpp=0.3), "bpp=0.3 allows 186 bytes for 83×60 pixels, and the smallest possible file, of one stage, has"),
         (Rate(stages=4), "stages is 4, this tokenizer has 1 to 3"),
         (Rate(max_bytes=100), "max_bytes is 100, and the smallest possible file, of one stage, has"),
     ):

@@ -9,6 +9,7 @@ from vqkit.bitstream.context_model import ContextModel
 from vqkit.bitstream.editing import cut, join, thin
 from vqkit.bitstream.entropy_model import EntropyModel, read_tables
 from vqkit.bitstream.errors import BitstreamError
+from vqkit.bitstream.fitting import thin_to_fit
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.inspection import inspect
 from vqkit.bitstream.plain_codes import PlainCodes
@@ -38,4 +39,5 @@ __all__ = [
     "prefix_bytes",
     "read_tables",
     "thin",
+    "thin_to_fit",
 ]

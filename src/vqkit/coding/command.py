@@ -83,7 +83,7 @@ def main_encode(argv: list[str]) -> int:
     rates.add_argument("--max-bytes", type=int, help="keep as many stages as fit into a file of this size")
     rates.add_argument("--stages", type=int, help="keep so many stages")
     parser.add_argument(
-        "--bpp", type=float, help="of images: as many stages as fit into so many bits a pixel, before entropy coding"
+        "--bpp", type=float, help="of images: as many stages as fit into so many bits a pixel of the file"
     )
     parser.add_argument("--plain", action="store_true", help="plain bits although the model has a prior")
     parser.add_argument("--licence", default="", help="of the content, for the header")

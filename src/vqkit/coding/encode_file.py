@@ -9,9 +9,10 @@ from typing import BinaryIO
 
 from torch import Tensor
 
+from vqkit.bitstream import thin_to_fit
 from vqkit.coding.codec_blocks import encoded_blocks
 from vqkit.coding.coded import CodedSound, Watch, unwatched
-from vqkit.coding.rate import Rate, spooled, thin_to_fit
+from vqkit.coding.rate import Rate, spooled
 from vqkit.data import AudioBlocks
 from vqkit.models.compression import open_writer
 from vqkit.models.resampling_stream import ResamplingStream, resampled_length

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from vqkit.bitstream import thin_to_fit
 from vqkit.coding.coded import CodedImage, Watch, unwatched
-from vqkit.coding.rate import Rate, spooled, thin_to_fit
+from vqkit.coding.rate import Rate, spooled
 from vqkit.coding.temporary import read_as_file
 from vqkit.data import read_image
 from vqkit.models.image_compression import encode_image, with_channels
@@ -56,8 +57,8 @@ def encode_image_file(
     if len(image) != tokenizer.channels:
         notes = ("colour left out: the tokenizer is gray",) if len(image) == 3 else ("gray in each of 3 channels",)
         image = with_channels(image, tokenizer.channels)
-    stages = rate.stages_of_image(tokenizer, height, width)
-    with spooled(target, rate.max_bytes) as file:
+    stages, limit = rate.check_stages(tokenizer.quantizer.num_stages, "tokenizer"), rate.bytes_of_image(height, width)
+    with spooled(target, limit) as file:
         size = encode_image(
             tokenizer,
             file,
@@ -68,6 +69,7 @@ def encode_image_file(
             metadata=metadata,
             watch=lambda share: watch(0.0, share),
         )
-        if rate.max_bytes is not None and not isinstance(file, str | Path):
-            stages, size = thin_to_fit(file, target, rate.max_bytes)
+        if limit is not None and not isinstance(file, str | Path):
+            asked = None if rate.bpp is None else f"bpp={rate.bpp:g} allows {limit} bytes for {width}×{height} pixels"
+            stages, size = thin_to_fit(file, target, limit, asked)
     return CodedImage(height=height, width=width, bytes=size, stages=stages, notes=notes)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from vqkit.bitstream import inspect, thin
-from vqkit.models.image_tokenizer import ImageTokenizer
 from vqkit.models.rates import stages_within
 from vqkit.models.waveform_codec import WaveformCodec
 
-__all__ = ["Rate", "spooled", "thin_to_fit"]
+__all__ = ["Rate", "spooled"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Rate:
         kbps: of sound: as many stages as fit into this rate, before entropy coding.
         stages: so many.
         max_bytes: as many as fit into a file of so many bytes, headers included.
-        bpp: of images: as many stages as fit into so many bits a pixel, before entropy coding.
+        bpp: of images: as many as fit into a file of so many bits a pixel, headers included.
 
     Raises:
         ValueError: more than one is given, or one is not above 0.
@@ -47,7 +45,7 @@ class Rate:
                 raise ValueError(f"{name} is {value}, it must be more than 0")
 
     def stages_of(self, codec: WaveformCodec) -> int:
-        """Stages of sound to encode; for ``max_bytes`` all, of which `thin_to_fit` keeps some.
+        """Stages of sound to encode; for ``max_bytes`` all, of which `vqkit.bitstream.thin_to_fit` keeps some.
 
         Raises:
             ValueError: kbps is below the first stage, or there are fewer stages.
@@ -56,15 +54,9 @@ class Rate:
             return stages_within(codec.rates_kbps, self.kbps)
         return self.check_stages(codec.quantizer.num_stages, "codec")
 
-    def stages_of_image(self, tokenizer: ImageTokenizer, height: int, width: int) -> int:
-        """The same of an image of so many pixels.
-
-        Raises:
-            ValueError: bpp is below the first stage, or there are fewer stages.
-        """
-        if self.bpp is not None:
-            return tokenizer.stages_within(self.bpp, height, width)
-        return self.check_stages(tokenizer.quantizer.num_stages, "tokenizer")
+    def bytes_of_image(self, height: int, width: int) -> int | None:
+        """Of the file of an image of so many pixels at most; None without a limit."""
+        return self.max_bytes if self.bpp is None else int(self.bpp * height * width / 8)
 
     def check_stages(self, most: int, model: str) -> int:
         """The number asked for, of so many.
@@ -85,34 +77,3 @@ def spooled(target: str | Path | BinaryIO, max_bytes: int | None) -> Iterator[st
     else:
         with tempfile.TemporaryFile() as file:
             yield file
-
-
-def thin_to_fit(file: BinaryIO, target: str | Path | BinaryIO, max_bytes: int) -> tuple[int, int]:
-    """Write as many stages of a file as fit into so many bytes.
-
-    Args:
-        file: a whole ``.vqk`` file that can be seeked.
-        target: path or stream.
-        max_bytes: headers included.
-
-    Returns:
-        The stages, and the bytes written.
-
-    Raises:
-        ValueError: not even one stage fits; the message names the size it needs.
-    """
-    file.seek(0)
-    stages, size = _fitting_stages(file, max_bytes)
-    file.seek(0)
-    thin(file, target, stages)
-    return stages, size
-
-
-def _fitting_stages(file: BinaryIO, max_bytes: int) -> tuple[int, int]:
-    sizes: list[int] = inspect(file)["thinned_bytes"]
-    fitting = sum(size <= max_bytes for size in sizes)
-    if not fitting:
-        raise ValueError(
-            f"max_bytes is {max_bytes}, and the smallest possible file, of one stage, has {sizes[0]} bytes"
-        )
-    return fitting, sizes[fitting - 1]

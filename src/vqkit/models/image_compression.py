@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import torch
 from torch import Tensor
 
-from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter
+from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter, thin_to_fit
 from vqkit.data.image_pixels import pixels_to_tensor
 from vqkit.models.compression import open_reader, weight_hash
 from vqkit.models.image_tiles import Watch, check_size, decode_tiles, encode_tiles
@@ -167,10 +167,14 @@ def compress(
     plain: bool = False,
 ) -> bytes:
     """See `ImageTokenizer.compress`."""
-    stages = None if bpp is None or image.ndim != 3 else tokenizer.stages_within(bpp, *image.shape[-2:])
-    file = io.BytesIO()
-    encode_image(tokenizer, file, image, stages, plain=plain)
-    return file.getvalue()
+    file, fitting = io.BytesIO(), io.BytesIO()
+    encode_image(tokenizer, file, image, plain=plain)
+    if bpp is None:
+        return file.getvalue()
+    height, width = image.shape[-2:]
+    limit = int(bpp * height * width / 8)
+    thin_to_fit(file, fitting, limit, f"bpp={bpp:g} allows {limit} bytes for {width}×{height} pixels")
+    return fitting.getvalue()
 
 
 def decompress(tokenizer: "ImageTokenizer", data: bytes) -> Float[Tensor, "channels height width"]:

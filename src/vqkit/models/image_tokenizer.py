@@ -263,7 +263,7 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
 
         Args:
             image: in [0, 1]; RGB is made gray for a gray tokenizer (BT.601 luma), and gray RGB.
-            bpp: keep as many stages as fit into so many bits a pixel, before entropy coding; all by default.
+            bpp: keep as many stages as fit into a file of so many bits a pixel; all by default.
             plain: plain bits although there is a `prior`.
 
         Returns:
@@ -271,7 +271,7 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
 
         Raises:
             TypeError: the image is not floating.
-            ValueError: the shape is wrong, the backbone does not take such an image, or bpp is below the first stage.
+            ValueError: the shape is wrong, the backbone does not take such an image, or not even one stage fits.
         """
         return image_compression.compress(self, image, bpp, plain)
 
