@@ -2,12 +2,12 @@
 
     python benchmarks/fuzz_vqk.py --mutations 20000 [--seed 0]
 
-One core, about five minutes of processor time. Each case damages one of a few small files (every coding, one or several codes a stage,
-files joined and with fewer stages) by bit flips, cuts, insertions, deletions, repetitions and pieces of other files; or edits fields of the
-header and puts its checksum right; or forges whole records with right checksums and random contents; or damages the tables of a coding.
-Then it opens, describes, thins, cuts and reads the file, at once, from a frame on, as a stream that cannot be seeked and as a file that
-grows. Allowed are `BitstreamError` and blocks of codes: of every block that is not reported lost the codes must be those that were written
-(not so for forged records, whose checksums are right).
+One core, about five minutes of processor time. Each case damages one of a few small files (sound and images, every coding, one or several
+codes a stage, files joined and with fewer stages) by bit flips, cuts, insertions, deletions, repetitions and pieces of other files; or edits
+fields of the header and puts its checksum right; or forges whole records with right checksums and random contents; or damages the tables of a
+coding. Then it opens, describes, thins, cuts and reads the file, at once, from a frame on, as a stream that cannot be seeked and as a file
+that grows. Allowed are `BitstreamError` and blocks of codes: of every block that is not reported lost the codes must be those that were
+written (not so for forged records, whose checksums are right).
 """
 
 import argparse
@@ -74,17 +74,19 @@ class Pipe(io.RawIOBase):
 
 
 def originals() -> list[Original]:
-    """Small good files."""
+    """Small good files of sound and images."""
     generator = torch.Generator().manual_seed(0)
     found = []
-    shapes = [([1024] * 4, (1, 1, 1, 1)), ([16, 4375, 1, 300, 70000, 2], (1, 3, 2))]
-    for sizes, stages in shapes:
+    sound = {"sample_rate": 16000, "hop_samples": 320, "channels": 1}
+    image = {"grid": (20, 20), "image_size": (155, 160)}
+    shapes = [([1024] * 4, (1, 1, 1, 1), sound), ([16, 4375, 1, 300, 70000, 2], (1, 3, 2), sound)]
+    for sizes, stages, content in [*shapes, ([64, 9, 70000, 5], (1, 2, 1), image)]:
         skewed = [torch.rand(400, generator=generator).pow(3).mul(size).long().clamp(max=size - 1) for size in sizes]
         codes = torch.stack(skewed, dim=1)
-        header = VqkHeader(
-            tuple(sizes), stages, sample_rate=16000, hop_samples=320, channels=1, model="m", model_hash="ab" * 16
-        )
-        static, context = StaticTables.fit(sizes, [codes]), fit_contexts(sizes, [codes], classes=2, chunk_frames=50)
+        header = VqkHeader(tuple(sizes), stages, model="m", model_hash="ab" * 16, **content)
+        columns = [content["grid"][1]] if "grid" in content else None
+        static = StaticTables.fit(sizes, [codes])
+        context = fit_contexts(sizes, [codes], classes=2, chunk_frames=50, columns=columns)
         for model, store in (
             (None, False),
             (static, True),
