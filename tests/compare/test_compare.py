@@ -286,3 +286,19 @@ def test_a_backbone_named_on_the_command_line_keeps_its_own_defaults():
     assert parsed == [codec.Backbone(), Backbone()]
     changed, _ = command.parse(["IVQ(dim)", "--backbone.hop_samples", "120"])
     assert changed.backbone == Backbone(hop_samples=120)
+
+
+def test_names_and_selections_of_rows():
+    from vqkit.compare import command
+
+    words = ["LooC 8, d=4 = LooC(dim, 8, 4)", "mine=VQ(dim, 8, revive = 'cvq')", "VQ(dim, num = 3)"]
+    what, _ = command.parse(words)
+    assert what.systems == {
+        "LooC 8, d=4": "LooC(dim, 8, 4)",
+        "mine": "VQ(dim, 8, revive = 'cvq')",
+        "VQ(dim, num = 3)": "VQ(dim, num = 3)",
+    }
+    what, _ = command.parse([*words, "--only", "[mine]", "--repeat_only", '[mine, "LooC 8, d=4"]'])
+    assert (list(what.systems), what.repeat_only) == (["mine"], ("mine",))
+    with pytest.raises(ValueError, match="only names others; the systems are LooC 8, d=4, mine, VQ"):
+        command.parse([*words, "--only", "[others]"])

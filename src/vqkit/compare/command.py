@@ -71,6 +71,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--repeat_only", type=list[str], default=[], help="rows that run all seeds; the others run the first"
     )
+    parser.add_argument("--only", type=list[str], default=[], help="rows to run; all if none is named")
     parser.add_argument("--title", type=str, default="Quantizers compared", help="of the report")
     parser.add_argument("--listen", type=int, default=3, help="clips or images whose reconstructions are kept")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves it alone")
@@ -99,14 +100,21 @@ def _spelt_out(word: str, before: list[str]) -> str:
 def _comparison(made: Namespace, words: list[str]) -> Comparison:
     systems = dict(made.systems)
     for word in words:
-        name, text = re.fullmatch(r"(?:([^=(]*?)\s*=\s*)?(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
-        systems[name or text] = text
+        # a name with "=" in it ends at the first " = "
+        match = re.fullmatch(r"(?:([^(]*?)\s+=\s+|([^=(]*?)\s*=\s*)?(.*)", word, re.DOTALL)
+        spaced, tight, text = match.groups()  # type: ignore[union-attr]
+        systems[spaced or tight or text] = text
+    unknown = set(made.only) - set(systems)
+    if unknown:
+        raise ValueError(f"only names {', '.join(sorted(unknown))}; the systems are {', '.join(systems)}")
+    if made.only:
+        systems = {name: text for name, text in systems.items() if name in made.only}
     return Comparison(
         systems=systems,
         backbone=made.backbone,
         data=made.data,
         seeds=tuple(made.seeds),
-        repeat_only=tuple(made.repeat_only),
+        repeat_only=tuple(name for name in made.repeat_only if name in systems or not made.only),
         title=made.title,
         listen=made.listen,
         threads=made.threads,
