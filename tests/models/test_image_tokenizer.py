@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import pad
 
 from vqkit import FSQ, IVQ, PVQ, RVQ, VQ, LooC
-from vqkit.models import ConvBackbone, ImageTokenizer, ViTBackbone, VQGANBackbone
+from vqkit.models import ConvBackbone, ImageTokenizer, TransformBackbone, ViTBackbone, VQGANBackbone
 
 BACKBONES = {
     "conv": lambda **options: ConvBackbone(12, width=8, residual_width=4, residual_blocks=1, **options),
@@ -138,7 +138,32 @@ def test_without_the_quantizer_latents_are_decoded_as_they_are():
     assert torch.equal(latent, tokenizer.analyze(images))
     assert torch.equal(tokenizer.synthesize(latent), made.clamp(0, 1))
     assert made.requires_grad
-    assert not tokenizer.rotatable
+
+
+class Rigid(ConvBackbone):
+    """Its latent comes from nothing that could be turned."""
+
+    latent_layers = ([], [])
+
+
+@pytest.mark.parametrize("backbone", [*BACKBONES, "transform"])
+def test_a_rotated_latent_changes_nothing_but_the_latent(backbone):
+    torch.manual_seed(0)
+    made = TransformBackbone(12, width=8) if backbone == "transform" else BACKBONES[backbone]()
+    tokenizer, images = ImageTokenizer(made, VQ(12, 16)).eval(), pictures()
+    rotation = torch.linalg.qr(torch.randn(12, 12))[0]
+    image, latent = tokenizer.autoencode(images)
+    assert tokenizer.rotatable
+    tokenizer.rotate_latent(rotation)
+    again, turned = tokenizer.autoencode(images)
+    torch.testing.assert_close(turned, latent @ rotation, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(again, image, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"rotation must be orthonormal and \(12, 12\), got shape \(12, 12\)"):
+        tokenizer.rotate_latent(2 * rotation)
+    rigid = ImageTokenizer(Rigid(12, width=8), VQ(12, 16))
+    assert not rigid.rotatable
+    with pytest.raises(ValueError, match="the latent of a Rigid cannot be rotated"):
+        rigid.rotate_latent(rotation)
 
 
 def test_initialize_is_done_once_and_is_saved(tmp_path):

@@ -21,6 +21,7 @@ from vqkit.models.loading import load_codec
 from vqkit.models.waveform_codec import CodecOutput, WaveformCodec
 from vqkit.nn import scale_convolutions
 from vqkit.nn.streaming_layer import Chain
+from vqkit.nn.turned_layers import check_rotation
 from vqkit.quantize import Quantizer
 from vqkit.types import Float
 
@@ -194,7 +195,7 @@ class AudioCodec(WaveformCodec):
         Raises:
             ValueError: another shape, not orthonormal, or ``norm="time_group_norm"``, which scales the latent's channels by themselves.
         """
-        self._check_rotation(rotation)
+        check_rotation(rotation, self.quantizer.dim)
         if not self.rotatable:
             raise ValueError(
                 f"only the latent of a weight_norm codec can be rotated, this one has {self.encodec.norm_type}"

@@ -86,6 +86,11 @@ class ConvBackbone(ImageBackbone):
         weight: nn.Parameter = self.decoder[-1].weight  # type: ignore[assignment]
         return weight
 
+    @property
+    def latent_layers(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """The last convolution of the encoder, and the first of the decoder."""
+        return [self.encoder[-1]], [self.decoder[0]]
+
     def encode(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch rows columns dim"]:
         """Latents (batch, height / cell, width / cell, dim)."""
         latent: Tensor = self.encoder(2 * images - 1)

@@ -45,6 +45,11 @@ class ImageBackbone(nn.Module, ABC):
     def last_layer(self) -> nn.Parameter:
         """Weight of the decoder's last layer, where the adaptive adversarial weight compares gradients."""
 
+    @property
+    def latent_layers(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Linear layers and convolutions whose sum is the latent, and all that take it; none where something else gives or takes it."""
+        return [], []
+
     def grid(self, height: int, width: int) -> tuple[int, ...]:
         """Shape of the latent of an image whose sides are multiples of `cell`, without batch and dim."""
         return (height // self.cell, width // self.cell)

@@ -25,6 +25,7 @@ from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.nn.convnext import ConvNeXtBlock
 from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis, fourier_basis
 from vqkit.nn.streaming_layer import Chain, Pointwise, ResidualSum
+from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
 from vqkit.quantize import Quantizer
 from vqkit.types import Float
 
@@ -240,10 +241,10 @@ class SpectralCodec(WaveformCodec):
         Raises:
             ValueError: another shape, or not orthonormal.
         """
-        self._check_rotation(rotation)
-        self.encoder.turn.weight.copy_(rotation.T @ self.encoder.turn.weight)
+        check_rotation(rotation, self.quantizer.dim)
+        turn_outputs(self.encoder.turn, rotation)
         for layer in (self.decoder.turn, self.decoder.enter):
-            layer.weight.copy_(layer.weight @ rotation)
+            turn_inputs(layer, rotation)
 
     def streaming_encoder(self) -> Chain:
         """The encoder in blocks, at the start of a signal, with the weights of now."""

@@ -97,6 +97,11 @@ class TransformBackbone(ImageBackbone):
         weight: nn.Parameter = self.synthesis.weight  # type: ignore[assignment]
         return weight
 
+    @property
+    def latent_layers(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Those of the linear way and of the networks."""
+        return [self.analysis, self.encoder[-1]], [self.synthesis, self.decoder[0]]
+
     def encode(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch rows columns dim"]:
         """Latents (batch, height / 16, width / 16, dim)."""
         images = 2 * images - 1

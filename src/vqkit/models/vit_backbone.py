@@ -90,6 +90,11 @@ class ViTBackbone(ImageBackbone):
         """One row of tokens."""
         return (self.tokens,)
 
+    @property
+    def latent_layers(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """The linear layers beside the quantizer."""
+        return [self.to_latent], [self.from_latent]
+
     def encode(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch tokens dim"]:
         """Latents of the tokens."""
         patches = functional.unfold(2 * images - 1, self.patch, stride=self.patch).transpose(1, 2)

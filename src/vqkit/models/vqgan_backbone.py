@@ -147,6 +147,11 @@ class VQGANBackbone(ImageBackbone):
         weight: nn.Parameter = self.decoder.conv_out.weight
         return weight
 
+    @property
+    def latent_layers(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """The 1×1 convolutions beside the quantizer."""
+        return [self.to_latent], [self.from_latent]
+
     def encode(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch rows columns dim"]:
         """Latents (batch, height / cell, width / cell, dim)."""
         latent: Tensor = self.to_latent(self.encoder(2 * images - 1))

@@ -305,11 +305,6 @@ class WaveformCodec(HubModel):
 
     # --- inside
 
-    def _check_rotation(self, rotation: Tensor) -> None:
-        dim = self.quantizer.dim
-        if rotation.shape != (dim, dim) or (rotation @ rotation.T - torch.eye(dim).to(rotation)).abs().max() > 1e-3:
-            raise ValueError(f"rotation must be orthonormal and ({dim}, {dim}), got shape {tuple(rotation.shape)}")
-
     def _cut(self, wav: Tensor, samples: int | None) -> Tensor:
         if samples is not None and not 1 <= samples <= wav.shape[-1]:
             raise ValueError(f"samples must be in 1 … {wav.shape[-1]}, got {samples}")
