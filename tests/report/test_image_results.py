@@ -152,9 +152,20 @@ def test_live_table(image_results_json):
     assert "bpp" in lines[head]
     row = next(line for line in lines if "PVQ 4×8" in line)
     assert row.split()[3:5] == ["192", "0.247"]
-    assert next(line for line in lines if "PRVQ" in line).count("…") == 3 + 3 + 3
+    assert next(line for line in lines if "PRVQ" in line).count("…") == 3 + 3 + 4
 
 
 def test_live_table_names_an_unknown_modality():
     with pytest.raises(ValueError, match='field modality is \'video\', must be "audio" or "image"'):
         LiveResults("", {}, {}, modality="video")
+
+
+def test_use_by_segment_has_a_column(image_results_json, write_image_folder):
+    results = load_results(write_image_folder(image_results_json))
+    columns = {c.header: c for c in table_columns(results.protocols, results.systems, results.modality)}
+    column = columns["by segment (%) ↑"]
+    for system, node in zip(results.systems, image_results_json["systems"], strict=True):
+        shares = [piece["usage"] for piece in node["usage"]["pieces"]]
+        assert column.measure(system).mean == pytest.approx(100 * sum(shares) / len(shares))
+    whole = [system for system in results.systems if not system.usage.segments]
+    assert "by segment (%) ↑" not in [c.header for c in table_columns(results.protocols, whole, results.modality)]

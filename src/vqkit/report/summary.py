@@ -19,7 +19,12 @@ def how_to_read(modality: Modality) -> tuple[str, ...]:
         "≈ marks a value whose ± range overlaps the best one's: these seeds do not separate the two.",
         f"↑ means higher is better, ↓ lower is better. {modality.rate_note}",
         "Usage is the share of codes that the test set chose at least once. ECU is perplexity divided by codebook size: "
-        "100 % means that all codes are used equally often. Both are of the first seed.",
+        "100 % means that all codes are used equally often. Both are of the first seed"
+        + (
+            ", and pooled; by segment, each segment's own use of its codebook is averaged."
+            if modality.segments
+            else "."
+        ),
         "Time is training time relative to the fastest system of the whole comparison.",
     )
 

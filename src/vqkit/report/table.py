@@ -118,6 +118,15 @@ def table_columns(
     metrics = [column(key, p.name, p.unit, p.better, p.description, _metric(key)) for key, p in protocols.items()]
     uses = [
         column("usage", "usage", "%", "higher", "codes that the test set chose at least once", _pooled("usage"), 0),
+        *(
+            [
+                column(
+                    "segment_usage", "by segment", "%", "higher", "the same, segment by segment, averaged", _by_piece, 0
+                )
+            ]
+            if modality.segments and any(row.usage.segments for row in rows)
+            else []
+        ),
         column("ecu", "ECU", "%", "higher", "effective codebook use: perplexity / codebook size", _pooled("ecu"), 0),
         column(
             "train_time_ratio",
@@ -210,6 +219,11 @@ def _rate(key: str) -> Callable[[System], Measure | None]:
 
 def _metric(key: str) -> Callable[[System], Measure | None]:
     return lambda system: system.metrics.get(key)
+
+
+def _by_piece(system: System) -> Measure:
+    uses = system.usage.pieces or system.usage.stages or (system.usage.pooled,)
+    return Measure.exact(100 * sum(use.usage for use in uses) / len(uses))
 
 
 def _pooled(field: str) -> Callable[[System], Measure]:
