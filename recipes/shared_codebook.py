@@ -91,9 +91,11 @@ class Pictures:
         self.batch = batch
 
     def model(self, quantizer: Quantizer) -> ImageTokenizer:
-        """A tokenizer at unit scale."""
+        """A tokenizer at unit scale, whose pieces of the latent are worth the same."""
         tokenizer = ImageTokenizer(ConvBackbone(DIM, width=64, downsamples=3), quantizer)
-        tokenizer.initialize(self.items(0))
+        images = self.items(0)
+        tokenizer.initialize(images)
+        tokenizer.rotate_latent(balanced_rotation(tokenizer.analyze(images).flatten(end_dim=-2)))
         return tokenizer
 
     def items(self, step: int) -> Tensor:
@@ -160,6 +162,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="crops of sound, and boxes of images, a step")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--test-clips", type=int, default=24)
     parser.add_argument("--out", type=Path, default=Path("runs/shared-codebook"))
     args = parser.parse_args()
@@ -170,8 +173,8 @@ def main() -> None:
         sound = Sound(args.sound, args.steps, args.batch, args.test_clips, seed)
         pictures = Pictures(args.images, args.steps, args.batch, seed)
         ways: dict[str, list[Kind]] = {"own": [], "shared": [sound, pictures]}
-        for name, expression in SYSTEMS.items():
-            make = partial(constructor(expression), DIM)
+        for name in args.systems:
+            make = partial(constructor(SYSTEMS[name]), DIM)
             for way in ways:
                 if any(run["system"] == name and run["way"] == way and run["seed"] == seed for run in runs):
                     continue
