@@ -270,6 +270,12 @@ def test_bad_flags_are_one_line_and_exit_code_2(pictures, tmp_path, capsys, flag
     assert errors.count("\n") == 1
 
 
+def test_nothing_need_be_shown(pictures, tmp_path):
+    asked = what(pictures, seeds=(0,), listen=0, systems={"VQ": "VQ(dim, 8)"})
+    results = json.loads((compare(asked, tmp_path, "") / "results.json").read_text())
+    assert (results["images"], results["systems"][0]["reconstructions"]) == ([], {})
+
+
 def test_an_interpolated_grid_is_measured_like_any_other(pictures, tmp_path):
     systems = {"LooC s=2": "LooC(dim, 8, 6, scale=2)"}
     out = compare(what(pictures, systems=systems, seeds=(0,)), tmp_path / "out", "vqkit compare")

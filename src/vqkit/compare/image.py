@@ -174,6 +174,8 @@ class ImageMeasure:
         return tokenizer.quantizer.encode(tokenizer.analyze(images)).flatten(end_dim=-2)
 
     def _images(self, items: Sequence[ImageItem], boxes: int = 1) -> Iterator[Tensor]:
+        if not items:  # none are to be shown
+            return iter(())
         images = Images(
             items, self.size, self.channels, self.crop, self.crop_share, unreadable="raise", cache_megabytes=200
         )
