@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
 from vqkit.quantize import pretrained
 from vqkit.types import Float, need
 
@@ -49,6 +50,24 @@ class ImageBackbone(nn.Module, ABC):
     def latent_layers(self) -> tuple[list[nn.Module], list[nn.Module]]:
         """Linear layers and convolutions whose sum is the latent, and all that take it; none where something else gives or takes it."""
         return [], []
+
+    def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:
+        """Make the latent ``z @ rotation``, and let the decoder turn it back: without quantizer the images stay the same.
+
+        Args:
+            rotation: orthonormal, such as `vqkit.nn.balanced_rotation` gives.
+
+        Raises:
+            ValueError: another shape, not orthonormal, or there are no `latent_layers`.
+        """
+        check_rotation(rotation, self.dim)
+        before, after = self.latent_layers
+        if not before or not after:
+            raise ValueError(f"the latent of a {type(self).__name__} cannot be rotated")
+        for layer in before:
+            turn_outputs(layer, rotation)
+        for layer in after:
+            turn_inputs(layer, rotation)
 
     def grid(self, height: int, width: int) -> tuple[int, ...]:
         """Shape of the latent of an image whose sides are multiples of `cell`, without batch and dim."""

@@ -20,7 +20,6 @@ from vqkit.models import image_compression
 from vqkit.models.hub import HubModel
 from vqkit.models.image_backbone import ImageBackbone, read_backbone
 from vqkit.models.prior_file import PRIOR_FILE, read_prior, save_prior
-from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression
 from vqkit.types import Float, Int, Quantized, need
@@ -152,10 +151,8 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
         rates = [bits / (height * width) for bits in self.stage_bits(height, width)]
         stages = sum(rate <= bpp * (1 + 1e-9) for rate in rates)
         if not stages:
-            known = ", ".join(f"{rate:.4g}" for rate in rates)
-            raise ValueError(
-                f"bpp={bpp:g} is below the first stage; this tokenizer has, at {height}×{width}, the rates {known} bits a pixel"
-            )
+            known = f"at {height}×{width}, the rates {', '.join(f'{rate:.4g}' for rate in rates)} bits a pixel"
+            raise ValueError(f"bpp={bpp:g} is below the first stage; this tokenizer has, {known}")
         return stages
 
     # --- coding
@@ -299,22 +296,8 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
         return all(self.backbone.latent_layers)
 
     def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:
-        """Make the latent ``z @ rotation``, and let the decoder turn it back: without quantizer the images stay the same.
-
-        Args:
-            rotation: orthonormal, such as `vqkit.nn.balanced_rotation` gives.
-
-        Raises:
-            ValueError: another shape, not orthonormal, or not `rotatable`.
-        """
-        check_rotation(rotation, self.backbone.dim)
-        if not self.rotatable:
-            raise ValueError(f"the latent of a {type(self.backbone).__name__} cannot be rotated")
-        before, after = self.backbone.latent_layers
-        for layer in before:
-            turn_outputs(layer, rotation)
-        for layer in after:
-            turn_inputs(layer, rotation)
+        """Make the latent ``z @ rotation``, see `ImageBackbone.rotate_latent`."""
+        self.backbone.rotate_latent(rotation)
 
     def initialize(self, images: Float[Tensor, "batch channels height width"]) -> None:
         """Fit what can be fitted to a first training batch without gradients; training calls it unless `initialized` is set.
