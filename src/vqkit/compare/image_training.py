@@ -118,7 +118,7 @@ class ImageTraining(Backbone):
     def settings(self) -> dict[str, Any]:
         """The fields, as JSON, and a digest of the weights to start from."""
         if not self.start:
-            return super().settings()
+            return {name: value for name, value in super().settings().items() if name != "start"}
         weights = Path(self.start) / WEIGHTS
         if not weights.is_file():
             raise ValueError(f"start={self.start} must be the folder of a trained tokenizer, it has no {WEIGHTS}")
