@@ -58,20 +58,25 @@ def test_an_image_is_described(image, capsys):
     assert json.loads(capsys.readouterr().out)["thinned_bpp"][-1] == size * 8 / 160 / 118
 
 
-@pytest.mark.parametrize(("how", "stages"), [(["--bpp", "1.28"], 2), (["--bpp", "1.27"], 1), (["--stages", "3"], 3)])
+@pytest.mark.parametrize(
+    ("how", "stages"),
+    [(["--bpp", "1.4"], 2), (["--max-bytes", "3100"], 2), (["--bpp", "1.27"], 1), (["--stages", "3"], 3)],
+)
 def test_thin_an_image(image, capsys, how, stages):
-    """10 bits a stage, 1200 cells, 18880 pixels: 0.6356 bits a pixel a stage."""
+    """10 bits a stage, 1200 cells, 18880 pixels: 1500 bytes or 0.6356 bits a pixel a stage, and headers."""
     assert main(["thin", str(image), str(image.with_name("thin.vqk")), *how]) == 0
     assert f"thin.vqk: {stages} stages" in capsys.readouterr().out
+    assert main(["inspect", str(image.with_name("thin.vqk"))]) == 0
+    assert capsys.readouterr().out.count(" stages: ") == stages  # those that are left
     codes = VqkReader(image.with_name("thin.vqk")).read()
     assert ((codes >= 0).sum(dim=1) == stages).all()
 
 
 def test_rates_of_the_other_kind(file, image, capsys):
     assert main(["thin", str(image), str(image.with_name("x.vqk")), "--kbps", "3"]) == 2
-    assert f"{image} has no time, so no --kbps: give --stages" in capsys.readouterr().err
+    assert f"{image} has no time, so no --kbps: give --stages or --max-bytes" in capsys.readouterr().err
     assert main(["thin", str(file), str(image.with_name("x.vqk")), "--bpp", "3"]) == 2
-    assert f"{file} has no pixels, so no --bpp: give --stages" in capsys.readouterr().err
+    assert f"{file} has no pixels, so no --bpp: give --stages or --max-bytes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("how", "stages"), [(["--kbps", "1.6"], 2), (["--stages", "3"], 3)])
@@ -92,6 +97,10 @@ def test_thin_keeps_the_first_stages(file, capsys, how, stages):
     [
         (["inspect", "nowhere.vqk"], "no such file: nowhere.vqk"),
         (["thin", "{file}", "out.vqk", "--kbps", "0.1"], "--kbps 0.1 is below the first stage"),
+        (
+            ["thin", "{file}", "out.vqk", "--max-bytes", "9"],
+            "max_bytes is 9, and the smallest possible file, of one stage",
+        ),
         (["thin", "{file}", "out.vqk", "--stages", "5"], "stages is 5, the file has 1 to 4"),
     ],
 )

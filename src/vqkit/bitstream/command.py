@@ -7,6 +7,7 @@ from typing import Any
 
 from vqkit.bitstream.editing import thin
 from vqkit.bitstream.errors import BitstreamError
+from vqkit.bitstream.fitting import thin_to_fit
 from vqkit.bitstream.inspection import inspect
 from vqkit.bitstream.reader import VqkReader
 
@@ -37,20 +38,22 @@ def main_thin(argv: list[str]) -> int:
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--kbps", type=float, help="of sound: as many stages as fit into this rate, before entropy coding")
     how.add_argument(
-        "--bpp", type=float, help="of an image: as many stages as fit into so many bits a pixel, before entropy coding"
+        "--bpp", type=float, help="of an image: as many stages as fit into so many bits a pixel of the file"
     )
+    how.add_argument("--max-bytes", type=int, help="as many stages as fit into a file of this size")
     how.add_argument("--stages", type=int, help="keep so many stages")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite the target")
     asked = parser.parse_args(argv)
     if asked.target.exists() and not asked.force:
         raise ValueError(f"{asked.target} exists; -f overwrites it")
-    stages = asked.stages
-    if stages is None:
-        rates = {"kbps": asked.kbps, "bpp": asked.bpp}
-        stages = _stages(
-            _existing(asked.source), *next((name, rate) for name, rate in rates.items() if rate is not None)
-        )
-    thin(_existing(asked.source), asked.target, stages)
+    source, stages = _existing(asked.source), asked.stages
+    if asked.bpp is not None or asked.max_bytes is not None:
+        limit, words = (asked.max_bytes, None) if asked.bpp is None else _image_bytes(source, asked.bpp)
+        with source.open("rb") as file:
+            stages, _ = thin_to_fit(file, asked.target, limit, words)
+    else:
+        stages = _stages(source, asked.kbps) if stages is None else stages
+        thin(source, asked.target, stages)
     before, after = asked.source.stat().st_size, asked.target.stat().st_size
     print(f"{asked.target}: {stages} stages, {after} bytes of {before}")
     return 0
@@ -62,16 +65,24 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _stages(path: Path, name: str, most: float) -> int:
+def _image_bytes(path: Path, bpp: float) -> tuple[int, str]:
+    """How many bytes so many bits a pixel are, and in words."""
     with VqkReader(path) as reader:
-        rates = reader.header.rates_kbps if name == "kbps" else reader.header.rates_bpp
+        pixels = reader.header.pixels
+    if not pixels:
+        raise BitstreamError(f"{path} has no pixels, so no --bpp: give --stages or --max-bytes")
+    limit = int(bpp * pixels / 8)
+    return limit, f"--bpp {bpp:g} allows {limit} bytes for {pixels} pixels"
+
+
+def _stages(path: Path, most: float) -> int:
+    with VqkReader(path) as reader:
+        rates = reader.header.rates_kbps
     if not rates:
-        raise BitstreamError(f"{path} has no {'time' if name == 'kbps' else 'pixels'}, so no --{name}: give --stages")
+        raise BitstreamError(f"{path} has no time, so no --kbps: give --stages or --max-bytes")
     stages = sum(rate <= most * (1 + 1e-9) for rate in rates)
     if not stages:
-        raise ValueError(
-            f"--{name} {most:g} is below the first stage; {path} has {', '.join(f'{r:.4g}' for r in rates)}"
-        )
+        raise ValueError(f"--kbps {most:g} is below the first stage; {path} has {', '.join(f'{r:.4g}' for r in rates)}")
     return stages
 
 
@@ -94,7 +105,8 @@ def _described(path: Path, found: dict[str, Any]) -> str:
     lines.append(
         f"  coding: {found['coding']}; stages of {found['codes_per_stage']} codes, sizes {found['code_sizes']}"
     )
-    for stages, size in enumerate(found["thinned_bytes"], start=1):
+    held = found["stages"][1]  # a thinned file's header still tells how many there were
+    for stages, size in enumerate(found["thinned_bytes"][: max(1, held)], start=1):
         kbps, bpp = found["thinned_kbps"][stages - 1], found["thinned_bpp"][stages - 1]
         rate = f", {kbps:.3f} kbit/s" if kbps is not None else f", {bpp:.4f} bits a pixel" if bpp is not None else ""
         lines.append(f"  {stages} stages: {size} bytes{rate}")

@@ -27,7 +27,8 @@ def thin_to_fit(
         ValueError: not even one stage fits; the message names the size it needs.
     """
     file.seek(0)
-    sizes: list[int] = inspect(file)["thinned_bytes"]
+    found = inspect(file)
+    sizes: list[int] = found["thinned_bytes"][: max(1, found["stages"][1])]
     stages = sum(size <= max_bytes for size in sizes)
     if not stages:
         raise ValueError(
