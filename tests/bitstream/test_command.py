@@ -60,7 +60,13 @@ def test_an_image_is_described(image, capsys):
 
 @pytest.mark.parametrize(
     ("how", "stages"),
-    [(["--bpp", "1.4"], 2), (["--max-bytes", "3100"], 2), (["--bpp", "1.27"], 1), (["--stages", "3"], 3)],
+    [
+        (["--bpp", "1.4"], 2),
+        (["--max-bytes", "3100"], 2),
+        (["--bpp", "inf"], 4),
+        (["--bpp", "1.27"], 1),
+        (["--stages", "3"], 3),
+    ],
 )
 def test_thin_an_image(image, capsys, how, stages):
     """10 bits a stage, 1200 cells, 18880 pixels: 1500 bytes or 0.6356 bits a pixel a stage, and headers."""

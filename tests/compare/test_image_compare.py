@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ import torch
 from vqkit.bitstream import encode_codes
 from vqkit.cli import main
 from vqkit.compare.backbones import conv, vit, vqgan
-from vqkit.compare.command import parse, rates
 from vqkit.compare.runner import Comparison, Dataset, compare
 from vqkit.data import Images, fingerprint, read_image, write_image
 from vqkit.models import ImageTokenizer
@@ -283,19 +281,3 @@ def test_an_interpolated_grid_is_measured_like_any_other(pictures, tmp_path):
     assert system["bits_per_token"] == 24
     assert len(system["residual_energy"]) == 2
     assert system["pca"]["codes"][0]["points"]
-
-
-@pytest.mark.parametrize(
-    "recipe",
-    sorted(
-        path
-        for path in (Path(__file__).parents[2] / "recipes").glob("*.yaml")
-        if f"vqkit compare --config recipes/{path.name}" in path.read_text()
-    ),
-    ids=lambda path: path.name,
-)
-def test_recipes_describe_comparisons(recipe):
-    what, out = parse(["--config", str(recipe)])
-    assert str(out) == f"runs/{recipe.stem}"
-    assert list(rates(what)) == list(what.systems)
-    assert set(what.repeat_only) <= set(what.systems)

@@ -121,6 +121,10 @@ def test_what_cannot_be(tokenizer, image, tmp_path):
             tokenizer.compress(wrong)
     with pytest.raises(ValueError, match="bpp=0.1 allows 43 bytes for 70×50 pixels, and the smallest possible file"):
         tokenizer.compress(image, bpp=0.1)
+    for wrong in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="bpp is .*, it must be more than 0"):
+            tokenizer.compress(image, bpp=wrong)
+    assert len(tokenizer.compress(image, bpp=float("inf"))) == len(tokenizer.compress(image))
     with pytest.raises(BitstreamError, match="not a vqk file"):
         tokenizer.decompress(b"GIF89a, not a vqk file at all")
 

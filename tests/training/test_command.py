@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -119,18 +118,3 @@ def test_missing_arguments_and_files_are_named(capsys, tmp_path):
     assert "the following arguments are required: model, data, folder, steps" in capsys.readouterr().err
     assert main(["--config", str(tmp_path / "none.yaml")]) == 2
     assert "File does not exist" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "recipe",
-    sorted(
-        path
-        for path in (Path(__file__).parents[2] / "recipes").glob("*.yaml")
-        if f"vqkit train --config recipes/{path.name}" in path.read_text()
-    ),
-    ids=lambda path: path.name,
-)
-def test_recipes_name_arguments_that_exist(recipe):
-    config = build_parser().parse_args(["--config", str(recipe)])
-    assert config.folder == f"runs/{recipe.stem}"
-    assert recipe.read_text().startswith("# ")

@@ -8,6 +8,7 @@ from typing import Any
 from vqkit.bitstream.editing import thin
 from vqkit.bitstream.errors import BitstreamError
 from vqkit.bitstream.fitting import thin_to_fit
+from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.inspection import inspect
 from vqkit.bitstream.reader import VqkReader
 
@@ -48,9 +49,10 @@ def main_thin(argv: list[str]) -> int:
         raise ValueError(f"{asked.target} exists; -f overwrites it")
     source, stages = _existing(asked.source), asked.stages
     if asked.bpp is not None or asked.max_bytes is not None:
-        limit, words = (asked.max_bytes, None) if asked.bpp is None else _image_bytes(source, asked.bpp)
+        if asked.bpp is not None and not _header(source).pixels:
+            raise BitstreamError(f"{source} has no pixels, so no --bpp: give --stages or --max-bytes")
         with source.open("rb") as file:
-            stages, _ = thin_to_fit(file, asked.target, limit, words)
+            stages, _ = thin_to_fit(file, asked.target, max_bytes=asked.max_bytes, bpp=asked.bpp)
     else:
         stages = _stages(source, asked.kbps) if stages is None else stages
         thin(source, asked.target, stages)
@@ -65,19 +67,13 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _image_bytes(path: Path, bpp: float) -> tuple[int, str]:
-    """How many bytes so many bits a pixel are, and in words."""
+def _header(path: Path) -> VqkHeader:
     with VqkReader(path) as reader:
-        pixels = reader.header.pixels
-    if not pixels:
-        raise BitstreamError(f"{path} has no pixels, so no --bpp: give --stages or --max-bytes")
-    limit = int(bpp * pixels / 8)
-    return limit, f"--bpp {bpp:g} allows {limit} bytes for {pixels} pixels"
+        return reader.header
 
 
 def _stages(path: Path, most: float) -> int:
-    with VqkReader(path) as reader:
-        rates = reader.header.rates_kbps
+    rates = _header(path).rates_kbps
     if not rates:
         raise BitstreamError(f"{path} has no time, so no --kbps: give --stages or --max-bytes")
     stages = sum(rate <= most * (1 + 1e-9) for rate in rates)

@@ -1,7 +1,9 @@
 """As many stages of a file as fit into so many bytes."""
 
+import math
+import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from vqkit.bitstream.editing import thin
 from vqkit.bitstream.inspection import inspect
@@ -10,30 +12,44 @@ __all__ = ["thin_to_fit"]
 
 
 def thin_to_fit(
-    file: BinaryIO, target: str | Path | BinaryIO, max_bytes: int, asked: str | None = None
+    file: BinaryIO, target: str | Path | BinaryIO, *, max_bytes: int | None = None, bpp: float | None = None
 ) -> tuple[int, int]:
-    """Write as many stages of a file as fit into so many bytes.
+    """Write as many stages of a file as fit into so many bytes, or into so many bits a pixel of its image.
 
     Args:
         file: a whole ``.vqk`` file that can be seeked.
         target: path or stream.
-        max_bytes: headers included.
-        asked: what the message of an error calls the limit.
+        max_bytes: of the target, headers included.
+        bpp: of the target, headers included; either this or ``max_bytes``.
 
     Returns:
         The stages, and the bytes written.
 
     Raises:
-        ValueError: not even one stage fits; the message names the size it needs.
+        ValueError: not even one stage fits (the message names the size it needs), bpp is not above 0, or the file holds no image for it.
     """
     file.seek(0)
     found = inspect(file)
+    limit, asked = _limit(found, max_bytes, bpp)
     sizes: list[int] = found["thinned_bytes"][: max(1, found["stages"][1])]
-    stages = sum(size <= max_bytes for size in sizes)
+    stages = sum(size <= limit for size in sizes)
     if not stages:
-        raise ValueError(
-            f"{asked or f'max_bytes is {max_bytes}'}, and the smallest possible file, of one stage, has {sizes[0]} bytes"
-        )
+        raise ValueError(f"{asked}, and the smallest possible file, of one stage, has {sizes[0]} bytes")
     file.seek(0)
     thin(file, target, stages)
     return stages, sizes[stages - 1]
+
+
+def _limit(found: dict[str, Any], max_bytes: int | None, bpp: float | None) -> tuple[int, str]:
+    """In bytes, and in words."""
+    if max_bytes is not None and bpp is None:
+        return max_bytes, f"max_bytes is {max_bytes}"
+    if bpp is None or max_bytes is not None:
+        raise ValueError(f"one of max_bytes and bpp must be given, got {max_bytes} and {bpp}")
+    size = found["image_size"]
+    if not bpp > 0 or not size:
+        raise ValueError(
+            f"bpp is {bpp}, it must be more than 0" if size else "bpp is for images, and this file holds none"
+        )
+    limit = int(min(bpp * math.prod(size) / 8, sys.maxsize))
+    return limit, f"bpp={bpp:g} allows {limit} bytes for {'×'.join(map(str, reversed(size)))} pixels"

@@ -61,7 +61,7 @@ def encode_file(
         known = sound.num_samples
         length = None if known is None else resampled_length(known, sound.sample_rate, codec.sample_rate)
         blocks = _Prepared(sound, codec, watch)
-        with spooled(target, rate.max_bytes) as file:
+        with spooled(target, rate.max_bytes is not None) as file:
             with open_writer(
                 codec,
                 file,
@@ -76,7 +76,7 @@ def encode_file(
                 writer.close(length=blocks.samples)
             size = writer.bytes_written
             if rate.max_bytes is not None and not isinstance(file, str | Path):
-                stages, size = thin_to_fit(file, target, rate.max_bytes)
+                stages, size = thin_to_fit(file, target, max_bytes=rate.max_bytes)
     return CodedSound(seconds=blocks.samples / codec.sample_rate, bytes=size, stages=stages, notes=notes)
 
 

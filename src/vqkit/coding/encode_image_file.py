@@ -57,8 +57,9 @@ def encode_image_file(
     if len(image) != tokenizer.channels:
         notes = ("colour left out: the tokenizer is gray",) if len(image) == 3 else ("gray in each of 3 channels",)
         image = with_channels(image, tokenizer.channels)
-    stages, limit = rate.check_stages(tokenizer.quantizer.num_stages, "tokenizer"), rate.bytes_of_image(height, width)
-    with spooled(target, limit) as file:
+    stages = rate.check_stages(tokenizer.quantizer.num_stages, "tokenizer")
+    limited = rate.max_bytes is not None or rate.bpp is not None
+    with spooled(target, limited) as file:
         size = encode_image(
             tokenizer,
             file,
@@ -69,7 +70,6 @@ def encode_image_file(
             metadata=metadata,
             watch=lambda share: watch(0.0, share),
         )
-        if limit is not None and not isinstance(file, str | Path):
-            asked = None if rate.bpp is None else f"bpp={rate.bpp:g} allows {limit} bytes for {width}×{height} pixels"
-            stages, size = thin_to_fit(file, target, limit, asked)
+        if limited and not isinstance(file, str | Path):
+            stages, size = thin_to_fit(file, target, max_bytes=rate.max_bytes, bpp=rate.bpp)
     return CodedImage(height=height, width=width, bytes=size, stages=stages, notes=notes)

@@ -54,10 +54,6 @@ class Rate:
             return stages_within(codec.rates_kbps, self.kbps)
         return self.check_stages(codec.quantizer.num_stages, "codec")
 
-    def bytes_of_image(self, height: int, width: int) -> int | None:
-        """Of the file of an image of so many pixels at most; None without a limit."""
-        return self.max_bytes if self.bpp is None else int(self.bpp * height * width / 8)
-
     def check_stages(self, most: int, model: str) -> int:
         """The number asked for, of so many.
 
@@ -70,9 +66,9 @@ class Rate:
 
 
 @contextmanager
-def spooled(target: str | Path | BinaryIO, max_bytes: int | None) -> Iterator[str | Path | BinaryIO]:
+def spooled(target: str | Path | BinaryIO, limited: bool) -> Iterator[str | Path | BinaryIO]:
     """The target, or a file that is nowhere: how many stages fit is known when all are written."""
-    if max_bytes is None:
+    if not limited:
         yield target
     else:
         with tempfile.TemporaryFile() as file:

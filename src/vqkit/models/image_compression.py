@@ -171,9 +171,7 @@ def compress(
     encode_image(tokenizer, file, image, plain=plain)
     if bpp is None:
         return file.getvalue()
-    height, width = image.shape[-2:]
-    limit = int(bpp * height * width / 8)
-    thin_to_fit(file, fitting, limit, f"bpp={bpp:g} allows {limit} bytes for {width}×{height} pixels")
+    thin_to_fit(file, fitting, bpp=bpp)
     return fitting.getvalue()
 
 
