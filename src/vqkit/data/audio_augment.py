@@ -130,8 +130,8 @@ def _synthetic(channels: int, samples: int, sample_rate: int, random: np.random.
             tone = tone * edge
         sound += tone
     if kind > 0.7:
-        noise = np.fft.rfft(random.standard_normal(samples))
-        noise *= np.arange(1, len(noise) + 1) ** -random.uniform(0, 1)  # white to brown
-        noise = np.fft.irfft(noise, n=samples)
+        spectrum = np.fft.rfft(random.standard_normal(samples))
+        spectrum *= np.arange(1, len(spectrum) + 1) ** -random.uniform(0, 1)  # white to brown
+        noise = np.fft.irfft(spectrum, n=samples)
         sound = sound * (random.random() < 0.5) + noise * (10 ** (random.uniform(-30, 0) / 20) / np.abs(noise).max())
     return torch.from_numpy(sound / max(1.0, np.abs(sound).max())).float()[None].repeat(channels, 1)
