@@ -13,6 +13,7 @@ import stat
 import threading
 import weakref
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -38,11 +39,13 @@ class NewFile:
         path: where the file appears.
         overwrite: replace a file that exists. Without it `commit` refuses, also if the file appeared meanwhile.
         make_folders: make the folders that are missing.
+        devices: write to a device or a named pipe that lies there, instead of refusing it; the bytes go to it at once.
 
     Attributes:
         path: as given.
-        temporary: where the bytes lie meanwhile, in the same folder and with a short name.
+        temporary: where the bytes lie meanwhile, in the same folder and with a short name; a device's own path.
         file: open for writing in binary.
+        is_device: there is no temporary file.
 
     Raises:
         FileNotFoundError: the folder does not exist.
@@ -60,22 +63,31 @@ class NewFile:
         (b'done', 1)
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = True, make_folders: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, *, overwrite: bool = True, make_folders: bool = False, devices: bool = False
+    ) -> None:
         self.path = Path(path)
         self._overwrite = overwrite
         self._place = _place(self.path)
-        self._permissions = _permissions(self._place)
-        if not overwrite and self._permissions is not None:
+        self.is_device = devices and _is_device(self._place)
+        if self.is_device:
+            self.temporary = self._place
+            self.file: BinaryIO = open(self._place, "wb")  # noqa: SIM115  # closed by commit and discard
+            self._removal = weakref.finalize(self, partial(_close, self.file))
+            return
+        before = _permissions(self._place)
+        if not overwrite and before is not None:
             raise _exists(self.path)
         folder = self._place.parent
         if make_folders:
             folder.mkdir(parents=True, exist_ok=True)
         elif not folder.is_dir():
             raise FileNotFoundError(f"cannot write {self.path}: the folder {self.path.parent} does not exist")
-        self.temporary, handle = _created(folder, self.path, 0o666 if self._permissions is None else self._permissions)
-        self.file: BinaryIO = os.fdopen(handle, "wb")
+        self.temporary, handle = _created(folder, self.path, 0o666 if before is None else before)
+        self._permissions = stat.S_IMODE(os.fstat(handle).st_mode) if before is None else before
+        self.file = os.fdopen(handle, "wb")
         _watch(str(self.temporary))
-        self._removal = weakref.finalize(self, _remove, self.file, str(self.temporary), os.getpid())
+        self._removal = weakref.finalize(self, partial(_remove, self.file, str(self.temporary), os.getpid()))
 
     def commit(self) -> None:
         """Flush the file to disk, close it, and give it its name.
@@ -86,14 +98,11 @@ class NewFile:
         """
         try:
             self.file.flush()
-            _sync(self.file.fileno())
-            self.file.close()
-            if self._permissions is not None:
-                os.chmod(self.temporary, self._permissions)  # the umask may have taken some from the new file
-            if self._overwrite:
-                os.replace(self.temporary, self._place)
+            if self.is_device:
+                self.file.close()
             else:
-                _rename_to_new(self.temporary, self._place)
+                self._sync()
+                self._rename()
         except OSError as error:
             self.discard()
             if isinstance(error, FileExistsError):
@@ -108,6 +117,21 @@ class NewFile:
     def discard(self) -> None:
         """Leave nothing behind; after `commit` this does nothing."""
         self._removal()
+
+    def _sync(self) -> None:
+        ours = os.fstat(self.file.fileno())
+        _sync(self.file.fileno())
+        self.file.close()
+        if not os.path.samestat(ours, os.stat(self.temporary)):  # a library put another file into its place
+            with self.temporary.open("rb+") as file:
+                _sync(file.fileno())
+
+    def _rename(self) -> None:
+        os.chmod(self.temporary, self._permissions)  # the umask took some of an old file's from the new one
+        if self._overwrite:
+            os.replace(self.temporary, self._place)
+        else:
+            _rename_to_new(self.temporary, self._place)
 
     def __enter__(self) -> Self:
         return self
@@ -165,6 +189,10 @@ def _place(path: Path) -> Path:
     if not place.exists():
         raise ValueError(f"cannot write {path}: it is a link to {place}, which does not exist")
     return place
+
+
+def _is_device(place: Path) -> bool:
+    return place.exists() and not place.is_file() and not place.is_dir()
 
 
 def _permissions(place: Path) -> int | None:
@@ -242,11 +270,15 @@ def _rename_to_new(temporary: Path, place: Path) -> None:
 _unfinished: dict[str, int] = {}  # temporary files, and the processes that write them
 
 
+def _close(file: BinaryIO) -> None:
+    with suppress(OSError):
+        file.close()
+
+
 def _remove(file: BinaryIO, temporary: str, pid: int) -> None:
     if os.getpid() != pid:  # a forked copy of the process has a copy of the object, not of the file
         return
-    with suppress(OSError):
-        file.close()  # what is still in its buffer may not fit
+    _close(file)  # what is still in its buffer may not fit
     with suppress(OSError):
         os.unlink(temporary)
     _unwatch(temporary)
