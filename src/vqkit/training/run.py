@@ -15,6 +15,7 @@ from vqkit.training.autoencoder_module import AutoencoderModule
 from vqkit.training.checkpoint_io import SafeCheckpointIO
 from vqkit.training.run_files import RunFiles
 from vqkit.training.seeding import StepSeed
+from vqkit.training.start import start_from
 from vqkit.training.weight_average import WeightAverage
 
 __all__ = ["train"]
@@ -34,6 +35,7 @@ def train(
     validate_every: int = 1000,
     log_every: int = 20,
     resume: str = "last",
+    start: str | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
 ) -> Path:
@@ -55,6 +57,8 @@ def train(
         validate_every: steps between validations.
         log_every: steps between entries of the TensorBoard log.
         resume: ``"last"`` goes on from the folder's checkpoint if there is one, ``"no"`` starts anew, else the path of a checkpoint.
+        start: a trained model of the same sizes (a folder of ``save_pretrained``, or ``"shipped"``) whose weights a new run begins with;
+            None begins with random ones.
         progress: show a progress bar.
         callbacks: further Lightning callbacks; what their ``state_dict`` gives is kept in the checkpoint.
 
@@ -79,6 +83,8 @@ def train(
     average = None if average_decay is None else WeightAverage(average_decay)
     files = RunFiles(Path(folder), model.model_name, save_every, average)
     checkpoint = _checkpoint(resume, files.checkpoint)
+    if start is not None and checkpoint is None:
+        start_from(model.model, start)
     local, world = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     # a step of the model leaves the discriminator, or a quantizer that has not joined yet, without gradients
     unused = model.adversary is not None or bool(model.quantize_after)
