@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from transformers.models.encodec.modeling_encodec import EncodecDecoder, EncodecEncoder
 
-from vqkit.losses.ranks import mean_over_ranks
 from vqkit.models.encodec_checkpoint import codec_arguments, encodec_config, first_difference, read_encodec
 from vqkit.models.encodec_stream import check_streamable, streaming_network
 from vqkit.models.loading import load_codec
@@ -23,6 +22,7 @@ from vqkit.nn import scale_convolutions
 from vqkit.nn.streaming_layer import Chain
 from vqkit.nn.turned_layers import check_rotation
 from vqkit.quantize import Quantizer
+from vqkit.ranks import mean_over_ranks
 from vqkit.types import Float
 
 __all__ = ["AudioCodec", "CodecOutput"]

@@ -24,6 +24,7 @@ __all__ = ["Codebook"]
 
 _EPSILON = 1e-5  # Laplace smoothing of the EMA counts
 _INIT_ITERATIONS = 10
+_FITTED = 1.5  # EMA counts that add up to less are the shares that a fit left, which add up to 1
 
 
 class Codebook(nn.Module):
@@ -104,7 +105,9 @@ class Codebook(nn.Module):
         centroids, counts = kmeans(batch, self.num_codes, iterations, self.distance, reseed)
         self.weight.copy_(centroids)
         if self.ema_count is not None and self.ema_sum is not None:
-            self.ema_count.copy_(counts.clamp_min(1))
+            # shares: how many vectors a training batch holds, by which they are multiplied, only `learn` will know
+            counts = counts.clamp_min(1)
+            self.ema_count.copy_(counts / counts.sum())
             self.ema_sum.copy_(centroids * self.ema_count[:, None])
         self.usage.fill_(1)
         self.initialized.fill_(True)
@@ -115,17 +118,21 @@ class Codebook(nn.Module):
         """One training step: moving averages, then revival. Revived codes are written last, with their EMA state."""
         if self.update == "gradient" and self.revive == "none":
             return
-        counts, sums = batch.cluster(codes, self.num_codes)
+        assigned, sums = batch.cluster(codes, self.num_codes)
+        counts, real = assigned.float(), assigned.sum()
         if self.ema_count is not None and self.ema_sum is not None:
-            self.ema_count.lerp_(counts, 1 - self.decay)
+            fitted = (self.ema_count.sum() < _FITTED) & (real > 0)
+            scale = torch.where(fitted, real, 1)
+            self.ema_count.mul_(scale).lerp_(counts, 1 - self.decay)
+            self.ema_sum.mul_(scale)
             self.ema_sum.lerp_(sums, 1 - self.decay)
             total = self.ema_count.sum()
             smoothed = (self.ema_count + _EPSILON) / (total + self.num_codes * _EPSILON) * total
             self.weight.copy_(self.ema_sum / smoothed[:, None])
         if self.revive == "none":
             return
-        self.usage.lerp_(counts * (self.num_codes / batch.count.clamp_min(1)), 1 - self.decay)
-        some = (batch.count > 0).to(self.usage.dtype)  # an empty batch revives nothing
+        self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), 1 - self.decay)
+        some = (real > 0).to(self.usage.dtype)  # an empty batch revives nothing
         if self.revive == "restart":
             dead = (self.usage < self.restart_threshold).to(self.usage.dtype) * some
             self._move(batch.sample(self.num_codes)[self._shuffle(batch)], dead, fair=True)

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from vqkit.losses import Balancer, adaptive_weight
 from vqkit.models.hub import HubModel
+from vqkit.ranks import follow_first_rank
 from vqkit.training.adversary import Adversary
 from vqkit.training.quantizer_start import fit_quantizer
-from vqkit.training.ranks import follow_first_rank
 from vqkit.types import Quantized
 
 __all__ = ["AutoencoderModule", "Reconstruction"]
