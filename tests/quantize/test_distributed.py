@@ -11,9 +11,18 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vqkit import FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Quantizer, Residual, ResidualLFQ
+from vqkit import FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Quantizer, Residual, ResidualLFQ, ranks
+from vqkit.quantize.joint import JointBatch
 
 WORLD = 2
+MANY = (1 << 24) + 3
+EXCHANGED = {
+    "sum_over_ranks": [11, 2, 33],
+    "mean_over_ranks": [5.5, 1, 16.5],
+    "max_over_ranks": [10, 2, 30],
+    "gather_ranks": [[1, 2, 3], [10, 0, 30]],
+    "from_first_rank": [1, 2, 3],
+}
 MAKERS = {
     "ema": lambda: VQ(4, 8, update="ema"),
     "kmeans": lambda: VQ(4, 8, update="ema", init="kmeans"),
@@ -180,8 +189,24 @@ def collectives() -> dict[str, int]:
     return found
 
 
+def many_vectors() -> torch.Tensor:
+    """More in one code than float32 counts one by one."""
+    x, codes = torch.ones(1, 1).expand(MANY, 1), torch.zeros(1, dtype=torch.long).expand(MANY)
+    return JointBatch(x).cluster(codes, 2)[0]
+
+
+def exchanged() -> dict[str, torch.Tensor]:
+    """What each function of `vqkit.ranks` makes of a tensor that differs between ranks; their own is left as it was."""
+    value = torch.tensor([[1, 2, 3], [10, 0, 30]])[dist.get_rank()]
+    layer = nn.Linear(2, 2)
+    nn.init.constant_(layer.weight, dist.get_rank() + 1.0)
+    ranks.follow_first_rank(layer)
+    found = {name: getattr(ranks, name)(value) for name in EXCHANGED}
+    return {**found, "followed": layer.weight.detach(), "own": value, "rank": torch.tensor(ranks.own_rank())}
+
+
 SCENARIOS = [
-    histories, one_rank_alone, fits, losses, sharded, sharded_in_half, sharded_elsewhere, collectives
+    histories, one_rank_alone, fits, losses, sharded, sharded_in_half, sharded_elsewhere, many_vectors, exchanged, collectives
 ]  # fmt: skip
 BUILT: dict[str, Quantizer] = {}
 
@@ -197,7 +222,7 @@ def worker(rank: int, folder: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def ranks():
+def both():
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONWARNINGS", "ignore")
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -289,18 +314,18 @@ def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_ranks_are_bit_equal_after_each_step(name, ranks):
-    for one, other in zip(*(rank["histories"][name] for rank in ranks), strict=True):
+def test_ranks_are_bit_equal_after_each_step(name, both):
+    for one, other in zip(*(rank["histories"][name] for rank in both), strict=True):
         assert_equal(one, other)
 
 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.filterwarnings("ignore:k-means of")
-def test_two_ranks_equal_one_process_on_the_joined_batch(name, ranks):
+def test_two_ranks_equal_one_process_on_the_joined_batch(name, both):
     quantizer = make(name)
     torch.manual_seed(100)
     moved = False
-    for (_, z, mask), expected in zip(batches(quantizer.dim), ranks[0]["histories"][name], strict=True):
+    for (_, z, mask), expected in zip(batches(quantizer.dim), both[0]["histories"][name], strict=True):
         before = tables(quantizer)
         quantizer(z, mask)
         assert_close(tables(quantizer), expected)
@@ -308,50 +333,63 @@ def test_two_ranks_equal_one_process_on_the_joined_batch(name, ranks):
     assert moved
 
 
-def test_a_fit_is_local(ranks):
+def test_a_fit_is_local(both):
     """On one rank alone it does not wait; on all of them with the same vectors it is the fit of one process, to the counts."""
     expected = tables(make("rvq").fit(vectors()))
-    assert_equal(ranks[1]["one_rank_alone"], expected)
-    for rank in ranks:
+    assert_equal(both[1]["one_rank_alone"], expected)
+    for rank in both:
         assert_equal(rank["fits"], expected)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses_and_gradients_are_those_of_the_joined_batch(name, ranks):
-    for expected, one, other in zip(learned(name), *(rank["losses"][name] for rank in ranks), strict=True):
+def test_losses_and_gradients_are_those_of_the_joined_batch(name, both):
+    for expected, one, other in zip(learned(name), *(rank["losses"][name] for rank in both), strict=True):
         for key, value in expected.items():
-            found = (one[key] + other[key]) / 2 if "loss" in key else one[key]
-            torch.testing.assert_close(found, value, atol=1e-6, rtol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+            mean = (one[key] + other[key]) / 2 if "loss" in key else one[key]
+            torch.testing.assert_close(mean, value, atol=1e-6, rtol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
         assert any(value.abs().sum() > 0 for key, value in expected.items() if "loss" not in key)
 
 
 @pytest.mark.parametrize("name", SHARDED)
-def test_what_a_codebook_learns_outlasts_fully_shard(name, ranks):
+def test_what_a_codebook_learns_outlasts_fully_shard(name, both):
     expected = trained(name, lambda model: model, lambda first: slice(None))
-    for rank in ranks:
+    for rank in both:
         for found, state in zip(rank["sharded"][name], expected, strict=True):
             assert_close(found, state)
 
 
-def test_sharded_codes_that_stay_are_not_rounded(ranks):
-    found = ranks[0]["sharded_in_half"]
+def test_sharded_codes_that_stay_are_not_rounded(both):
+    found = both[0]["sharded_in_half"]
     dead = found["usage"] == 1  # a revived code starts with its fair share
     assert 0 < dead.sum() < len(dead)
     assert torch.equal(found["before"][~dead], found["after"][~dead])
     assert (found["before"][dead] != found["after"][dead]).any(dim=1).all()
 
 
-def test_a_sharded_codebook_says_where_it_can_be_used(ranks):
-    found = ranks[0]["sharded_elsewhere"]
+def test_a_sharded_codebook_says_where_it_can_be_used(both):
+    found = both[0]["sharded_elsewhere"]
     assert all("register_fsdp_forward_method" in message for message in found["messages"])
     assert torch.equal(found["codes"], found["expected"])
 
 
-def test_a_codebook_loaded_on_the_first_rank_is_initialised_on_all(ranks):
-    for rank in ranks:
-        assert_equal(rank["loaded_on_the_first_rank"]["after"], ranks[0]["loaded_on_the_first_rank"]["before"])
+def test_a_codebook_loaded_on_the_first_rank_is_initialised_on_all(both):
+    for rank in both:
+        assert_equal(rank["loaded_on_the_first_rank"]["after"], both[0]["loaded_on_the_first_rank"]["before"])
+
+
+def test_counts_are_exact_beyond_what_float32_counts(both):
+    assert both[0]["many_vectors"].tolist() == both[1]["many_vectors"].tolist() == [WORLD * MANY, 0]
+
+
+@pytest.mark.parametrize("name", EXCHANGED)
+def test_what_ranks_exchange(name, both):
+    for index, rank in enumerate(both):
+        assert rank["exchanged"][name].tolist() == EXCHANGED[name]
+        assert rank["exchanged"]["own"].tolist() == EXCHANGED["gather_ranks"][index]
+        assert rank["exchanged"]["rank"] == index
+        assert (rank["exchanged"]["followed"] == 1).all()
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_collectives_of_a_step(name, ranks):
-    assert ranks[0]["collectives"][name] == ranks[1]["collectives"][name] == COUNTED[name][1]
+def test_collectives_of_a_step(name, both):
+    assert both[0]["collectives"][name] == both[1]["collectives"][name] == COUNTED[name][1]
