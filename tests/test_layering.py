@@ -15,6 +15,7 @@ LAYERS = [
     {"training", "tokenize", "generate", "report", "coding"},
     {"compare", "serve"},
     {"cli"},
+    {"completion", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -1,5 +1,6 @@
 """Files → tensors: formats, units and shapes are dealt with here, once."""
 
+from vqkit.data.audio_augment import AudioAugmentation
 from vqkit.data.audio_blocks import AudioBlocks
 from vqkit.data.audio_file import AudioInfo, Waveform, audio_info, read_audio
 from vqkit.data.audio_writer import WRITTEN_SUFFIXES, AudioWriter, write_audio
@@ -19,6 +20,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "WRITTEN_IMAGE_SUFFIXES",
     "WRITTEN_SUFFIXES",
+    "AudioAugmentation",
     "AudioBatch",
     "AudioBlocks",
     "AudioClips",

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from vqkit.data.audio_augment import AudioAugmentation
 from vqkit.data.audio_cache import AudioCache
 from vqkit.data.audio_file import audio_info, read_audio
 from vqkit.data.clips import Clip
@@ -39,6 +40,7 @@ class AudioCrops(Dataset[Tensor]):
             named are not used. None draws from all by duration.
         peak_db: scale every crop so that its peak lies anywhere between these two levels, in dB below full scale, each equally likely;
             silence stays as it is. None leaves the level alone.
+        augment: random changes of the crops, made before their level is; None makes none.
 
     Raises:
         ValueError: an argument is out of range, or no clip can be used.
@@ -64,8 +66,12 @@ class AudioCrops(Dataset[Tensor]):
         cache_megabytes: float = 256,
         group_shares: Mapping[str, float] | None = None,
         peak_db: tuple[float, float] | None = None,
+        augment: AudioAugmentation | None = None,
     ) -> None:
-        self.crop_samples = round(crop_seconds * sample_rate)
+        self.crop_samples = self._out_samples = round(crop_seconds * sample_rate)
+        if augment is not None:
+            self.crop_samples = augment.needed_samples(self.crop_samples)
+        self.augment = augment
         _check(clips, sample_rate, channels, self.crop_samples, crops_per_epoch, seed, short)
         if peak_db is not None and not -120 <= peak_db[0] <= peak_db[1] <= 0:
             raise ValueError(f"peak_db is {tuple(peak_db)}, it must be two rising levels in −120 … 0 dB")
@@ -100,18 +106,25 @@ class AudioCrops(Dataset[Tensor]):
         if not 0 <= index < self.crops_per_epoch:
             raise IndexError(f"crop {index} of {self.crops_per_epoch}")
         random = np.random.default_rng((self.seed, int(self._epoch), index))
+        crop = self._any_crop(random)
+        if self.augment is not None:
+            other = self._any_crop(random) if self.augment.wants_another(random) else None
+            crop = self.augment(crop, other, self._out_samples, self.sample_rate, random)
+        return self._at_level(crop, random)
+
+    def _any_crop(self, random: np.random.Generator) -> Tensor:
         first = int(np.searchsorted(self._bounds, random.random() * self._bounds[-1], side="right"))
         position = random.random()
         crop = self._crop(first, position)
         if crop is not None:
-            return self._at_level(crop, random)
+            return crop
         # The other clips in a random order weighted by duration (Efraimidis and Spirakis 2006), each once: what other processes or
         # earlier items have found out cannot change the outcome, and the search ends.
         with np.errstate(divide="ignore"):
             order = np.argsort(np.log(1 - random.random(len(self.clips))) / self._weights)[::-1]
         for other in order:
             if self._weights[other] and other != first and (crop := self._crop(int(other), position)) is not None:
-                return self._at_level(crop, random)
+                return crop
         raise ValueError(
             f"none of the {len(self.clips)} clips can be read; the last failure: {list(self.skipped.values())[-1]}"
         )

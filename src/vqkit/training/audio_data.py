@@ -7,7 +7,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from vqkit.data import AudioClips, AudioCrops, Clip, collate_clips, list_clips, sample_folder
+from vqkit.data import AudioAugmentation, AudioClips, AudioCrops, Clip, collate_clips, list_clips, sample_folder
 
 __all__ = ["AudioDataModule", "ResumableLoader", "StepBatches"]
 
@@ -98,6 +98,7 @@ class AudioDataModule(LightningDataModule):
         seed: of the crops.
         group_shares: share of the training crops from each group of the manifest, as in `AudioCrops`; by duration by default.
         peak_db: random level of the training crops, as in `AudioCrops`.
+        augment: random changes of the training crops; None makes none.
 
     Raises:
         ValueError: an argument out of range.
@@ -120,6 +121,7 @@ class AudioDataModule(LightningDataModule):
         seed: int = 0,
         group_shares: dict[str, float] | None = None,
         peak_db: tuple[float, float] | None = None,
+        augment: AudioAugmentation | None = None,
     ) -> None:
         super().__init__()
         for name, value in {
@@ -138,7 +140,7 @@ class AudioDataModule(LightningDataModule):
         self.train_split, self.valid_split = train_split, valid_split
         self.valid_seconds, self.valid_clips = valid_seconds, valid_clips
         self.num_workers, self.cache_megabytes = num_workers, cache_megabytes
-        self.group_shares, self.peak_db = group_shares, peak_db
+        self.group_shares, self.peak_db, self.augment = group_shares, peak_db, augment
 
     def clips(self, split: str | None) -> list[Clip]:
         """The clips of a split; a subclass may have them from elsewhere."""
@@ -159,6 +161,7 @@ class AudioDataModule(LightningDataModule):
             cache_megabytes=self.cache_megabytes,
             group_shares=self.group_shares,
             peak_db=self.peak_db,
+            augment=self.augment,
         )
         batches = StepBatches(steps, self.batch_size, trainer.global_rank, trainer.world_size)
         return ResumableLoader(crops, batches, self.num_workers)

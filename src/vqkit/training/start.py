@@ -1,0 +1,46 @@
+"""Fine-tuning: a run that begins with the weights of a trained model."""
+
+import torch
+from safetensors.torch import load_file
+
+from vqkit.models.hub import HubModel
+from vqkit.models.image_tokenizer import SHIPPED as SHIPPED_TOKENIZER
+from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.loading import SHIPPED as SHIPPED_CODEC
+from vqkit.quantize.codebook import Codebook
+
+__all__ = ["start_from"]
+
+
+@torch.no_grad()
+def start_from(model: HubModel, name: str) -> None:
+    """Copy the weights of a saved model into one that is to be trained, in float32.
+
+    Moving averages of codebooks that the saved model does not have (a model that ships is saved without them) begin at its codes.
+
+    Args:
+        model: of the same class and sizes; how its codebooks learn may differ.
+        name: a folder of ``save_pretrained``, or ``"shipped"`` for the model of that kind that ships with vqkit.
+
+    Raises:
+        ValueError: the folder holds no model, or its weights have other names or shapes.
+    """
+    shipped = SHIPPED_TOKENIZER if isinstance(model, ImageTokenizer) else SHIPPED_CODEC
+    folder = shipped if name == "shipped" else type(model).saved_folder(name)
+    saved = load_file(folder / "model.safetensors")
+    own = model.state_dict()
+    learning = {
+        f"{prefix}.{key}"
+        for prefix, part in model.named_modules()
+        if isinstance(part, Codebook)
+        for key in ("ema_count", "ema_sum")
+    }
+    strange = sorted((own.keys() - learning) ^ (saved.keys() - learning))
+    strange += sorted(key for key in own.keys() & saved.keys() if own[key].shape != saved[key].shape)
+    if strange:
+        raise ValueError(f"the model in {folder} does not fit the one to be trained: {strange[0]} differs")
+    model.load_state_dict({key: value.to(own[key].dtype) for key, value in saved.items() if key in own}, strict=False)
+    for part in model.modules():
+        if isinstance(part, Codebook) and part.ema_sum is not None and part.ema_count is not None:
+            part.ema_count.fill_(1)
+            part.ema_sum.copy_(part.weight)
