@@ -18,7 +18,7 @@ from vqkit.compare.excerpts import Sound
 from vqkit.compare.listeners import listeners
 from vqkit.compare.rate_quality import Judged, judge
 from vqkit.data import write_audio
-from vqkit.report.atomic import write_bytes
+from vqkit.files import write_whole
 
 __all__ = ["kept_or_judged", "part_of", "place_original", "place_part"]
 
@@ -63,7 +63,7 @@ def kept_or_judged(part: Path, sound: Sound, system: System) -> Judged:
     part.mkdir(parents=True, exist_ok=True)
     write_audio(part / "decoded.flac", found.wav, sound.sample_rate)
     if found.vqk is not None:
-        write_bytes(part / "coded.vqk", found.vqk)
+        write_whole(part / "coded.vqk", found.vqk)
     bare = replace(found, wav=None, vqk=None)
     write_json(part / "judged.json", asdict(bare))  # last: where it is, the part is complete
     return bare

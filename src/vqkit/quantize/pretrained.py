@@ -7,12 +7,12 @@ Only subclasses of `Quantizer` that are already imported can be named, so a file
 import inspect
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from vqkit.files import write_whole
 from vqkit.types import need
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ def save(quantizer: "Quantizer", folder: str | os.PathLike[str]) -> None:
     dtype = str(quantizer.dtype).removeprefix("torch.")
     config = json.dumps({**expression(quantizer), "dtype": dtype}, indent=2) + "\n"
     state = {name: value.contiguous() for name, value in quantizer.state_dict().items()}
-    _write(folder / "model.safetensors", safetensors.save(state))
-    _write(folder / "config.json", config.encode())
+    write_whole(folder / "model.safetensors", safetensors.save(state))
+    write_whole(folder / "config.json", config.encode())
 
 
 def load(cls: "type[Q]", folder: str | os.PathLike[str]) -> "Q":
@@ -116,15 +116,3 @@ def load(cls: "type[Q]", folder: str | os.PathLike[str]) -> "Q":
     except Exception as error:  # safetensors and torch raise several kinds; the user needs one
         raise ValueError(f"the weights in {folder} do not fit its config: {error}") from None
     return quantizer.eval()
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -123,4 +123,4 @@ class VQ(Quantizer):
         return self.codebook.lookup(codes[..., 0])
 
     def _fit(self, x: Tensor, iterations: int) -> None:
-        self.codebook.fit(JointBatch(x), iterations, reseed=True)
+        self.codebook.fit(JointBatch(x, alone=True), iterations, reseed=True)

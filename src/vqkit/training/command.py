@@ -5,7 +5,6 @@ vqkit train --config recipes/codec-tiny.yaml --model.codec.num_filters 16 --fold
 
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from vqkit.files import write_whole
 from vqkit.training.run import train
 from vqkit.training.seeding import seed_generators
 
@@ -69,13 +69,9 @@ def _described(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
 
 
 def _save(parser: ArgumentParser, config: Namespace) -> None:
-    path = Path(config.folder) / "config.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".config.")
-    with os.fdopen(handle, "w") as file:
-        yaml.safe_dump(_described(parser, config), file, sort_keys=False)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    write_whole(
+        Path(config.folder) / "config.yaml", yaml.safe_dump(_described(parser, config), sort_keys=False).encode()
+    )
 
 
 def _refuse_another_run(parser: ArgumentParser, config: Namespace) -> None:
