@@ -8,10 +8,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from plain import IVQ, PVQ, RVQ, VQ, LooC
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vqkit import FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Quantizer, Residual, ResidualLFQ, ranks
+from vqkit import FSQ, LFQ, Quantizer, Residual, ResidualLFQ, ranks
 from vqkit.quantize.joint import JointBatch
 
 WORLD = 2

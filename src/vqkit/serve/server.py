@@ -100,9 +100,8 @@ def _uploads_in(folder: PrivateFolder) -> Iterator[None]:
     before = os.environ.get(_FOLDER)
     os.environ[_FOLDER] = str(folder.path)
     try:
-        need("gradio.routes", "serve").DEFAULT_TEMP_DIR = str(
-            folder.path
-        )  # read when gradio was imported, perhaps before
+        routes: Any = need("gradio.routes", "serve")
+        routes.DEFAULT_TEMP_DIR = str(folder.path)  # read when gradio was imported, perhaps before
         yield
     finally:
         if before is None:
