@@ -25,8 +25,7 @@ def test_a_loopback_page_is_called_by_three_names(host: str, listens: str) -> No
         "evil.example:7860", "a.localhost:7860", "localhost.:7860", "localhost.evil.example:7860", "127.0.0.1.nip.io:7860", "127.1:7860",
         "2130706433:7860", "0.0.0.0:7860", "[::]:7860", "[::ffff:127.0.0.1]:7860", "192.168.1.2:7860", "127.0.0.1", "localhost:80",
         "127.0.0.1:7861", "user@127.0.0.1:7860", "127.0.0.1:7860, evil.example", "127.0.0.1:7860:7860", " 127.0.0.1:7860", "",
-        "[::1]x:7860",
-        f"{socket.gethostname()}:7860", "１２７.0.0.1:7860",
+        "[::1]x:7860", f"{socket.gethostname()}:7860", "１２７.0.0.1:7860",
     ],
 )  # fmt: skip
 def test_all_other_names_are_refused(host: str) -> None:

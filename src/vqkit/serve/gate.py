@@ -123,9 +123,18 @@ class Gate:
         elif _STATIC.fullmatch(path):
             await self._app(_without(scope, *_FORWARDED), receive, send)
         elif _GET.fullmatch(path):
-            await self._app(_plain(scope), receive, published)
+            await self._answer(_plain(scope), receive, published)
         else:
             raise _missing(path)
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        """Gradio's answer; a stream of a session that it does not know ends quietly."""
+        try:
+            await self._app(scope, receive, send)
+        except RuntimeError as error:  # gradio raises 404 when it has begun to answer
+            if getattr(error.__cause__, "status_code", None) != 404:
+                raise
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _upload(self, scope: Any, receive: Any, send: Any, length: int) -> None:
         """Let a file in, if there is room for it."""
