@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vqkit.constants import Constant
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import positive
 from vqkit.quantize.losses import masked_mean
@@ -66,6 +67,7 @@ class LFQ(Quantizer):
         self.commitment_weight = commitment_weight
         self.projection = Projection(dim, bits)
         self.straight_through = self.projection.inward is None
+        self._place_values = Constant(lambda: torch.tensor([1 << bit for bit in range(bits - 1, -1, -1)]))
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
@@ -87,14 +89,11 @@ class LFQ(Quantizer):
         """Dtype of the projections; float32 without them."""
         return self.projection.dtype
 
-    def _place_values(self, device: torch.device) -> Tensor:
-        return torch.tensor([1 << bit for bit in range(self.bits - 1, -1, -1)], device=device)
-
     def _signs(self, y: Tensor) -> Tensor:
         return torch.where(y > 0, self.scale, -self.scale)
 
     def _index(self, y: Tensor) -> Tensor:
-        return ((y > 0).long() * self._place_values(y.device)).sum(dim=-1)
+        return ((y > 0).long() * self._place_values.on(y.device)).sum(dim=-1)
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         y = self.projection.into(x)
@@ -130,7 +129,7 @@ class LFQ(Quantizer):
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
-        bits = codes.clamp_min(0) // self._place_values(codes.device) % 2
+        bits = codes.clamp_min(0) // self._place_values.on(codes.device) % 2
         z_q = self.projection.out_of(torch.where(bits == 1, self.scale, -self.scale))
         return torch.where(codes < 0, 0.0, z_q)
 
