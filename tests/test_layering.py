@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqkit"
 LAYERS = [
-    {"types", "files", "ranks", "constants"},
+    {"types", "files", "ranks", "constants", "terminal"},
     {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
     {"models"},
     {"training", "tokenize", "generate", "report", "coding"},
