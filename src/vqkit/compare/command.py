@@ -7,9 +7,9 @@ from pathlib import Path
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import vqkit.compare.backbones
+from vqkit.allowance import MAX_FLOATS
 from vqkit.compare.backbone import Backbone
 from vqkit.compare.dataset import Dataset
-from vqkit.compare.expression import constructor
 from vqkit.compare.runner import Comparison, compare
 
 __all__ = ["compare", "parse", "rates"]
@@ -54,7 +54,7 @@ def _made(flags: list[str], last: bool = False) -> Namespace | None:
 
 def rates(what: Comparison) -> dict[str, float]:
     """Bits a token of every system."""
-    return {name: constructor(text)(what.backbone.dim).bits_per_vector for name, text in what.systems.items()}
+    return {name: what.quantizer(name).bits_per_vector for name in what.systems}
 
 
 def _parser() -> ArgumentParser:
@@ -75,6 +75,16 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--title", type=str, default="Quantizers compared", help="of the report")
     parser.add_argument("--listen", type=int, default=3, help="clips or images whose reconstructions are kept")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves it alone")
+    parser.add_argument(
+        "--import_from",
+        type=str,
+        nargs="+",
+        default=[],
+        help="packages whose quantizers expressions may name; to import one is to run its code",
+    )
+    parser.add_argument(
+        "--max_floats", type=int, default=MAX_FLOATS, help="most values that the tensors of a quantizer may hold"
+    )
     parser.add_argument(
         "--out", type=str, default="runs/compare", help="folder of the results; finished runs in it are used again"
     )
@@ -118,4 +128,6 @@ def _comparison(made: Namespace, words: list[str]) -> Comparison:
         title=made.title,
         listen=made.listen,
         threads=made.threads,
+        import_from=tuple(made.import_from),
+        max_floats=made.max_floats,
     )
