@@ -1,4 +1,4 @@
-"""Imports point one way: types ← the library ← models ← training and report ← compare ← cli; and the core needs only torch and numpy."""
+"""Imports point one way: types and files ← the library ← models ← training … ← compare ← cli; the core needs only torch and numpy."""
 
 import ast
 import subprocess
@@ -9,13 +9,14 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqkit"
 LAYERS = [
-    {"types", "allowance"},
-    {"saved"},
+    {"types", "files", "allowance"},
+    {"saved", "recipe"},
     {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
     {"models"},
     {"training", "tokenize", "generate", "report", "coding"},
     {"compare", "serve"},
     {"cli"},
+    {"completion", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FILES = sorted(SOURCE.rglob("*.py"))

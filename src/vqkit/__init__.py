@@ -1,25 +1,30 @@
 """vqkit: vector quantization of audio, images and video.
 
-Importing this package needs only torch and numpy; models, data, metrics and tools are in subpackages and extras.
+Importing this package needs only torch and numpy; models, data, metrics and tools are in subpackages and extras. The quantizers are
+imported when the first of them is asked for, so that the command line starts without torch.
 """
 
-from vqkit.quantize import (
-    FSQ,
-    IVQ,
-    LFQ,
-    PVQ,
-    RVQ,
-    VQ,
-    GroupedRVQ,
-    Interpolated,
-    LooC,
-    Product,
-    Quantizer,
-    Residual,
-    ResidualFSQ,
-    ResidualLFQ,
-)
-from vqkit.types import Quantized
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vqkit.quantize import (
+        FSQ,
+        IVQ,
+        LFQ,
+        PVQ,
+        RVQ,
+        VQ,
+        GroupedRVQ,
+        Interpolated,
+        LooC,
+        Product,
+        Quantizer,
+        Residual,
+        ResidualFSQ,
+        ResidualLFQ,
+    )
+    from vqkit.types import Quantized
 
 __version__ = "0.1.0.dev0"
 
@@ -40,3 +45,15 @@ __all__ = [
     "ResidualFSQ",
     "ResidualLFQ",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module("vqkit.types" if name == "Quantized" else "vqkit.quantize"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

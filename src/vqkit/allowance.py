@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["MAX_CALLS", "MAX_FLOATS", "Allowance", "built_within", "needs_values"]
+__all__ = ["MAX_CALLS", "MAX_FLOATS", "Allowance", "TooLargeError", "built_within", "needs_values"]
 
 MAX_FLOATS = 1 << 28
 """Values that the tensors of a constructor may hold together: 1 GiB in float32, over ten times the largest models here."""
@@ -22,8 +22,14 @@ MAX_CALLS = 1 << 13
 Built = TypeVar("Built")
 
 
+class TooLargeError(ValueError):
+    """More values in tensors than are allowed."""
+
+
 class Allowance(TorchFunctionMode):
-    """Counts the PyTorch calls under it, and the values of the tensors they make; raises ValueError beyond the limits.
+    """Counts the PyTorch calls under it, and the values of the tensors they make.
+
+    Beyond a limit it raises ValueError, which is a `TooLargeError` if it is the values.
 
     Args:
         floats: most values in all tensors together; views of tensors are not counted again.
@@ -54,7 +60,9 @@ class Allowance(TorchFunctionMode):
         if isinstance(made, Tensor) and not made._is_view() and not any(made is value for value in given):
             self._made += made.numel()
             if self._made > self.floats:
-                raise ValueError(f"it needs more than the {self.floats} values that are allowed, {self._made} so far")
+                raise TooLargeError(
+                    f"it needs more than the {self.floats} values that are allowed, {self._made} so far"
+                )
         return made
 
 
@@ -82,7 +90,7 @@ def built_within(
         >>> built_within(lambda: VQ(8, 2**30), Allowance())
         Traceback (most recent call last):
             ...
-        ValueError: it needs more than the 268435456 values that are allowed, 8589934592 so far
+        vqkit.allowance.TooLargeError: it needs more than the 268435456 values that are allowed, 8589934592 so far
     """
     try:
         with torch.device("meta"), allowance:

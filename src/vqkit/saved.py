@@ -38,7 +38,7 @@ _MAX_CONFIG_BYTES = 1 << 20
 _MAX_DEPTH = 64  # of objects and lists within each other
 _MAX_HEADER_BYTES = 1 << 24  # some 100,000 tensors
 _SLACK = 8  # values in tensors that a constructor may make for each one in the file; 1 to 3.4 measured
-_SPARE_CALLS, _CALLS_PER_TENSOR = 1 << 13, 64  # of PyTorch; 1 to 17 a tensor measured
+_SPARE_CALLS, _CALLS_PER_TENSOR = 1 << 12, 64  # of PyTorch; 1 to 17 a tensor measured
 
 Model = TypeVar("Model", bound=nn.Module)
 Shapes = dict[str, tuple[str, tuple[int, ...]]]
@@ -132,7 +132,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int)
     if hint is float:
         return isinstance(value, (int, float))
-    if hint is str or hint is type(None):
+    if hint is str or hint is type(None) or (isinstance(hint, type) and issubclass(hint, nn.Module)):
         return isinstance(value, hint)
     if origin in (Sequence, list, tuple):
         parts = [part for part in inner if part is not Ellipsis]

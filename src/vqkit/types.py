@@ -6,27 +6,29 @@ Conventions
     Waveforms are ``(batch, channels, samples)``, float32 in about [−1, 1]; sample rates are in Hz, bitrates in kbit/s.
 """
 
+from __future__ import annotations
+
 import importlib
+import importlib.util
+import sys
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
-else:
-    try:
-        from jaxtyping import Bool, Float, Int
-    except ImportError:  # the core needs only torch and numpy: without jaxtyping the shapes are documentation
+    from torch import Tensor
+elif "jaxtyping" in sys.modules:  # somebody checks shapes, as tests/test_shapes.py does
+    from jaxtyping import Bool, Float, Int
+else:  # shapes are documentation; the core needs only torch and numpy, and importing jaxtyping takes 0.2 s
 
-        class _Shape:
-            def __class_getitem__(cls, item: Any) -> Any:
-                return item[0]
+    class _Shape:
+        def __class_getitem__(cls, item: Any) -> Any:
+            return item[0]
 
-        Bool = Float = Int = _Shape
+    Bool = Float = Int = _Shape
 
-__all__ = ["Bool", "Float", "Int", "Quantized", "need"]
+__all__ = ["Bool", "Float", "Int", "Quantized", "check_installed", "need"]
 
 
 @dataclass(frozen=True)
@@ -69,4 +71,22 @@ def need(module: str, extra: str) -> ModuleType:
         package = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != package:
             raise
-        raise ImportError(f"{package} is not installed: pip install 'vqkit[{extra}]'") from None
+        raise ImportError(_missing(package, extra)) from None
+
+
+def check_installed(package: str, extra: str) -> None:
+    """Find an optional package without importing it, which may take seconds.
+
+    Args:
+        package: name of the top-level module.
+        extra: the extra of vqkit that installs it.
+
+    Raises:
+        ImportError: the package is not installed; the message names the extra.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise ImportError(_missing(package, extra))
+
+
+def _missing(package: str, extra: str) -> str:
+    return f"{package} is not installed: pip install 'vqkit[{extra}]'"

@@ -7,14 +7,18 @@ What is guaranteed
     below 2^53: float64 holds all of it exactly, in any order of addition, and there is nothing to round.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from vqkit.types import need
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PRECISION_BITS = 24  # of constriction's default models
 _DIRECT_SIZE = 1 << 16  # a larger uniform alphabet is coded in parts: floor(2^24 / K) would waste more than 0.006 bit
@@ -114,7 +118,7 @@ def check_frequencies(
 def _checked(counts: Tensor | np.ndarray | None, size: int, position: int) -> np.ndarray | None:
     if counts is None:
         return None
-    array = counts.detach().cpu().numpy() if isinstance(counts, Tensor) else np.asarray(counts)
+    array = np.asarray(counts) if isinstance(counts, np.ndarray) else counts.detach().cpu().numpy()
     name = f"frequencies[{position}]"
     if array.dtype.kind not in "iu":
         raise ValueError(f"{name} has dtype {array.dtype}, expected integer counts")

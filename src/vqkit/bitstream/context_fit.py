@@ -9,16 +9,21 @@ References:
     parameters from sparse data" (1980).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from vqkit.bitstream.context_model import ContextModel
 from vqkit.bitstream.context_tables import CodeContexts, Context, has_neighbour
 from vqkit.bitstream.limits import MAX_CLASSES
 from vqkit.bitstream.static_tables import has_table, small_counts
 from vqkit.types import Int
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["fit_contexts"]
 

@@ -9,19 +9,23 @@ Conventions
     The size is the information of the codes under the model, Σ −log2 p, plus at most two bytes.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from vqkit.bitstream.code_models import CodePart, check_code_sizes, check_frequencies, code_parts
+from vqkit.bitstream.tensors import array_of_codes, tensor_of_codes
 from vqkit.types import Int, need
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STATE_WORDS = 2  # constriction's coder state: an interval of 64 bits, in words of 32
 
-Frequencies = Sequence[Tensor | np.ndarray | None] | None
+Frequencies: TypeAlias = "Sequence[Tensor | np.ndarray | None] | None"
 
 
 def encode_codes(
@@ -100,7 +104,7 @@ def decode_codes(
     models = [code_parts(size, histogram) for size, histogram in zip(code_sizes[:wanted], histograms, strict=False)]
     columns = decode_columns(data, num_frames, code_sizes[:wanted], models, complete=wanted == len(code_sizes))
     codes = np.stack(columns, axis=1) if columns else np.zeros((num_frames, 0), np.int64)
-    return torch.from_numpy(codes)
+    return tensor_of_codes(codes)
 
 
 def decode_columns(
@@ -224,11 +228,9 @@ def _checked(
         raise ValueError(
             f"codes have shape {tuple(codes.shape)}, expected (frames, {len(code_sizes)}) for {len(code_sizes)} code_sizes"
         )
-    if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
-        raise ValueError(f"codes have dtype {codes.dtype}, expected integers")
+    table = array_of_codes(codes)
     check_code_sizes(code_sizes)
     histograms = check_frequencies(frequencies, code_sizes)
-    table = codes.detach().to("cpu", torch.int64).numpy()
     for position, size in enumerate(code_sizes):
         wrong = np.flatnonzero((table[:, position] < 0) | (table[:, position] >= size))
         if len(wrong):

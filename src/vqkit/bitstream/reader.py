@@ -1,13 +1,14 @@
 """A ``.vqk`` file as codes: from a frame on, or from beginning to end."""
 
+from __future__ import annotations
+
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
-import torch
 
 from vqkit.bitstream.chunk_decoder import ChunkDecoder
 from vqkit.bitstream.entropy_model import EntropyModel
@@ -17,7 +18,11 @@ from vqkit.bitstream.limits import MAX_READ_CODES
 from vqkit.bitstream.records import Chunk
 from vqkit.bitstream.scanner import Damage, Found, Scanner
 from vqkit.bitstream.source import ByteSource
+from vqkit.bitstream.tensors import tensor_of_codes
 from vqkit.types import Int
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["VqkBlock", "VqkReader"]
 
@@ -33,7 +38,7 @@ class VqkBlock:
     """
 
     start_frame: int
-    codes: Int[torch.Tensor, "frames num_codes"]
+    codes: Int[Tensor, "frames num_codes"]
     lost: bool
 
 
@@ -167,7 +172,7 @@ class VqkReader:
         if self.pending_bytes:
             raise BitstreamError(f"{self.pending_bytes} bytes follow the end that do not belong to the file")
 
-    def read(self, start_frame: int = 0, frames: int | None = None) -> Int[torch.Tensor, "frames num_codes"]:
+    def read(self, start_frame: int = 0, frames: int | None = None) -> Int[Tensor, "frames num_codes"]:
         """Read codes.
 
         Args:
@@ -200,7 +205,7 @@ class VqkReader:
             if entry.chunk is not None and last > first:
                 found = self._decode(entry, self._fetch(entry))
                 codes[first - start_frame : last - start_frame] = found[first - begin : last - begin]
-        return torch.from_numpy(codes)
+        return tensor_of_codes(codes)
 
     def __iter__(self) -> Iterator[VqkBlock]:
         """Blocks of at most a chunk, one after the other, until the end of what has arrived."""
@@ -258,12 +263,12 @@ class VqkReader:
 
     def _blocks(self, entry: Entry, record: bytes) -> Iterator[VqkBlock]:
         if entry.chunk is not None:
-            codes = torch.from_numpy(self._decode(entry, record))
+            codes = tensor_of_codes(self._decode(entry, record))
             yield VqkBlock(entry.start_frame, codes, entry.offset in self._undecodable)
             return
         for first in range(0, entry.frames, self.header.largest_chunk):
             size = (min(entry.frames - first, self.header.largest_chunk), self.num_codes)
-            yield VqkBlock(entry.start_frame + first, torch.full(size, -1, dtype=torch.int64), lost=True)
+            yield VqkBlock(entry.start_frame + first, tensor_of_codes(np.full(size, -1, np.int64)), lost=True)
 
     def _decode(self, entry: Entry, record: bytes) -> np.ndarray:
         assert entry.chunk is not None

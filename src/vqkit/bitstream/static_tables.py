@@ -6,13 +6,14 @@ References:
     Martin, "Range encoding" (1979); Bamler, "Understanding entropy coding with asymmetric numeral systems" (2022), arXiv:2201.01741.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from torch import Tensor
 
 from vqkit.bitstream.code_models import CodePart, code_parts
 from vqkit.bitstream.errors import BitstreamError
@@ -20,6 +21,9 @@ from vqkit.bitstream.fields import FieldReader, runs_bytes
 from vqkit.bitstream.limits import MAX_CODE_SIZE, MAX_CODES, MAX_TABLE_SIZE
 from vqkit.bitstream.range_coder import decode_columns, encode_columns
 from vqkit.types import Int
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["StaticTables"]
 
@@ -110,7 +114,7 @@ class StaticTables:
         fields.finish("the static tables")
         return cls(sizes, counts)
 
-    def first(self, num_codes: int) -> "StaticTables":
+    def first(self, num_codes: int) -> StaticTables:
         """The tables of the first codes of a frame."""
         return StaticTables(self.code_sizes[:num_codes], self.counts[:num_codes])
 

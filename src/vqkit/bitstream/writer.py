@@ -1,18 +1,22 @@
 """Codes to a ``.vqk`` file, in blocks of any size."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from vqkit.bitstream.entropy_model import EntropyModel, fitting, largest_chunk, usual_chunk
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.output import RecordWriter
 from vqkit.bitstream.plain_codes import PlainCodes
+from vqkit.bitstream.tensors import array_of_codes
 from vqkit.types import Int
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["VqkWriter"]
 
@@ -173,9 +177,7 @@ class VqkWriter:
         if codes.ndim != 2 or codes.shape[1] not in widths:
             allowed = ", ".join(map(str, widths[:16])) + (" …" if len(widths) > 16 else "")
             raise ValueError(f"codes have shape {tuple(codes.shape)}, expected (frames, n) with n one of {allowed}")
-        if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
-            raise ValueError(f"codes have dtype {codes.dtype}, expected integers")
-        block = codes.detach().to("cpu", torch.int64).numpy()
+        block = array_of_codes(codes)
         sizes = np.array(self.header.code_sizes[: codes.shape[1]])
         wrong = np.argwhere((block < 0) | (block >= sizes))
         if len(wrong):

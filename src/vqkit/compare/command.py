@@ -11,13 +11,44 @@ from vqkit.allowance import MAX_FLOATS
 from vqkit.compare.backbone import Backbone
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.runner import Comparison, compare
+from vqkit.recipe import check_recipes
+from vqkit.report import write_report
+from vqkit.report.live import LiveResults
+from vqkit.types import check_installed
 
-__all__ = ["compare", "parse", "rates"]
+__all__ = ["compare", "finish", "main", "parse", "rates"]
 
 _EXAMPLE = """Example:
   vqkit compare 'IVQ(dim)' 'RVQ(dim, 64, 4)' 'mine = Residual([VQ(dim, 64), FSQ(dim, [5, 5, 5])])' --backbone frames"""
 
 _DEFAULT = "vqkit.compare.backbones.frames.Backbone"
+
+
+def main(argv: list[str]) -> int:
+    """Compare, write the report and print where it is; exit code 0."""
+    what, out = parse(argv)
+    for package in ("soundfile", "torch_mdct") if what.backbone.modality == "audio" else ():
+        check_installed(package, "audio")
+    return finish(what, out, " ".join(["vqkit compare", *argv]))
+
+
+def finish(what: Comparison, out: Path, shown: str) -> int:
+    """Compare with a live table, write the report and print where it is.
+
+    Args:
+        what: the comparison.
+        out: folder of the results.
+        shown: the command, for the report.
+
+    Returns:
+        The exit code, 0.
+    """
+    backbone = what.backbone
+    with LiveResults(what.title, rates(what), backbone.protocols, modality=backbone.modality) as table:
+        folder = compare(what, out, shown, table.update)
+    page = write_report(folder)
+    print(f"report:  {page}\ntable:   {folder / 'report.md'}\nresults: {folder / 'results.json'}")
+    return 0
 
 
 def parse(argv: list[str]) -> tuple[Comparison, Path]:
@@ -32,6 +63,7 @@ def parse(argv: list[str]) -> tuple[Comparison, Path]:
     Raises:
         ValueError: anything that does not fit, in one line.
     """
+    check_recipes(argv)
     count = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
     words, flags = argv[:count], [_spelt_out(word, argv[count:][:i]) for i, word in enumerate(argv[count:])]
     made = _made(flags)
@@ -59,7 +91,11 @@ def rates(what: Comparison) -> dict[str, float]:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="vqkit compare", description=__doc__, epilog=_EXAMPLE, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="a YAML file with any of the values below")
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML with any of the values below; it is code: class_path imports modules",
+    )
     parser.add_argument(
         "--systems", type=dict[str, str], default={}, help="name of each row → expression of its quantizer"
     )

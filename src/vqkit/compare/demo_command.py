@@ -3,9 +3,32 @@
 from argparse import ArgumentError, ArgumentParser
 from pathlib import Path
 
-from vqkit.compare.codec_demo import CodecDemo
+import torch
 
-__all__ = ["parse"]
+from vqkit.compare import command
+from vqkit.compare.codec_demo import CodecDemo, codec_demo
+from vqkit.report import load_rate_results
+from vqkit.report.rate_live import LiveRates
+
+__all__ = ["main", "parse"]
+
+_PRESET = Path(__file__).parent / "presets" / "demo.yaml"
+
+
+def main(argv: list[str]) -> int:
+    """Judge the codec, then compare the quantizers, in one report; exit code 0."""
+    what, rest = parse(argv)
+    comparison, out = command.parse(["--config", str(_PRESET), *rest])
+    shown = " ".join(["vqkit demo", *argv])
+    if comparison.threads:
+        torch.set_num_threads(comparison.threads)
+    live = LiveRates()
+    with live:
+        codec_demo(what, out, shown, live.update)
+    rates = load_rate_results(out)
+    assert rates is not None, out  # codec_demo has just written them
+    live.print(rates)
+    return command.finish(comparison, out, shown)
 
 
 def parse(argv: list[str]) -> tuple[CodecDemo, list[str]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import vqkit.quantize
-from vqkit.allowance import MAX_FLOATS, Allowance, built_within
+from vqkit.allowance import MAX_FLOATS, Allowance, TooLargeError, built_within
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import check_codes
 from vqkit.saved import MAX_NUMBER, one_line
@@ -73,8 +73,10 @@ def constructor(
 
         try:
             return built_within(built, Allowance(max_floats), check_codes)
+        except TooLargeError as error:
+            raise ValueError(f"{shown}: {error}; --max_floats allows more") from None
         except ValueError as error:
-            raise ValueError(f"{shown}: {one_line(error)}" if shown not in str(error) else str(error)) from None
+            raise ValueError(one_line(error)) from None
         except Exception as error:  # arguments of any kind reach whatever is in a constructor
             raise ValueError(f"{shown}: {one_line(error) or type(error).__name__}") from error
 
@@ -116,9 +118,9 @@ class _Reader:
         if head in vqkit.quantize.__all__ and method in ("", "shared"):
             found: Any = getattr(vqkit.quantize, head)
             if not method:
-                return found  # type: ignore[no-any-return]
+                return found
             if hasattr(found, method):
-                return getattr(found, method)  # type: ignore[no-any-return]
+                return getattr(found, method)
         module, _, attribute = name.rpartition(".")
         found = None
         if module in sys.modules:
@@ -189,7 +191,8 @@ def _calculated(operation: type[ast.operator], left: Any, right: Any) -> Any:
     try:
         result = _ARITHMETIC[operation](left, right)
     except (ArithmeticError, TypeError) as error:
-        raise ValueError(one_line(error)) from None
+        sign = {ast.FloorDiv: "//", ast.Pow: "**"}.get(operation, "and")
+        raise ValueError(f"{one_line(left, 40)} {sign} {one_line(right, 40)}: {one_line(error)}") from None
     if isinstance(result, complex):
         raise ValueError(f"{left} ** {right} is no real number")
     return _bounded(result)

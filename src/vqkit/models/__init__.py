@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from vqkit.types import need
+from vqkit.types import check_installed
 
 if TYPE_CHECKING:
     from vqkit.models.codec import AudioCodec, CodecOutput
@@ -35,14 +35,14 @@ _HOMES = {
     "AudioCodec": ("vqkit.models.codec", "transformers", "audio"),
     "CodecOutput": ("vqkit.models.codec", "transformers", "audio"),
     "DacCodec": ("vqkit.models.dac", "transformers", "audio"),
-    "load_codec": ("vqkit.models.loading", "transformers", "audio"),
+    "load_codec": ("vqkit.models.loading", "huggingface_hub", "audio"),
     "SpectralCodec": ("vqkit.models.spectral_codec", "huggingface_hub", "audio"),
     "ImageTokenizer": ("vqkit.models.image_tokenizer", "huggingface_hub", "image"),
     "ConvBackbone": ("vqkit.models.conv_backbone", "torch", "image"),
     "TransformBackbone": ("vqkit.models.transform_backbone", "torch", "image"),
     "ViTBackbone": ("vqkit.models.vit_backbone", "torch", "image"),
     "VQGANBackbone": ("vqkit.models.vqgan_backbone", "diffusers", "image"),
-    "CodecStream": ("vqkit.models.streaming", "transformers", "audio"),
+    "CodecStream": ("vqkit.models.streaming", "huggingface_hub", "audio"),
 }
 
 
@@ -50,5 +50,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, package, extra = _HOMES[name]
-    need(package, extra)
+    check_installed(package, extra)
     return getattr(import_module(module), name)

@@ -1,8 +1,6 @@
 """Saving, loading and sharing a model: ``config.json`` with the constructor's arguments and ``model.safetensors``; nothing is pickled."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,11 +9,12 @@ from huggingface_hub import ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import nn
 
+from vqkit.files import write_whole
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression, from_expression
 from vqkit.saved import CONFIG, WEIGHTS, built_for, check_arguments, one_line, read_config
 
-__all__ = ["HubModel", "write_whole"]
+__all__ = ["HubModel"]
 
 _CARD = """---
 {{ card_data }}
@@ -35,6 +34,7 @@ class HubModel(nn.Module, ModelHubMixin):
     The arguments of the constructor must be JSON, `Quantizer` objects, or of a class whose coder the subclass names.
     """
 
+    saved_as: ClassVar[str] = "model"  # folder of a training run that it is saved to
     _beside: ClassVar[tuple[str, ...]] = ()  # files that a model may have beside its weights
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -135,16 +135,3 @@ class HubModel(nn.Module, ModelHubMixin):
         state = {key: value.detach().contiguous() for key, value in self.state_dict().items()}
         write_whole(save_directory / WEIGHTS, safetensors.torch.save(state))
         write_whole(save_directory / CONFIG, config.encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -12,11 +12,11 @@ __all__ = ["SHIPPED", "load_codec", "saved_class"]
 SHIPPED = Path(__file__).with_name("weights") / "vqkit-codec-16khz"
 """The codec that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
 
-_MODULES = (
-    "vqkit.models.codec",
-    "vqkit.models.dac",
-    "vqkit.models.spectral_codec",
-)  # their codecs are known once they are imported
+_MODULES = {
+    "AudioCodec": "vqkit.models.codec",
+    "DacCodec": "vqkit.models.dac",
+    "SpectralCodec": "vqkit.models.spectral_codec",
+}  # only the module of the kind at hand is imported: transformers, which two of them need, takes seconds
 
 
 def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
@@ -32,13 +32,14 @@ def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
     Raises:
         ValueError: not a saved codec, or of a kind that is not imported.
     """
-    for module in _MODULES:
-        import_module(module)
     folder = WaveformCodec.saved_folder(SHIPPED if name is None else name, **options)
     kind = _named(read_config(folder / CONFIG))
+    if kind in _MODULES:
+        import_module(_MODULES[kind])
     known = {cls.__name__: cls for cls in _family(WaveformCodec)}
     if kind not in known:
-        raise ValueError(f"{folder} holds a {one_line(kind, 60)}; codecs known here: {', '.join(sorted(known))}")
+        codecs = ", ".join(sorted({*known, *_MODULES}))
+        raise ValueError(f"{folder} holds a {one_line(kind, 60)}; codecs known here: {codecs}")
     return known[kind].from_folder(folder)
 
 

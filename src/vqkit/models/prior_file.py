@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqkit.bitstream import EntropyModel, read_tables
-from vqkit.models.hub import write_whole
+from vqkit.files import write_whole
 
 __all__ = ["PRIOR_FILE", "read_prior", "save_prior"]
 

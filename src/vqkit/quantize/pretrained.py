@@ -8,12 +8,12 @@ built only if the weights beside it are those of what it describes (`vqkit.saved
 import inspect
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from vqkit.files import write_whole
 from vqkit.saved import CONFIG, WEIGHTS, built_for, check_arguments, one_line, read_config
 from vqkit.types import need
 
@@ -108,8 +108,8 @@ def save(quantizer: "Quantizer", folder: str | os.PathLike[str]) -> None:
     dtype = str(quantizer.dtype).removeprefix("torch.")
     config = json.dumps({**expression(quantizer), "dtype": dtype}, indent=2) + "\n"
     state = {name: value.contiguous() for name, value in quantizer.state_dict().items()}
-    _write(folder / "model.safetensors", safetensors.save(state))
-    _write(folder / "config.json", config.encode())
+    write_whole(folder / "model.safetensors", safetensors.save(state))
+    write_whole(folder / "config.json", config.encode())
 
 
 def load(cls: "type[Q]", folder: str | os.PathLike[str]) -> "Q":
@@ -128,15 +128,3 @@ def load(cls: "type[Q]", folder: str | os.PathLike[str]) -> "Q":
         return quantizer
 
     return built_for(folder, make).eval()
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
