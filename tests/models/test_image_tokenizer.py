@@ -103,7 +103,7 @@ def test_any_size_is_continued_by_its_last_row_and_column(backbone, height, widt
     decoded = tokenizer.decode(codes)
     assert decoded.shape[-2:] == whole.shape[-2:]
     assert torch.equal(tokenizer.decode(codes, (height, width)), decoded[..., :height, :width])
-    assert tokenizer.autoencode(images)[0].shape == images.shape
+    assert tokenizer.autoencode(images).signal.shape == images.shape
 
 
 def test_bits_per_pixel_choose_stages():
@@ -134,7 +134,8 @@ def test_stages_of_several_codes_are_kept_together():
 
 def test_without_the_quantizer_latents_are_decoded_as_they_are():
     tokenizer, images = make(), pictures()
-    made, latent = tokenizer.autoencode(images)
+    whole = tokenizer.autoencode(images)
+    made, latent = whole.signal, whole.latent
     assert torch.equal(latent, tokenizer.analyze(images))
     assert torch.equal(tokenizer.synthesize(latent), made.clamp(0, 1))
     assert made.requires_grad
@@ -152,10 +153,12 @@ def test_a_rotated_latent_changes_nothing_but_the_latent(backbone):
     made = TransformBackbone(12, width=8) if backbone == "transform" else BACKBONES[backbone]()
     tokenizer, images = ImageTokenizer(made, VQ(12, 16)).eval(), pictures()
     rotation = torch.linalg.qr(torch.randn(12, 12))[0]
-    image, latent = tokenizer.autoencode(images)
+    first = tokenizer.autoencode(images)
+    image, latent = first.signal, first.latent
     assert tokenizer.rotatable
     tokenizer.rotate_latent(rotation)
-    again, turned = tokenizer.autoencode(images)
+    second = tokenizer.autoencode(images)
+    again, turned = second.signal, second.latent
     torch.testing.assert_close(turned, latent @ rotation, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(again, image, atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match=r"rotation must be orthonormal and \(12, 12\), got shape \(12, 12\)"):

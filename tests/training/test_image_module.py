@@ -74,9 +74,9 @@ def test_loss_falls_on_a_few_pictures(blob_images, tmp_path):
 
 def test_a_step_is_the_gradient_of_the_weighted_sum(blob_images, tmp_path):
     class Sum(ImageModule):
-        def _step(self, optimizer, loss, parameters, step):
+        def descend(self, loss, parameters, step, optimizer=0):
             self.found = loss.detach()
-            return super()._step(optimizer, loss, parameters, step)
+            return super().descend(loss, parameters, step, optimizer)
 
         def training_step(self, images, batch_idx):
             self.images = images
@@ -102,21 +102,21 @@ def test_the_adaptive_weight_makes_gradients_at_the_last_layer_equal():
     module = ImageModule(tokenizer(), l2_weight=1.0, adversary=adversary(adversarial_weight=0.8), adaptive=True)
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     estimate = module.tokenizer.train()(images).images
-    losses = module.distances(estimate, images)
-    alone = module._joined(dict(losses), estimate)
+    losses = module.losses(estimate, images)
+    alone = module.joined(dict(losses), estimate)
     losses |= module.adversary.model_losses(estimate, images)
 
     def at_last_layer(loss):
         return torch.autograd.grad(loss, module.tokenizer.backbone.last_layer, retain_graph=True)[0]
 
-    added = at_last_layer(module._joined(losses, estimate)) - at_last_layer(alone)
+    added = at_last_layer(module.joined(losses, estimate)) - at_last_layer(alone)
     plain = at_last_layer(losses["adversarial"])
     kept = float(plain.norm() / (plain.norm() + 1e-6))
     assert float(added.norm()) == pytest.approx(0.8 * float(at_last_layer(alone).norm()) * kept, rel=1e-4)
     assert float(nn.functional.cosine_similarity(added.flatten(), plain.flatten(), dim=0)) == pytest.approx(1, abs=1e-4)
     fixed = ImageModule(tokenizer(), l2_weight=1.0, adversary=adversary(adversarial_weight=0.8))
     expected = alone + 0.8 * losses["adversarial"]
-    torch.testing.assert_close(fixed._joined(losses, estimate), expected)
+    torch.testing.assert_close(fixed.joined(losses, estimate), expected)
 
 
 @pytest.mark.parametrize("options", [{}, {"precision": "bf16-mixed"}, {"average_decay": 0.5}])
@@ -146,13 +146,14 @@ def test_perceptual_and_adversary_train_together(blob_images, tmp_path, options)
 
 
 def test_the_trunk_is_not_in_checkpoints_and_goes_to_the_models_device(blob_images, tmp_path):
-    module = ImageModule(tokenizer(), perceptual=Edges(), perceptual_weight=1.0)
+    edges = Edges()
+    module = ImageModule(tokenizer(), perceptual=edges, perceptual_weight=1.0)
     assert not any("perceptual" in name for name in module.state_dict())
     run(module, tmp_path, blob_images, steps=1)
     assert not any("perceptual" in name for name in load_file(tmp_path / "last.safetensors"))
     module.to("meta")
-    assert module.perceptual.kernel.device.type == "meta"
-    assert not module.perceptual.kernel.requires_grad
+    assert edges.kernel.device.type == "meta"
+    assert not edges.kernel.requires_grad
 
 
 def test_quantizer_joins_after_the_steps_without_it_fitted(blob_images, tmp_path):

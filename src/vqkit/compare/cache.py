@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import vqkit
 from vqkit.files import write_whole
 
-__all__ = ["key_of", "read_json", "source_digest", "write_json"]
+__all__ = ["key_of", "read_json", "write_json"]
 
 
 def key_of(**parts: Any) -> str:
@@ -21,18 +19,6 @@ def key_of(**parts: Any) -> str:
     """
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@cache  # what runs is what was loaded: a file edited meanwhile must not give later rows another key
-def source_digest(rooms: tuple[str, ...]) -> str:
-    """Digest of the source of rooms (folders) or files of vqkit: a changed library makes other runs."""
-    root = Path(vqkit.__file__).parent
-    digest = hashlib.sha256()
-    for room in sorted(rooms):
-        path = root / room
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 import vqkit
-from vqkit.compare.backbone import Backbone, Note
-from vqkit.compare.cache import key_of, read_json, source_digest, write_json
+from vqkit.compare.backbone import Backbone, Note, training_digest
+from vqkit.compare.cache import key_of, read_json, write_json
+from vqkit.compare.code_digest import code_digest
 from vqkit.compare.dataset import Dataset, Item
 from vqkit.compare.expression import constructor
 from vqkit.compare.summary import row
@@ -131,7 +132,7 @@ def _run(
     backbone = what.backbone
     settings = {"backbone": type(backbone).__module__, **backbone.settings()}
     key = key_of(
-        expression=expression, seed=seed, settings=settings, data=marks["train"], code=source_digest(backbone.sources)
+        expression=expression, seed=seed, settings=settings, data=marks["train"], code=training_digest(backbone)
     )
     folder = runs / key
     trained = read_json(folder / "training.json")
@@ -143,7 +144,7 @@ def _run(
         gc.collect()  # a trainer is a knot of references that holds the decoded clips
         trained = {"expression": expression, "seed": seed, "settings": settings, **asdict(training)}
         write_json(folder / "training.json", trained)
-    measuring = key_of(data=marks, details=details, code=source_digest(backbone.measuring))
+    measuring = key_of(data=marks, details=details, code=code_digest(*backbone.measuring_code))
     path = folder / f"measured-{measuring}.json"
     measured = read_json(path)
     if measured is None:

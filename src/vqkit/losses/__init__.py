@@ -6,11 +6,14 @@ from vqkit.losses.balancer import Balancer
 from vqkit.losses.mel import MultiScaleMel
 from vqkit.losses.spectrum import CompressedSpectra
 from vqkit.losses.waveform import waveform_l1
+from vqkit.losses.weighted import WeightedLoss, WeightedLosses
 
 __all__ = [
     "Balancer",
     "CompressedSpectra",
     "MultiScaleMel",
+    "WeightedLoss",
+    "WeightedLosses",
     "adaptive_weight",
     "feature_matching",
     "hinge_discriminator",

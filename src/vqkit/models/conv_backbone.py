@@ -13,9 +13,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from vqkit.losses.ranks import mean_over_ranks
 from vqkit.models.image_backbone import ImageBackbone
 from vqkit.nn import scale_convolutions
+from vqkit.ranks import mean_over_ranks
 from vqkit.types import Float
 
 __all__ = ["ConvBackbone"]

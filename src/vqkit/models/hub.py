@@ -34,6 +34,7 @@ class HubModel(nn.Module, ModelHubMixin):
     The arguments of the constructor must be JSON, `Quantizer` objects, or of a class whose coder the subclass names.
     """
 
+    saved_as: ClassVar[str] = "model"  # folder of a training run that it is saved to
     _beside: ClassVar[tuple[str, ...]] = ()  # files that a model may have beside its weights
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -6,7 +6,6 @@ images (batch, channels, height, width)
 """
 
 import math
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -20,9 +19,10 @@ from vqkit.models import image_compression
 from vqkit.models.hub import HubModel
 from vqkit.models.image_backbone import ImageBackbone, read_backbone
 from vqkit.models.prior_file import PRIOR_FILE, read_prior, save_prior
+from vqkit.models.reconstruction import Reconstruction
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression
-from vqkit.types import Float, Int, Quantized, need
+from vqkit.types import Float, Int, need
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.vq_model import VQModel
@@ -33,19 +33,8 @@ SHIPPED = Path(__file__).with_name("weights") / "vqkit-image"
 """The image tokenizer that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
 
 
-@dataclass(frozen=True)
-class TokenizerOutput:
-    """What the tokenizer makes of images.
-
-    Attributes:
-        images: reconstructions at the size of the input, not clamped.
-        latent: what the quantizer was given, ``(batch, *grid, dim)``.
-        quantized: the quantizer's result; codes ``(batch, *grid, num_codes)``, and the losses.
-    """
-
-    images: Float[Tensor, "batch channels height width"]
-    latent: Float[Tensor, "batch *grid dim"]
-    quantized: Quantized
+TokenizerOutput = Reconstruction
+"""The name that `Reconstruction` had here."""
 
 
 class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone)}):
@@ -80,6 +69,7 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
     prior: EntropyModel | None = None
     initialized: Tensor
 
+    saved_as = "tokenizer"
     _beside: ClassVar[tuple[str, ...]] = (PRIOR_FILE,)
 
     def __init__(self, backbone: ImageBackbone, quantizer: Quantizer) -> None:
@@ -124,6 +114,11 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
         tokenizer.initialized.fill_(True)
         return tokenizer.eval()
 
+    @property
+    def last_layer(self) -> Tensor:
+        """Weight of the decoder's last layer, for VQGAN's adaptive adversarial weight."""
+        return self.backbone.last_layer
+
     # --- sizes and rates
 
     @property
@@ -157,14 +152,14 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
 
     # --- coding
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> TokenizerOutput:
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Reconstruction:
         """Encode, quantize and decode; in training mode the quantizer learns.
 
         Args:
             images: in [0, 1].
 
         Returns:
-            `TokenizerOutput`.
+            `Reconstruction`: images of the size given, not clamped.
 
         Raises:
             TypeError: images are not floating.
@@ -174,21 +169,19 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
             latent = self.backbone.encode(self._whole_cells(images))
             quantized = self.quantizer(latent)
             made = self.backbone.decode(quantized.z_q)
-            return TokenizerOutput(self._cut(made, images.shape[-2:]), latent, quantized)
+            return Reconstruction(self._cut(made, images.shape[-2:]), latent, quantized)
 
-    def autoencode(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch *grid dim"]]:
+    def autoencode(self, images: Float[Tensor, "batch channels height width"]) -> Reconstruction:
         """Encode and decode without the quantizer, with gradients: what training may start from.
 
         Args:
             images: in [0, 1].
 
         Returns:
-            Reconstruction, and the latent it was decoded from; errors as in `forward`.
+            `Reconstruction`, of which ``quantized`` is None; errors as in `forward`.
         """
         latent = self.backbone.encode(self._whole_cells(images))
-        return self._cut(self.backbone.decode(latent), images.shape[-2:]), latent
+        return Reconstruction(self._cut(self.backbone.decode(latent), images.shape[-2:]), latent)
 
     @torch.no_grad()
     def analyze(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch *grid dim"]:

@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqkit.losses.ranks import mean_over_ranks
 from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.nn.convnext import ConvNeXtBlock
 from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis, fourier_basis
 from vqkit.nn.streaming_layer import Chain, Pointwise, ResidualSum
 from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
 from vqkit.quantize import Quantizer
+from vqkit.ranks import mean_over_ranks
 from vqkit.types import Float
 
 __all__ = ["SpectralCodec", "SpectralDecoder", "SpectralEncoder"]

@@ -5,7 +5,6 @@ wav (batch, channels, samples)
                                           └─ z_q ─ decoder ─ wav
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,29 +16,17 @@ from vqkit.models import compression, padding
 from vqkit.models.hub import HubModel
 from vqkit.models.prior_file import PRIOR_FILE, read_prior, save_prior
 from vqkit.models.rates import stage_rates_kbps, stages_within
+from vqkit.models.reconstruction import Reconstruction
 from vqkit.models.streaming import CodecStream
 from vqkit.nn.streaming_layer import Chain
 from vqkit.quantize import Quantizer
-from vqkit.types import Bool, Float, Int, Quantized
+from vqkit.types import Float, Int
 
 __all__ = ["CodecOutput", "WaveformCodec"]
 
 
-@dataclass(frozen=True)
-class CodecOutput:
-    """What the codec makes of a waveform.
-
-    Attributes:
-        wav: reconstruction, as many samples as the input; zeros after the end of each item.
-        latent: what the quantizer was given, ``(batch, frames, dim)``.
-        quantized: the quantizer's result; codes ``(batch, frames, num_codes)``, and the losses.
-        mask: ``(batch, frames)``, True where a frame is real; None when all are.
-    """
-
-    wav: Float[Tensor, "batch channels samples"]
-    latent: Float[Tensor, "batch frames dim"]
-    quantized: Quantized
-    mask: Bool[Tensor, "batch frames"] | None
+CodecOutput = Reconstruction
+"""The name that `Reconstruction` had here."""
 
 
 class WaveformCodec(HubModel):
@@ -65,6 +52,7 @@ class WaveformCodec(HubModel):
     decoder: nn.Module
     initialized: Tensor | bool
     prior: EntropyModel | None = None
+    saved_as = "codec"
 
     _beside: ClassVar[tuple[str, ...]] = (PRIOR_FILE,)
 
@@ -88,7 +76,7 @@ class WaveformCodec(HubModel):
 
     def forward(
         self, wav: Float[Tensor, "batch channels samples"], lengths: Int[Tensor, " batch"] | None = None
-    ) -> CodecOutput:
+    ) -> Reconstruction:
         """Encode, quantize and decode; in training mode the quantizer learns.
 
         Args:
@@ -96,7 +84,7 @@ class WaveformCodec(HubModel):
             lengths: samples of each item, where items were padded at the end.
 
         Returns:
-            `CodecOutput`.
+            `Reconstruction`: waveforms of as many samples as given.
 
         Raises:
             TypeError: wav is not floating, or lengths are not integers.
@@ -108,23 +96,21 @@ class WaveformCodec(HubModel):
             latent = padding.encode_padded(self.encoder, wav, lengths, self.hop_samples, together=self.training)
             quantized = self.quantizer(latent, mask)
             decoded = padding.decode_padded(self.decoder, quantized.z_q, mask, self.hop_samples, together=self.training)
-            return CodecOutput(padding.silence_end(decoded[..., : wav.shape[-1]], lengths), latent, quantized, mask)
+            return Reconstruction(padding.silence_end(decoded[..., : wav.shape[-1]], lengths), latent, quantized, mask)
 
-    def autoencode(
-        self, wav: Float[Tensor, "batch channels samples"]
-    ) -> tuple[Float[Tensor, "batch channels samples"], Float[Tensor, "batch frames dim"]]:
+    def autoencode(self, wav: Float[Tensor, "batch channels samples"]) -> Reconstruction:
         """Encode and decode without the quantizer, with gradients: what training starts from, and what no quantizer can beat.
 
         Args:
             wav: waveforms at `sample_rate`.
 
         Returns:
-            Reconstruction, and the latent it was decoded from; errors as in `forward`.
+            `Reconstruction`, of which ``quantized`` is None; errors as in `forward`.
         """
         self._checked(wav, None)
         latent = padding.encode_padded(self.encoder, wav, None, self.hop_samples, together=self.training)
         decoded = padding.decode_padded(self.decoder, latent, None, self.hop_samples, together=self.training)
-        return decoded[..., : wav.shape[-1]], latent
+        return Reconstruction(decoded[..., : wav.shape[-1]], latent)
 
     @torch.no_grad()
     def analyze(self, wav: Float[Tensor, "batch channels samples"]) -> Float[Tensor, "batch frames dim"]:

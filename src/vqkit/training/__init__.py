@@ -10,6 +10,14 @@ from vqkit.training.checkpoint_io import SafeCheckpointIO  # noqa: E402
 from vqkit.training.codec_module import CodecModule  # noqa: E402
 from vqkit.training.image_data import ImageDataModule  # noqa: E402
 from vqkit.training.image_module import ImageModule  # noqa: E402
+from vqkit.training.optimisation import Optimisation  # noqa: E402
+from vqkit.training.phase import Phase  # noqa: E402
+from vqkit.training.phased_module import PhasedModule  # noqa: E402
+from vqkit.training.reconstruction import (  # noqa: E402
+    FitQuantizer,
+    ReconstructionModule,
+    ReconstructionPhase,
+)
 from vqkit.training.run import train  # noqa: E402
 from vqkit.training.run_files import RunFiles  # noqa: E402
 from vqkit.training.weight_average import WeightAverage  # noqa: E402
@@ -18,8 +26,14 @@ __all__ = [
     "Adversary",
     "AudioDataModule",
     "CodecModule",
+    "FitQuantizer",
     "ImageDataModule",
     "ImageModule",
+    "Optimisation",
+    "Phase",
+    "PhasedModule",
+    "ReconstructionModule",
+    "ReconstructionPhase",
     "RunFiles",
     "SafeCheckpointIO",
     "WeightAverage",

@@ -11,8 +11,8 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from vqkit.training.autoencoder_module import AutoencoderModule
 from vqkit.training.checkpoint_io import SafeCheckpointIO
+from vqkit.training.phased_module import PhasedModule
 from vqkit.training.run_files import RunFiles
 from vqkit.training.seeding import StepSeed
 from vqkit.training.start import start_from
@@ -22,7 +22,7 @@ __all__ = ["train"]
 
 
 def train(
-    model: AutoencoderModule,
+    model: PhasedModule,
     data: LightningDataModule,
     *,
     folder: str,
@@ -45,8 +45,8 @@ def train(
     interrupted. For several devices start it by ``torchrun --nproc_per_node N``.
 
     Args:
-        model: `vqkit.training.CodecModule` or `ImageModule`.
-        data: `vqkit.training.AudioDataModule` or `ImageDataModule`.
+        model: what is trained and how, such as `vqkit.training.ReconstructionModule`, or `CodecModule` and `ImageModule`.
+        data: what it is trained on, such as `vqkit.training.AudioDataModule` or `ImageDataModule`.
         folder: of the run; made if need be.
         steps: of the whole run.
         seed: of the random numbers of each step.
@@ -81,13 +81,13 @@ def train(
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
     average = None if average_decay is None else WeightAverage(average_decay)
-    files = RunFiles(Path(folder), model.model_name, save_every, average)
+    files = RunFiles(Path(folder), tuple(model.models()), save_every, average)
     checkpoint = _checkpoint(resume, files.checkpoint)
     if start is not None and checkpoint is None:
         start_from(model.model, start)
     local, world = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    # a step of the model leaves the discriminator, or a quantizer that has not joined yet, without gradients
-    unused = model.adversary is not None or bool(model.quantize_after)
+    # a step of the model leaves the discriminator, or what learns in another phase, without gradients
+    unused = len(model.phases) > 1 or len(model.configure_optimizers()) > 1
     distributed = "ddp_find_unused_parameters_true" if unused else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():

@@ -7,6 +7,7 @@ folder/
   events.out.…       TensorBoard
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class RunFiles(Callback):
 
     Args:
         folder: of the run.
-        model_name: of the attribute of the module that holds the model, and of the model's folder.
+        names: folders of the models, as `PhasedModule.models` names them; the average is the first one's.
         save_every: steps between checkpoints.
         average: whose weights the saved model gets; None saves the trained ones.
 
@@ -33,10 +34,12 @@ class RunFiles(Callback):
         ValueError: save_every below 1.
     """
 
-    def __init__(self, folder: Path, model_name: str, save_every: int, average: WeightAverage | None = None) -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str], save_every: int, average: WeightAverage | None = None
+    ) -> None:
         if save_every < 1:
             raise ValueError(f"save_every must be at least 1, got {save_every}")
-        self.folder, self.model_name, self.save_every, self.average = Path(folder), model_name, save_every, average
+        self.folder, self.names, self.save_every, self.average = Path(folder), tuple(names), save_every, average
 
     @property
     def checkpoint(self) -> Path:
@@ -45,8 +48,8 @@ class RunFiles(Callback):
 
     @property
     def model(self) -> Path:
-        """The folder of the model."""
-        return self.folder / self.model_name
+        """The folder of the (first) model."""
+        return self.folder / self.names[0]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -54,7 +57,7 @@ class RunFiles(Callback):
         """Save, if it is time."""
         if (batch_idx + 1) % self.save_every == 0 or batch_idx + 1 == trainer.num_training_batches:
             trainer.save_checkpoint(self.checkpoint)
-            self._save_model(pl_module)
+            self._save_models(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save when the system asks the process to end, which Lightning hears between two steps."""
@@ -62,9 +65,10 @@ class RunFiles(Callback):
             trainer.save_checkpoint(self.checkpoint)
 
     @rank_zero_only
-    def _save_model(self, pl_module: Any) -> None:
+    def _save_models(self, pl_module: Any) -> None:
         with nullcontext() if self.average is None else self.average.applied(pl_module.model):
-            pl_module.model.save_pretrained(self.model)
+            for name, model in pl_module.models().items():
+                model.save_pretrained(self.folder / name)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let a finished run go on when it is given more steps."""

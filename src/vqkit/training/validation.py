@@ -1,0 +1,87 @@
+"""What is measured on whole items of the validation split while a model is trained: of sound, of images."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vqkit.data import AudioBatch
+from vqkit.losses import MultiScaleMel, waveform_l1
+from vqkit.models.hub import HubModel
+from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.types import Float
+
+__all__ = ["AudioValidation", "ImageValidation", "Validation", "validation_of"]
+
+
+class Validation(Protocol):
+    """Measurements of a batch.
+
+    Attributes:
+        names: of what is measured; the last one is shown beside the progress.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the measurements."""
+
+    def measure(self, module: Any, batch: Any, batch_idx: int, show: bool) -> Sequence[Tensor]:
+        """Sums over the batch in the order of the names, then the number of items; ``show`` logs something to hear or see."""
+
+
+class AudioValidation:
+    """Waveform L1 and multi-scale mel distance of one whole clip.
+
+    Args:
+        sample_rate: in Hz.
+    """
+
+    names = ("waveform", "mel")
+
+    def __init__(self, sample_rate: int) -> None:
+        self.mel = MultiScaleMel(sample_rate).eval()
+
+    def measure(self, module: Any, batch: AudioBatch, batch_idx: int, show: bool) -> Sequence[Tensor]:
+        """Distances of the clip."""
+        trainer = module.trainer
+        if batch_idx * trainer.world_size + trainer.global_rank >= len(trainer.val_dataloaders.dataset):
+            return (torch.zeros(()),) * 3  # the last round repeats clips, so that every rank has one
+        made = module.model(batch.waveforms, batch.lengths).signal
+        mel = self.mel.to(made.device)
+        missing = max(0, max(mel.window_samples) - made.shape[-1])
+        estimate, reference = (functional.pad(wav, (0, missing)) for wav in (made.float(), batch.waveforms))
+        board: Any = getattr(module.logger, "experiment", None)
+        if show and hasattr(board, "add_audio"):
+            for name, sound in (("original", reference), ("reconstruction", estimate)):
+                mono = sound[0].mean(dim=0).clamp(-1, 1)
+                board.add_audio(f"valid/{name}", mono, module.trainer.fit_loop.total_batch_idx + 1, module.sample_rate)
+        return waveform_l1(made, batch.waveforms), mel(estimate, reference), torch.ones(())
+
+
+class ImageValidation:
+    """Mean absolute error and PSNR of a batch of whole images, clamped."""
+
+    names = ("mae", "psnr")
+
+    def measure(
+        self, module: Any, batch: tuple[Float[Tensor, "batch channels height width"], Any], batch_idx: int, show: bool
+    ) -> Sequence[Tensor]:
+        """Sums over those images of the batch that count."""
+        images, counted = batch
+        estimate = module.model(images).signal.float().clamp(0, 1)
+        errors = (estimate - images)[counted].flatten(1)
+        psnr = -10 * errors.square().mean(dim=1).clamp_min(1e-10).log10()
+        board: Any = getattr(module.logger, "experiment", None)
+        if show and hasattr(board, "add_images"):
+            pairs = torch.stack([images[:8], estimate[:8]], dim=1).flatten(end_dim=1)
+            board.add_images("valid/original_and_reconstruction", pairs, module.trainer.fit_loop.total_batch_idx + 1)
+        return errors.abs().mean(dim=1).sum(), psnr.sum(), torch.as_tensor(len(errors))
+
+
+def validation_of(model: HubModel) -> Validation:
+    """The measurements for what a model reconstructs."""
+    if isinstance(model, ImageTokenizer):
+        return ImageValidation()
+    return AudioValidation(model.sample_rate)  # type: ignore[arg-type]
