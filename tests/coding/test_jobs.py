@@ -97,7 +97,7 @@ def test_what_is_no_file_is_named(tree, monkeypatch):
         "in/null.wav": "in/null.wav is a device, not a file",
         "in/gone.wav": "in/gone.wav is a link to nowhere, which does not exist",
         "in/round.wav": "in/round.wav is not readable: Too many levels of symbolic links",
-        "in/shut": "cannot read in/shut: Permission denied",
+        "in/shut": "in/shut is not readable: Permission denied",
         "in/b/pipe": "a named pipe, not a file",
         "in/b/up": "a link to a folder, which is not followed",
     }

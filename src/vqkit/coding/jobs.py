@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vqkit.coding.kind import Kind
 from vqkit.coding.names import distinct_names
+from vqkit.data.folders import dangling, entries, sort_of
 
 __all__ = ["PIPE", "Job", "checked_jobs", "find_jobs"]
 
@@ -68,7 +69,7 @@ def find_jobs(
     if path.is_dir():
         return _mirrored(path, path if target is None else Path(target), suffixes, names)
     if path.is_symlink() and not path.exists():
-        raise FileNotFoundError(f"{source} is {_dangling(path)}")
+        raise FileNotFoundError(f"{source} is {dangling(path)}")
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {source}")
     if target is None:
@@ -101,7 +102,7 @@ def _checked(job: Job, sources: dict[tuple[int, int], str], overwrite: bool, ski
         found = os.stat(job.target)
     except FileNotFoundError:
         link = Path(job.target)
-        return replace(job, fault=f"{job.target} is {_dangling(link)}") if link.is_symlink() else job
+        return replace(job, fault=f"{job.target} is {dangling(link)}") if link.is_symlink() else job
     except OSError as error:
         return replace(job, fault=str(error))
     mode = found.st_mode
@@ -111,7 +112,7 @@ def _checked(job: Job, sources: dict[tuple[int, int], str], overwrite: bool, ski
     if stat.S_ISDIR(mode):
         return replace(job, fault=f"cannot write {job.target}: it is a folder")
     if not stat.S_ISREG(mode):
-        return replace(job, fault=f"cannot write {job.target}: it is {_sort(mode)}") if folder else job
+        return replace(job, fault=f"cannot write {job.target}: it is {sort_of(mode)}") if folder else job
     if skip:
         return replace(job, exists=True)
     return job if overwrite else replace(job, fault=f"{job.target} exists; -f overwrites it")
@@ -135,53 +136,15 @@ def _walk(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], list[Job
     """The files, and what is named instead of being done."""
     files: list[Path] = []
     others: list[Job] = []
-
-    def unreadable(error: OSError) -> None:
-        others.append(Job(str(error.filename), "", fault=f"cannot read {error.filename}: {error.strerror}"))
-
-    for parent, folders, found in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in list(folders):
-            path = Path(parent) / name
-            if path.is_symlink():  # may lead back to where it lies, or out of what was named
-                folders.remove(name)
-                others.append(Job(str(path), "", passed_over="a link to a folder, which is not followed"))
-        for name in sorted(found):
-            path = Path(parent) / name
-            if name.startswith("."):
-                continue
-            wanted = path.suffix.lower() in suffixes
-            if (why := _no_file(path)) and wanted:
-                others.append(Job(str(path), "", fault=f"{path} is {why}"))
-            elif why:
-                others.append(Job(str(path), "", passed_over=why))
-            elif wanted:
-                files.append(path)
+    for entry in entries(folder):
+        wanted = entry.path.suffix.lower() in suffixes or entry.is_folder
+        if entry.problem and wanted and not entry.is_link:
+            others.append(Job(str(entry.path), "", fault=f"{entry.path} is {entry.problem}"))
+        elif entry.problem:
+            others.append(Job(str(entry.path), "", passed_over=entry.problem))
+        elif wanted:
+            files.append(entry.path)
     return sorted(files), others
-
-
-def _no_file(path: Path) -> str:
-    """Why something in a folder cannot be read to its end; "" of a file. Nothing is opened, which could wait for ever."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return _dangling(path)
-    except OSError as error:
-        return f"not readable: {error.strerror}"
-    return "" if stat.S_ISREG(mode) else _sort(mode)
-
-
-def _sort(mode: int) -> str:
-    if stat.S_ISFIFO(mode):
-        return "a named pipe, not a file"
-    return "a socket, not a file" if stat.S_ISSOCK(mode) else "a device, not a file"
-
-
-def _dangling(path: Path) -> str:
-    try:
-        return f"a link to {os.readlink(path)}, which does not exist"
-    except OSError:
-        return "gone"
 
 
 def _state(path: str) -> os.stat_result | None:
