@@ -174,6 +174,11 @@ class Codebook(nn.Module):
 
     def _write(self, target: Tensor, share: Tensor | None = None) -> None:
         """Set the table, or move it by a share of the way: the gathered copy and the part that lasts, where there are both."""
+        if self.weight.grad_fn is not None:
+            raise RuntimeError(
+                "the codebook's table is computed from another parameter (FullyShardedDataParallel, a parametrization), so that what it "
+                "learns would be lost: use fully_shard instead, or update='ema', or neither init='kmeans' nor revive"
+            )
         tables = [(self._whole(), target, share)]
         if self._shard is not None:
             part = None if share is None else own_part(share, self._shard)
