@@ -190,6 +190,29 @@ class Quantizer(nn.Module, ABC):
             self._fit(sample_rows(rows, max_vectors), iterations)
         return self
 
+    def freeze(self) -> Self:
+        """Stop all learning, also of moving averages and revival, until `unfreeze`; ``train()`` does not undo it.
+
+        Returns:
+            The quantizer itself. In training mode it then computes what it computes in evaluation, with losses for the encoder.
+        """
+        return self.requires_grad_(False)
+
+    def unfreeze(self) -> Self:
+        """Let it learn again."""
+        return self.requires_grad_(True)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze or unfreeze: what learns without gradients follows too.
+
+        A model that holds the quantizer reaches only its parameters by its own ``requires_grad_``: call this, or `freeze`, for codebooks
+        that learn by moving averages.
+        """
+        for module in self.modules():
+            if "frozen" in vars(module):
+                vars(module)["frozen"] = not requires_grad
+        return super().requires_grad_(requires_grad)
+
     def save_pretrained(self, folder: str) -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder; needs ``vqkit[train]`` for safetensors."""
         pretrained.save(self, folder)

@@ -78,7 +78,13 @@ class Codebook(nn.Module):
         # usage: moving average of (share of the vectors) × num_codes, so 1 is fair; CVQ starts from "never used"
         self.register_buffer("usage", torch.zeros(num_codes) if revive == "cvq" else torch.ones(num_codes))
         self.register_buffer("initialized", torch.tensor(init == "uniform"))
-        self.pending_init = init == "kmeans"  # a Python copy of `initialized`: asking the tensor would sync the device
+        self.init = init
+        self.frozen = False  # set by `Quantizer.freeze`
+
+    @property
+    def learns(self) -> bool:
+        """Whether training may change the table: it is not frozen, by `Quantizer.freeze` or by ``requires_grad_(False)``."""
+        return not self.frozen and (self.update == "ema" or self.weight.requires_grad)
 
     @property
     def num_codes(self) -> int:
@@ -96,8 +102,21 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def initialize(self, batch: JointBatch) -> None:
-        """K-means on the first training batch, once, if that is how this codebook starts."""
-        if self.pending_init and int(batch.count) > 0:
+        """K-means on the first training batch, once, if that is how this codebook starts; the buffer alone says whether it was."""
+        if self.init != "kmeans" or not self.learns:
+            return
+        if torch.compiler.is_compiling():  # a graph cannot branch on a value: the branch is inside one operator
+            start_codebook(
+                batch.x,
+                batch.real,
+                self.weight.detach(),
+                self.usage,
+                self.initialized,
+                self.ema_count,
+                self.ema_sum,
+                self.distance,
+            )
+        elif not bool(self.initialized) and int(batch.count) > 0:
             self.fit(batch, _INIT_ITERATIONS)
 
     @torch.no_grad()
@@ -112,27 +131,27 @@ class Codebook(nn.Module):
             self.ema_sum.copy_(centroids * self.ema_count[:, None])
         self.usage.fill_(1)
         self.initialized.fill_(True)
-        self.pending_init = False
 
     @torch.no_grad()
     def learn(self, batch: JointBatch, codes: Int[Tensor, " vectors"]) -> None:
         """One training step: moving averages, then revival. Revived codes are written last, with their EMA state."""
-        if self.update == "gradient" and self.revive == "none":
+        if (self.update == "gradient" and self.revive == "none") or not self.learns:
             return
         assigned, sums = batch.cluster(codes, self.num_codes)
         counts, real = assigned.float(), assigned.sum()
         if self.ema_count is not None and self.ema_sum is not None:
             fitted = (self.ema_count.sum() < _FITTED) & (real > 0)
             scale = torch.where(fitted, real, 1)
-            self.ema_count.mul_(scale).lerp_(counts, 1 - self.decay)
+            share = (1 - self.decay) * (real > 0)  # 0 for a batch without a real vector, which changes nothing
+            self.ema_count.mul_(scale).lerp_(counts, share)
             self.ema_sum.mul_(scale)
-            self.ema_sum.lerp_(sums, 1 - self.decay)
+            self.ema_sum.lerp_(sums, share)
             total = self.ema_count.sum()
             smoothed = (self.ema_count + _EPSILON) / (total + self.num_codes * _EPSILON) * total
-            self.weight.copy_(self.ema_sum / smoothed[:, None])
+            self.weight.copy_(torch.where(real > 0, self.ema_sum / smoothed[:, None], self.weight))
         if self.revive == "none":
             return
-        self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), 1 - self.decay)
+        self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), (1 - self.decay) * (real > 0))
         some = (real > 0).to(self.usage.dtype)  # an empty batch revives nothing
         if self.revive == "restart":
             dead = (self.usage < self.restart_threshold).to(self.usage.dtype) * some
@@ -209,6 +228,30 @@ class Codebook(nn.Module):
                 setattr(self, name, value.float())
         return self
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        self.pending_init = not bool(self.initialized)
+
+@torch.library.custom_op(
+    "vqkit::start_codebook", mutates_args=("weight", "usage", "initialized", "ema_count", "ema_sum")
+)
+def start_codebook(
+    x: Tensor,
+    real: Tensor,
+    weight: Tensor,
+    usage: Tensor,
+    initialized: Tensor,
+    ema_count: Tensor | None,
+    ema_sum: Tensor | None,
+    distance: str,
+) -> None:
+    """`Codebook.initialize` as one operator of a compiled graph: k-means of the batch, unless that was done or nothing is real."""
+    batch = JointBatch(x, real)
+    if bool(initialized) or not int(batch.count):
+        return
+    num_codes, dim = weight.shape
+    book = Codebook(dim, num_codes, distance=distance, update="gradient" if ema_count is None else "ema")
+    book.to(weight.device, weight.dtype).fit(batch, _INIT_ITERATIONS)
+    weight.copy_(book.weight)
+    for own, fitted in ((ema_count, book.ema_count), (ema_sum, book.ema_sum)):
+        if own is not None and fitted is not None:
+            own.copy_(fitted)
+    usage.fill_(1)
+    initialized.fill_(True)
