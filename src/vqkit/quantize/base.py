@@ -213,6 +213,44 @@ class Quantizer(nn.Module, ABC):
                 vars(module)["frozen"] = not requires_grad
         return super().requires_grad_(requires_grad)
 
+    def defer_learning(self, deferred: bool = True) -> Self:
+        """Let forwards only gather what codebooks learn from, until `apply_learning`: for gradient accumulation and checkpointing.
+
+        Moving averages, restart and CVQ then learn as from one batch that joins all forwards in between; k-means still starts on the first
+        forward. Vectors are kept until then (4·dim bytes each) and are not part of the state: apply before you save. Forwards that
+        activation checkpointing computes again gather nothing.
+
+        Args:
+            deferred: False goes back to learning in every forward, and drops what was gathered.
+
+        Returns:
+            The quantizer itself.
+
+        Example:
+            >>> import torch
+            >>> from vqkit import VQ
+            >>> quantizer = VQ(dim=4, codebook_size=8).train().defer_learning()
+            >>> for micro_batch in torch.randn(4, 1, 64, 4):
+            ...     out = quantizer(micro_batch)  # and backward
+            >>> quantizer.apply_learning()  # beside optimizer.step()
+        """
+        for module in self.modules():
+            if "deferred" in vars(module):
+                vars(module)["deferred"] = [] if deferred else None
+        return self
+
+    def apply_learning(self) -> None:
+        """Learn once from all forwards since the last call; with several ranks each must call it.
+
+        Raises:
+            RuntimeError: learning is not deferred.
+        """
+        books = [module for module in self.modules() if "deferred" in vars(module)]
+        if any(vars(book)["deferred"] is None for book in books):
+            raise RuntimeError("learning is not deferred: call defer_learning() before the forwards")
+        for book in books:
+            book.apply_deferred()  # type: ignore[operator]
+
     def save_pretrained(self, folder: str) -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder; needs ``vqkit[train]`` for safetensors."""
         pretrained.save(self, folder)

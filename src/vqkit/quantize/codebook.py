@@ -80,6 +80,7 @@ class Codebook(nn.Module):
         self.register_buffer("initialized", torch.tensor(init == "uniform"))
         self.init = init
         self.frozen = False  # set by `Quantizer.freeze`
+        self.deferred: list[tuple[Tensor, Tensor, Tensor]] | None = None  # set by `Quantizer.defer_learning`
 
     @property
     def learns(self) -> bool:
@@ -125,9 +126,7 @@ class Codebook(nn.Module):
         centroids, counts = kmeans(batch, self.num_codes, iterations, self.distance, reseed)
         self._write(centroids)
         if self.ema_count is not None and self.ema_sum is not None:
-            # shares: how many vectors a training batch holds, by which they are multiplied, only `learn` will know
-            counts = counts.clamp_min(1)
-            self.ema_count.copy_(counts / counts.sum())
+            self.ema_count.copy_(_shares(counts))
             self.ema_sum.copy_(centroids * self.ema_count[:, None])
         self.usage.fill_(1)
         self.initialized.fill_(True)
@@ -137,6 +136,30 @@ class Codebook(nn.Module):
         """One training step: moving averages, then revival. Revived codes are written last, with their EMA state."""
         if (self.update == "gradient" and self.revive == "none") or not self.learns:
             return
+        recomputed = (
+            not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+        )  # within a backward pass
+        if self.deferred is not None:
+            if not recomputed:
+                self.deferred.append((batch.x, batch.real, codes))
+            return
+        if recomputed:
+            raise RuntimeError(
+                "activation checkpointing computes this codebook's forward again, and it would learn twice: call "
+                "quantizer.defer_learning() and, after each optimizer step, quantizer.apply_learning(); or leave the quantizer out of the "
+                "checkpointed part, or freeze() it"
+            )
+        self._learn(batch, codes)
+
+    @torch.no_grad()
+    def apply_deferred(self) -> None:
+        """Learn from all batches since the last time as from one; nothing where there was none."""
+        if self.deferred:
+            x, real, codes = (torch.cat(parts) for parts in zip(*self.deferred, strict=True))
+            self.deferred.clear()
+            self._learn(JointBatch(x, real), codes)
+
+    def _learn(self, batch: JointBatch, codes: Int[Tensor, " vectors"]) -> None:
         assigned, sums = batch.cluster(codes, self.num_codes)
         counts, real = assigned.float(), assigned.sum()
         if self.ema_count is not None and self.ema_sum is not None:
@@ -246,12 +269,16 @@ def start_codebook(
     batch = JointBatch(x, real)
     if bool(initialized) or not int(batch.count):
         return
-    num_codes, dim = weight.shape
-    book = Codebook(dim, num_codes, distance=distance, update="gradient" if ema_count is None else "ema")
-    book.to(weight.device, weight.dtype).fit(batch, _INIT_ITERATIONS)
-    weight.copy_(book.weight)
-    for own, fitted in ((ema_count, book.ema_count), (ema_sum, book.ema_sum)):
-        if own is not None and fitted is not None:
-            own.copy_(fitted)
+    centroids, counts = kmeans(batch, weight.shape[0], _INIT_ITERATIONS, distance, False)
+    weight.copy_(centroids)
+    if ema_count is not None and ema_sum is not None:
+        ema_count.copy_(_shares(counts))
+        ema_sum.copy_(centroids * ema_count[:, None])
     usage.fill_(1)
     initialized.fill_(True)
+
+
+def _shares(counts: Tensor) -> Tensor:
+    """Counts of a fit as shares: how many vectors a training batch holds, by which they are multiplied, only `learn` will know."""
+    counts = counts.clamp_min(1)
+    return counts / counts.sum()
