@@ -1,4 +1,4 @@
-"""Imports point one way: types, files and constants ← the library ← models ← training … ← compare ← cli; the core needs only torch and numpy."""
+"""Imports point one way: the ground floor ← the library ← models ← training … ← compare ← cli; the core needs only torch and numpy."""
 
 import ast
 import subprocess

@@ -1,15 +1,17 @@
 """Saving, loading and sharing a model: ``config.json`` with the constructor's arguments and ``model.safetensors``; nothing is pickled."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import safetensors.torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from torch import nn
+from torch import Tensor, nn
 
 from vqkit.files import write_whole
+from vqkit.models import identity
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression, from_expression
 
@@ -80,6 +82,7 @@ class HubModel(nn.Module, ModelHubMixin):
         except (RuntimeError, safetensors.SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"the weights in {folder} do not fit its config: {reason[:300]}") from None
+        identity.read_claim(model, folder / WEIGHTS)
         model._read_beside(folder)
         return model.eval()
 
@@ -124,9 +127,15 @@ class HubModel(nn.Module, ModelHubMixin):
             raise ValueError(f"{path} is not the config of {cls.__name__}; its keys are {', '.join(known)}")
         return {key: cls._decode_arg(known[key].annotation, value) for key, value in config.items()}
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before = self.state_dict()  # moves and casts put other tensors in their place
+        super()._apply(fn, recurse)
+        identity.keep_hash(self, before)
+        return self
+
     def _save_pretrained(self, save_directory: Path) -> None:
         named = {"class": type(self).__name__, **self._hub_mixin_config}  # type: ignore[dict-item]
         config = json.dumps(named, indent=2, sort_keys=True) + "\n"
         state = {key: value.detach().contiguous() for key, value in self.state_dict().items()}
-        write_whole(save_directory / WEIGHTS, safetensors.torch.save(state))
+        write_whole(save_directory / WEIGHTS, safetensors.torch.save(state, identity.claim(self) or None))
         write_whole(save_directory / _CONFIG, config.encode())
