@@ -78,7 +78,7 @@ def test_16_bits(tmp_path):
 
 def test_deep_values_without_a_known_white_are_refused(tmp_path):
     Image.fromarray(np.full((2, 2), 70000, np.int32)).save(tmp_path / "x.tif")
-    with pytest.raises(ValueError, match=r"x\.tif cannot be read .*integers of 32 bits, allowed are 8 and 16"):
+    with pytest.raises(ValueError, match=r"x\.tif cannot be read .*signed integers of 32 bits, allowed are unsigned"):
         read_image(tmp_path / "x.tif")
     for value in (2.0, np.nan):
         Image.fromarray(np.full((2, 2), value, np.float32)).save(tmp_path / "f.tif")
@@ -180,7 +180,7 @@ def test_30_megapixels(tmp_path):
 def test_a_huge_promise_is_refused_before_decoding(tmp_path):
     for side, message in (
         (8001, "8001 × 8000 pixels, allowed are at least 1 and at most 64 megapixels"),
-        (60000, "too large"),
+        (60000, "60000 × 60000 pixels, allowed are"),
     ):
         path = png(tmp_path / "x.png", side, min(side, 8000) if side < 9000 else side, 8, 2, [b""])
         with pytest.raises(ValueError, match=rf"x\.png .*{message}"):
