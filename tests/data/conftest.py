@@ -61,14 +61,15 @@ def typed(value):
     return (4 if max(values) > 65535 else 3), values
 
 
-def write_png(path, width, height, bits, colour_type, rows, *chunks, interlace=0):
+def write_png(path, width, height, bits, colour_type, rows, *chunks, interlace=0, data=None):
     """A PNG file by hand; rows are bytes without their filter."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, interlace))
-    data = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + bytes(row) for row in rows)))
+    data = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows)) if data is None else data
+    data = chunk(b"IDAT", data)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + b"".join(chunk(*c) for c in chunks) + data + chunk(b"IEND", b""))
     return path
 
