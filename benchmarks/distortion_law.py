@@ -19,7 +19,7 @@ from torch import Tensor
 from vqkit import VQ
 from vqkit.compare.cache import write_json
 from vqkit.compare.distortion import distortion, fitted_exponent, shannon_bound, split_codebooks, zador_distortion
-from vqkit.report.atomic import write_bytes
+from vqkit.files import write_whole
 from vqkit.report.figures import axis_style, legend_below, log_axis, look_handle, panels, png_bytes
 from vqkit.report.palette import Look, system_looks
 
@@ -110,7 +110,7 @@ def draw(curves: list[dict], path: Path) -> None:
             linestyle=_line(str(handle.get_label())), **({"marker": ""} if "Gaussian" in handle.get_label() else {})
         )
     legend_below(figure, handles)
-    write_bytes(path, png_bytes(figure))
+    write_whole(path, png_bytes(figure))
 
 
 def _line(name: str) -> str:
@@ -151,7 +151,7 @@ def main() -> None:
         {"command": command, "seconds": seconds, "torch": torch.__version__, "curves": curves},
     )
     text = f"# D ∝ K^(−2/d), measured\n\n`{command}`\n\n{table(curves)}"
-    write_bytes(arguments.out / "law.md", text.encode())
+    write_whole(arguments.out / "law.md", text.encode())
     draw(curves, arguments.out / "law.png")
     print(f"\n{text}\n{seconds:.0f} s; written to {arguments.out}")
 

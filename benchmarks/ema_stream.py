@@ -23,7 +23,7 @@ from torch import Tensor
 from vqkit import VQ
 from vqkit.compare.cache import write_json
 from vqkit.compare.distortion import distortion
-from vqkit.report.atomic import write_bytes
+from vqkit.files import write_whole
 from vqkit.report.figures import axis_style, legend_below, log_axis, panels, png_bytes
 from vqkit.report.palette import COLOURS
 
@@ -132,7 +132,7 @@ def draw(runs: list[dict], reference: list[dict], path: Path) -> None:
         axes.set_xscale("log")
         log_axis(axes, "y", values)
     legend_below(figure, [Line2D([], [], label=name, **look) for name, look in LOOKS.items()])
-    write_bytes(path, png_bytes(figure))
+    write_whole(path, png_bytes(figure))
 
 
 def _mean_curve(runs: list[dict]) -> list[float]:
@@ -168,7 +168,7 @@ def main() -> None:
     write_json(
         arguments.out / "ema.json", {"command": command, "seconds": seconds, "torch": torch.__version__, "runs": every}
     )
-    write_bytes(arguments.out / "ema.md", (text.rstrip() + "\n").encode())
+    write_whole(arguments.out / "ema.md", (text.rstrip() + "\n").encode())
     print(f"\n{text}\n{seconds:.0f} s; written to {arguments.out}")
 
 

@@ -26,10 +26,10 @@ from torch.nn import functional
 from vqkit.bitstream import inspect
 from vqkit.data import ImageItem, list_images, read_image
 from vqkit.data.image_formats import collection_pixels
+from vqkit.files import write_whole
 from vqkit.metrics import image_metrics
 from vqkit.models import ImageTokenizer
 from vqkit.models.image_compression import decode_image, encode_image
-from vqkit.report.atomic import write_bytes
 from vqkit.report.figures import axis_style, legend_below, log_axis, look_handle, panels, png_bytes
 from vqkit.report.palette import system_looks
 
@@ -248,12 +248,12 @@ def main() -> None:
         "images_used": len(items),
     }
     rows = [{"codec": name, "stages": stage, **row} for (name, stage), row in results.items()]
-    write_bytes(asked.out / "results.json", json.dumps({"settings": settings, "rows": rows}, indent=1).encode())
-    write_bytes(asked.out / "rate_distortion.png", figure(results, names))
+    write_whole(asked.out / "results.json", json.dumps({"settings": settings, "rows": rows}, indent=1).encode())
+    write_whole(asked.out / "rate_distortion.png", figure(results, names))
     how = f"cut to {asked.size}×{asked.size}" if asked.crop else f"longest side at most {asked.size}"
     head = f"# Images: distortion against measured rate\n\n{len(items)} images of {asked.images.name}, {how}; means over images."
     text = [head, READING, table(results, names), "\n![](rate_distortion.png)\n"]
-    write_bytes(asked.out / "report.md", "\n".join(text).encode())
+    write_whole(asked.out / "report.md", "\n".join(text).encode())
     print(table(results, names))
 
 

@@ -28,8 +28,8 @@ from vqkit.compare.rate_quality import Judged, judge
 from vqkit.compare.rate_rows import Goal, rate_rows, verdict
 from vqkit.compare.runner import commit
 from vqkit.data import fingerprint
+from vqkit.files import write_whole
 from vqkit.models.rates import stages_within
-from vqkit.report.atomic import write_bytes
 from vqkit.report.figures import png_bytes
 from vqkit.report.markdown import code_block, escape
 from vqkit.report.rate_curves import rate_curves_figure
@@ -240,9 +240,9 @@ def measure(arguments: argparse.Namespace) -> None:
     for kind in kinds:
         figure = rate_curves_figure([row for row in rows if row.kind == kind], protocols[kind])
         if figure is not None:
-            figures[kind] = write_bytes(arguments.out / "plots" / f"{kind}.png", png_bytes(figure))
+            figures[kind] = write_whole(arguments.out / "plots" / f"{kind}.png", png_bytes(figure))
     text = report(rows, verdicts, protocols, results, figures)
-    write_bytes(arguments.out / "report.md", text.encode())
+    write_whole(arguments.out / "report.md", text.encode())
     print(f"\n{text.partition('## How to read it')[0]}written to {arguments.out}")
 
 

@@ -106,6 +106,9 @@ def test_an_exception_leaves_the_old_file(tmp_path, header, codes):
 def test_links_and_devices_stay(tmp_path, header, codes):
     target, link = tmp_path / "target.vqk", tmp_path / "link.vqk"
     link.symlink_to(target)
+    with pytest.raises(ValueError, match=r"link.vqk: it is a link to .*target.vqk, which does not exist"):
+        VqkWriter(link, header)  # whoever made the link says where the file lies
+    target.touch()
     with VqkWriter(link, header) as writer:
         writer.write(codes)
     assert link.is_symlink()

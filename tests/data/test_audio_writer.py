@@ -1,3 +1,7 @@
+import resource
+import signal
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import soundfile
@@ -111,3 +115,68 @@ def test_a_wav_file_ends_at_its_limit(tmp_path, monkeypatch):
         write_audio(tmp_path / "a.wav", noise(1, 10_001), 16000)
     write_audio(tmp_path / "a.wav", noise(1, 10_000), 16000)
     write_audio(tmp_path / "a.flac", noise(1, 10_001), 16000)
+
+
+@contextmanager
+def largest_file(size):
+    """A disk on which no file can be larger: the system refuses the bytes beyond, as it does on a full one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".opus", ".mp3"])
+def test_a_disk_that_is_full_at_the_last_block_is_an_error(tmp_path, suffix):
+    """libsndfile says nothing of the blocks that a codec writes when the file is closed."""
+    path = tmp_path / f"a{suffix}"
+    write_audio(path, noise(1, 48_000), 16000)
+    before, size = path.read_bytes(), path.stat().st_size
+    for missing in (1, 1000, 5000):
+        with (
+            largest_file(size - missing),
+            pytest.raises(ValueError, match=rf"cannot write .*a\{suffix}: File too large"),
+        ):
+            write_audio(path, noise(1, 48_000), 16000)
+        assert path.read_bytes() == before
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_is_not_swallowed_by_libsndfile(tmp_path):
+    class Stop(BaseException):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    def write():
+        with AudioWriter(tmp_path / "a.ogg", 16000, 1) as writer:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            writer.write(block)
+
+    block = noise(1, 2_000_000)  # a second's work
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        with pytest.raises(Stop):
+            write()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_overwrite_a_file_that_appears_meanwhile_stays(tmp_path):
+    path = tmp_path / "a.wav"
+    with AudioWriter(path, 16000, 1, overwrite=False) as writer:
+        writer.write(noise())
+    with pytest.raises(FileExistsError, match=r"a\.wav"):
+        AudioWriter(path, 16000, 1, overwrite=False)
+    path.unlink()
+    writer = AudioWriter(path, 16000, 1, overwrite=False)
+    writer.write(noise())
+    path.write_text("other")
+    with pytest.raises(FileExistsError, match=r"a\.wav"):
+        writer.close()
+    assert path.read_text() == "other"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,12 +1,11 @@
 """Where records go: a file that appears under its name only when it is complete, or a stream that takes them as they come."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.records import chunk_record, end_record
+from vqkit.files import NewFile
 
 __all__ = ["RecordWriter"]
 
@@ -23,19 +22,14 @@ class RecordWriter:
     def __init__(self, target: str | Path | BinaryIO, header: VqkHeader) -> None:
         self.header = header
         self.bytes_written = 0
-        self._path: Path | None = None  # where the file goes when it is complete
-        self._temporary = ""
-        self._own = isinstance(target, str | Path)
+        self._new: NewFile | None = None  # a stream's, which stays open
         self._file: BinaryIO
-        if not isinstance(target, str | Path):
-            self._file = target
-        elif Path(target).exists() and not Path(target).is_file():
-            self._file = open(target, "wb")  # noqa: SIM115  # a device or a pipe must not be replaced by a file
+        if isinstance(target, str | Path):
+            self._new = NewFile(target, make_folders=True, devices=True)
+            self._file = self._new.file
         else:
-            self._path = Path(target).resolve()  # a link keeps pointing to the file
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, self._temporary = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-            self._file = os.fdopen(handle, "wb")
+            self._file = target
+        self._at_once = self._new is None or self._new.is_device
         try:
             self._put(header.to_bytes())
         except BaseException:
@@ -52,25 +46,13 @@ class RecordWriter:
 
     def close(self) -> None:
         """Give a file its name; a stream stays open."""
-        if self._own:
-            self._file.close()
-        if self._path is None:
-            return
-        try:
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(self._temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
-            os.replace(self._temporary, self._path)
-        except BaseException:
-            self.discard()
-            raise
+        if self._new is not None:
+            self._new.commit()
 
     def discard(self) -> None:
         """Leave no file behind; a stream keeps what it was given."""
-        if self._own:
-            self._file.close()
-        if self._path is not None:
-            Path(self._temporary).unlink(missing_ok=True)
+        if self._new is not None:
+            self._new.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -84,5 +66,5 @@ class RecordWriter:
     def _put(self, record: bytes) -> None:
         self._file.write(record)
         self.bytes_written += len(record)
-        if self._path is None:
+        if self._at_once:
             self._file.flush()

@@ -14,18 +14,7 @@ from vqkit.data import Clip, read_audio, write_audio
 from vqkit.metrics import BitRate, StreamingMetric, comparison_metrics
 from vqkit.quantize import Quantizer
 
-__all__ = ["MEASURING", "AudioModel", "described", "label", "measure_audio", "originals", "protocols"]
-
-MEASURING = (
-    "metrics",
-    "metrics/weights/vqkit_sounds.safetensors",
-    "bitstream",
-    "data",
-    "compare/audio.py",
-    "compare/pca.py",
-    "compare/codebooks.py",
-)
-"""Code that decides what is measured."""
+__all__ = ["AudioModel", "described", "label", "measure_audio", "originals", "protocols"]
 
 _FIRST = ("mel_distance", "snr")
 _ACRONYMS = {"snr", "lsd", "psnr", "ssim", "kld", "fd"}

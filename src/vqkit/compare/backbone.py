@@ -1,15 +1,19 @@
 """What `compare` asks of a backbone: train a model around a quantizer, load it again, and measure it."""
 
+import hashlib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from vqkit.compare.code_digest import code_digest
 from vqkit.compare.dataset import Dataset
 from vqkit.quantize import Quantizer
 
-__all__ = ["Backbone", "Note", "Training"]
+__all__ = ["Backbone", "Note", "Training", "training_digest"]
 
 Note = Callable[[str], None]
 """Takes a short word on where a run stands."""
@@ -46,13 +50,16 @@ class Backbone(ABC):
 
     @property
     @abstractmethod
-    def sources(self) -> tuple[str, ...]:
-        """Rooms of vqkit (and files of compare) whose code decides what training gives: when it changes, cached runs are stale."""
+    def training_code(self) -> tuple[Any, ...]:
+        """What training consists of, beside the quantizers: classes, functions or names of modules, followed through their imports.
+
+        When that code changes, cached runs are stale; see `vqkit.compare.code_digest`.
+        """
 
     @property
     @abstractmethod
-    def measuring(self) -> tuple[str, ...]:
-        """Rooms and files whose code decides what is measured: when it changes, runs are measured again."""
+    def measuring_code(self) -> tuple[Any, ...]:
+        """What measuring consists of: when that code changes, runs are measured again."""
 
     @abstractmethod
     def items(self, data: Dataset, training: bool) -> Sequence[Any]:
@@ -95,3 +102,16 @@ class Backbone(ABC):
     def settings(self) -> dict[str, Any]:
         """The fields, as JSON."""
         return asdict(self)  # type: ignore[call-overload]
+
+
+def training_digest(backbone: Backbone) -> str:
+    """Digest of the code that trains a backbone around any quantizer."""
+    own = "".join(_own_text(cls) for cls in type(backbone).__mro__ if issubclass(cls, Backbone))
+    code = code_digest("vqkit.quantize", *backbone.training_code)
+    return hashlib.sha256((own + code).encode()).hexdigest()[:16]
+
+
+@cache  # what runs is what was loaded
+def _own_text(cls: type) -> str:
+    """A backbone's own file, without what it imports: a part of that measures."""
+    return Path(inspect.getfile(cls)).read_text(encoding="utf-8")

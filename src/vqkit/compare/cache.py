@@ -2,15 +2,12 @@
 
 import hashlib
 import json
-import os
-import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import vqkit
+from vqkit.files import write_whole
 
-__all__ = ["key_of", "read_json", "source_digest", "write_json"]
+__all__ = ["key_of", "read_json", "write_json"]
 
 
 def key_of(**parts: Any) -> str:
@@ -24,18 +21,6 @@ def key_of(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@cache  # what runs is what was loaded: a file edited meanwhile must not give later rows another key
-def source_digest(rooms: tuple[str, ...]) -> str:
-    """Digest of the source of rooms (folders) or files of vqkit: a changed library makes other runs."""
-    root = Path(vqkit.__file__).parent
-    digest = hashlib.sha256()
-    for room in sorted(rooms):
-        path = root / room
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def read_json(path: Path) -> dict[str, Any] | None:
     """The content, or None where there is no complete file."""
     try:
@@ -47,10 +32,4 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, allow_nan=False)
-        file.write("\n")
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    write_whole(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())

@@ -11,28 +11,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from vqkit.compare.cache import key_of, read_json, source_digest, write_json
+from vqkit.compare.cache import key_of, read_json, write_json
+from vqkit.compare.code_digest import code_digest
 from vqkit.compare.codecs import System
 from vqkit.compare.excerpts import Sound
 from vqkit.compare.listeners import listeners
 from vqkit.compare.rate_quality import Judged, judge
 from vqkit.data import write_audio
-from vqkit.report.atomic import write_bytes
+from vqkit.files import write_whole
 
 __all__ = ["kept_or_judged", "part_of", "place_original", "place_part"]
-
-_DECIDING = (  # a change here codes and judges again
-    "bitstream",
-    "compare/codecs",
-    "compare/listeners.py",
-    "compare/rate_quality.py",
-    "data",
-    "metrics",
-    "metrics/weights/vqkit_sounds.safetensors",
-    "models",
-    "nn",
-    "quantize",
-)
 
 
 def part_of(out: Path, sound: Sound, system: System, settings: dict[str, Any]) -> Path:
@@ -51,7 +39,7 @@ def part_of(out: Path, sound: Sound, system: System, settings: dict[str, Any]) -
         sound=[sound.name, sound.kind, sound.sample_rate, hashlib.sha256(sound.wav.numpy().tobytes()).hexdigest()],
         system=[system.name, system.family, settings],
         metrics=list(listeners(sound.kind, sound.sample_rate, thorough=False)),  # installing one measures again
-        code=source_digest(_DECIDING),
+        code=code_digest(type(system), "vqkit.compare.rate_quality", "vqkit.compare.listeners"),
     )
     return out / "runs" / f"coded-{key}"
 
@@ -75,7 +63,7 @@ def kept_or_judged(part: Path, sound: Sound, system: System) -> Judged:
     part.mkdir(parents=True, exist_ok=True)
     write_audio(part / "decoded.flac", found.wav, sound.sample_rate)
     if found.vqk is not None:
-        write_bytes(part / "coded.vqk", found.vqk)
+        write_whole(part / "coded.vqk", found.vqk)
     bare = replace(found, wav=None, vqk=None)
     write_json(part / "judged.json", asdict(bare))  # last: where it is, the part is complete
     return bare

@@ -20,10 +20,7 @@ from vqkit.nn import EfficientNetLite0, PerceptualDistance
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-__all__ = ["MEASURING", "ImageMeasure", "label"]
-
-MEASURING = ("metrics", "bitstream", "data", "nn", "compare/image.py", "compare/pca.py", "compare/codebooks.py")
-"""Code that decides what is measured."""
+__all__ = ["ImageMeasure", "label"]
 
 _BATCH = 32
 _COUNTED = 512  # training images whose codes give the histograms of the entropy coder

@@ -12,7 +12,7 @@ import torch
 
 from vqkit.compare.backbone import Backbone, Note, Training
 from vqkit.compare.dataset import Dataset
-from vqkit.compare.image import MEASURING, ImageMeasure
+from vqkit.compare.image import ImageMeasure
 from vqkit.compare.watch import Watch
 from vqkit.data import ImageItem, Images
 from vqkit.models.hub import WEIGHTS
@@ -95,20 +95,19 @@ class ImageTraining(Backbone):
         return self.width
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        """Code that decides what training gives."""
-        models = ("models/image_tokenizer.py", "models/image_backbone.py", *self.model_files)
-        return ("quantize", "losses", "nn", *models, "training", "data", "compare/image_training.py")
+    def training_code(self) -> tuple[Any, ...]:
+        """What training consists of."""
+        return (ImageTokenizer, ImageModule, ImageDataModule, train, *self.network_code)
 
     @property
     @abstractmethod
-    def model_files(self) -> tuple[str, ...]:
-        """Files of the networks."""
+    def network_code(self) -> tuple[Any, ...]:
+        """What the networks consist of."""
 
     @property
-    def measuring(self) -> tuple[str, ...]:
-        """Code that decides what is measured."""
-        return MEASURING
+    def measuring_code(self) -> tuple[Any, ...]:
+        """What measuring consists of."""
+        return (ImageMeasure,)
 
     @property
     def protocols(self) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Waveform tensor → audio file, whole or in blocks."""
 
-import os
-import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vqkit.files import NewFile
 from vqkit.types import Float, need
 
 __all__ = ["WRITTEN_SUFFIXES", "AudioWriter", "write_audio"]
@@ -26,12 +28,14 @@ class AudioWriter:
     The file appears under its name when it is complete; an exception inside ``with`` leaves nothing behind.
 
     Args:
-        path: ends in .wav or .flac (lossless), .ogg (Vorbis), .opus or .mp3; an existing file is replaced.
+        path: ends in .wav or .flac (lossless), .ogg (Vorbis), .opus or .mp3; an existing file is replaced, unless ``overwrite`` is False.
         sample_rate: in Hz; Opus and MP3 take only some rates.
         channels: of the blocks.
         bits: sample size of the lossless formats.
+        overwrite: replace a file that exists.
 
     Raises:
+        FileExistsError: the file exists, and ``overwrite`` is False.
         FileNotFoundError: the folder does not exist.
         ValueError: the suffix, the bits, or the rate and channels cannot be written.
 
@@ -46,34 +50,44 @@ class AudioWriter:
         1.5
     """
 
-    def __init__(self, path: str | Path, sample_rate: int, channels: int, bits: Literal[16, 24] = 16) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        sample_rate: int,
+        channels: int,
+        bits: Literal[16, 24] = 16,
+        *,
+        overwrite: bool = True,
+    ) -> None:
         self._path = path = Path(path)
         self._suffix = path.suffix.lower()
         if self._suffix not in _CONTAINERS:
             raise ValueError(
                 f"cannot write {path}: the suffix is {self._suffix!r}, allowed are {', '.join(_CONTAINERS)}"
             )
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
         if bits not in (16, 24):
             raise ValueError(f"bits is {bits}, allowed are 16 and 24")
-        soundfile = need("soundfile", "audio")
+        self._soundfile = need("soundfile", "audio")
         self._sample_rate, self._channels, self._bits = sample_rate, channels, bits
-        self._error = soundfile.LibsndfileError
         self._samples = 0
-        self._temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        self._new = NewFile(path, overwrite=overwrite)
+        self._disk = _Disk(self._new.file)
+        # libsndfile calls `_Disk` back, and swallows what is raised there: an interrupt is raised in the main thread only
+        self._thread = ThreadPoolExecutor(1)
+        self._file: Any = None
         try:
-            self._file = soundfile.SoundFile(
-                str(self._temporary),
+            self._file = self._do(
+                self._soundfile.SoundFile,
+                self._disk,
                 "w",
                 samplerate=sample_rate,
                 channels=channels,
                 format=_CONTAINERS[self._suffix],
                 subtype=_LOSSY.get(self._suffix, f"PCM_{bits}"),
             )
-        except self._error as error:
-            self._temporary.unlink(missing_ok=True)
-            raise self._refused(error) from None
+        except BaseException:
+            self.discard()
+            raise
 
     def write(self, samples: Float[Tensor, "channels samples"]) -> None:
         """Write the next samples.
@@ -82,7 +96,7 @@ class AudioWriter:
             samples: any float dtype, finite.
 
         Raises:
-            ValueError: the shape or the values cannot be written, or a WAV file would be longer than its format can say.
+            ValueError: the shape or the values cannot be written, the disk is full, or a WAV file would be longer than its format can say.
         """
         data = checked_samples(samples, self._path)
         if data.shape[1] != self._channels:
@@ -92,27 +106,34 @@ class AudioWriter:
             raise ValueError(f"cannot write {self._path}: a WAV file ends at 4 GiB; .flac goes on")
         if self._suffix not in _LOSSY:
             data = to_integers(data, self._bits)
-        try:
-            for start in range(0, len(data), _CHUNK_SAMPLES):
-                self._file.write(data[start : start + _CHUNK_SAMPLES])
-        except self._error as error:
-            raise self._refused(error) from None
+        for start in range(0, len(data), _CHUNK_SAMPLES):
+            self._do(self._file.write, data[start : start + _CHUNK_SAMPLES])
 
     def close(self) -> None:
         """Give the file its name.
 
         Raises:
-            ValueError: no samples were written.
+            FileExistsError: the file exists, and ``overwrite`` is False.
+            ValueError: no samples were written, or the disk is full; nothing is left behind.
         """
         if not self._samples:
             raise ValueError(f"cannot write {self._path}: there are no samples")
-        self._file.close()
-        os.replace(self._temporary, self._path)
+        self._do(self._file.close)  # a codec writes its last blocks here
+        self._thread.shutdown()
+        try:
+            self._new.commit()
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise self._failed(error) from None
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        if self._file is not None and not self._file.closed:
+            with suppress(Exception):
+                self._do(self._file.close)
+        self._thread.shutdown()
+        self._new.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -124,11 +145,52 @@ class AudioWriter:
         finally:
             self.discard()  # nothing, after `close`
 
+    def _do(self, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Let libsndfile work, and raise what went wrong."""
+        try:
+            done = self._thread.submit(work, *args, **options).result()
+        except Exception as error:
+            if self._disk.error is None:
+                if isinstance(error, self._soundfile.LibsndfileError):
+                    raise self._refused(error) from None
+                raise
+        if self._disk.error is not None:
+            raise self._failed(self._disk.error)
+        return done
+
+    def _failed(self, error: Exception) -> ValueError:
+        return ValueError(f"cannot write {self._path}: {getattr(error, 'strerror', None) or error}")
+
     def _refused(self, error: Exception) -> ValueError:
         reason = str(getattr(error, "error_string", error)).removeprefix("Error : ")
         return ValueError(
             f"cannot write {self._path} at {self._sample_rate} Hz with {self._channels} channels: {reason}"
         )
+
+
+class _Disk:
+    """What libsndfile writes to. It keeps the first error: libsndfile forgets those of a codec's last blocks."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: Exception | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except (OSError, ValueError) as error:  # ValueError: it was closed
+            self.error = self.error or error
+            return 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._file.seek(offset, whence)  # writes what is in the buffer
+        except (OSError, ValueError) as error:  # ValueError: it was closed
+            self.error = self.error or error
+            return -1
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def write_audio(

@@ -1,12 +1,11 @@
 """Image tensor → file."""
 
-import os
-import uuid
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from vqkit.files import NewFile
 from vqkit.types import Float, need
 
 __all__ = ["WRITTEN_IMAGE_SUFFIXES", "write_image"]
@@ -15,17 +14,21 @@ _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 WRITTEN_IMAGE_SUFFIXES = tuple(_FORMATS)
 
 
-def write_image(path: str | Path, image: Float[Tensor, "channels height width"], quality: int = 90) -> None:
+def write_image(
+    path: str | Path, image: Float[Tensor, "channels height width"], quality: int = 90, *, overwrite: bool = True
+) -> None:
     """Write an image with 8 bits a channel; the suffix decides the format.
 
     The file appears whole or not at all. Values are clipped to [0, 1] and rounded; PNG loses nothing beyond that.
 
     Args:
-        path: ends in .png (lossless), .jpg, .jpeg or .webp (lossy); an existing file is replaced.
+        path: ends in .png (lossless), .jpg, .jpeg or .webp (lossy); an existing file is replaced, unless ``overwrite`` is False.
         image: ``(channels, height, width)`` with 1 (gray) or 3 (RGB) channels, any float dtype, finite.
         quality: of JPEG and WebP, 1 to 100; JPEG stores colour at half the resolution.
+        overwrite: replace a file that exists.
 
     Raises:
+        FileExistsError: the file exists, and ``overwrite`` is False.
         FileNotFoundError: the folder does not exist.
         ValueError: the suffix, the shape, the values or the quality cannot be written.
         ImportError: Pillow is not installed.
@@ -57,14 +60,10 @@ def write_image(path: str | Path, image: Float[Tensor, "channels height width"],
     pillow = need("PIL.Image", "image")
     levels = image.detach().to("cpu", torch.float32).clamp(0, 1).mul(255).round().to(torch.uint8)
     pixels = levels[0] if len(levels) == 1 else levels.permute(1, 2, 0)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with NewFile(path, overwrite=overwrite) as new:
         try:
-            pillow.fromarray(pixels.contiguous().numpy()).save(temporary, kind, quality=quality)
+            pillow.fromarray(pixels.contiguous().numpy()).save(new.file, kind, quality=quality)
         except (OSError, ValueError) as error:
             if getattr(error, "errno", None):  # no space, no permission: not the image's fault
                 raise
             raise ValueError(f"cannot write {path}: {error}") from None
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

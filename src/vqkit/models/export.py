@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vqkit.files import NewFile
 from vqkit.models.compression import weight_hash
 from vqkit.models.onnx_layers import exportable
 from vqkit.models.waveform_codec import WaveformCodec
@@ -114,15 +113,8 @@ def _export(
         )
     assert program is not None
     program.model.metadata_props.update(notes)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".onnx")
-    os.close(handle)
-    try:
-        program.save(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with NewFile(path) as new:
+        program.save(new.temporary)
 
 
 @contextmanager

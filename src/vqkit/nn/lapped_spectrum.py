@@ -100,8 +100,10 @@ class LappedSynthesis(nn.Module):
         super().__init__()
         self.hop_samples, self.channels = hop_samples, channels
         one = _windowed(hop_samples)
-        basis = torch.stack([torch.block_diag(*[one[:, i : i + 1]] * channels) for i in range(one.shape[1])], dim=-1)
-        self.register_buffer("basis", basis, persistent=False)
+        basis = one.new_zeros(channels, one.shape[0], channels, one.shape[1])
+        for channel in range(channels):  # each is made of its own spectra
+            basis[channel, :, channel] = one
+        self.register_buffer("basis", basis.flatten(0, 1), persistent=False)
 
     def forward(self, spectra: Float[Tensor, "batch coefficients frames"]) -> Float[Tensor, "batch channels samples"]:
         """Overlap-add; frames · hop samples, in float32."""

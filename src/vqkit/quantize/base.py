@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.quantize import pretrained
+from vqkit.quantize.losses import rank_weight
 from vqkit.quantize.sampling import sample_rows
+from vqkit.ranks import num_ranks
 from vqkit.types import Bool, Float, Int, Quantized
 
 __all__ = ["Quantizer", "Step"]
@@ -114,7 +116,8 @@ class Quantizer(nn.Module, ABC):
             mask: (batch, *spatial) of bool, True = real. Elsewhere z_q is 0 and the code −1, and nothing is learned.
 
         Returns:
-            `Quantized`, z_q in z's dtype.
+            `Quantized`, z_q in z's dtype. With several ranks the average over ranks of a loss is that of their joint batch, so that
+            DDP's gradient is that of one process; then a step in training is a step of all ranks.
 
         Raises:
             TypeError: z is not floating, or mask is not bool.
@@ -123,6 +126,9 @@ class Quantizer(nn.Module, ABC):
         x = self._checked(z, mask, finite=self.check_training_input or not self.training)
         with torch.autocast(device_type=z.device.type, enabled=False):
             z_q, codes, losses = self._quantize(x, mask)
+            if self.training and losses and num_ranks() > 1:
+                weight = rank_weight(torch.tensor(x[..., 0].numel(), device=x.device) if mask is None else mask.sum())
+                losses = {name: value * weight for name, value in losses.items()}
             loss = torch.stack(list(losses.values())).sum() if losses else x.new_zeros(())
             return Quantized(z_q.to(self.dtype).to(z.dtype), codes, loss, losses)
 

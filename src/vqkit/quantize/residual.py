@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import share
+from vqkit.quantize.losses import rank_weight
 from vqkit.quantize.straight_through import straight_through
+from vqkit.ranks import num_ranks
 
 __all__ = ["Residual"]
 
@@ -79,6 +81,7 @@ class Residual(Quantizer):
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         kept = self._kept_stages(x)
         residual, total = x, torch.zeros_like(x)
+        weights = None if kept is None or num_ranks() == 1 else self._stage_weights(kept, mask, x)
         codes: list[Tensor] = []
         terms: dict[str, Tensor] = {}
         for index, stage in enumerate(self.stages):
@@ -88,6 +91,7 @@ class Residual(Quantizer):
             total = total + z_q
             codes.append(stage_codes)
             for name, value in losses.items():
+                value = value if weights is None else value * weights[index]
                 terms[name] = terms.get(name, 0) + value / len(self.stages)
         if self.straight_through:
             total = straight_through(x if mask is None else _zeroed(x, mask), total)
@@ -121,6 +125,12 @@ class Residual(Quantizer):
             return None
         number = torch.randint(1, len(self.stages) + 1, (x.shape[0],), device=x.device)
         return torch.where(torch.rand(x.shape[0], device=x.device) < self.stage_dropout, number, len(self.stages))
+
+    def _stage_weights(self, kept: Tensor, mask: Tensor | None, x: Tensor) -> Tensor:
+        """Weight of each stage's losses on this rank: its share of the vectors that a stage sees, over its share of all vectors."""
+        seen = [_narrowed(mask, kept > index, x).sum() for index in range(-1, len(self.stages))]
+        weights = rank_weight(torch.stack(seen))
+        return weights[1:] / weights[0].clamp_min(1e-12)
 
 
 def _narrowed(mask: Tensor | None, elements: Tensor, x: Tensor) -> Tensor:

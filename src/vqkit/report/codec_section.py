@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vqkit.report.atomic import write_bytes
+from vqkit.files import write_whole
 from vqkit.report.clips import Clip
 from vqkit.report.figures import png_bytes
 from vqkit.report.listening import ListeningClip, Player, data_uri, player, spectrogram_peak
@@ -54,7 +54,7 @@ def write_rate_figures(results: RateResults, folder: Path) -> dict[str, Path]:
     for kind in results.kinds:
         figure = rate_curves_figure(results.of(kind), results.protocols[kind])
         if figure is not None:
-            paths[kind] = write_bytes(folder / "plots" / f"codec-{kind}.png", png_bytes(figure))
+            paths[kind] = write_whole(folder / "plots" / f"codec-{kind}.png", png_bytes(figure))
     return paths
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from vqkit.report.atomic import write_bytes
+from vqkit.files import write_whole
 from vqkit.report.codec_section import CodecSection, codec_section, write_rate_figures
 from vqkit.report.examples import ExampleSection, example_section
 from vqkit.report.listening import data_uri
@@ -63,9 +63,9 @@ def write_report(folder: Path | str) -> Path:
         figures = write_rate_figures(rates, folder)
         section = codec_section(rates, folder, figures)
         text = rate_markdown(rates, {kind: f"plots/{path.name}" for kind, path in figures.items()}) + "\n" + text
-    write_bytes(folder / "report.md", text.encode())
+    write_whole(folder / "report.md", text.encode())
     embedded = [(plot, data_uri(path.read_bytes(), "image/png")) for plot, path in plots]
-    return write_bytes(folder / "report.html", _page(results, section, examples, embedded).encode())
+    return write_whole(folder / "report.html", _page(results, section, examples, embedded).encode())
 
 
 def _page(

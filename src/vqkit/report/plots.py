@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from vqkit.report.atomic import write_bytes
+from vqkit.files import write_whole
 from vqkit.report.codebooks import pca_figure, usage_figure
 from vqkit.report.curves import loss_figure, residual_figure
 from vqkit.report.figures import png_bytes
@@ -79,5 +79,5 @@ def write_plots(results: Results, folder: Path | str) -> list[Path]:
     for plot in PLOTS:
         figure = plot.figure(results)
         if figure is not None:
-            paths.append(write_bytes(Path(folder) / "plots" / f"{plot.name}.png", png_bytes(figure)))
+            paths.append(write_whole(Path(folder) / "plots" / f"{plot.name}.png", png_bytes(figure)))
     return paths

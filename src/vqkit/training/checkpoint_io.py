@@ -6,8 +6,6 @@ Format
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,8 @@ import safetensors
 import safetensors.torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
+
+from vqkit.files import write_whole
 
 __all__ = ["SafeCheckpointIO"]
 
@@ -26,7 +26,7 @@ class SafeCheckpointIO(CheckpointIO):
     """Give it to ``Trainer(plugins=[SafeCheckpointIO()])``; each file appears whole or not at all.
 
     Example:
-        >>> import torch
+        >>> import tempfile, torch
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     io = SafeCheckpointIO()
         ...     io.save_checkpoint({"epoch": 3, "betas": (0.8, 0.99), "state": {0: torch.ones(2)}}, f"{folder}/last.safetensors")
@@ -49,17 +49,8 @@ class SafeCheckpointIO(CheckpointIO):
             raise TypeError(f"storage_options must be None, got {storage_options!r}")
         tensors: dict[str, Tensor] = {}
         described = json.dumps(_pack(checkpoint, "checkpoint", tensors))
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        try:
-            safetensors.torch.save_file(tensors, temporary, metadata={_KEY: described})
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        # save_file would write a temporary file of its own, which only its owner may read
+        write_whole(path, safetensors.torch.save(tensors, metadata={_KEY: described}))
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None

@@ -5,7 +5,6 @@ vqkit train --config recipes/codec-tiny.yaml --model.codec.num_filters 16 --fold
 
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from vqkit.files import write_whole
+from vqkit.recipe import check_recipes
 from vqkit.training.run import train
 from vqkit.training.seeding import seed_generators
 
@@ -34,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     try:
-        config = parser.parse_args(None if argv is None else list(argv))
+        words = sys.argv[1:] if argv is None else list(argv)
+        check_recipes(words)
+        config = parser.parse_args(words)
         _refuse_another_run(parser, config)
         seed_generators(config.seed)
         objects = parser.instantiate(config)
@@ -55,7 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> ArgumentParser:
     """The parser: flags of `vqkit.training.train`, with ``model`` and ``data`` as classes."""
     parser = ArgumentParser(prog="vqkit train", description=_DESCRIPTION, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file; flags after it override it")
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML file; flags after it override it; it is code: class_path imports modules",
+    )
     parser.add_function_arguments(train)
     return parser
 
@@ -69,13 +76,9 @@ def _described(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
 
 
 def _save(parser: ArgumentParser, config: Namespace) -> None:
-    path = Path(config.folder) / "config.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".config.")
-    with os.fdopen(handle, "w") as file:
-        yaml.safe_dump(_described(parser, config), file, sort_keys=False)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    write_whole(
+        Path(config.folder) / "config.yaml", yaml.safe_dump(_described(parser, config), sort_keys=False).encode()
+    )
 
 
 def _refuse_another_run(parser: ArgumentParser, config: Namespace) -> None:

@@ -9,8 +9,8 @@ import torch
 
 from vqkit.compare import audio
 from vqkit.compare.backbone import Backbone as Base
-from vqkit.compare.backbone import Note, Training
-from vqkit.compare.cache import key_of, read_json, source_digest, write_json
+from vqkit.compare.backbone import Note, Training, training_digest
+from vqkit.compare.cache import key_of, read_json, write_json
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.watch import Watch
 from vqkit.data import Clip, fingerprint
@@ -70,15 +70,14 @@ class Backbone(Base):
         return self.width
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        """Code that decides what training gives."""
-        models = ("models/codec.py", "models/waveform_codec.py", "models/padding.py")
-        return ("quantize", "losses", "nn", *models, "training", "data/crops.py", "compare/backbones/codec.py")
+    def training_code(self) -> tuple[Any, ...]:
+        """What training consists of."""
+        return (AudioCodec, CodecModule, AudioDataModule, train)
 
     @property
-    def measuring(self) -> tuple[str, ...]:
-        """Code that decides what is measured."""
-        return audio.MEASURING
+    def measuring_code(self) -> tuple[Any, ...]:
+        """What measuring consists of."""
+        return (audio.measure_audio,)
 
     @property
     def protocols(self) -> dict[str, Any]:
@@ -106,7 +105,7 @@ class Backbone(Base):
     def _pretrained(self, clips: Sequence[Clip], seed: int, runs: Path, note: Note) -> Path:
         """Train encoder and decoder alone, unless that is done."""
         settings = {name: value for name, value in self.settings().items() if name not in ("steps", "quantizer_weight")}
-        key = key_of(settings=settings, seed=seed, data=fingerprint(clips), code=source_digest(self.sources))
+        key = key_of(settings=settings, seed=seed, data=fingerprint(clips), code=training_digest(self))
         folder = runs / f"start-{key}"
         if read_json(folder / "training.json") is None:
             codec = self._codec(VQ(self.width, 2), seed)

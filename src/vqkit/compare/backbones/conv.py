@@ -1,6 +1,7 @@
 """The small VQ-VAE that CVQ and LooC compare quantizers with on small images."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from vqkit.compare.image_training import ImageTraining
 from vqkit.models.conv_backbone import ConvBackbone
@@ -26,9 +27,9 @@ class Backbone(ImageTraining):
     downsamples: int = 2
 
     @property
-    def model_files(self) -> tuple[str, ...]:
-        """Files of the networks."""
-        return ("models/conv_backbone.py",)
+    def network_code(self) -> tuple[Any, ...]:
+        """What the networks consist of."""
+        return (ConvBackbone,)
 
     def networks(self) -> ImageBackbone:
         """Encoder and decoder, at random."""

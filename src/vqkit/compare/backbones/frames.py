@@ -56,14 +56,14 @@ class Backbone(Base):
         return self.hop_samples
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        """Code that decides what training gives."""
-        return ("quantize", "data", "models/frames.py", "compare/backbones/frames.py")
+    def training_code(self) -> tuple[Any, ...]:
+        """What training consists of."""
+        return (FrameCodec, Clip)
 
     @property
-    def measuring(self) -> tuple[str, ...]:
-        """Code that decides what is measured."""
-        return audio.MEASURING
+    def measuring_code(self) -> tuple[Any, ...]:
+        """What measuring consists of."""
+        return (audio.measure_audio,)
 
     @property
     def protocols(self) -> dict[str, Any]:

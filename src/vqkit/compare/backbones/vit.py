@@ -1,6 +1,7 @@
 """The TiTok-like vision transformer of the IVQ paper: an image becomes a row of tokens."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from vqkit.compare.image_training import ImageTraining
 from vqkit.models.image_backbone import ImageBackbone
@@ -28,9 +29,9 @@ class Backbone(ImageTraining):
     heads: int = 4
 
     @property
-    def model_files(self) -> tuple[str, ...]:
-        """Files of the networks."""
-        return ("models/vit_backbone.py",)
+    def network_code(self) -> tuple[Any, ...]:
+        """What the networks consist of."""
+        return (ViTBackbone,)
 
     def networks(self) -> ImageBackbone:
         """Encoder and decoder, at random."""

@@ -1,6 +1,7 @@
 """The taming-style VQGAN, from diffusers."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from vqkit.compare.image_training import ImageTraining
 from vqkit.models.image_backbone import ImageBackbone
@@ -24,9 +25,9 @@ class Backbone(ImageTraining):
     norm_groups: int = 8
 
     @property
-    def model_files(self) -> tuple[str, ...]:
-        """Files of the networks."""
-        return ("models/vqgan_backbone.py",)
+    def network_code(self) -> tuple[Any, ...]:
+        """What the networks consist of."""
+        return (VQGANBackbone,)
 
     def networks(self) -> ImageBackbone:
         """Encoder and decoder, at random."""
