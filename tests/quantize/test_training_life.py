@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from vqkit import FSQ, IVQ, LFQ, PVQ, RVQ, VQ, GroupedRVQ, LooC, Quantizer, Residual
+from vqkit import FSQ, IVQ, LFQ, PVQ, RVQ, VQ, GroupedRVQ, LooC, Product, Quantizer, Residual
 from vqkit.quantize.search import nearest, nearest_plain
 
 SYSTEMS = {
@@ -206,3 +206,24 @@ def test_warnings_of_a_start_from_few_vectors_name_both_numbers():
         quantizer(torch.randn(1, 5, 4))
     assert "k-means of 16 codes from only 5 vectors" in str(caught[0].message)
     assert len(quantizer.codebook.weight.unique(dim=0)) == 16
+
+
+def test_a_residual_with_an_interpolated_stage_is_fitted_stage_by_stage():
+    z = torch.randn(4, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    quantizer = Residual([VQ(8, 16), LooC(8, 16, 4, scale=2)])
+    alone = VQ(8, 16).fit(z)
+    quantizer.fit(z)
+    first, second = quantizer.stages
+    assert torch.equal(first.codebook.weight, alone.codebook.weight)
+    rest = z - alone.decode(alone.encode(z))
+    torch.testing.assert_close(
+        state(second)["quantizer.quantizer.pieces.0.codebook.weight"],
+        state(LooC(8, 16, 4, scale=2).fit(rest))["quantizer.quantizer.pieces.0.codebook.weight"],
+    )
+    errors = [float((quantizer.eval().decode(quantizer.encode(z), stages=n) - z).square().mean()) for n in (1, 2)]
+    assert errors[1] < errors[0]
+
+
+def test_pieces_that_look_at_neighbours_are_refused():
+    with pytest.raises(ValueError, match="put Interpolated around the Product"):
+        Product([LooC(4, 8, 2, scale=2), LooC(4, 8, 2, scale=2)])

@@ -38,11 +38,13 @@ class Quantizer(nn.Module, ABC):
     Attributes:
         dim: length of the vectors.
         straight_through: whether the gradient passes from z_q to z unchanged.
+        needs_grid: whether it looks at the neighbours of a vector, so that single vectors do not suffice.
         check_training_input: refuse NaN and Inf in training too (evaluation always does); costs a device sync a step.
     """
 
     dim: int
     straight_through: bool = True
+    needs_grid: bool = False
     check_training_input: bool = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
