@@ -65,13 +65,15 @@ def test_mixed_folders(run, model, image_model, picture, sound, tmp_path):
     (tmp_path / "in/b/bad.webp").write_text("no image")
     both = (model, image_model)
     out, err = run("encode", tmp_path / "in", tmp_path / "one", code=1, models=both)
-    assert [line.partition(" → ")[0] for line in out.splitlines()] == [
+    *lines, total = out.splitlines()
+    assert [line.partition(" → ")[0] for line in lines] == [
         str(tmp_path / "in" / name) for name in ("a.png", "b/cover.JPG", "b/song.wav")
     ]
+    assert total.startswith("total: 3 files, 2.000 s, ")
     assert "bad.webp is not an image that can be read" in err
     words = ["--kbps", "5", "--bpp", "0.9", "--jobs", "2", "--json"]
     out, _ = run("encode", tmp_path / "in", tmp_path / "two", *words, code=1, models=both)
-    found = [json.loads(line) for line in out.splitlines()]
+    *found, _ = [json.loads(line) for line in out.splitlines()]
     assert [one.get("stages") for one in found] == [2, None, 2, 2]
     run("encode", tmp_path / "in", tmp_path / "three", "--stages", "2", code=1, models=both)
     for name in ("a.vqk", "b/cover.vqk", "b/song.vqk"):  # the images' headers tell how many stages there were
@@ -86,6 +88,28 @@ def test_mixed_folders(run, model, image_model, picture, sound, tmp_path):
     assert soundfile.info(tmp_path / "back/b/song.flac").frames == 16000
     _, err = run("encode", tmp_path / "in", tmp_path / "four", "--kbps", "5", code=2, models=both)
     assert f"--kbps is for sound, and {tmp_path / 'in/a.png'} is not: give --bpp, too, or --stages" in err
+
+
+def test_equal_stems_keep_their_suffixes_and_get_them_back(run, model, image_model, picture, sound, tmp_path):
+    """A song and its cover, and a photo in two formats."""
+    both = (model, image_model)
+    sound(tmp_path / "in/song.flac", 0.5)
+    picture(tmp_path / "in/song.png")
+    picture(tmp_path / "in/photo.jpg")
+    picture(tmp_path / "in/photo.png")
+    sound(tmp_path / "in/other.wav", 0.5)
+    run("encode", tmp_path / "in", tmp_path / "out", models=both)
+    names = ["other.vqk", "photo.jpg.vqk", "photo.png.vqk", "song.flac.vqk", "song.png.vqk"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    run("decode", tmp_path / "out", tmp_path / "back", models=both)
+    names = ["other.wav", "photo.jpg.png", "photo.png", "song.flac", "song.png"]
+    assert sorted(path.name for path in (tmp_path / "back").iterdir()) == names
+    assert soundfile.info(tmp_path / "back/song.flac").format == "FLAC"
+    run("decode", tmp_path / "out", tmp_path / "webp", "--to", "webp", models=both)
+    names = ["other.wav", "photo.jpg.webp", "photo.png.webp", "song.flac", "song.webp"]
+    assert sorted(path.name for path in (tmp_path / "webp").iterdir()) == names
+    out, _ = run("decode", tmp_path / "out/song.flac.vqk", models=(model,))
+    assert out.startswith(f"{tmp_path / 'out/song.flac.vqk'} → {tmp_path / 'out/song.flac'}: ")
 
 
 def test_damage_is_a_warning_and_exit_code_1(run, picture, tmp_path):

@@ -19,7 +19,7 @@ def test_counts_and_sums_beyond_what_float32_counts():
 def test_rows_beyond_what_float32_counts():
     x = torch.arange(MANY, dtype=torch.int32)[:, None].remainder(251)
     batch = JointBatch(x, torch.ones(MANY, dtype=torch.bool))
-    picks = torch.tensor([0, MANY - 2, MANY - 1])
+    picks = torch.tensor([0, 1 << 24, MANY - 1])
     assert batch.count == MANY
     assert torch.equal(batch.rows(picks).flatten(), x[picks].flatten())
 

@@ -22,6 +22,7 @@ def decode_image_file(
     *,
     suffix: str = ".png",
     watch: Watch = unwatched,
+    overwrite: bool = True,
 ) -> CodedImage:
     """Decode a ``.vqk`` file of an image.
 
@@ -34,16 +35,18 @@ def decode_image_file(
         target: path, whose suffix decides the format and which appears when it is complete; or open file or pipe.
         suffix: format for an open file or pipe.
         watch: called with 0 and the share that is done.
+        overwrite: replace a target that exists.
 
     Returns:
         What was read.
 
     Raises:
         BitstreamError: not a vqk file, of a newer version, its header damaged, or written with other weights.
+        FileExistsError: the target exists, and ``overwrite`` is False.
         ValueError: the target's format is unknown, or the image is too large.
     """
     decoded = decode_image(tokenizer, source, watch=lambda share: watch(0.0, share))
     with written_as_file(target, suffix) as path:
-        write_image(path, decoded.image)
+        write_image(path, decoded.image, overwrite=overwrite)
     height, width = decoded.image.shape[-2:]
     return CodedImage(height=height, width=width, bytes=decoded.bytes, stages=decoded.stages, warnings=decoded.warnings)

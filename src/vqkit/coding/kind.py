@@ -70,6 +70,12 @@ class Kind(ABC):
 
     @abstractmethod
     def decode(
-        self, model: Any, source: str | Path | BinaryIO, target: str | Path | BinaryIO, suffix: str, watch: Watch
+        self,
+        model: Any,
+        source: str | Path | BinaryIO,
+        target: str | Path | BinaryIO,
+        suffix: str,
+        watch: Watch,
+        overwrite: bool = True,
     ) -> Coded:
         """Make a file of a ``.vqk`` file; the suffix is for an open file or pipe."""

@@ -42,8 +42,10 @@ class _Sound(Kind):
             model, source, target, how.rate, plain=how.plain, licence=how.licence, metadata=how.metadata, watch=watch
         )
 
-    def decode(self, model: WaveformCodec, source: Any, target: Any, suffix: str, watch: Watch) -> Coded:
-        return decode_file(model, source, target, suffix=suffix, watch=watch)
+    def decode(
+        self, model: WaveformCodec, source: Any, target: Any, suffix: str, watch: Watch, overwrite: bool = True
+    ) -> Coded:
+        return decode_file(model, source, target, suffix=suffix, watch=watch, overwrite=overwrite)
 
 
 class _Image(Kind):
@@ -64,8 +66,10 @@ class _Image(Kind):
             model, source, target, how.rate, plain=how.plain, licence=how.licence, metadata=how.metadata, watch=watch
         )
 
-    def decode(self, model: ImageTokenizer, source: Any, target: Any, suffix: str, watch: Watch) -> Coded:
-        return decode_image_file(model, source, target, suffix=suffix, watch=watch)
+    def decode(
+        self, model: ImageTokenizer, source: Any, target: Any, suffix: str, watch: Watch, overwrite: bool = True
+    ) -> Coded:
+        return decode_image_file(model, source, target, suffix=suffix, watch=watch, overwrite=overwrite)
 
 
 SOUND, IMAGE = _Sound(), _Image()

@@ -38,11 +38,13 @@ class Quantizer(nn.Module, ABC):
     Attributes:
         dim: length of the vectors.
         straight_through: whether the gradient passes from z_q to z unchanged.
+        needs_grid: whether it looks at the neighbours of a vector, so that single vectors do not suffice.
         check_training_input: refuse NaN and Inf in training too (evaluation always does); costs a device sync a step.
     """
 
     dim: int
     straight_through: bool = True
+    needs_grid: bool = False
     check_training_input: bool = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -189,6 +191,67 @@ class Quantizer(nn.Module, ABC):
             torch.manual_seed(seed)
             self._fit(sample_rows(rows, max_vectors), iterations)
         return self
+
+    def freeze(self) -> Self:
+        """Stop all learning, also of moving averages and revival, until `unfreeze`; ``train()`` does not undo it.
+
+        Returns:
+            The quantizer itself. In training mode it then computes what it computes in evaluation, with losses for the encoder.
+        """
+        return self.requires_grad_(False)
+
+    def unfreeze(self) -> Self:
+        """Let it learn again."""
+        return self.requires_grad_(True)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze or unfreeze: what learns without gradients follows too.
+
+        A model that holds the quantizer reaches only its parameters by its own ``requires_grad_``: call this, or `freeze`, for codebooks
+        that learn by moving averages.
+        """
+        for module in self.modules():
+            if "frozen" in vars(module):
+                vars(module)["frozen"] = not requires_grad
+        return super().requires_grad_(requires_grad)
+
+    def defer_learning(self, deferred: bool = True) -> Self:
+        """Let forwards only gather what codebooks learn from, until `apply_learning`: for gradient accumulation and checkpointing.
+
+        Moving averages, restart and CVQ then learn as from one batch that joins all forwards in between; k-means still starts on the first
+        forward. Vectors are kept until then (4·dim bytes each) and are not part of the state: apply before you save. Forwards that
+        activation checkpointing computes again gather nothing.
+
+        Args:
+            deferred: False goes back to learning in every forward, and drops what was gathered.
+
+        Returns:
+            The quantizer itself.
+
+        Example:
+            >>> import torch
+            >>> from vqkit import VQ
+            >>> quantizer = VQ(dim=4, codebook_size=8).train().defer_learning()
+            >>> for micro_batch in torch.randn(4, 1, 64, 4):
+            ...     out = quantizer(micro_batch)  # and backward
+            >>> quantizer.apply_learning()  # beside optimizer.step()
+        """
+        for module in self.modules():
+            if "deferred" in vars(module):
+                vars(module)["deferred"] = [] if deferred else None
+        return self
+
+    def apply_learning(self) -> None:
+        """Learn once from all forwards since the last call; with several ranks each must call it.
+
+        Raises:
+            RuntimeError: learning is not deferred.
+        """
+        books = [module for module in self.modules() if "deferred" in vars(module)]
+        if any(vars(book)["deferred"] is None for book in books):
+            raise RuntimeError("learning is not deferred: call defer_learning() before the forwards")
+        for book in books:
+            book.apply_deferred()  # type: ignore[operator]
 
     def save_pretrained(self, folder: str) -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder; needs ``vqkit[train]`` for safetensors."""
