@@ -20,14 +20,8 @@ from vqkit.data.image_pixels import CannotConvertError, check_channels, pixels_t
 from vqkit.data.image_stored import RefusedError, read_stored
 from vqkit.types import Float
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_MEGAPIXELS", "ReadImage", "decode_image", "read_image", "read_image_with_notes"]
+__all__ = ["MAX_MEGAPIXELS", "ReadImage", "decode_image", "read_image", "read_image_with_notes"]
 
-IMAGE_SUFFIXES = frozenset(
-    {
-        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
-    }
-)
 MAX_MEGAPIXELS = 64.0  # by default
 
 
