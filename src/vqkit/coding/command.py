@@ -38,8 +38,13 @@ class _Encode:
     def __call__(self, models: Mapping[Kind, Any], job: Job, watch: Watch) -> Coded:
         assert job.kind is not None
         source = self.pipe if job.source == PIPE and self.pipe is not None else job.source
-        with self._output(job) as target:
-            return job.kind.encode(models[job.kind], source, target, self.how, watch)
+        try:
+            with self._output(job) as target:
+                return job.kind.encode(models[job.kind], source, target, self.how, watch)
+        except ValueError as error:
+            if job.kind == SOUND and job.source != PIPE and kind_of_file(job.source) is None:  # it was but a try
+                raise ValueError(f"{error}, and no image that is known") from None
+            raise
 
     @contextmanager
     def _output(self, job: Job) -> Iterator[BinaryIO]:
