@@ -4,11 +4,11 @@ from vqkit.data.audio_augment import AudioAugmentation
 from vqkit.data.audio_blocks import AudioBlocks
 from vqkit.data.audio_file import AudioInfo, Waveform, audio_info, read_audio
 from vqkit.data.audio_writer import WRITTEN_SUFFIXES, AudioWriter, write_audio
-from vqkit.data.clips import AUDIO_SUFFIXES, Clip, list_clips, sample_folder
+from vqkit.data.clips import Clip, list_clips, sample_folder
+from vqkit.data.content import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vqkit.data.crops import AudioCrops
 from vqkit.data.fingerprint import fingerprint
 from vqkit.data.image_file import (
-    IMAGE_SUFFIXES,
     MAX_MEGAPIXELS,
     ReadImage,
     decode_image,
@@ -26,6 +26,7 @@ __all__ = [
     "AUDIO_SUFFIXES",
     "IMAGE_SUFFIXES",
     "MAX_MEGAPIXELS",
+    "VIDEO_SUFFIXES",
     "WRITTEN_IMAGE_SUFFIXES",
     "WRITTEN_SUFFIXES",
     "AudioAugmentation",

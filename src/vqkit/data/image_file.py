@@ -20,14 +20,8 @@ from vqkit.data.image_pixels import CannotConvertError, check_channels, pixels_t
 from vqkit.data.image_stored import RefusedError, read_stored
 from vqkit.types import Float
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_MEGAPIXELS", "ReadImage", "decode_image", "read_image", "read_image_with_notes"]
+__all__ = ["MAX_MEGAPIXELS", "ReadImage", "check_megapixels", "decode_image", "read_image", "read_image_with_notes"]
 
-IMAGE_SUFFIXES = frozenset(
-    {
-        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
-    }
-)
 MAX_MEGAPIXELS = 64.0  # by default
 
 
@@ -141,8 +135,13 @@ def decode_image(
 def _check(channels: int | None, max_megapixels: float) -> None:
     if channels is not None:
         check_channels(channels)
+    check_megapixels(max_megapixels)
+
+
+def check_megapixels(max_megapixels: float) -> None:
+    """Refuse a limit that no image keeps to."""
     if not max_megapixels > 0:
-        raise ValueError(f"max_megapixels is {max_megapixels}, it must be more than 0")
+        raise ValueError(f"max_megapixels is {max_megapixels:g}, it must be more than 0")
 
 
 def _read(file: BinaryIO, name: str, channels: int | None, max_megapixels: float) -> ReadImage:

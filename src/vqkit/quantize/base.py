@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vqkit.quantize import pretrained
 from vqkit.quantize.losses import rank_weight
 from vqkit.quantize.sampling import sample_rows
-from vqkit.ranks import num_ranks
+from vqkit.ranks import num_ranks, own_rank
 from vqkit.types import Bool, Float, Int, Quantized
 
 __all__ = ["Quantizer", "Step"]
@@ -161,21 +161,32 @@ class Quantizer(nn.Module, ABC):
 
     @torch.no_grad()
     def fit(
-        self, vectors: Tensor | Iterable[Tensor], *, max_vectors: int = 1 << 17, iterations: int = 25, seed: int = 0
+        self,
+        vectors: Tensor | Iterable[Tensor],
+        *,
+        max_vectors: int = 1 << 17,
+        iterations: int = 25,
+        seed: int = 0,
+        joint: bool = False,
     ) -> Self:
         """Fit offline, without gradients: k-means stage by stage, or a projection where there is no codebook.
+
+        By default a fit is this process's own: one rank alone may call it (and DDP hands on what it found), and all ranks find the same
+        from the same vectors.
 
         Args:
             vectors: (…, dim), or an iterable of such tensors; of more than ``max_vectors`` a uniform sample is kept.
             max_vectors: most vectors used.
             iterations: k-means iterations of each codebook.
             seed: seed of the sample and of k-means; the global generator is left as it was.
+            joint: fit to the vectors of all ranks together, with the same result on each; then every rank has to call.
 
         Returns:
             The quantizer itself.
 
         Raises:
             ValueError: no vectors, wrong dim, NaN or Inf.
+            RuntimeError: ``fully_shard`` has split the codebook already.
 
         Example:
             >>> import torch
@@ -188,8 +199,11 @@ class Quantizer(nn.Module, ABC):
         rows = (self._fit_rows(self._checked(z, None, finite=True)) for z in tensors)
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            self._fit(sample_rows(rows, max_vectors), iterations)
+            torch.manual_seed(seed + own_rank() if joint else seed)
+            sample = sample_rows(rows, max_vectors, joint=joint)
+            if joint:
+                torch.manual_seed(seed)
+            self._fit(sample, iterations)
         return self
 
     def freeze(self) -> Self:
