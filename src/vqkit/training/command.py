@@ -13,6 +13,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from vqkit.files import write_whole
+from vqkit.terminal import printable
 from vqkit.training.run import train
 from vqkit.training.seeding import seed_generators
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return _complain(error, 130)
     if int(os.environ.get("RANK", 0)) == 0:
-        print(f"trained model: {model}")
+        print(f"trained model: {printable(model)}")
     return 0
 
 
@@ -99,5 +100,5 @@ def _first_difference(before: Any, now: Any, where: str) -> str | None:
 
 
 def _complain(error: BaseException, status: int) -> int:
-    print(f"vqkit train: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"vqkit train: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return status
