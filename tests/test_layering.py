@@ -9,7 +9,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqkit"
 LAYERS = [
-    {"types", "files", "terminal", "ranks", "constants"},
+    {"types", "files", "ranks", "constants", "terminal", "allowance"},
+    {"saved", "recipe"},
     {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
     {"models"},
     {"training", "tokenize", "generate", "report", "coding"},

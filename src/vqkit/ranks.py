@@ -50,19 +50,18 @@ def max_over_ranks(value: Tensor) -> Tensor:
 
 def gather_ranks(value: Tensor) -> Tensor:
     """The ranks' tensors, stacked in the order of the ranks."""
+    own = value.detach()[None].contiguous()  # a compiled graph cannot gather what has no dimension
     if num_ranks() == 1:
-        return value[None]
-    parts = [torch.empty_like(value) for _ in range(num_ranks())]
-    dist.all_gather(parts, value.contiguous())
-    return torch.stack(parts)
+        return own
+    parts = [torch.empty_like(own) for _ in range(num_ranks())]
+    dist.all_gather(parts, own)
+    return torch.cat(parts)
 
 
 def from_first_rank(value: Tensor) -> Tensor:
-    """Rank 0's tensor, on every rank."""
-    if num_ranks() > 1:
-        value = value.detach().clone(memory_format=torch.contiguous_format)
-        dist.broadcast(value, src=0)
-    return value
+    """Rank 0's tensor, on every rank, without gradient where there are several."""
+    # a sum with zeros, not a broadcast: torch.compile(fullgraph=True) traces only the former
+    return sum_over_ranks(value if own_rank() == 0 else torch.zeros_like(value))
 
 
 def follow_first_rank(model: nn.Module) -> None:

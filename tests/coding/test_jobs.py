@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vqkit.coding.jobs import checked_jobs, find_jobs
-from vqkit.coding.kinds import SOUND
+from vqkit.coding.jobs import UNKNOWN, checked_jobs, find_jobs
+from vqkit.coding.kinds import SOUND, kind_of_file
 from vqkit.coding.names import encoded_names
 
 SOUND_SUFFIXES = SOUND.read
@@ -56,6 +56,28 @@ def test_what_cannot_be(tree):
     (tree / "only/link").symlink_to("..")
     with pytest.raises(ValueError, match="that end in .vqk; only/link is a link to a folder, which is not followed"):
         find_jobs("only", "out", [".vqk"], encoded_names)
+
+
+def test_a_folders_files_are_told_by_their_content(tree):
+    Path("in/b/noname").write_bytes(b"fLaC")
+    Path("in/done.vqk").touch()
+    Path("in/shut.wav").touch()
+
+    def kind_of(path):
+        if path.name == "shut.wav":
+            raise PermissionError(13, "Permission denied")
+        return kind_of_file(path)
+
+    jobs = find_jobs("in", "out", [], encoded_names, kind_of)
+    assert [(job.source, job.kind, job.fault, job.passed_over) for job in jobs] == [
+        ("in/a.FLAC", SOUND, "", ""),
+        ("in/b/noname", SOUND, "", ""),
+        ("in/b/x.wav", SOUND, "", ""),
+        ("in/film.mp4", SOUND, "", ""),
+        ("in/notes.txt", None, "", UNKNOWN),
+        ("in/shut.wav", None, "in/shut.wav is not readable: Permission denied", ""),
+    ]
+    assert jobs[1].target == "out/b/noname.vqk"
 
 
 def test_names_that_clash_keep_their_suffixes(tree):

@@ -28,6 +28,16 @@ def test_hidden_and_other_files_are_passed_over(tmp_path):
     assert sorted(walk(tmp_path, frozenset({".png"}))) == ["a/x.png", "a/y.PNG"]
 
 
+def test_what_is_nothing_we_know_is_counted_in_one_warning(tmp_path):
+    for name in "abcdef":
+        (tmp_path / name).touch()
+    kinds = {"a": True, "b": False}
+    with pytest.warns(UserWarning, match="passed over") as warned:
+        assert list(walk(tmp_path, frozenset(), lambda path: kinds.get(path.name))) == ["a"]
+    found = [str(warning.message) for warning in warned]
+    assert found == [f"passed over 4 files that are neither sound nor images: c, d, e, … in {tmp_path}"]
+
+
 def test_what_cannot_be_read_is_passed_over_with_a_warning(tmp_path, monkeypatch):
     for name in ("a/x.png", "shut/y.png"):
         (tmp_path / name).parent.mkdir()

@@ -22,7 +22,9 @@ def test_as_written_every_code_lives_far_from_the_start(name):
     torch.manual_seed(0)
     quantizer = SYSTEMS[name]().train()
     scales, centre = torch.logspace(-0.5, 0.5, 12), 3 * torch.randn(12)
-    if name.startswith(("IVQ", "LooC")):  # one codebook for all pieces: pieces that have nothing in common cannot share it
+    if name.startswith(
+        ("IVQ", "LooC")
+    ):  # one codebook for all pieces: pieces that have nothing in common cannot share it
         scales, centre = torch.ones(12), torch.full((12,), 3.0)
     for _ in range(60):
         quantizer(torch.randn(1, 512, 12) * scales + centre)

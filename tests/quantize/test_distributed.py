@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vqkit import FSQ, LFQ, Quantizer, Residual, ResidualLFQ, ranks
 from vqkit.quantize.joint import JointBatch
+from vqkit.quantize.sampling import sample_rows
 
 WORLD = 2
 MANY = (1 << 24) + 3
@@ -125,6 +126,18 @@ def fits() -> dict[str, torch.Tensor]:
     return tables(make("rvq").fit(vectors()))
 
 
+def joint_fits() -> dict[str, dict[str, torch.Tensor]]:
+    """Fits to what the ranks hold together: uneven, nothing on one of them, and a sample."""
+    found = {}
+    for name, first in {"uneven": 90, "empty": 0}.items():
+        chunks = [chunk for chunk in vectors()[own(first)].split(40) if len(chunk)]
+        found[name] = tables(make("rvq").fit(chunks, joint=True))
+    sampled = FSQ(4, [5, 5]).fit(vectors()[own(90)], max_vectors=50, joint=True)
+    torch.manual_seed(dist.get_rank())
+    rows = sample_rows([torch.arange(1000.0)[own(900), None]], 500, joint=True)
+    return {**found, "sampled": tables(sampled), "rows": {"rows": rows}}
+
+
 def losses() -> dict[str, list[dict[str, torch.Tensor]]]:
     return {name: learned(name) for name in LOSSES}
 
@@ -150,7 +163,7 @@ def sharded_in_half() -> dict[str, torch.Tensor]:
 
 def sharded_elsewhere() -> dict[str, list[str] | torch.Tensor]:
     """Outside the forward pass of the sharded module there is no codebook to search."""
-    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard, register_fsdp_forward_method
 
     torch.manual_seed(0)
     quantizer = VQ(4, 9)
@@ -162,8 +175,11 @@ def sharded_elsewhere() -> dict[str, list[str] | torch.Tensor]:
         with pytest.raises(RuntimeError) as error:
             call()
         messages.append(str(error.value))
+    flat = FullyShardedDataParallel(nn.Sequential(VQ(4, 9, init="kmeans")), device_id=torch.device("cpu"))
+    with pytest.raises(RuntimeError) as error:
+        flat(z)
     register_fsdp_forward_method(quantizer, "encode")
-    return {"messages": messages, "codes": quantizer.encode(z), "expected": expected}
+    return {"messages": messages, "flat": str(error.value), "codes": quantizer.encode(z), "expected": expected}
 
 
 def loaded_on_the_first_rank() -> dict[str, dict[str, torch.Tensor]]:
@@ -206,9 +222,53 @@ def exchanged() -> dict[str, torch.Tensor]:
     return {**found, "followed": layer.weight.detach(), "own": value, "rank": torch.tensor(ranks.own_rank())}
 
 
+def compiled() -> list[dict[str, torch.Tensor]]:
+    """A step in one graph, with all that it exchanges, beside the same step without compilation."""
+    _, z, mask = batches(4)[0]
+    found = []
+    for how in (lambda model: model, lambda model: torch.compile(model, backend="eager", fullgraph=True)):
+        torch.manual_seed(0)
+        stages = [VQ(4, 8, update="ema", revive="restart"), VQ(4, 8, revive="cvq", anchor="probrandom"), LFQ(4, 4)]
+        quantizer = Residual(stages, stage_dropout=0.5).train()
+        torch.manual_seed(1)
+        loss = how(quantizer)(z[own(2)], mask[own(2)]).loss
+        found.append({"loss": loss.detach(), **tables(quantizer)})
+    return found
+
+
+def sharded_from_meta() -> dict[str, torch.Tensor]:
+    """Built without memory, sharded, then filled from rank 0: the step after it learns into what lasts as well."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+    from torch.distributed.fsdp import fully_shard
+
+    filled = Autoencoder(SHARDED["restart"]()).state_dict() if dist.get_rank() == 0 else {}
+    with torch.device("meta"):
+        model = Autoencoder(SHARDED["restart"]()).train()
+    fully_shard(model)
+    model.to_empty(device="cpu")
+    set_model_state_dict(model, filled, options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True))
+    before = whole(model)
+    _, z, _ = batches(4)[0]
+    for _ in range(2):
+        model(z[own(2)])
+    return {"before": before["quantizer.codebook.weight"], "after": whole(model)["quantizer.codebook.weight"]}
+
+
 SCENARIOS = [
-    histories, one_rank_alone, fits, losses, sharded, sharded_in_half, sharded_elsewhere, many_vectors, exchanged, collectives
-]  # fmt: skip
+    histories,
+    one_rank_alone,
+    fits,
+    joint_fits,
+    losses,
+    sharded,
+    sharded_in_half,
+    sharded_elsewhere,
+    sharded_from_meta,
+    many_vectors,
+    exchanged,
+    compiled,
+    collectives,
+]
 BUILT: dict[str, Quantizer] = {}
 
 
@@ -342,6 +402,23 @@ def test_a_fit_is_local(both):
         assert_equal(rank["fits"], expected)
 
 
+def test_a_joint_fit_is_that_of_one_process_on_all_vectors(both):
+    expected = tables(make("rvq").fit(vectors(), joint=True))
+    for rank in both:
+        assert_equal(rank["joint_fits"]["uneven"], expected)
+        assert_equal(rank["joint_fits"]["empty"], expected)
+
+
+def test_a_joint_sample_is_uniform_and_the_same_on_all_ranks(both):
+    one, other = (rank["joint_fits"] for rank in both)
+    assert_equal(one["sampled"], other["sampled"])
+    assert_equal(one["rows"], other["rows"])
+    rows = one["rows"]["rows"].flatten()
+    assert len(rows) == 500
+    assert (rows.diff() > 0).all()
+    assert 30 < (rows >= 900).sum() < 70  # of the 100 rows of rank 1 about half, as of the others
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_and_gradients_are_those_of_the_joined_batch(name, both):
     for expected, one, other in zip(learned(name), *(rank["losses"][name] for rank in both), strict=True):
@@ -367,9 +444,16 @@ def test_sharded_codes_that_stay_are_not_rounded(both):
     assert (found["before"][dead] != found["after"][dead]).any(dim=1).all()
 
 
+def test_what_a_codebook_learns_outlasts_loading_through_the_meta_device(both):
+    one, other = (rank["sharded_from_meta"] for rank in both)
+    assert_equal(one, other)
+    assert (one["before"] != one["after"]).any(dim=1).sum() > 1
+
+
 def test_a_sharded_codebook_says_where_it_can_be_used(both):
     found = both[0]["sharded_elsewhere"]
     assert all("register_fsdp_forward_method" in message for message in found["messages"])
+    assert "use fully_shard instead, or update='ema'" in found["flat"]
     assert torch.equal(found["codes"], found["expected"])
 
 
@@ -389,6 +473,11 @@ def test_what_ranks_exchange(name, both):
         assert rank["exchanged"]["own"].tolist() == EXCHANGED["gather_ranks"][index]
         assert rank["exchanged"]["rank"] == index
         assert (rank["exchanged"]["followed"] == 1).all()
+
+
+def test_a_step_of_several_ranks_compiles_to_one_graph(both):
+    for rank in both:
+        assert_close(*rank["compiled"])
 
 
 @pytest.mark.parametrize("name", COUNTED)

@@ -16,7 +16,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from vqkit.data import write_audio
@@ -357,6 +359,17 @@ def test_requests_of_another_form_are_refused_in_one_line(page: Any, path: str, 
     answer = ask(page, "POST", f"{API}/{path}", body, **JSON)
     assert answer.status == status
     assert len(answer.text.splitlines()) == 1
+
+
+def test_a_playlist_opens_no_other_file(page: Any, tmp_path: Path) -> None:
+    """What the case strangers-1 tries on the command line."""
+    samples = 0.3 * np.sin(np.arange(48000) * 0.05)
+    soundfile.write(tmp_path / "secret.mp3", samples, 16000)
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{tmp_path}/secret.mp3\n#EXT-X-ENDLIST\n"
+    concat = f"ffconcat version 1.0\nfile '{tmp_path}/secret.mp3'\n"
+    for name, text in (("a.m3u8", playlist), ("a.wav", playlist), ("a.mp3", concat), ("a.ffconcat", concat)):
+        line = run(page, "encode", given(uploaded(page, text.encode(), name)), "two", 2)
+        assert line == "the file is not audio that soundfile or PyAV can read"
 
 
 # --- sizes

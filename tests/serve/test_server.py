@@ -125,6 +125,8 @@ def test_upload_encode_download_decode_and_leave_nothing(server, models: dict[st
     [
         (["--port", "0"], "--port is 0, it must be in 1 … 65535"),
         (["--max-seconds", "-1"], "max_seconds must be a number above 0, got -1.0"),
+        (["--job-seconds", "0"], "job_seconds must be a number above 0, got 0.0"),
+        (["--disk-megabytes", "1"], "disk_megabytes is 1, it must be at least max_megabytes, 25"),
         (["--model", "/nowhere"], "no such folder: /nowhere; a model is a folder that save_pretrained wrote"),
     ],
 )

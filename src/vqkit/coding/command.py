@@ -13,10 +13,12 @@ from vqkit.bitstream import OtherModelError
 from vqkit.coding.coded import Coded, Watch
 from vqkit.coding.jobs import PIPE, Job, find_jobs
 from vqkit.coding.kind import Encoding, Kind
-from vqkit.coding.kinds import IMAGE, KINDS, SOUND, kind_in, kind_named, open_models, sniffed
+from vqkit.coding.kinds import IMAGE, KINDS, SOUND, kind_in, kind_named, kind_of_file, open_models, sniffed
 from vqkit.coding.names import VQK, decoded_names, encoded_names
 from vqkit.coding.rate import Rate
 from vqkit.coding.run import Manner, run
+from vqkit.data import MAX_MEGAPIXELS
+from vqkit.data.content import content_of_file
 from vqkit.files import NewFile
 
 __all__ = ["main_decode", "main_encode"]
@@ -36,8 +38,13 @@ class _Encode:
     def __call__(self, models: Mapping[Kind, Any], job: Job, watch: Watch) -> Coded:
         assert job.kind is not None
         source = self.pipe if job.source == PIPE and self.pipe is not None else job.source
-        with self._output(job) as target:
-            return job.kind.encode(models[job.kind], source, target, self.how, watch)
+        try:
+            with self._output(job) as target:
+                return job.kind.encode(models[job.kind], source, target, self.how, watch)
+        except ValueError as error:
+            if job.kind == SOUND and job.source != PIPE and kind_of_file(job.source) is None:  # it was but a try
+                raise ValueError(f"{error}, and no image that is known") from None
+            raise
 
     @contextmanager
     def _output(self, job: Job) -> Iterator[BinaryIO]:
@@ -54,6 +61,7 @@ class _Decode:
 
     suffixes: Mapping[Kind, str]
     overwrite: bool
+    max_megapixels: float
 
     def __call__(self, models: Mapping[Kind, Any], job: Job, watch: Watch) -> Coded:
         assert job.kind is not None
@@ -63,7 +71,7 @@ class _Decode:
         target = sys.stdout.buffer if job.target == PIPE else job.target
         suffix = self.suffixes[job.kind]
         try:
-            return job.kind.decode(models[job.kind], source, target, suffix, watch, self.overwrite)
+            return job.kind.decode(models[job.kind], source, target, suffix, watch, self.overwrite, self.max_megapixels)
         except OtherModelError as error:
             raise OtherModelError(f"{error}: give --model FOLDER, that of the model that wrote it") from None
 
@@ -117,7 +125,8 @@ def main_encode(argv: list[str]) -> int:
     )
     _add_options(parser)
     asked = parser.parse_args(argv)
-    if Path(asked.source).suffix.lower() == VQK:
+    _check_megapixels(asked)
+    if Path(asked.source).suffix.lower() == VQK or content_of_file(asked.source) == "vqk":
         raise ValueError(
             f"{asked.source} is encoded already; `vqkit decode {asked.source}` makes sound or an image of it, `vqkit thin` a smaller file"
         )
@@ -126,14 +135,16 @@ def main_encode(argv: list[str]) -> int:
         raise ValueError(f"{asked.target}: encoding makes {VQK} files; `vqkit decode` makes {kind.name} of them")
     rate = Rate(asked.kbps, asked.stages, asked.max_bytes, asked.bpp)
     pipe = None
-    jobs = find_jobs(asked.source, asked.target, _READ, encoded_names)
+    jobs = find_jobs(asked.source, asked.target, _READ, encoded_names, kind_of_file)
     if asked.source == PIPE:
         kind, pipe = sniffed(_input())
         jobs = [replace(job, kind=kind) for job in jobs]
     else:
-        jobs = [replace(job, kind=kind_named(job.source)) if job.is_open else job for job in jobs]
+        jobs = [replace(job, kind=job.kind or _kind_of(job.source)) if job.is_open else job for job in jobs]
     _check_rate(rate, [job for job in jobs if job.is_open])
-    encode = _Encode(Encoding(rate, asked.plain, asked.licence, _metadata(asked.meta)), pipe, asked.force)
+    encode = _Encode(
+        Encoding(rate, asked.plain, asked.licence, _metadata(asked.meta), asked.max_megapixels), pipe, asked.force
+    )
     return run(jobs, _loading(jobs, asked), encode, _how(asked), rate)
 
 
@@ -150,6 +161,7 @@ def main_decode(argv: list[str]) -> int:
     )
     _add_options(parser)
     asked = parser.parse_args(argv)
+    _check_megapixels(asked)
     if Path(asked.source).suffix.lower() in _READ:
         raise ValueError(f"{asked.source} is no {VQK} file; `vqkit encode {asked.source}` makes one of it")
     wished = None if asked.to is None else kind_named(f"x.{asked.to}")
@@ -164,7 +176,17 @@ def main_decode(argv: list[str]) -> int:
     else:
         jobs = [found.job(job) for job in jobs]
     _check_kinds(jobs, wished, asked.to)
-    return run(jobs, _loading(jobs, asked), _Decode(found.suffixes, asked.force), _how(asked))
+    return run(jobs, _loading(jobs, asked), _Decode(found.suffixes, asked.force, asked.max_megapixels), _how(asked))
+
+
+def _kind_of(source: str) -> Kind:
+    """The kind of one file to encode; what is nothing we know may be sound all the same."""
+    return kind_of_file(source) or SOUND
+
+
+def _check_megapixels(asked: argparse.Namespace) -> None:
+    if not asked.max_megapixels > 0:
+        raise ValueError(f"--max-megapixels is {asked.max_megapixels:g}, it must be more than 0")
 
 
 def _check_target(target: Path, form: str | None) -> None:
@@ -232,6 +254,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="files at once, each by a process of one thread"
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=MAX_MEGAPIXELS,
+        metavar="N",
+        help=f"refuse images of more than N million pixels ({MAX_MEGAPIXELS:g}); a header's word is enough",
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("-f", "--force", action="store_true", help="overwrite targets that exist")

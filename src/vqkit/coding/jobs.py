@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vqkit.coding.kind import Kind
-from vqkit.coding.names import distinct_names
+from vqkit.coding.names import VQK, distinct_names
 from vqkit.data.folders import dangling, entries, sort_of
 
-__all__ = ["PIPE", "Job", "checked_jobs", "find_jobs"]
+__all__ = ["PIPE", "UNKNOWN", "Job", "checked_jobs", "find_jobs"]
 
 PIPE = "-"
+UNKNOWN = "neither sound nor an image"  # why a file is passed over that is nothing we know
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,11 @@ class Job:
 
 
 def find_jobs(
-    source: str, target: str | None, suffixes: Collection[str], names: Callable[[Path], Sequence[str]]
+    source: str,
+    target: str | None,
+    suffixes: Collection[str],
+    names: Callable[[Path], Sequence[str]],
+    kind_of: Callable[[Path], Kind | None] | None = None,
 ) -> list[Job]:
     """What to do, sorted by name.
 
@@ -52,6 +57,8 @@ def find_jobs(
         target: file or ``"-"``; for a folder a folder that will have the same tree. Beside the source by default.
         suffixes: of a folder's files, in lower case.
         names: that the target of a source may get, the best first, of which the last is no other source's.
+        kind_of: tells a folder's files by their content; then the suffixes do not matter, and what is nothing we know has a job that
+            says so. ``.vqk`` files are passed over.
 
     Raises:
         FileNotFoundError: there is no such source.
@@ -67,7 +74,7 @@ def find_jobs(
     if source == PIPE:
         return [Job(PIPE, PIPE if target is None else target)]
     if path.is_dir():
-        return _mirrored(path, path if target is None else Path(target), suffixes, names)
+        return _mirrored(path, path if target is None else Path(target), suffixes, names, kind_of)
     if path.is_symlink() and not path.exists():
         raise FileNotFoundError(f"{source} is {dangling(path)}")
     if not path.exists():
@@ -119,22 +126,28 @@ def _checked(job: Job, sources: dict[tuple[int, int], str], overwrite: bool, ski
 
 
 def _mirrored(
-    folder: Path, target: Path, suffixes: Collection[str], names: Callable[[Path], Sequence[str]]
+    folder: Path,
+    target: Path,
+    suffixes: Collection[str],
+    names: Callable[[Path], Sequence[str]],
+    kind_of: Callable[[Path], Kind | None] | None,
 ) -> list[Job]:
     if str(target) == PIPE or (target.exists() and not target.is_dir()):
         raise ValueError(f"{folder} is a folder, so the target must be one, got {target}")
-    files, others = _walk(folder, suffixes)
+    files, others = _walk(folder, suffixes, kind_of)
     beside = distinct_names({path: names(path) for path in files})
-    jobs = [Job(str(path), str(target / becomes.relative_to(folder))) for path, becomes in beside.items()]
+    jobs = [Job(str(path), str(target / becomes.relative_to(folder)), files[path]) for path, becomes in beside.items()]
     if not any(job.fault for job in others) and not jobs:
         passed = f"; {others[0].source} is {others[0].passed_over}" if others else ""
         raise ValueError(f"{folder} holds no files that end in {' '.join(sorted(suffixes))}{passed}")
     return sorted([*jobs, *others], key=lambda job: Path(job.source))
 
 
-def _walk(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], list[Job]]:
-    """The files, and what is named instead of being done."""
-    files: list[Path] = []
+def _walk(
+    folder: Path, suffixes: Collection[str], kind_of: Callable[[Path], Kind | None] | None
+) -> tuple[dict[Path, Kind | None], list[Job]]:
+    """The files with their kinds, if they are asked for, and what is named instead of being done."""
+    files: dict[Path, Kind | None] = {}
     others: list[Job] = []
     for entry in entries(folder):
         wanted = entry.path.suffix.lower() in suffixes or entry.is_folder
@@ -142,9 +155,19 @@ def _walk(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], list[Job
             others.append(Job(str(entry.path), "", fault=f"{entry.path} is {entry.problem}"))
         elif entry.problem:
             others.append(Job(str(entry.path), "", passed_over=entry.problem))
-        elif wanted:
-            files.append(entry.path)
-    return sorted(files), others
+        elif kind_of is None:
+            files |= {entry.path: None} if wanted else {}
+        elif entry.path.suffix.lower() != VQK:
+            try:
+                kind = kind_of(entry.path)
+            except OSError as error:
+                others.append(Job(str(entry.path), "", fault=f"{entry.path} is not readable: {error.strerror}"))
+                continue
+            if kind is None:
+                others.append(Job(str(entry.path), "", passed_over=UNKNOWN))
+            else:
+                files[entry.path] = kind
+    return dict(sorted(files.items())), others
 
 
 def _state(path: str) -> os.stat_result | None:

@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
-from vqkit.coding.jobs import PIPE, Job, checked_jobs
+from vqkit.coding.jobs import PIPE, UNKNOWN, Job, checked_jobs
 from vqkit.coding.kind import Kind
 from vqkit.coding.progress import ProgressLine
 from vqkit.coding.rate import Rate
 from vqkit.coding.total import Total
 from vqkit.coding.workers import Board, Outcome, Work, run_jobs
+from vqkit.data.folders import unknown_files
 from vqkit.terminal import printable
 
 __all__ = ["Manner", "run"]
@@ -82,6 +83,8 @@ def run(
 
         for outcome in settled:
             say(outcome)
+        if unknown := [job.source for job in jobs if job.passed_over == UNKNOWN]:
+            progress.print(f"vqkit: passed over {printable(unknown_files(unknown))}", sys.stderr)
         for outcome in run_jobs(todo, models, work, board, load, how.processes, progress.show):
             if how.skip and outcome.appeared:  # another run was quicker
                 outcome = replace(outcome, job=replace(outcome.job, exists=True), error="")
@@ -123,7 +126,7 @@ def _lines(outcome: Outcome, how: Manner) -> Iterator[tuple[str, TextIO | None]]
         yield printable(text), results
     elif job.exists and not how.folder and not how.quiet:
         yield printable(f"{job.target} exists: skipped"), results
-    if job.passed_over:
+    if job.passed_over and job.passed_over != UNKNOWN:  # these are told together
         yield f"vqkit: {printable(job.source)} is passed over: it is {printable(job.passed_over)}", sys.stderr
     if outcome.error:
         yield f"vqkit: {printable(_error(outcome))}", sys.stderr

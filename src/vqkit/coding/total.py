@@ -22,7 +22,7 @@ class Total:
         skipped: whose targets existed.
         failed: that could not be made.
         damaged: that were made of a damaged file; they count as made, too.
-        passed_over: what lay in the folder and is no file.
+        passed_over: what lay in the folder and is no file, or nothing we know.
 
     Example:
         >>> print(Total(files=2, seconds=3.5, bytes=1000, uncoded_bytes=112000, failed=1))

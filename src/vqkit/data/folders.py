@@ -3,7 +3,7 @@
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -73,17 +73,45 @@ def dangling(path: Path) -> str:
         return "gone"
 
 
-def walk(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
-    """Names of the files under a folder with one of these lower-case suffixes; hidden files and folders are passed over.
+def walk(folder: Path, suffixes: frozenset[str], wanted: Callable[[Path], bool | None] | None = None) -> Iterator[str]:
+    """Names of the files under a folder that are of one kind; hidden files and folders are passed over.
 
-    What cannot be read (a link to nothing or to a folder, a named pipe, a folder without permission) is passed over with a warning.
+    What cannot be read (a link to nothing or to a folder, a named pipe, a folder without permission) is passed over with a warning. So
+    are files that are nothing we know, all in one warning.
+
+    Args:
+        folder: where to look.
+        suffixes: of the kind, in lower case.
+        wanted: whether a file is of the kind, by its content; None where it is nothing we know. By its suffix alone by default.
     """
+    unknown: list[str] = []
     for entry in entries(folder):
-        wanted = entry.path.suffix.lower() in suffixes
-        if entry.problem and (wanted or entry.is_folder):
-            warnings.warn(f"passed over {entry.path}: it is {entry.problem}", stacklevel=3)
-        elif wanted:
-            yield entry.path.relative_to(folder).as_posix()
+        named = entry.path.suffix.lower() in suffixes
+        if entry.problem:
+            if named or entry.is_folder:
+                warnings.warn(f"passed over {entry.path}: it is {entry.problem}", stacklevel=3)
+            continue
+        taken = named if wanted is None else wanted(entry.path)
+        name = entry.path.relative_to(folder).as_posix()
+        if taken:
+            yield name
+        elif taken is None:
+            unknown.append(name)
+    if unknown:
+        warnings.warn(f"passed over {unknown_files(unknown)} in {folder}", stacklevel=3)
+
+
+def unknown_files(names: Sequence[str]) -> str:
+    """Files that are nothing we know, counted, and the first of them named.
+
+    Example:
+        >>> unknown_files(["notes.txt"]), unknown_files(list("abcd"))
+        ('1 file that is neither sound nor an image: notes.txt', '4 files that are neither sound nor images: a, b, c, …')
+    """
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    if len(names) == 1:
+        return f"1 file that is neither sound nor an image: {shown}"
+    return f"{len(names)} files that are neither sound nor images: {shown}"
 
 
 def split_of(name: str) -> str:

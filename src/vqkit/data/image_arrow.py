@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from vqkit.data.folders import SPLITS, no_file
-from vqkit.data.image_file import decode_image, read_image
+from vqkit.data.image_file import MAX_MEGAPIXELS, decode_image, read_image
 from vqkit.types import Float, need
 
 _DICT, _STATE = "dataset_dict.json", "state.json"
@@ -106,7 +106,7 @@ def saved_labels(folder: Path) -> list[tuple[str, str]]:
     return [(label, split) for label in _labels(datasets, table, folder)]
 
 
-def saved_images(folder: Path, max_megapixels: float = 64.0) -> SavedImages:
+def saved_images(folder: Path, max_megapixels: float = MAX_MEGAPIXELS) -> SavedImages:
     """The images of a saved ``Dataset``; the files stay on disk.
 
     Raises:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vqkit.data import Waveform, write_audio
+from vqkit.files import write_whole
 from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.serve.fragments import notes_list, numbers_table, restored_figures, transcoded_figures
 from vqkit.serve.transcode import restore, transcode
@@ -78,7 +79,7 @@ def encode_job(
         raise ValueError(f"the number of stages is {stages}, {name} has 1 … {len(rates)}")
     made = transcode(source, codec, rates[stages - 1], limits)
     vqk = folder / "sound.vqk"
-    vqk.write_bytes(made.vqk)
+    write_whole(vqk, made.vqk)
     return Encoded(
         notes=notes_list("", made.warnings),
         numbers=numbers_table(made.numbers),

@@ -5,8 +5,9 @@ import errno
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from vqkit.models.waveform_codec import WaveformCodec
@@ -100,8 +101,8 @@ def _uploads_in(folder: PrivateFolder) -> Iterator[None]:
     before = os.environ.get(_FOLDER)
     os.environ[_FOLDER] = str(folder.path)
     try:
-        routes: Any = need("gradio.routes", "serve")
-        routes.DEFAULT_TEMP_DIR = str(folder.path)  # read when gradio was imported, perhaps before
+        # gradio looked at the environment when it was imported, perhaps before
+        vars(need("gradio.routes", "serve"))["DEFAULT_TEMP_DIR"] = str(folder.path)
         yield
     finally:
         if before is None:
@@ -146,8 +147,9 @@ def _running(page: Any, listener: socket.socket, hosts: Hosts, folder: PrivateFo
         yield
     finally:
         page.close(verbose=False)
-        with_streams = mounted.routes[-1].app  # the application within
-        loop.call_soon_threadsafe(with_streams.stop_event.set)  # they end, and need not be cancelled
+        within = mounted.routes[-1].app  # gradio's own application
+        with suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(within.stop_event.set)  # streams end, and need not be cancelled
         server.should_exit = True
         thread.join()
 
@@ -161,10 +163,8 @@ def _serve(loop: asyncio.AbstractEventLoop, server: Any, listener: socket.socket
 
 
 def _wait_until_started(server: Any, thread: threading.Thread) -> None:
-    end = threading.Event()
-    waited = 0.0
+    end = time.monotonic() + _START_SECONDS
     while not server.started:
-        if not thread.is_alive() or waited > _START_SECONDS:
+        if not thread.is_alive() or time.monotonic() > end:
             raise OSError("the server does not start")
-        end.wait(0.01)
-        waited += 0.01
+        time.sleep(0.01)

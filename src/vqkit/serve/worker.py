@@ -142,7 +142,7 @@ def _serve(held: Any, connection: Connection) -> None:
     while True:
         try:
             job, given, named = connection.recv()
-        except EOFError:
+        except (EOFError, OSError):  # the parent is gone
             return
         connection.send(_outcome(held, job, given, named))
 
