@@ -113,7 +113,7 @@ class _Pool:
         self._workers.remove(worker)
         if worker.job is not None:
             job = self._jobs[worker.job]
-            remove_unfinished(Path(job.target).parent, worker.process.pid or 0)
+            _clean_up(job, worker)
             if self._tries[worker.job] < _TRIES:
                 self._waiting.appendleft(worker.job)
             else:
@@ -135,7 +135,12 @@ class _Pool:
         for worker in self._workers:
             worker.stop()
             if worker.job is not None:
-                remove_unfinished(Path(self._jobs[worker.job].target).parent, worker.process.pid or 0)
+                _clean_up(self._jobs[worker.job], worker)
+
+
+def _clean_up(job: Job, worker: _Worker) -> None:
+    """Remove what a process that has ended left of a job; what a link names is written where it lies."""
+    remove_unfinished(Path(os.path.realpath(job.target)).parent, worker.process.pid or 0)
 
 
 def in_processes(
