@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -261,7 +261,7 @@ def elsewhere() -> Iterator[SimpleNamespace]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/a.wav", came=came)
         server.shutdown()

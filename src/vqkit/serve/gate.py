@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from vqkit.serve.folder import PUBLIC, FolderFull, PrivateFolder
 from vqkit.serve.hosts import Hosts
+from vqkit.serve.order import WORD, RefusedError, rebuilt_order
 from vqkit.serve.uploads import Limits
 from vqkit.types import need
 
@@ -34,7 +35,6 @@ _API = "/gradio_api"
 _FILES, _UPLOAD, _JOIN = f"{_API}/file=", f"{_API}/upload", f"{_API}/queue/join"
 _CALL = re.compile(rf"{_API}/call/(\w{{1,32}})", re.ASCII)
 _STATIC = re.compile(r"/(assets|static)/.+|/(favicon\.ico|theme\.css|manifest\.json|robots\.txt)")
-_WORD = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _GET = re.compile(
     r"/|/config|/gradio_api/(info|theme\.css|queue/data|upload_progress|heartbeat/[\w-]{1,128}|call/\w{1,32}/[\w-]{1,128})",
     re.ASCII,
@@ -50,14 +50,7 @@ _FORWARDED = (
 )
 _SLACK_BYTES = 16384  # of a multipart form around its file
 _MOST_JSON_BYTES = 65536
-_MOST_TEXT = 1000  # characters of an input
 _UPLOAD_SECONDS, _DRAIN_SECONDS = 600.0, 10.0
-
-
-class _RefusedError(Exception):
-    def __init__(self, status: int, line: str) -> None:
-        super().__init__(line)
-        self.status = status
 
 
 class Gate:
@@ -94,7 +87,7 @@ class Gate:
 
         try:
             await self._pass(scope, receive, guarded)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             answer = self._responses.PlainTextResponse(f"{refused}\n", refused.status)
             await answer(scope, receive, guarded)
 
@@ -102,19 +95,19 @@ class Gate:
         headers = _headers(scope)
         method, path = scope["method"], scope["path"]
         if (line := self._hosts.refusal(method, path, headers)) is not None:
-            raise _RefusedError(403, line)
+            raise RefusedError(403, line)
         if method not in ("GET", "HEAD", "POST"):
-            raise _RefusedError(405, f"{method} is not allowed; allowed are GET, HEAD and POST")
+            raise RefusedError(405, f"{method} is not allowed; allowed are GET, HEAD and POST")
         published = self._published(send)
         if path == _UPLOAD and method == "POST":
             await self._upload(scope, receive, published, _length(headers))
         elif path == _JOIN and method == "POST":
-            order = self._order(await _body(receive, _length(headers)), named=False)
+            order = rebuilt_order(await _body(receive, _length(headers)), self._folder, self._jobs)
             await self._app(_plain(scope), _Replay(order, receive), published)
         elif (call := _CALL.fullmatch(path)) and method == "POST":
             if call[1] not in self._jobs:
                 raise _missing(path)
-            order = self._order(await _body(receive, _length(headers)), named=True)
+            order = rebuilt_order(await _body(receive, _length(headers)), self._folder)
             await self._app(_plain(scope), _Replay(order, receive), published)
         elif method == "POST":
             raise _missing(path)
@@ -141,7 +134,7 @@ class Gate:
         most = self._limits.max_bytes + _SLACK_BYTES
         try:
             if length > most:
-                raise _RefusedError(
+                raise RefusedError(
                     413, f"{length} bytes were sent; at most {self._limits.max_megabytes:g} MB are taken here"
                 )
             with ExitStack() as stack:
@@ -150,52 +143,17 @@ class Gate:
                     await self._app(_plain(scope), receive, send)
         except FolderFull as full:
             await _drain(receive, most)
-            raise _RefusedError(507, str(full)) from None
+            raise RefusedError(507, str(full)) from None
         except TimeoutError:
-            raise _RefusedError(408, f"the upload took more than {_UPLOAD_SECONDS:g} s") from None
-        except _RefusedError:
+            raise RefusedError(408, f"the upload took more than {_UPLOAD_SECONDS:g} s") from None
+        except RefusedError:
             await _drain(receive, most)
             raise
-
-    def _order(self, data: Any, named: bool) -> dict[str, Any]:
-        """What a client wants to be run, rebuilt: nothing but plain values and uploaded files comes through."""
-        if not isinstance(data, dict) or not isinstance(data.get("data"), list) or len(data["data"]) > 8:
-            raise _RefusedError(422, "an object with a list of inputs called data is expected")
-        order: dict[str, Any] = {"data": [self._input(value) for value in data["data"]]}
-        session = data.get("session_hash")
-        if session is not None:
-            if not isinstance(session, str) or not _WORD.fullmatch(session):
-                raise _RefusedError(422, "session_hash must be a word of at most 128 letters and digits")
-            order["session_hash"] = session
-        if not named:
-            for key in ("fn_index", "trigger_id"):
-                number = data.get(key)
-                if number is not None and (type(number) is not int or abs(number) > 10**6):
-                    raise _RefusedError(422, f"{key} must be a number of the page")
-                order[key] = number
-            if order["fn_index"] not in self._jobs or session is None:
-                raise _RefusedError(422, "fn_index must be a number of the page, and session_hash given")
-        return order
-
-    def _input(self, value: Any) -> Any:
-        if (
-            value is None
-            or isinstance(value, bool | int | float)
-            or (isinstance(value, str) and len(value) <= _MOST_TEXT)
-        ):
-            return value
-        path = value.get("path") if isinstance(value, dict) else None
-        found = self._folder.upload(path) if isinstance(path, str) else None
-        if found is None:
-            raise _RefusedError(
-                422, "an input is neither a plain value nor a file that was uploaded here: drop it again"
-            )
-        return {"path": str(found), "meta": {"_type": "gradio.FileData"}}
 
     def _file(self, name: str) -> Any:
         found = self._folder.file(name)
         if found is None:
-            raise _RefusedError(404, f"there is no such file; names begin with {PUBLIC}/")
+            raise RefusedError(404, f"there is no such file; names begin with {PUBLIC}/")
         kind = guess_type(found.name)[0] or ""
         inline = kind.startswith("audio/")
         return self._responses.FileResponse(
@@ -249,7 +207,7 @@ def _plain(scope: Any) -> dict[str, Any]:
     words = [
         (key, value)
         for key, value in parse_qsl(scope["query_string"].decode("latin-1"))
-        if key in _QUERIES and _WORD.fullmatch(value)
+        if key in _QUERIES and WORD.fullmatch(value)
     ]
     return {
         **_without(scope, "accept-encoding", "content-length", *_FORWARDED),
@@ -266,25 +224,25 @@ def _is_ours(name: bytes) -> bool:
 def _length(headers: dict[str, str]) -> int:
     length = headers.get("content-length", "")
     if "transfer-encoding" in headers or not re.fullmatch("[0-9]{1,15}", length):  # chunks would count, not the length
-        raise _RefusedError(411, "the length of what is sent must be stated")
+        raise RefusedError(411, "the length of what is sent must be stated")
     return int(length)
 
 
 async def _body(receive: Any, length: int) -> Any:
     if length > _MOST_JSON_BYTES:
-        raise _RefusedError(413, f"{length} bytes were sent; at most {_MOST_JSON_BYTES} are taken here")
+        raise RefusedError(413, f"{length} bytes were sent; at most {_MOST_JSON_BYTES} are taken here")
     parts = []
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise _RefusedError(400, "the request is cut short")
+            raise RefusedError(400, "the request is cut short")
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             break
     try:
         return json.loads(b"".join(parts))
     except (ValueError, RecursionError):
-        raise _RefusedError(400, "the request is not JSON") from None
+        raise RefusedError(400, "the request is not JSON") from None
 
 
 async def _drain(receive: Any, most: int) -> None:
@@ -298,5 +256,5 @@ async def _drain(receive: Any, most: int) -> None:
                     return
 
 
-def _missing(path: str) -> _RefusedError:
-    return _RefusedError(404, f"there is no {path[:200]!a} here")
+def _missing(path: str) -> RefusedError:
+    return RefusedError(404, f"there is no {path[:200]!a} here")
