@@ -40,17 +40,18 @@ class Constant:
         # an inference tensor could never again take part in autograd
         with _CPU, torch.inference_mode(False), torch.no_grad():
             self.value = compute()
-        self._copies: dict[torch.device, Tensor] = {}
+        self._copies: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
-    def on(self, device: torch.device) -> Tensor:
-        """The tensor on a device; of other devices than the CPU a copy is kept, so that later calls transfer nothing."""
-        if device == self.value.device:
+    def on(self, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+        """The tensor on a device, in a dtype, its own by default; a copy is kept, so that later calls transfer and round nothing."""
+        dtype = self.value.dtype if dtype is None else dtype
+        if device == self.value.device and dtype == self.value.dtype:
             return self.value
-        copy = self._copies.get(device)
+        copy = self._copies.get((device, dtype))
         if copy is None:
             with torch.inference_mode(False):
-                copy = self.value.to(device)
+                copy = self.value.to(device, dtype)
             # what a trace hands out (a fake tensor, a node of an exported graph) must not outlive the trace
             if type(copy) is Tensor and not torch.compiler.is_exporting():
-                self._copies[device] = copy
+                self._copies[device, dtype] = copy
         return copy

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from vqkit.bitstream import VqkHeader, VqkReader, VqkWriter
+from vqkit.bitstream import VqkHeader, VqkReader, VqkWriter, inspect
 from vqkit.cli import main
 
 
@@ -187,3 +187,23 @@ def test_what_a_file_says_cannot_steer_the_terminal(tmp_path, capsys):
     assert r"b\x1b.vqk: 1 stages" in capsys.readouterr().out
     assert main(["inspect", "--json", str(path)]) == 0
     assert json.loads(capsys.readouterr().out)["metadata"] == {evil: evil}
+
+
+def test_thin_refuses_what_it_must_not_replace(file, capsys, monkeypatch):
+    target = file.with_name("thin.vqk")
+    target.symlink_to("nowhere")
+    assert main(["thin", str(file), str(target), "--stages", "1"]) == 2
+    assert "thin.vqk: it is a link to " in capsys.readouterr().err
+    target.unlink()
+    inspected = inspect
+
+    def inspect_late(source):
+        target.write_text("other")  # that of another process
+        return inspected(source)
+
+    monkeypatch.setattr("vqkit.bitstream.fitting.inspect", inspect_late)
+    assert main(["thin", str(file), str(target), "--max-bytes", "1000"]) == 2
+    assert "File exists" in capsys.readouterr().err
+    assert target.read_text() == "other"
+    assert main(["thin", str(file), str(file), "--stages", "2", "-f"]) == 0  # in place
+    assert VqkReader(file).frames == 300

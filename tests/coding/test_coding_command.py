@@ -1,5 +1,7 @@
+import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -234,6 +236,61 @@ def test_long_names(run, sound, tmp_path):
     _, err = run("decode", tmp_path / "out", tmp_path / "three", "--to", "flac", code=1)
     assert "File name too long" in err
     assert err.endswith("vqkit: 1 of 1 files failed\n")
+
+
+def test_names_that_the_terminal_cannot_show_do_not_end_the_job(run, sound, tmp_path, monkeypatch):
+    evil = "a\x1b[2J\n\udce9"  # controls, and a byte that is no character
+    sound(tmp_path / "in/b.wav", 0.5).rename(tmp_path / "in" / f"{evil}.wav")
+    (tmp_path / "in/bad\x1b.wav").write_text("no sound")
+    sound(tmp_path / "in/c.wav", 0.5)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")  # without the arrow
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", out)
+        _, err = run("encode", tmp_path / "in", tmp_path / "out", code=1)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{evil}.vqk", "c.vqk"]
+    lines = out.buffer.getvalue().decode("cp1252").splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(rf"{tmp_path}/in/a\x1b[2J\n\xe9.wav \u2192 {tmp_path}/out/a\x1b[2J\n\xe9.vqk: 0.500 s, ")
+    assert rf"{tmp_path}/in/bad\x1b.wav is not audio" in err
+    assert "\x1b" not in err
+    shown, _ = run("decode", tmp_path / "out", tmp_path / "back", "--json")
+    assert json.loads(shown.splitlines()[0])["target"] == str(tmp_path / "back" / f"{evil}.wav")
+
+
+def test_a_full_disk_leaves_nothing(run, sound, tmp_path):
+    source = sound(tmp_path / "a.wav", 2.0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # the system refuses what a file has beyond
+    try:
+        _, err = run("encode", source, tmp_path / "a.vqk", code=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert err == f"vqkit: {source}: [Errno 27] File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_closed_streams(run, sound, tmp_path, monkeypatch):
+    source = sound(tmp_path / "a.wav", 0.5)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdin", None)
+        assert run("encode", "-", tmp_path / "b.vqk", code=2)[1] == "vqkit: standard input is closed: name a file\n"
+        error = run("decode", "-", tmp_path / "b.wav", code=2)[1]
+        assert error == "vqkit: standard input: standard input is closed: name a file\n"
+        patched.setattr(sys, "stdout", None)
+        assert "standard output is closed: redirect" in run("encode", source, "-", code=2)[1]
+        run("encode", source, tmp_path / "a.vqk")  # what it would print goes nowhere
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.vqk", "a.wav"]
+
+
+@pytest.mark.parametrize("target", ["-", "a.vqk"])
+def test_who_reads_no_further_ends_it_quietly(run, sound, tmp_path, monkeypatch, target):
+    source = sound(tmp_path / "a.wav", 0.5)
+    monkeypatch.chdir(tmp_path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", closed)
+        assert run("encode", source, target, code=141) == ("", "")
 
 
 def test_without_the_right_model(run, codec_of, sound, tmp_path, capsys):

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vqkit import FSQ, LFQ, Quantizer, Residual, ResidualLFQ, ranks
 from vqkit.quantize.joint import JointBatch
+from vqkit.quantize.sampling import sample_rows
 
 WORLD = 2
 MANY = (1 << 24) + 3
@@ -123,6 +124,18 @@ def one_rank_alone() -> dict[str, torch.Tensor]:
 
 def fits() -> dict[str, torch.Tensor]:
     return tables(make("rvq").fit(vectors()))
+
+
+def joint_fits() -> dict[str, dict[str, torch.Tensor]]:
+    """Fits to what the ranks hold together: uneven, nothing on one of them, and a sample."""
+    found = {}
+    for name, first in {"uneven": 90, "empty": 0}.items():
+        chunks = [chunk for chunk in vectors()[own(first)].split(40) if len(chunk)]
+        found[name] = tables(make("rvq").fit(chunks, joint=True))
+    sampled = FSQ(4, [5, 5]).fit(vectors()[own(90)], max_vectors=50, joint=True)
+    torch.manual_seed(dist.get_rank())
+    rows = sample_rows([torch.arange(1000.0)[own(900), None]], 500, joint=True)
+    return {**found, "sampled": tables(sampled), "rows": {"rows": rows}}
 
 
 def losses() -> dict[str, list[dict[str, torch.Tensor]]]:
@@ -245,6 +258,7 @@ SCENARIOS = [
     histories,
     one_rank_alone,
     fits,
+    joint_fits,
     losses,
     sharded,
     sharded_in_half,
@@ -386,6 +400,23 @@ def test_a_fit_is_local(both):
     assert_equal(both[1]["one_rank_alone"], expected)
     for rank in both:
         assert_equal(rank["fits"], expected)
+
+
+def test_a_joint_fit_is_that_of_one_process_on_all_vectors(both):
+    expected = tables(make("rvq").fit(vectors(), joint=True))
+    for rank in both:
+        assert_equal(rank["joint_fits"]["uneven"], expected)
+        assert_equal(rank["joint_fits"]["empty"], expected)
+
+
+def test_a_joint_sample_is_uniform_and_the_same_on_all_ranks(both):
+    one, other = (rank["joint_fits"] for rank in both)
+    assert_equal(one["sampled"], other["sampled"])
+    assert_equal(one["rows"], other["rows"])
+    rows = one["rows"]["rows"].flatten()
+    assert len(rows) == 500
+    assert (rows.diff() > 0).all()
+    assert 30 < (rows >= 900).sum() < 70  # of the 100 rows of rank 1 about half, as of the others
 
 
 @pytest.mark.parametrize("name", LOSSES)

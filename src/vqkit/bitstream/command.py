@@ -12,6 +12,7 @@ from vqkit.bitstream.fitting import thin_to_fit
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.inspection import inspect
 from vqkit.bitstream.reader import VqkReader
+from vqkit.files import NewFile
 from vqkit.terminal import printable
 
 __all__ = ["main_inspect", "main_thin"]
@@ -60,18 +61,23 @@ def main_thin(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     if asked.target.exists() and not asked.force:
         raise ValueError(f"{asked.target} exists; -f overwrites it")
-    source, stages = _existing(asked.source), asked.stages
+    source, stages, size = _existing(asked.source), asked.stages, asked.source.stat().st_size
     if asked.bpp is not None or asked.max_bytes is not None:
         if asked.bpp is not None and not _header(source).pixels:
             raise BitstreamError(f"{source} has no pixels, so no --bpp: give --stages or --max-bytes")
-        with source.open("rb") as file:
-            stages, _ = thin_to_fit(file, asked.target, max_bytes=asked.max_bytes, bpp=asked.bpp)
+        with source.open("rb") as file, _target(asked) as new:
+            stages, _ = thin_to_fit(file, new.file, max_bytes=asked.max_bytes, bpp=asked.bpp)
     else:
         stages = _stages(source, asked.kbps) if stages is None else stages
-        thin(source, asked.target, stages)
-    before, after = asked.source.stat().st_size, asked.target.stat().st_size
+        with _target(asked) as new:
+            thin(source, new.file, stages)
+    before, after = size, asked.target.stat().st_size
     print(printable(f"{asked.target}: {stages} stages, {after} bytes of {before}"))
     return 0
+
+
+def _target(asked: argparse.Namespace) -> NewFile:
+    return NewFile(asked.target, overwrite=asked.force, make_folders=True, devices=True)
 
 
 def _existing(path: Path) -> Path:

@@ -16,8 +16,11 @@ def encoded_names(path: Path) -> list[str]:
     Example:
         >>> encoded_names(Path("in/song.flac"))
         ['song.vqk', 'song.flac.vqk']
+        >>> encoded_names(Path("1. A song"))[0]
+        '1. A song.vqk'
     """
-    return [path.with_suffix(VQK).name, path.name + VQK]
+    ends = path.suffix[1:].isalnum()  # of "1. A song", the song is no suffix
+    return [path.with_suffix(VQK).name if ends else path.name + VQK, path.name + VQK]
 
 
 def decoded_names(path: Path, suffix: str, known: Collection[str], asked: bool) -> list[str]:

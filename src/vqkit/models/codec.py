@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers.models.encodec.modeling_encodec import EncodecDecoder, EncodecEncoder
 
 from vqkit.models.encodec_checkpoint import codec_arguments, encodec_config, first_difference, read_encodec
+from vqkit.models.encodec_layers import with_plain_numbers
 from vqkit.models.encodec_stream import check_streamable, streaming_network
 from vqkit.models.loading import load_codec
 from vqkit.models.waveform_codec import CodecOutput, WaveformCodec
@@ -91,9 +92,9 @@ class AudioCodec(WaveformCodec):
         )
         self.sample_rate, self.channels = sample_rate, channels
         self.hop_samples = math.prod(strides)
-        self.encoder = EncodecEncoder(self.encodec)
+        self.encoder = with_plain_numbers(EncodecEncoder(self.encodec))
         self.quantizer = quantizer
-        self.decoder = EncodecDecoder(self.encodec)
+        self.decoder = with_plain_numbers(EncodecDecoder(self.encodec))
         self.initialized: Tensor
         self.register_buffer("initialized", torch.tensor(False))
 
@@ -170,7 +171,7 @@ class AudioCodec(WaveformCodec):
         Raises:
             ValueError: as in `forward`, or the batch is silent.
         """
-        self._checked(wav, None)
+        wav, _ = self._taken(wav)
         found: list[Tensor] = []
         scale_convolutions(self.encoder, lambda: found.append(self.encoder(wav)), mean_over_ranks)
         scale_convolutions(self.decoder, lambda: self.decoder(found[-1]), mean_over_ranks)

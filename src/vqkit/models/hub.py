@@ -1,15 +1,17 @@
 """Saving, loading and sharing a model: ``config.json`` with the constructor's arguments and ``model.safetensors``; nothing is pickled."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import safetensors.torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from torch import nn
+from torch import Tensor, nn
 
 from vqkit.files import write_whole
+from vqkit.models import identity
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression, from_expression
 from vqkit.saved import CONFIG, WEIGHTS, built_for, check_arguments, one_line, read_config
@@ -79,6 +81,7 @@ class HubModel(nn.Module, ModelHubMixin):
         """
         config = cls._read_config(folder / CONFIG)
         model = built_for(folder, lambda: cls(**cls._arguments_of(config)))
+        identity.read_claim(model, folder / WEIGHTS)
         model._read_beside(folder)
         return model.eval()
 
@@ -129,9 +132,15 @@ class HubModel(nn.Module, ModelHubMixin):
         check_arguments(cls, arguments)
         return arguments
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before = self.state_dict()  # moves and casts put other tensors in their place
+        super()._apply(fn, recurse)
+        identity.keep_hash(self, before)
+        return self
+
     def _save_pretrained(self, save_directory: Path) -> None:
         named = {"class": type(self).__name__, **self._hub_mixin_config}  # type: ignore[dict-item]
         config = json.dumps(named, indent=2, sort_keys=True) + "\n"
         state = {key: value.detach().contiguous() for key, value in self.state_dict().items()}
-        write_whole(save_directory / WEIGHTS, safetensors.torch.save(state))
+        write_whole(save_directory / WEIGHTS, safetensors.torch.save(state, identity.claim(self) or None))
         write_whole(save_directory / CONFIG, config.encode())

@@ -78,7 +78,14 @@ class Codebook(nn.Module):
         # usage: moving average of (share of the vectors) × num_codes, so 1 is fair; CVQ starts from "never used"
         self.register_buffer("usage", torch.zeros(num_codes) if revive == "cvq" else torch.ones(num_codes))
         self.register_buffer("initialized", torch.tensor(init == "uniform"))
-        self.pending_init = init == "kmeans"  # a Python copy of `initialized`: asking the tensor would sync the device
+        self.init = init
+        self.frozen = False  # set by `Quantizer.freeze`
+        self.deferred: list[tuple[Tensor, Tensor, Tensor]] | None = None  # set by `Quantizer.defer_learning`
+
+    @property
+    def learns(self) -> bool:
+        """Whether training may change the table: it is not frozen, by `Quantizer.freeze` or by ``requires_grad_(False)``."""
+        return not self.frozen and (self.update == "ema" or self.weight.requires_grad)
 
     @property
     def num_codes(self) -> int:
@@ -96,8 +103,21 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def initialize(self, batch: JointBatch) -> None:
-        """K-means on the first training batch, once, if that is how this codebook starts."""
-        if self.pending_init and int(batch.count) > 0:
+        """K-means on the first training batch, once, if that is how this codebook starts; the buffer alone says whether it was."""
+        if self.init != "kmeans" or not self.learns:
+            return
+        if torch.compiler.is_compiling():  # a graph cannot branch on a value: the branch is inside one operator
+            start_codebook(
+                batch.x,
+                batch.real,
+                self.weight.detach(),
+                self.usage,
+                self.initialized,
+                self.ema_count,
+                self.ema_sum,
+                self.distance,
+            )
+        elif not bool(self.initialized) and int(batch.count) > 0:
             self.fit(batch, _INIT_ITERATIONS)
 
     @torch.no_grad()
@@ -106,33 +126,55 @@ class Codebook(nn.Module):
         centroids, counts = kmeans(batch, self.num_codes, iterations, self.distance, reseed)
         self._write(centroids)
         if self.ema_count is not None and self.ema_sum is not None:
-            # shares: how many vectors a training batch holds, by which they are multiplied, only `learn` will know
-            counts = counts.clamp_min(1)
-            self.ema_count.copy_(counts / counts.sum())
+            self.ema_count.copy_(_shares(counts))
             self.ema_sum.copy_(centroids * self.ema_count[:, None])
         self.usage.fill_(1)
         self.initialized.fill_(True)
-        self.pending_init = False
 
     @torch.no_grad()
     def learn(self, batch: JointBatch, codes: Int[Tensor, " vectors"]) -> None:
         """One training step: moving averages, then revival. Revived codes are written last, with their EMA state."""
-        if self.update == "gradient" and self.revive == "none":
+        if (self.update == "gradient" and self.revive == "none") or not self.learns:
             return
+        recomputed = (
+            not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+        )  # within a backward pass
+        if self.deferred is not None:
+            if not recomputed:
+                self.deferred.append((batch.x, batch.real, codes))
+            return
+        if recomputed:
+            raise RuntimeError(
+                "activation checkpointing computes this codebook's forward again, and it would learn twice: call "
+                "quantizer.defer_learning() and, after each optimizer step, quantizer.apply_learning(); or leave the quantizer out of the "
+                "checkpointed part, or freeze() it"
+            )
+        self._learn(batch, codes)
+
+    @torch.no_grad()
+    def apply_deferred(self) -> None:
+        """Learn from all batches since the last time as from one; nothing where there was none."""
+        if self.deferred:
+            x, real, codes = (torch.cat(parts) for parts in zip(*self.deferred, strict=True))
+            self.deferred.clear()
+            self._learn(JointBatch(x, real), codes)
+
+    def _learn(self, batch: JointBatch, codes: Int[Tensor, " vectors"]) -> None:
         assigned, sums = batch.cluster(codes, self.num_codes)
         counts, real = assigned.float(), assigned.sum()
         if self.ema_count is not None and self.ema_sum is not None:
             fitted = (self.ema_count.sum() < _FITTED) & (real > 0)
             scale = torch.where(fitted, real, 1)
-            self.ema_count.mul_(scale).lerp_(counts, 1 - self.decay)
+            share = (1 - self.decay) * (real > 0)  # 0 for a batch without a real vector, which changes nothing
+            self.ema_count.mul_(scale).lerp_(counts, share)
             self.ema_sum.mul_(scale)
-            self.ema_sum.lerp_(sums, 1 - self.decay)
+            self.ema_sum.lerp_(sums, share)
             total = self.ema_count.sum()
             smoothed = (self.ema_count + _EPSILON) / (total + self.num_codes * _EPSILON) * total
-            self.weight.copy_(self.ema_sum / smoothed[:, None])
+            self.weight.copy_(torch.where(real > 0, self.ema_sum / smoothed[:, None], self.weight))
         if self.revive == "none":
             return
-        self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), 1 - self.decay)
+        self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), (1 - self.decay) * (real > 0))
         some = (real > 0).to(self.usage.dtype)  # an empty batch revives nothing
         if self.revive == "restart":
             dead = (self.usage < self.restart_threshold).to(self.usage.dtype) * some
@@ -209,6 +251,34 @@ class Codebook(nn.Module):
                 setattr(self, name, value.float())
         return self
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        self.pending_init = not bool(self.initialized)
+
+@torch.library.custom_op(
+    "vqkit::start_codebook", mutates_args=("weight", "usage", "initialized", "ema_count", "ema_sum")
+)
+def start_codebook(
+    x: Tensor,
+    real: Tensor,
+    weight: Tensor,
+    usage: Tensor,
+    initialized: Tensor,
+    ema_count: Tensor | None,
+    ema_sum: Tensor | None,
+    distance: str,
+) -> None:
+    """`Codebook.initialize` as one operator of a compiled graph: k-means of the batch, unless that was done or nothing is real."""
+    batch = JointBatch(x, real)
+    if bool(initialized) or not int(batch.count):
+        return
+    centroids, counts = kmeans(batch, weight.shape[0], _INIT_ITERATIONS, distance, False)
+    weight.copy_(centroids)
+    if ema_count is not None and ema_sum is not None:
+        ema_count.copy_(_shares(counts))
+        ema_sum.copy_(centroids * ema_count[:, None])
+    usage.fill_(1)
+    initialized.fill_(True)
+
+
+def _shares(counts: Tensor) -> Tensor:
+    """Counts of a fit as shares: how many vectors a training batch holds, by which they are multiplied, only `learn` will know."""
+    counts = counts.clamp_min(1)
+    return counts / counts.sum()

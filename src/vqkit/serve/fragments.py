@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from vqkit.serve.transcode import Numbers, Restored, Transcoded
+from vqkit.terminal import printable
 
 __all__ = ["CSS", "notes_list", "numbers_table", "restored_figures", "safe_text", "transcoded_figures"]
 
@@ -35,7 +36,7 @@ def safe_text(text: str) -> str:
         >>> safe_text("<b>\x1b[31m red")
         '&lt;b&gt;\\x1b[31m red'
     """
-    return escape("".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text))
+    return escape(printable(text))
 
 
 def notes_list(first: str, notes: Sequence[str]) -> str:

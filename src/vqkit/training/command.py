@@ -14,6 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from vqkit.files import write_whole
 from vqkit.recipe import check_recipes
+from vqkit.terminal import printable
 from vqkit.training.run import train
 from vqkit.training.seeding import seed_generators
 
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return _complain(error, 130)
     if int(os.environ.get("RANK", 0)) == 0:
-        print(f"trained model: {model}")
+        print(f"trained model: {printable(model)}")
     return 0
 
 
@@ -106,5 +107,5 @@ def _first_difference(before: Any, now: Any, where: str) -> str | None:
 
 
 def _complain(error: BaseException, status: int) -> int:
-    print(f"vqkit train: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"vqkit train: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return status
