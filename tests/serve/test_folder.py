@@ -112,6 +112,8 @@ def test_public_names(folder: PrivateFolder) -> None:
     path = put(folder, f"{HASH}/a b.wav", 10, 0)
     name = f"vqkit-files/{HASH}/a b.wav"
     assert folder.upload(name) == folder.file(name) == path
+    put(folder, "vibe_edit_history/a", 10, 0)  # gradio makes it
+    assert folder.upload("vqkit-files/vibe_edit_history/a") is None
     result = put(folder, "results/x/sound.wav", 10, 0)
     assert folder.file("vqkit-files/results/x/sound.wav") == result
     assert folder.upload("vqkit-files/results/x/sound.wav") is None

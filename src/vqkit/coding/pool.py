@@ -1,15 +1,11 @@
 """Several processes that do jobs: one that dies is replaced, and all end with their parent, however that ends."""
 
-import _thread
-import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -21,6 +17,7 @@ import torch
 from vqkit.coding.attempt import Board, Outcome, Work, attempted
 from vqkit.coding.jobs import Job
 from vqkit.files import remove_unfinished
+from vqkit.processes import end_with_parent, interrupts_ignored
 
 __all__ = ["in_processes"]
 
@@ -46,7 +43,7 @@ class _Worker:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, load, work, board), daemon=True)
-        with _interrupts_ignored():
+        with interrupts_ignored():
             self.process.start()
         theirs.close()  # with the process ends the connection
         self.job: int | None = None
@@ -166,19 +163,6 @@ def in_processes(
         pool.stop()
 
 
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started meanwhile ignore Ctrl-C from their first moment: their parent tells them when to stop."""
-    if threading.current_thread() is not threading.main_thread():  # only that may ask for it
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 # --- in such a process
 
 _busy = False
@@ -186,11 +170,10 @@ _busy = False
 
 def _work(connection: Connection, load: Callable[[], Any], work: Work, board: Board) -> None:
     global _busy
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _stop)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    end_with_parent(_GRACE_SECONDS)
     torch.set_num_threads(1)
     models = load()
     try:
@@ -211,13 +194,3 @@ def _stop(*_: object) -> None:
     if not _busy:
         os._exit(1)
     raise _Stopped
-
-
-def _die_with_parent() -> None:
-    """End the process when its parent has ended, however that came about."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    multiprocessing.connection.wait([parent.sentinel])
-    _thread.interrupt_main(signal.SIGTERM)  # leaves nothing half-written
-    time.sleep(_GRACE_SECONDS)
-    os._exit(1)

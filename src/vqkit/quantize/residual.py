@@ -117,7 +117,13 @@ class Residual(Quantizer):
 
     @torch.no_grad()
     def fit(
-        self, vectors: Tensor | Iterable[Tensor], *, max_vectors: int = 1 << 17, iterations: int = 25, seed: int = 0
+        self,
+        vectors: Tensor | Iterable[Tensor],
+        *,
+        max_vectors: int = 1 << 17,
+        iterations: int = 25,
+        seed: int = 0,
+        joint: bool = False,
     ) -> Self:
         """Fit stage by stage; arguments and errors as in `Quantizer.fit`.
 
@@ -125,14 +131,14 @@ class Residual(Quantizer):
         ``max_vectors`` then serve all stages.
         """
         if not any(stage.needs_grid for stage in self.stages):
-            return super().fit(vectors, max_vectors=max_vectors, iterations=iterations, seed=seed)
+            return super().fit(vectors, max_vectors=max_vectors, iterations=iterations, seed=seed, joint=joint)
         kept: list[Tensor] = []
         for z in [vectors] if isinstance(vectors, Tensor) else vectors:
             kept.append(self._checked(z, None, finite=True))
             if sum(x[..., 0].numel() for x in kept) >= max_vectors:
                 break
         for stage in self.stages:
-            stage.fit(kept, max_vectors=max_vectors, iterations=iterations, seed=seed)
+            stage.fit(kept, max_vectors=max_vectors, iterations=iterations, seed=seed, joint=joint)
             kept = [x - stage._decode(stage._encode(x, None), stage.num_stages) for x in kept]
         return self
 

@@ -3,14 +3,13 @@
 A thread cannot be stopped: what a file does to a decoder would stay until the server ends, and block whoever comes next.
 """
 
-import os
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from vqkit.processes import end_with_parent, interrupts_ignored
 
 __all__ = ["JobError", "Worker"]
 
@@ -94,7 +93,7 @@ class Worker(Generic[Held]):
         self._connection, other = context.Pipe()
         self._ready = False
         self._process = context.Process(target=_serve, args=(self._held, other), name="vqkit-jobs", daemon=True)
-        with _interrupts_ignored():
+        with interrupts_ignored():
             self._process.start()
         other.close()  # so that the end of the process is seen here
 
@@ -122,22 +121,8 @@ class Worker(Generic[Held]):
         self.close()
 
 
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ctrl-C goes to every process of a terminal, and a process that is started now inherits that it is ignored."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may ask for it
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _serve(held: Any, connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     connection.send(("ready", None))
     while True:
         try:
@@ -145,13 +130,6 @@ def _serve(held: Any, connection: Connection) -> None:
         except (EOFError, OSError):  # the parent is gone
             return
         connection.send(_outcome(held, job, given, named))
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)  # in the middle of a job as well
 
 
 def _outcome(held: Any, job: Callable[..., Any], given: tuple[Any, ...], named: dict[str, Any]) -> tuple[str, Any]:
