@@ -169,6 +169,7 @@ def test_an_error_is_one_line_that_steers_no_terminal(monkeypatch, capsys) -> No
     [
         ("completion bash >&-", 0, ""),
         ("completion bash >/dev/full", 2, "vqkit: [Errno 28] No space left on device\n"),
+        ("--help >/dev/full", 2, "vqkit: [Errno 28] No space left on device\n"),  # little enough to stay in a buffer
         ("inspect nowhere.vqk 2>&-", 2, ""),
         ("inspect nowhere.vqk <&- >&- ", 2, "vqkit: no such file: nowhere.vqk\n"),
         ("completion --help >/dev/full", 0, ""),
@@ -176,15 +177,22 @@ def test_an_error_is_one_line_that_steers_no_terminal(monkeypatch, capsys) -> No
 )
 def test_closed_and_full_streams(words, code, error, tmp_path) -> None:
     line = f"exec {sys.executable} -m vqkit {words}"
-    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=tmp_path)
+    result = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, check=False, cwd=tmp_path, env=buffered()
+    )
     assert (result.returncode, result.stderr, result.stdout) == (code, error, "")
+
+
+def buffered() -> dict[str, str]:
+    """An environment in which Python writes when it ends, as it does for most people."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 def test_who_reads_no_further_ends_a_command_quietly() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     result = subprocess.run(
-        [sys.executable, "-m", "vqkit", "--help"], stdout=writer, stderr=subprocess.PIPE, check=False
+        [sys.executable, "-m", "vqkit", "--help"], stdout=writer, stderr=subprocess.PIPE, check=False, env=buffered()
     )
     os.close(writer)
     assert (result.returncode, result.stderr) == (141, b"")

@@ -1,4 +1,5 @@
 import io
+import subprocess
 import sys
 import warnings
 
@@ -69,3 +70,21 @@ def test_warnings_are_a_line():
         assert shown == "vqkit: warning: skipped a\\x1b\\n.wav\n"
         assert "x.py:3: SyntaxWarning: of Python" in warnings.formatwarning("of Python", SyntaxWarning, "x.py", 3)
     assert warnings.formatwarning is usual
+
+
+def test_a_closed_stream_receives_nothing_of_other_files(tmp_path):
+    """The next file that is opened would get its number, and what is meant for the stream."""
+    code = """if True:
+        import os, sys
+        from vqkit.terminal import steady_streams
+        with steady_streams(), open(sys.argv[1], "w") as file:
+            file.write(f"{file.fileno()} {sys.stdin} {sys.stdout}")
+            file.flush()
+            os.write(1, b"to standard output")
+            print("to standard error", file=sys.stderr)
+    """
+    line = 'exec "$0" -c "$1" "$2" <&- >&- 2>&-'
+    subprocess.run(["bash", "-c", line, sys.executable, code, tmp_path / "out"], check=True)
+    number, rest = (tmp_path / "out").read_text().split(maxsplit=1)
+    assert int(number) > 2
+    assert rest == "None None"
