@@ -254,7 +254,7 @@ def test_a_quantizer_of_ones_own_that_looks_at_values_is_loaded_all_the_same(tmp
     config = json.loads((tmp_path / "config.json").read_text())
     config["arguments"]["codebook_size"] = 1 << 27
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with bounded(megabytes=64), pytest.raises(ValueError, match="it needs more than the 268435784 values"):
+    with bounded(megabytes=64), pytest.raises(ValueError, match=r"it needs more than the 26843\d{4} values"):
         Quantizer.from_pretrained(tmp_path)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqkit import RVQ, VQ, Residual
+from vqkit import IVQ, RVQ, VQ, Residual
 from vqkit.compare.command import parse
 from vqkit.compare.expression import constructor
 
@@ -16,6 +16,7 @@ def test_expressions():
     assert nested.code_sizes == (64, 125, 16, 16, 16, 16)
     assert constructor("IVQ(dim, structure_weight=(0, 0.1, -0))")(24).structure_weights["cuo"] == 0.1
     assert isinstance(constructor("vqkit.quantize.vq.VQ(dim, 4)")(8), VQ)
+    assert isinstance(constructor("IVQ.paper(dim)")(24), IVQ)
 
 
 @pytest.mark.parametrize(
@@ -123,10 +124,10 @@ def test_what_is_too_large_ends_at_once_in_one_line(text, message, bounded):
 
 
 def test_more_floats_are_allowed_on_request():
-    make = constructor("VQ(dim, 64)", max_floats=600)
+    make = constructor("VQ(dim, 64)", max_floats=2000)
     assert make(8).codebook_numel == 512
-    with pytest.raises(ValueError, match="more than the 600 values"):
-        make(16)
+    with pytest.raises(ValueError, match="more than the 2000 values"):
+        make(64)
 
 
 @pytest.fixture

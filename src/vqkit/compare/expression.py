@@ -115,7 +115,7 @@ class _Reader:
 
     def callable(self, name: str) -> Callable[..., Any]:
         head, _, method = name.partition(".")
-        if head in vqkit.quantize.__all__ and method in ("", "shared"):
+        if head in vqkit.quantize.__all__ and method in ("", "shared", "paper"):
             found: Any = getattr(vqkit.quantize, head)
             if not method:
                 return found
