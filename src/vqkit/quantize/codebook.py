@@ -10,7 +10,7 @@ References:
 """
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,7 @@ class Codebook(nn.Module):
     initialized: Tensor
     ema_count: Tensor | None
     ema_sum: Tensor | None
+    exchanging = False  # all ranks are at the same place outside a forward, and may gather a sharded table there
     _frozen = False  # set by `Learner.requires_grad_`
     _provisional = (
         False  # started from one of the batches that learning was deferred from: all of them will start it anew
@@ -133,6 +134,8 @@ class Codebook(nn.Module):
         if torch.compiler.is_compiling():  # a graph cannot branch on a value: the branch is inside one operator
             if self.init != "kmeans":
                 return
+            if self._shard is not None:
+                raise RuntimeError("a compiled graph cannot start a codebook that fully_shard has split: fit it before")
             start_codebook(
                 batch.x,
                 batch.real,
@@ -226,6 +229,8 @@ class Codebook(nn.Module):
 
     def _whole(self) -> Tensor:
         if is_sharded(self.weight):
+            if self.exchanging:
+                return cast(Any, self.weight).full_tensor()
             raise RuntimeError(
                 "the codebook is sharded over ranks (fully_shard) and gathered only in forward: fit before sharding, and for others call "
                 "torch.distributed.fsdp.register_fsdp_forward_method(module, 'encode') with the module that was sharded"
@@ -239,7 +244,7 @@ class Codebook(nn.Module):
                 "the codebook's table is computed from another parameter (FullyShardedDataParallel, a parametrization), so that what it "
                 "learns would be lost: use fully_shard instead, or update='ema', or neither init='kmeans' nor revive"
             )
-        tables = [(self._whole(), target, share)]
+        tables = [] if self.exchanging and is_sharded(self.weight) else [(self._whole(), target, share)]
         if self._shard is not None:
             part = None if share is None else own_part(share, self._shard)
             tables.append((self._shard.to_local(), own_part(target, self._shard), part))

@@ -131,15 +131,20 @@ class Learner(nn.Module, ABC):
         for module in self.modules():
             if isinstance(module, Learner):
                 _set(module, _deferred=False, training=True)
-            elif isinstance(module, Codebook) and module._provisional and not module.frozen:
-                module.initialized.fill_(False)
-                module._provisional = False
+            elif isinstance(module, Codebook):
+                module.exchanging = True
+                if module._provisional and not module.frozen:
+                    module.initialized.fill_(False)
+                    module._provisional = False
         try:
             with torch.autocast(device_type=x.device.type, enabled=False):
                 self._quantize(x, mask)
         finally:
             for learner, training, deferred in modes:
                 _set(learner, _deferred=deferred, training=training)
+            for module in self.modules():
+                if isinstance(module, Codebook):
+                    module.exchanging = False
 
     def _keep_input(self, x: Tensor, mask: Tensor | None) -> None:
         """Keep the input of a training forward, unless it is a recomputation."""
@@ -154,7 +159,7 @@ class Learner(nn.Module, ABC):
 
     def _nothing(self) -> tuple[Tensor, Tensor]:
         """A batch of one masked vector."""
-        device = next(chain(self.parameters(), self.buffers())).device
+        device = next(chain(self.parameters(), self.buffers(), [torch.empty(0)])).device
         spatial_dims = max((getattr(module, "spatial_dims", 0) for module in self.modules()), default=0)
         mask = torch.zeros((1,) * (1 + spatial_dims), dtype=torch.bool, device=device)
         return torch.zeros(*mask.shape, self.dim, device=device), mask
