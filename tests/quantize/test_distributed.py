@@ -17,6 +17,7 @@ from vqkit.quantize.joint import JointBatch
 from vqkit.quantize.sampling import sample_rows
 
 WORLD = 2
+PLAIN = {"update": "gradient", "init": "uniform", "revive": "none"}
 MANY = (1 << 24) + 3
 EXCHANGED = {
     "sum_over_ranks": [11, 2, 33],
@@ -28,14 +29,14 @@ EXCHANGED = {
 MAKERS = {
     "ema": lambda: VQ(4, 8, update="ema"),
     "kmeans": lambda: VQ(4, 8, update="ema", init="kmeans"),
-    "kmeans-few": lambda: VQ(4, 64, init="kmeans"),
+    "kmeans-few": lambda: VQ(4, 64, update="gradient", init="kmeans"),
     "restart": lambda: VQ(4, 16, update="ema", revive="restart", restart_threshold=0.9, decay=0.5),
-    "restart-gradient": lambda: VQ(4, 16, revive="restart", restart_threshold=0.9, decay=0.5),
-    "cvq-closest": lambda: VQ(4, 16, revive="cvq", anchor="closest"),
-    "cvq-random": lambda: VQ(4, 16, revive="cvq", anchor="random"),
+    "restart-gradient": lambda: VQ(4, 16, update="gradient", revive="restart", restart_threshold=0.9, decay=0.5),
+    "cvq-closest": lambda: VQ(4, 16, update="gradient", revive="cvq", anchor="closest"),
+    "cvq-random": lambda: VQ(4, 16, update="gradient", revive="cvq", anchor="random"),
     "cvq-probrandom": lambda: VQ(4, 16, revive="cvq", anchor="probrandom", update="ema"),
     "rvq": lambda: RVQ(4, 8, 3, update="ema", init="kmeans", revive="restart"),
-    "pvq-kmeans": lambda: PVQ(4, 8, 2, init="kmeans"),
+    "pvq-kmeans": lambda: PVQ(4, 8, 2, update="gradient", init="kmeans"),
     "looc": lambda: LooC(4, 8, 2),
     "ivq": lambda: IVQ(12, hierarchy_weight=0, structure_weight=0, init="kmeans", revive="restart"),
 }
@@ -47,32 +48,37 @@ STEPS = {
     "even": (2, [13] * 4),
 }
 
+DEFERRED = ["kmeans", "restart-gradient", "cvq-probrandom", "rvq", "ivq"]
+
 LOSSES = {
-    "vq": lambda: VQ(4, 8),
-    "rvq-dropout": lambda: RVQ(4, 8, 3, stage_dropout=0.5),
-    "nested-dropout": lambda: Residual([RVQ(4, 8, 3, stage_dropout=0.5), LFQ(4, 4), VQ(4, 4)], stage_dropout=0.5),
+    "vq": lambda: VQ(4, 8, **PLAIN),
+    "rvq-dropout": lambda: RVQ(4, 8, 3, stage_dropout=0.5, **PLAIN),
+    "nested-dropout": lambda: Residual(
+        [RVQ(4, 8, 3, stage_dropout=0.5, **PLAIN), LFQ(4, 4), VQ(4, 4, **PLAIN)], stage_dropout=0.5
+    ),
     "lfq": lambda: LFQ(4, 4, entropy_weight=1.0, diversity=2.0),
     "lfq-factors": lambda: LFQ(4, 18, entropy_weight=1.0),
     "residual-lfq": lambda: ResidualLFQ(4, 5, 2),
-    "ivq": lambda: IVQ(12, hierarchy_weight=0.1, structure_weight=0.1),
-    "looc": lambda: LooC(4, 8, 2, scale=2, spatial_dims=1, revive="none"),
+    "ivq": lambda: IVQ(12, hierarchy_weight=0.1, structure_weight=0.1, **PLAIN),
+    "looc": lambda: LooC(4, 8, 2, scale=2, spatial_dims=1, **PLAIN),
 }
 
 SHARDED = {
-    "kmeans": lambda: VQ(4, 9, init="kmeans"),
-    "restart": lambda: VQ(4, 9, revive="restart", restart_threshold=0.9, decay=0.5),
-    "cvq": lambda: RVQ(4, 9, 2, init="kmeans", revive="cvq"),
+    "kmeans": lambda: VQ(4, 9, update="gradient", init="kmeans"),
+    "restart": lambda: VQ(4, 9, update="gradient", revive="restart", restart_threshold=0.9, decay=0.5),
+    "cvq": lambda: RVQ(4, 9, 2, update="gradient", init="kmeans", revive="cvq"),
+    "deferred": lambda: RVQ(4, 9, 2, update="gradient", init="kmeans", revive="restart").defer_learning(),
     "ema": lambda: VQ(4, 9, update="ema", init="kmeans", revive="restart", restart_threshold=0.9, decay=0.5),
 }
 
 COUNTED = {
-    "gradient": (lambda: RVQ(4, 8, 8), 1),  # its losses are weighted by the ranks' numbers of vectors
+    "gradient": (lambda: RVQ(4, 8, 8, **PLAIN), 1),  # its losses are weighted by the ranks' numbers of vectors
     "fsq": (lambda: FSQ(4, [5, 5, 5, 5]), 0),
     "lfq": (lambda: LFQ(4, 4), 2),
-    "dropout": (lambda: RVQ(4, 8, 8, stage_dropout=0.5), 2),
-    "ema": (lambda: RVQ(4, 8, 8, update="ema"), 1 + 8),
-    "restart": (lambda: RVQ(4, 8, 8, update="ema", revive="restart"), 1 + 8 * 5),
-    "ivq": (lambda: IVQ(12, update="ema", shared=False), 1 + 24),
+    "dropout": (lambda: RVQ(4, 8, 8, stage_dropout=0.5, **PLAIN), 2),
+    "ema": (lambda: RVQ(4, 8, 8, **PLAIN | {"update": "ema"}), 1 + 8),
+    "restart": (lambda: RVQ(4, 8, 8, **PLAIN | {"update": "ema", "revive": "restart"}), 1 + 8 * 5),
+    "ivq": (lambda: IVQ(12, shared=False, **PLAIN | {"update": "ema"}), 1 + 24),
 }
 
 
@@ -148,12 +154,27 @@ def sharded() -> dict[str, list[dict[str, torch.Tensor]]]:
     return {name: trained(name, fully_shard, own) for name in SHARDED}
 
 
+def deferred() -> dict[str, list[dict[str, torch.Tensor]]]:
+    """Steps of two forwards on each rank, of uneven sizes, some of them all masked or empty."""
+    found = {}
+    for name in DEFERRED:
+        quantizer = make(name).defer_learning()
+        found[name] = []
+        for turn, (first, z, mask) in enumerate(batches(quantizer.dim)):
+            for part in (slice(0, 1), slice(1, None)):
+                quantizer(z[own(first)][part], mask[own(first)][part])
+            torch.manual_seed(turn if dist.get_rank() == 0 else 12345)
+            quantizer.apply_learning()
+            found[name].append(tables(quantizer))
+    return found
+
+
 def sharded_in_half() -> dict[str, torch.Tensor]:
     """What is gathered in bfloat16 must not round the codes that stay."""
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     torch.manual_seed(0)
-    quantizer = VQ(4, 9, revive="restart", restart_threshold=0.9, decay=0.5)
+    quantizer = SHARDED["restart"]()
     before = quantizer.codebook.weight.detach().clone()
     model = fully_shard(nn.Sequential(quantizer), mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16))
     _, z, _ = batches(4)[0]
@@ -175,7 +196,7 @@ def sharded_elsewhere() -> dict[str, list[str] | torch.Tensor]:
         with pytest.raises(RuntimeError) as error:
             call()
         messages.append(str(error.value))
-    flat = FullyShardedDataParallel(nn.Sequential(VQ(4, 9, init="kmeans")), device_id=torch.device("cpu"))
+    flat = FullyShardedDataParallel(nn.Sequential(SHARDED["kmeans"]()), device_id=torch.device("cpu"))
     with pytest.raises(RuntimeError) as error:
         flat(z)
     register_fsdp_forward_method(quantizer, "encode")
@@ -184,9 +205,9 @@ def sharded_elsewhere() -> dict[str, list[str] | torch.Tensor]:
 
 def loaded_on_the_first_rank() -> dict[str, dict[str, torch.Tensor]]:
     """Rank 0 loads a codebook, the others get it from DDP, with what says that it is initialised."""
-    quantizer = VQ(4, 8, init="kmeans").train()
+    quantizer = VQ(4, 8, update="gradient", init="kmeans").train()
     if dist.get_rank() == 0:
-        quantizer.load_state_dict(tables(VQ(4, 8, init="kmeans").fit(vectors())))
+        quantizer.load_state_dict(tables(VQ(4, 8, update="gradient", init="kmeans").fit(vectors())))
     before = tables(quantizer)
     parallel = DistributedDataParallel(quantizer)
     parallel(torch.randn(2, 5, 4)).loss.backward()
@@ -228,7 +249,11 @@ def compiled() -> list[dict[str, torch.Tensor]]:
     found = []
     for how in (lambda model: model, lambda model: torch.compile(model, backend="eager", fullgraph=True)):
         torch.manual_seed(0)
-        stages = [VQ(4, 8, update="ema", revive="restart"), VQ(4, 8, revive="cvq", anchor="probrandom"), LFQ(4, 4)]
+        stages = [
+            VQ(4, 8, update="ema", revive="restart"),
+            VQ(4, 8, update="gradient", revive="cvq", anchor="probrandom"),
+            LFQ(4, 4),
+        ]
         quantizer = Residual(stages, stage_dropout=0.5).train()
         torch.manual_seed(1)
         loss = how(quantizer)(z[own(2)], mask[own(2)]).loss
@@ -260,10 +285,12 @@ SCENARIOS = [
     fits,
     joint_fits,
     losses,
+    deferred,
     sharded,
     sharded_in_half,
     sharded_elsewhere,
     sharded_from_meta,
+    loaded_on_the_first_rank,
     many_vectors,
     exchanged,
     compiled,
@@ -358,6 +385,8 @@ def trained(name: str, wrap, own) -> list[dict[str, torch.Tensor]]:
         (out.z_q.square().mean() * len(z[share]) * (WORLD if dist.is_initialized() else 1) / 4 + out.loss).backward()
         optimizer.step()
         optimizer.zero_grad()
+        if name == "deferred":
+            model.quantizer.apply_learning()
         found.append(whole(model))
     return found
 
@@ -392,6 +421,17 @@ def test_two_ranks_equal_one_process_on_the_joined_batch(name, both):
         assert_close(tables(quantizer), expected)
         moved |= any(not torch.equal(before[key], value) for key, value in quantizer.state_dict().items())
     assert moved
+
+
+@pytest.mark.parametrize("name", DEFERRED)
+def test_deferred_learning_of_two_ranks_equals_one_forward_of_the_joined_batch(name, both):
+    steps = zip(batches(make(name).dim), *(rank["deferred"][name] for rank in both), strict=True)
+    quantizer = make(name)
+    for turn, ((_, z, mask), one, other) in enumerate(steps):
+        torch.manual_seed(turn)
+        quantizer(z, mask)
+        assert_equal(one, other)
+        assert_close(one, tables(quantizer))
 
 
 def test_a_fit_is_local(both):

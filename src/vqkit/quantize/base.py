@@ -10,14 +10,17 @@ Conventions
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqkit.quantize import pretrained
+from vqkit.quantize.inputs import checked_codes, checked_vectors
+from vqkit.quantize.learning import Learner, Step
 from vqkit.quantize.losses import rank_weight
 from vqkit.quantize.sampling import sample_rows
 from vqkit.ranks import num_ranks, own_rank
@@ -25,11 +28,8 @@ from vqkit.types import Bool, Float, Int, Quantized
 
 __all__ = ["Quantizer", "Step"]
 
-Step = tuple[Tensor, Tensor, dict[str, Tensor]]
-"""What `_quantize` gives: float32 z_q with its gradient, codes, weighted loss terms."""
 
-
-class Quantizer(nn.Module, ABC):
+class Quantizer(Learner):
     """A map from vectors to a few integers and back.
 
     A subclass sets ``dim`` and ``straight_through`` and implements `code_sizes`, `codes_per_stage`, `codebook_numel`, `dtype`,
@@ -76,10 +76,6 @@ class Quantizer(nn.Module, ABC):
         """Dtype of the codebook, which `decode` returns."""
 
     @abstractmethod
-    def _quantize(self, x: Float[Tensor, "*shape dim"], mask: Bool[Tensor, "*shape"] | None) -> Step:
-        """Quantize float32 vectors with gradient and losses; in training also learn. Masked x is zero already."""
-
-    @abstractmethod
     def _encode(
         self, x: Float[Tensor, "*shape dim"], mask: Bool[Tensor, "*shape"] | None
     ) -> Int[Tensor, "*shape codes"]:
@@ -110,6 +106,35 @@ class Quantizer(nn.Module, ABC):
         """Rate: Σ log2 of the code sizes, bits a position."""
         return sum(math.log2(size) for size in self.code_sizes)
 
+    @property
+    def stage_ends(self) -> tuple[int, ...]:
+        """Number of codes of the first stage, of the first two stages, …; the last is ``num_codes``."""
+        return tuple(accumulate(self.codes_per_stage))
+
+    @property
+    def stage_bits(self) -> tuple[float, ...]:
+        """Rate of the first stage, of the first two stages, …, in bits a position; the last is ``bits_per_vector``."""
+        bits = [0.0, *accumulate(math.log2(size) for size in self.code_sizes)]
+        return tuple(bits[end] for end in self.stage_ends)
+
+    def stages_within(self, bits: float) -> int:
+        """Most stages whose rate is at most ``bits`` a position.
+
+        Raises:
+            ValueError: not even the first stage fits.
+
+        Example:
+            >>> from vqkit import RVQ
+            >>> RVQ(dim=8, codebook_size=64, num_quantizers=4).stages_within(20)
+            3
+        """
+        stages = sum(
+            rate <= bits + 1e-9 for rate in self.stage_bits
+        )  # a sum of logarithms may end a little above a whole number
+        if stages == 0:
+            raise ValueError(f"bits must be at least {self.stage_bits[0]:g}, the rate of the first stage, got {bits!r}")
+        return stages
+
     def forward(self, z: Float[Tensor, "*shape dim"], mask: Bool[Tensor, "*shape"] | None = None) -> Quantized:
         """Quantize, with a straight-through gradient and the losses; in training mode also learn.
 
@@ -124,8 +149,11 @@ class Quantizer(nn.Module, ABC):
         Raises:
             TypeError: z is not floating, or mask is not bool.
             ValueError: wrong shape, or NaN or Inf at a real position.
+            RuntimeError: activation checkpointing runs the forward of a learning codebook again, see `defer_learning`.
         """
         x = self._checked(z, mask, finite=self.check_training_input or not self.training)
+        if self._gathered is not None and self.training:
+            self._keep_input(x, mask)
         with torch.autocast(device_type=z.device.type, enabled=False):
             z_q, codes, losses = self._quantize(x, mask)
             if self.training and losses and num_ranks() > 1:
@@ -175,7 +203,9 @@ class Quantizer(nn.Module, ABC):
         from the same vectors.
 
         Args:
-            vectors: (…, dim), or an iterable of such tensors; of more than ``max_vectors`` a uniform sample is kept.
+            vectors: (…, dim), or an iterable of such tensors; of more than ``max_vectors`` a uniform sample is kept. A stage of a
+                `Residual` that looks at neighbours cannot be fitted to single vectors: then the first whole tensors that hold
+                ``max_vectors`` serve all stages.
             max_vectors: most vectors used.
             iterations: k-means iterations of each codebook.
             seed: seed of the sample and of k-means; the global generator is left as it was.
@@ -196,6 +226,14 @@ class Quantizer(nn.Module, ABC):
             torch.Size([1, 10, 2])
         """
         tensors = [vectors] if isinstance(vectors, Tensor) else vectors
+        if self._fits_fields:
+            fields: list[Tensor] = []
+            for z in tensors:
+                fields.append(self._checked(z, None, finite=True))
+                if sum(field[..., 0].numel() for field in fields) >= max_vectors:
+                    break
+            self._fit_fields(fields, max_vectors=max_vectors, iterations=iterations, seed=seed, joint=joint)
+            return self
         rows = (self._fit_rows(self._checked(z, None, finite=True)) for z in tensors)
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices=devices):
@@ -205,67 +243,6 @@ class Quantizer(nn.Module, ABC):
                 torch.manual_seed(seed)
             self._fit(sample, iterations)
         return self
-
-    def freeze(self) -> Self:
-        """Stop all learning, also of moving averages and revival, until `unfreeze`; ``train()`` does not undo it.
-
-        Returns:
-            The quantizer itself. In training mode it then computes what it computes in evaluation, with losses for the encoder.
-        """
-        return self.requires_grad_(False)
-
-    def unfreeze(self) -> Self:
-        """Let it learn again."""
-        return self.requires_grad_(True)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Freeze or unfreeze: what learns without gradients follows too.
-
-        A model that holds the quantizer reaches only its parameters by its own ``requires_grad_``: call this, or `freeze`, for codebooks
-        that learn by moving averages.
-        """
-        for module in self.modules():
-            if "frozen" in vars(module):
-                vars(module)["frozen"] = not requires_grad
-        return super().requires_grad_(requires_grad)
-
-    def defer_learning(self, deferred: bool = True) -> Self:
-        """Let forwards only gather what codebooks learn from, until `apply_learning`: for gradient accumulation and checkpointing.
-
-        Moving averages, restart and CVQ then learn as from one batch that joins all forwards in between; k-means still starts on the first
-        forward. Vectors are kept until then (4·dim bytes each) and are not part of the state: apply before you save. Forwards that
-        activation checkpointing computes again gather nothing.
-
-        Args:
-            deferred: False goes back to learning in every forward, and drops what was gathered.
-
-        Returns:
-            The quantizer itself.
-
-        Example:
-            >>> import torch
-            >>> from vqkit import VQ
-            >>> quantizer = VQ(dim=4, codebook_size=8).train().defer_learning()
-            >>> for micro_batch in torch.randn(4, 1, 64, 4):
-            ...     out = quantizer(micro_batch)  # and backward
-            >>> quantizer.apply_learning()  # beside optimizer.step()
-        """
-        for module in self.modules():
-            if "deferred" in vars(module):
-                vars(module)["deferred"] = [] if deferred else None
-        return self
-
-    def apply_learning(self) -> None:
-        """Learn once from all forwards since the last call; with several ranks each must call it.
-
-        Raises:
-            RuntimeError: learning is not deferred.
-        """
-        books = [module for module in self.modules() if "deferred" in vars(module)]
-        if any(vars(book)["deferred"] is None for book in books):
-            raise RuntimeError("learning is not deferred: call defer_learning() before the forwards")
-        for book in books:
-            book.apply_deferred()  # type: ignore[operator]
 
     def save_pretrained(self, folder: str) -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder; needs ``vqkit[train]`` for safetensors."""
@@ -285,52 +262,20 @@ class Quantizer(nn.Module, ABC):
     def _fit_rows(self, x: Float[Tensor, "*shape dim"]) -> Float[Tensor, "vectors dim"]:
         return x.reshape(-1, x.shape[-1])
 
+    @property
+    def _fits_fields(self) -> bool:
+        """Whether a fit needs whole tensors, since a part looks at neighbours of what other parts leave."""
+        return False
+
+    def _fit_fields(self, fields: list[Tensor], **options: Any) -> None:
+        """Fit to whole tensors (items, *spatial, dim); the options are those of `fit`."""
+        raise NotImplementedError
+
     def _checked(self, z: Tensor, mask: Tensor | None, finite: bool) -> Tensor:
-        if not z.is_floating_point():
-            raise TypeError(f"z must have a floating dtype, got {z.dtype}")
-        if z.ndim < 2 or z.shape[-1] != self.dim:
-            raise ValueError(f"z must be (batch, *spatial, {self.dim}), got shape {tuple(z.shape)}")
-        x = z.float()
-        if mask is not None:
-            if mask.dtype != torch.bool:
-                raise TypeError(f"mask must be bool (True = real), got {mask.dtype}")
-            if mask.shape != z.shape[:-1]:
-                raise ValueError(
-                    f"mask must have the shape {tuple(z.shape[:-1])} of z without dim, got {tuple(mask.shape)}"
-                )
-            x = torch.where(mask[..., None], x, 0.0)
-        if finite and not torch.compiler.is_compiling():  # a compiled or exported graph cannot branch on values
-            bad = ~torch.isfinite(x)
-            if bad.any():
-                raise ValueError(
-                    f"z has {int(bad.sum())} NaN or Inf among {x.numel()} values; it must be finite in float32"
-                )
-        return x
+        return checked_vectors(z, mask, self.dim, finite)
 
     def _checked_codes(self, codes: Tensor, stages: int | None) -> tuple[Tensor, int]:
-        if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
-            raise TypeError(f"codes must be integers, got {codes.dtype}")
-        prefix = [sum(self.codes_per_stage[: n + 1]) for n in range(self.num_stages)]
-        if codes.ndim < 2 or codes.shape[-1] not in prefix:
-            allowed = " or ".join(map(str, prefix))
-            raise ValueError(
-                f"codes must be (batch, *spatial, codes) with {allowed} codes, got shape {tuple(codes.shape)}"
-            )
-        held = prefix.index(codes.shape[-1]) + 1
-        stages = held if stages is None else stages
-        if not 1 <= stages <= held:
-            raise ValueError(f"stages must be in 1 … {held}, got {stages}")
-        codes = codes[..., : prefix[stages - 1]].long()
-        if not torch.compiler.is_compiling():
-            sizes = torch.tensor(self.code_sizes[: codes.shape[-1]], device=codes.device)
-            bad = (codes < -1) | (codes >= sizes)
-            if bad.any():
-                at = int(bad.flatten(end_dim=-2).any(dim=0).nonzero()[0])
-                value = int(codes[..., at][bad[..., at]][0])
-                raise ValueError(
-                    f"code {value} at position {at} is out of range: −1 (masked) or 0 … {int(sizes[at]) - 1}"
-                )
-        return codes, stages
+        return checked_codes(codes, stages, self.code_sizes, self.stage_ends)
 
     def extra_repr(self) -> str:
         """Rate and size, for ``print(quantizer)``."""

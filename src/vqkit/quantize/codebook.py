@@ -2,14 +2,15 @@
 
 Conventions
     The table is ``weight`` (codes, dim): a parameter with ``update="gradient"``, a buffer with ``update="ema"``. Sums and counts are
-    kept in float32 whatever the dtype of the model. Everything that changes the table happens in training, over all ranks joined.
+    kept in float32 whatever the dtype of the model. Everything that changes the table happens in training, over all ranks joined, and a
+    batch without a real vector changes nothing.
 
 References:
     EMA: van den Oord et al. (2017), arXiv:1711.00937, appendix A.1; BRIDLE eqs 9–13. CVQ: Zheng & Vedaldi (2023), arXiv:2307.15139.
 """
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +20,13 @@ from vqkit.quantize.joint import JointBatch
 from vqkit.quantize.kmeans import kmeans
 from vqkit.quantize.search import nearest
 from vqkit.quantize.sharding import is_sharded, own_part
+from vqkit.quantize.start import START_ITERATIONS, fitted_shares, start_codebook
 from vqkit.types import Float, Int
 
 __all__ = ["Codebook"]
 
 _EPSILON = 1e-5  # Laplace smoothing of the EMA counts
-_INIT_ITERATIONS = 10
+_STATISTICS = ("usage", "ema_count", "ema_sum")
 _FITTED = 1.5  # EMA counts that add up to less are the shares that a fit left, which add up to 1
 
 
@@ -50,6 +52,11 @@ class Codebook(nn.Module):
     initialized: Tensor
     ema_count: Tensor | None
     ema_sum: Tensor | None
+    exchanging = False  # all ranks are at the same place outside a forward, and may gather a sharded table there
+    _frozen = False  # set by `Learner.requires_grad_`
+    _provisional = (
+        False  # started from one of the batches that learning was deferred from: all of them will start it anew
+    )
 
     def __init__(
         self,
@@ -65,27 +72,41 @@ class Codebook(nn.Module):
         restart_threshold: float = 0.1,
     ) -> None:
         super().__init__()
-        self.distance, self.update, self.revive, self.anchor = distance, update, revive, anchor
+        self.distance, self.update, self.init, self.revive, self.anchor = distance, update, init, revive, anchor
         self.decay, self.restart_threshold = decay, restart_threshold
-        weight = torch.empty(num_codes, dim).uniform_(-1 / num_codes, 1 / num_codes)
+        weight = torch.empty(num_codes, dim)
         if update == "ema":
             self.register_buffer("weight", weight)
-            self.register_buffer("ema_count", torch.ones(num_codes))
-            self.register_buffer("ema_sum", weight.clone())
+            self.register_buffer("ema_count", torch.empty(num_codes, dtype=torch.float32))
+            self.register_buffer("ema_sum", torch.empty(num_codes, dim, dtype=torch.float32))
         else:
             self.weight = nn.Parameter(weight)
             self.ema_count = self.ema_sum = None
-        # usage: moving average of (share of the vectors) × num_codes, so 1 is fair; CVQ starts from "never used"
-        self.register_buffer("usage", torch.zeros(num_codes) if revive == "cvq" else torch.ones(num_codes))
-        self.register_buffer("initialized", torch.tensor(init == "uniform"))
-        self.init = init
-        self.frozen = False  # set by `Quantizer.freeze`
-        self.deferred: list[tuple[Tensor, Tensor, Tensor]] | None = None  # set by `Quantizer.defer_learning`
+        # usage: moving average of (share of the vectors) × num_codes, so 1 is fair
+        self.register_buffer("usage", torch.empty(num_codes, dtype=torch.float32))
+        self.register_buffer("initialized", torch.empty((), dtype=torch.bool))
+        self._known: tuple[Tensor, int] | None = None
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Begin anew, as the constructor does; deferred initialisation (``to_empty`` under FSDP) calls it."""
+        self.weight.uniform_(-1 / self.num_codes, 1 / self.num_codes)
+        if self.ema_count is not None and self.ema_sum is not None:
+            self.ema_count.fill_(1)
+            self.ema_sum.copy_(self.weight)
+        self.usage.fill_(0 if self.revive == "cvq" else 1)  # CVQ starts from "never used"
+        self.initialized.fill_(self.init == "uniform")
 
     @property
-    def learns(self) -> bool:
-        """Whether training may change the table: it is not frozen, by `Quantizer.freeze` or by ``requires_grad_(False)``."""
-        return not self.frozen and (self.update == "ema" or self.weight.requires_grad)
+    def frozen(self) -> bool:
+        """Whether nothing may change the table: `Quantizer.freeze` was called, or the parameter wants no gradient."""
+        return self._frozen or (self.update == "gradient" and not self.weight.requires_grad)
+
+    @property
+    def learns_in_forward(self) -> bool:
+        """Whether training forwards move codes, besides the k-means of the first one."""
+        return self.update == "ema" or self.revive != "none"
 
     @property
     def num_codes(self) -> int:
@@ -97,16 +118,24 @@ class Codebook(nn.Module):
         return nearest(x, self._whole().detach().float(), self.distance)
 
     def lookup(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape dim"]:
-        """Codes → float32 vectors; −1 gives zeros. Differentiable in the table."""
-        found = F.embedding(codes.clamp_min(0), self._whole()).float()
+        """Codes → float32 vectors; −1 gives zeros. Differentiable in the table, unless that is frozen."""
+        table = self._whole().detach() if self._frozen else self._whole()
+        found = F.embedding(codes.clamp_min(0), table).float()
         return torch.where((codes < 0)[..., None], 0.0, found)
 
     @torch.no_grad()
-    def initialize(self, batch: JointBatch) -> None:
-        """K-means on the first training batch, once, if that is how this codebook starts; the buffer alone says whether it was."""
-        if self.init != "kmeans" or not self.learns:
-            return
+    def initialize(self, batch: JointBatch, provisional: bool = False) -> None:
+        """K-means on the first training batch with a real vector, once, if that is how this codebook starts.
+
+        Args:
+            batch: the vectors.
+            provisional: start for the time being, from a part of a batch that `Learner.apply_learning` will see in full.
+        """
         if torch.compiler.is_compiling():  # a graph cannot branch on a value: the branch is inside one operator
+            if self.init != "kmeans":
+                return
+            if self._shard is not None:
+                raise RuntimeError("a compiled graph cannot start a codebook that fully_shard has split: fit it before")
             start_codebook(
                 batch.x,
                 batch.real,
@@ -117,16 +146,33 @@ class Codebook(nn.Module):
                 self.ema_sum,
                 self.distance,
             )
-        elif not bool(self.initialized) and int(batch.count) > 0:
-            self.fit(batch, _INIT_ITERATIONS)
+        elif self.waits() and int(batch.count) > 0:
+            self.fit(batch, START_ITERATIONS)
+            self._provisional = provisional
+
+    def waits(self) -> bool:
+        """Whether the codebook still waits for its k-means: what the buffer ``initialized`` says, and nothing beside it.
+
+        To read it syncs the device, so a "no" is remembered for as long as the buffer is the same tensor and nobody wrote to it.
+        """
+        flag = self.initialized
+        if flag.is_inference():  # such tensors do not count how often they were written to
+            return not bool(flag)
+        known = self._known
+        if known is not None and known[0] is flag and known[1] == flag._version:
+            return False
+        waits = not bool(flag)
+        self._known = None if waits else (flag, flag._version)
+        return waits
 
     @torch.no_grad()
     def fit(self, batch: JointBatch, iterations: int, reseed: bool = False) -> None:
         """Replace the table by k-means centroids of the batch."""
-        centroids, counts = kmeans(batch, self.num_codes, iterations, self.distance, reseed)
+        self._keep_float32()
+        centroids, counts = kmeans(batch, self.num_codes, iterations, self.distance, reseed, self.weight.dtype)
         self._write(centroids)
         if self.ema_count is not None and self.ema_sum is not None:
-            self.ema_count.copy_(_shares(counts))
+            self.ema_count.copy_(fitted_shares(counts))
             self.ema_sum.copy_(centroids * self.ema_count[:, None])
         self.usage.fill_(1)
         self.initialized.fill_(True)
@@ -134,38 +180,14 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def learn(self, batch: JointBatch, codes: Int[Tensor, " vectors"]) -> None:
         """One training step: moving averages, then revival. Revived codes are written last, with their EMA state."""
-        if (self.update == "gradient" and self.revive == "none") or not self.learns:
-            return
-        recomputed = (
-            not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
-        )  # within a backward pass
-        if self.deferred is not None:
-            if not recomputed:
-                self.deferred.append((batch.x, batch.real, codes))
-            return
-        if recomputed:
-            raise RuntimeError(
-                "activation checkpointing computes this codebook's forward again, and it would learn twice: call "
-                "quantizer.defer_learning() and, after each optimizer step, quantizer.apply_learning(); or leave the quantizer out of the "
-                "checkpointed part, or freeze() it"
-            )
-        self._learn(batch, codes)
-
-    @torch.no_grad()
-    def apply_deferred(self) -> None:
-        """Learn from all batches since the last time as from one; nothing where there was none."""
-        if self.deferred:
-            x, real, codes = (torch.cat(parts) for parts in zip(*self.deferred, strict=True))
-            self.deferred.clear()
-            self._learn(JointBatch(x, real), codes)
-
-    def _learn(self, batch: JointBatch, codes: Int[Tensor, " vectors"]) -> None:
+        self._keep_float32()
         assigned, sums = batch.cluster(codes, self.num_codes)
         counts, real = assigned.float(), assigned.sum()
+        some = (real > 0).to(self.usage.dtype)
+        share = (1 - self.decay) * some  # 0 for a batch without a real vector, which changes nothing
         if self.ema_count is not None and self.ema_sum is not None:
             fitted = (self.ema_count.sum() < _FITTED) & (real > 0)
             scale = torch.where(fitted, real, 1)
-            share = (1 - self.decay) * (real > 0)  # 0 for a batch without a real vector, which changes nothing
             self.ema_count.mul_(scale).lerp_(counts, share)
             self.ema_sum.mul_(scale)
             self.ema_sum.lerp_(sums, share)
@@ -174,8 +196,7 @@ class Codebook(nn.Module):
             self.weight.copy_(torch.where(real > 0, self.ema_sum / smoothed[:, None], self.weight))
         if self.revive == "none":
             return
-        self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), (1 - self.decay) * (real > 0))
-        some = (real > 0).to(self.usage.dtype)  # an empty batch revives nothing
+        self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), share)
         if self.revive == "restart":
             dead = (self.usage < self.restart_threshold).to(self.usage.dtype) * some
             self._move(batch.sample(self.num_codes)[self._shuffle(batch)], dead, fair=True)
@@ -200,7 +221,7 @@ class Codebook(nn.Module):
 
     def _anchors(self, batch: JointBatch) -> Tensor:
         if self.anchor == "random":
-            return batch.sample(self.num_codes)[self._shuffle(batch)]
+            return batch.uniform(self.num_codes)
         table = self._whole().detach().float()
         if self.anchor == "closest":
             return batch.closest(table, self.distance)
@@ -208,6 +229,8 @@ class Codebook(nn.Module):
 
     def _whole(self) -> Tensor:
         if is_sharded(self.weight):
+            if self.exchanging:
+                return cast(Any, self.weight).full_tensor()
             raise RuntimeError(
                 "the codebook is sharded over ranks (fully_shard) and gathered only in forward: fit before sharding, and for others call "
                 "torch.distributed.fsdp.register_fsdp_forward_method(module, 'encode') with the module that was sharded"
@@ -221,7 +244,7 @@ class Codebook(nn.Module):
                 "the codebook's table is computed from another parameter (FullyShardedDataParallel, a parametrization), so that what it "
                 "learns would be lost: use fully_shard instead, or update='ema', or neither init='kmeans' nor revive"
             )
-        tables = [(self._whole(), target, share)]
+        tables = [] if self.exchanging and is_sharded(self.weight) else [(self._whole(), target, share)]
         if self._shard is not None:
             part = None if share is None else own_part(share, self._shard)
             tables.append((self._shard.to_local(), own_part(target, self._shard), part))
@@ -241,44 +264,21 @@ class Codebook(nn.Module):
         super().__setattr__(name, value)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        statistics = ("usage", "ema_count", "ema_sum")
-        super()._apply(fn, recurse)
+        statistics = [id(self._buffers.get(name)) for name in _STATISTICS]
+
+        def kept(value: Tensor) -> Tensor:
+            """``fn`` without its cast where the value is a statistic, which a round trip through half precision would round for good."""
+            moved = fn(value)
+            return value.to(moved.device) if id(value) in statistics and moved.dtype != value.dtype else moved
+
+        super()._apply(kept, recurse)
         if is_sharded(self.weight):
             self.__dict__["_sharded_weight"] = self.weight
-        for name in statistics:  # half precision cannot count: 256 + 1 = 256 in bfloat16
-            value = getattr(self, name)
-            if value is not None and value.is_floating_point():
-                setattr(self, name, value.float())
         return self
 
-
-@torch.library.custom_op(
-    "vqkit::start_codebook", mutates_args=("weight", "usage", "initialized", "ema_count", "ema_sum")
-)
-def start_codebook(
-    x: Tensor,
-    real: Tensor,
-    weight: Tensor,
-    usage: Tensor,
-    initialized: Tensor,
-    ema_count: Tensor | None,
-    ema_sum: Tensor | None,
-    distance: str,
-) -> None:
-    """`Codebook.initialize` as one operator of a compiled graph: k-means of the batch, unless that was done or nothing is real."""
-    batch = JointBatch(x, real)
-    if bool(initialized) or not int(batch.count):
-        return
-    centroids, counts = kmeans(batch, weight.shape[0], _INIT_ITERATIONS, distance, False)
-    weight.copy_(centroids)
-    if ema_count is not None and ema_sum is not None:
-        ema_count.copy_(_shares(counts))
-        ema_sum.copy_(centroids * ema_count[:, None])
-    usage.fill_(1)
-    initialized.fill_(True)
-
-
-def _shares(counts: Tensor) -> Tensor:
-    """Counts of a fit as shares: how many vectors a training batch holds, by which they are multiplied, only `learn` will know."""
-    counts = counts.clamp_min(1)
-    return counts / counts.sum()
+    def _keep_float32(self) -> None:
+        """Bring statistics back that a loader has cast: half precision cannot count, 256 + 1 = 256 in bfloat16."""
+        for name in _STATISTICS:
+            value = self._buffers.get(name)
+            if value is not None and value.dtype != torch.float32:
+                setattr(self, name, value.float())

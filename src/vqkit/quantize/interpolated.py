@@ -1,5 +1,7 @@
 """Quantize an interpolated grid and average back: what lies between a vector and its neighbours is quantized too."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -99,11 +101,20 @@ class Interpolated(Quantizer):
     def _fit(self, x: Tensor, iterations: int) -> None:
         self.quantizer._fit(x, iterations)
 
+    @property
+    def _fits_fields(self) -> bool:
+        return self.quantizer.needs_grid
+
+    def _fit_fields(self, fields: list[Tensor], **options: Any) -> None:
+        self.quantizer.fit([self._upsampled(self._field(x), None)[0] for x in fields], **options)
+
     def _fit_rows(self, x: Tensor) -> Tensor:
-        if x.ndim != self.spatial_dims + 2:  # bare vectors: their own sub-positions, as in a constant field
-            x = x.reshape(-1, *[1] * self.spatial_dims, self.dim)
-        fine, _ = self._upsampled(x, None)
+        fine, _ = self._upsampled(self._field(x), None)
         return fine.reshape(-1, self.quantizer.dim)
+
+    def _field(self, x: Tensor) -> Tensor:
+        """Bare vectors are their own sub-positions, as in a constant field."""
+        return x if x.ndim == self.spatial_dims + 2 else x.reshape(-1, *[1] * self.spatial_dims, self.dim)
 
     def _upsampled(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The vectors and the mask that the inner quantizer sees."""

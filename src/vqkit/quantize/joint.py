@@ -92,6 +92,12 @@ class JointBatch:
         picked = self.x[row] if self.x.shape[0] else self.x.new_zeros(index.shape[0], self.x.shape[1])
         return self.total(torch.where(here[:, None], picked, 0.0))
 
+    def uniform(self, num: int) -> Float[Tensor, "num dim"]:
+        """Draw ``num`` real vectors independently, each with equal probability."""
+        # whole numbers: a float32 draw reaches only 2^24 places
+        place = torch.randint(1 << 62, (num,), device=self.x.device)
+        return self.rows((place if self.alone else from_first_rank(place)) % self.count.clamp_min(1))
+
     def sample(self, num: int) -> Float[Tensor, "num dim"]:
         """Draw ``num`` real vectors, one from each of ``num`` equal strata: all different while there are enough."""
         strata = torch.arange(num + 1, device=self.x.device) * self.count // num

@@ -18,7 +18,12 @@ __all__ = ["kmeans"]
 
 @torch.no_grad()
 def kmeans(
-    batch: JointBatch, num_codes: int, iterations: int, distance: str = "l2", reseed: bool = False
+    batch: JointBatch,
+    num_codes: int,
+    iterations: int,
+    distance: str = "l2",
+    reseed: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Float[Tensor, "codes dim"], Int[Tensor, " codes"]]:
     """Fit ``num_codes`` centroids; all of them differ, also when there are fewer vectors than codes.
 
@@ -28,6 +33,7 @@ def kmeans(
         iterations: Lloyd iterations.
         distance: ``"l2"`` or ``"cosine"`` for the assignment; centroids are plain means.
         reseed: between iterations move an empty centroid next to one of the fullest; otherwise it keeps its vector.
+        dtype: of the table that takes the centroids; they still differ when rounded to it.
 
     Returns:
         Centroids and the number of vectors of each.
@@ -45,7 +51,7 @@ def kmeans(
             "give a larger batch or a smaller codebook_size",
             stacklevel=2,
         )
-    centroids = _separated(batch, batch.sample(num_codes))
+    centroids = _separated(batch, batch.sample(num_codes), torch.float32)
     counts = torch.zeros(num_codes, dtype=torch.long, device=centroids.device)
     for step in range(iterations):
         counts, sums = batch.cluster(nearest(batch.x, centroids, distance), num_codes)
@@ -55,7 +61,7 @@ def kmeans(
         if torch.equal(moved, centroids):
             break
         centroids = moved
-    return _separated(batch, centroids), counts
+    return _separated(batch, centroids, dtype), counts
 
 
 def _spread(batch: JointBatch) -> Tensor:
@@ -67,17 +73,23 @@ def _spread(batch: JointBatch) -> Tensor:
     return square.sqrt()
 
 
-def _separated(batch: JointBatch, centroids: Tensor) -> Tensor:
-    """Move every copy of a code by a little noise, so that all codes differ."""
-    _, inverse = torch.unique(centroids, dim=0, return_inverse=True)
+def _separated(batch: JointBatch, centroids: Tensor, dtype: torch.dtype) -> Tensor:
+    """Move every copy of a code by a little noise, so that all codes differ when rounded to a dtype."""
     order = torch.arange(len(centroids), device=centroids.device)
-    first = torch.full_like(order, len(order)).scatter_reduce(0, inverse, order, "amin")
-    copies = first[inverse] != order
-    if not copies.any():
-        return centroids
-    scale = 1e-3 * torch.maximum(_spread(batch), 1e-3 * (1 + centroids.abs().amax()))
-    noise = (batch.draw(*centroids.shape) * 2 - 1) * scale
-    return torch.where(copies[:, None], centroids + noise, centroids)
+    scale: Tensor | None = None
+    while True:
+        _, inverse = torch.unique(centroids.to(dtype), dim=0, return_inverse=True)
+        first = torch.full_like(order, len(order)).scatter_reduce(0, inverse, order, "amin")
+        copies = first[inverse] != order
+        if not copies.any():
+            return centroids
+        if scale is None:
+            size = centroids.abs().amax()
+            scale = 1e-3 * torch.maximum(_spread(batch), 1e-3 * (1 + size))
+            scale = torch.maximum(scale, 2 * torch.finfo(dtype).eps * size)
+        noise = (batch.draw(*centroids.shape) * 2 - 1) * scale
+        centroids = torch.where(copies[:, None], centroids + noise, centroids)
+        scale = 2 * scale  # one dimension has few numbers near a code: go further until there are enough
 
 
 def _reseeded(batch: JointBatch, centroids: Tensor, counts: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Saving and loading a quantizer: a JSON expression and safetensors, written whole or not at all, never pickled.
 
-``config.json`` holds the expression: ``{"class": "Residual", "arguments": {"stages": [{"class": "VQ", "arguments": {…}}, …]}}``.
+``config.json`` holds the expression: ``{"class": "Residual", "arguments": {"stages": [{"class": "VQ", "arguments": {…}}, …]}}``. Settings
+that were changed after construction stand beside the arguments, by module: ``"settings": {"stages.0": {"commitment_weight": 1}}``.
 Only subclasses of `Quantizer` that are already imported can be named, so a file cannot make Python import or run anything; and it is
 built only if the weights beside it are those of what it describes (`vqkit.saved`).
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from vqkit.files import write_whole
+from vqkit.quantize.settings import changed_settings, set_settings
 from vqkit.saved import CONFIG, WEIGHTS, built_for, check_arguments, one_line, read_config
 from vqkit.types import need
 
@@ -30,20 +32,31 @@ __all__ = ["bound_arguments", "check_codes", "expression", "from_expression", "l
 
 
 def bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Constructor arguments by name, defaults included."""
+    """Constructor arguments by name, defaults included; ``*args`` and ``**kwargs`` as a tuple and a dict under their names."""
     try:
         bound = inspect.signature(cls).bind_partial(*args, **kwargs)
     except TypeError:  # the constructor itself will say what is wrong
         return {}
     bound.apply_defaults()
-    return dict(bound.arguments)
+    empty = {name for name in _variadic(bound.signature) if not bound.arguments.get(name)}
+    return {name: value for name, value in bound.arguments.items() if name not in empty}
+
+
+def _variadic(signature: inspect.Signature) -> set[str]:
+    """Names of ``*args`` and ``**kwargs``."""
+    kinds = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return {name for name, parameter in signature.parameters.items() if parameter.kind in kinds}
 
 
 def expression(value: Any) -> Any:
     """A quantizer, or an argument of one, as JSON."""
     if hasattr(value, "_arguments"):
         arguments = {name: expression(argument) for name, argument in value._arguments.items()}
-        return {"class": type(value).__name__, "arguments": arguments}
+        config = {"class": type(value).__name__, "arguments": arguments}
+        settings = _changed(value, config)
+        return {**config, "settings": settings} if settings else config
+    if isinstance(value, dict) and all(isinstance(key, str) and key != "class" for key in value):
+        return {key: expression(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [expression(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -55,7 +68,7 @@ def from_expression(cls: "type[Quantizer]", config: Any) -> Any:
     """Build what `expression` described; ``cls`` and its imported subclasses are allowed.
 
     Raises:
-        ValueError: an unknown class, arguments that its constructor refuses, or too many codes.
+        ValueError: an unknown class, arguments that its constructor refuses, settings that it does not have, or too many codes.
     """
     if isinstance(config, list):
         return [from_expression(cls, item) for item in config]
@@ -68,14 +81,47 @@ def from_expression(cls: "type[Quantizer]", config: Any) -> Any:
             f"config names the {_root(cls).__name__.lower()} {one_line(repr(name), 60)}; known here: {', '.join(sorted(known))}"
         )
     base = _root(cls)
-    arguments = {key: from_expression(base, value) for key, value in config["arguments"].items()}
-    check_arguments(known[name], arguments)
+    arguments = {key: _argument(base, value) for key, value in config["arguments"].items()}
     try:
-        built = known[name](**arguments)
+        built = _call(known[name], arguments)
     except TypeError as error:
         raise ValueError(f"config does not fit {name}: {error}") from None
+    set_settings(built, config.get("settings", {}))
     check_codes(built)
     return built
+
+
+def _argument(base: "type[Quantizer]", config: Any) -> Any:
+    if isinstance(config, list):
+        return [_argument(base, item) for item in config]
+    if isinstance(config, dict) and "class" not in config:  # what a constructor takes as a dict, or by **kwargs
+        return {key: _argument(base, item) for key, item in config.items()}
+    return from_expression(base, config)
+
+
+def _call(kind: type, arguments: dict[str, Any]) -> Any:
+    """The inverse of `bound_arguments`."""
+    signature = inspect.signature(kind)
+    unknown = [name for name in arguments if name not in signature.parameters]
+    if unknown:
+        raise TypeError(f"got an unexpected argument {one_line(repr(unknown[0]), 60)}")
+    check_arguments(kind, {name: value for name, value in arguments.items() if name not in _variadic(signature)})
+    for name in _variadic(signature) & arguments.keys():
+        wanted = dict if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD else list
+        if not isinstance(arguments[name], wanted):
+            raise TypeError(f"{name} must be a {wanted.__name__}, got {one_line(repr(arguments[name]), 60)}")
+    bound = inspect.BoundArguments(signature, arguments)  # any mapping will do
+    return kind(*bound.args, **bound.kwargs)
+
+
+def _changed(value: Any, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings that differ from those that the constructor makes of the same arguments; only quantizers have any."""
+    from vqkit.quantize.base import Quantizer
+
+    if not isinstance(value, Quantizer):
+        return {}
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # only Python attributes are compared
+        return changed_settings(value, from_expression(type(value), config))
 
 
 def check_codes(built: Any) -> None:

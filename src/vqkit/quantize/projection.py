@@ -19,6 +19,7 @@ class Projection(nn.Module):
 
     def __init__(self, dim: int, inner: int) -> None:
         super().__init__()
+        self._frozen = False
         self.inward = nn.Linear(dim, inner) if dim != inner else None
         self.outward = nn.Linear(inner, dim) if dim != inner else None
 
@@ -29,11 +30,15 @@ class Projection(nn.Module):
 
     def into(self, x: Float[Tensor, "*shape dim"]) -> Float[Tensor, "*shape inner"]:
         """Float32 projection to the rounded dimensions."""
-        return x if self.inward is None else F.linear(x, self.inward.weight.float(), self.inward.bias.float())
+        return x if self.inward is None else self._linear(x, self.inward)
 
     def out_of(self, y: Float[Tensor, "*shape inner"]) -> Float[Tensor, "*shape dim"]:
         """Float32 projection back."""
-        return y if self.outward is None else F.linear(y, self.outward.weight.float(), self.outward.bias.float())
+        return y if self.outward is None else self._linear(y, self.outward)
+
+    def _linear(self, x: Tensor, layer: nn.Linear) -> Tensor:
+        weight, bias = layer.weight.float(), layer.bias.float()
+        return F.linear(x, weight.detach(), bias.detach()) if self._frozen else F.linear(x, weight, bias)
 
     @torch.no_grad()
     def fit_inward(self, x: Float[Tensor, "vectors dim"], deviation: float) -> None:

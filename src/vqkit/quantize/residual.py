@@ -1,7 +1,7 @@
 """Residual quantization: each stage quantizes what the stages before it left."""
 
-from collections.abc import Iterable, Sequence
-from typing import Self, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -115,37 +115,19 @@ class Residual(Quantizer):
                 stages -= use
         return total
 
-    @torch.no_grad()
-    def fit(
-        self,
-        vectors: Tensor | Iterable[Tensor],
-        *,
-        max_vectors: int = 1 << 17,
-        iterations: int = 25,
-        seed: int = 0,
-        joint: bool = False,
-    ) -> Self:
-        """Fit stage by stage; arguments and errors as in `Quantizer.fit`.
-
-        A stage that looks at neighbours (`Interpolated`) cannot be fitted to a sample of single vectors: the first whole tensors that hold
-        ``max_vectors`` then serve all stages.
-        """
-        if not any(stage.needs_grid for stage in self.stages):
-            return super().fit(vectors, max_vectors=max_vectors, iterations=iterations, seed=seed, joint=joint)
-        kept: list[Tensor] = []
-        for z in [vectors] if isinstance(vectors, Tensor) else vectors:
-            kept.append(self._checked(z, None, finite=True))
-            if sum(x[..., 0].numel() for x in kept) >= max_vectors:
-                break
-        for stage in self.stages:
-            stage.fit(kept, max_vectors=max_vectors, iterations=iterations, seed=seed, joint=joint)
-            kept = [x - stage._decode(stage._encode(x, None), stage.num_stages) for x in kept]
-        return self
-
     def _fit(self, x: Tensor, iterations: int) -> None:
         for stage in self.stages:
             stage._fit(x, iterations)
             x = x - stage._decode(stage._encode(x, None), stage.num_stages)
+
+    @property
+    def _fits_fields(self) -> bool:
+        return self.needs_grid
+
+    def _fit_fields(self, fields: list[Tensor], **options: Any) -> None:
+        for stage in self.stages:
+            stage.fit(fields, **options)
+            fields = [x - stage._decode(stage._encode(x, None), stage.num_stages) for x in fields]
 
     def _kept_stages(self, x: Tensor) -> Tensor | None:
         """Stages each batch element keeps, or None when all keep all."""

@@ -16,7 +16,8 @@ def sample_rows(
 ) -> Float[Tensor, "kept dim"]:
     """Keep at most ``most`` rows, each row of the stream with equal probability, in their order.
 
-    Every row gets a random key; the largest keys stay (reservoir sampling, Vitter 1985).
+    Every row gets a random key; the largest keys stay, of equal ones the earlier (reservoir sampling, Vitter 1985). What cannot stay is
+    dropped at once and the rest merged only now and then, so that nearly every chunk of a long stream costs as much as its keys.
 
     Args:
         chunks: the stream.
@@ -27,20 +28,35 @@ def sample_rows(
     Raises:
         ValueError: the stream holds no row, or with ``joint`` no rank's does.
     """
-    kept: Tensor | None = None
-    keys = torch.empty(0)
+    rows: list[Tensor] = []
+    keys: list[Tensor] = []
+    held, least = 0, -1.0  # a row with a key no larger than the least one of the last merge can never be kept
     for chunk in chunks:
         new_keys = torch.rand(chunk.shape[0])
-        kept = chunk if kept is None else torch.cat([kept, chunk])
-        keys = torch.cat([keys, new_keys])
-        if len(keys) > most:
-            stay = keys.topk(most).indices.sort().values
-            kept, keys = kept[stay.to(kept.device)], keys[stay]
+        stay = (new_keys > least).nonzero().flatten()
+        if len(stay) == 0 and rows:
+            continue
+        rows.append(chunk[stay.to(chunk.device)])  # a copy: whoever made the chunk may use its memory again
+        keys.append(new_keys[stay])
+        held += len(stay)
+        if held > most + max(most // 4, 1024):
+            rows, keys = _largest(rows, keys, most)
+            held, least = len(keys[0]), float(keys[0].min())
+    kept, kept_keys = (part[0] for part in _largest(rows, keys, most)) if rows else (None, torch.empty(0))
     if joint:
-        kept = _over_ranks(torch.empty(0, 0) if kept is None else kept, keys, most)
+        kept = _over_ranks(torch.empty(0, 0) if kept is None else kept, kept_keys, most)
     if kept is None or kept.shape[0] == 0:
         raise ValueError("no vectors to fit: the tensor or iterator is empty")
     return kept
+
+
+def _largest(rows: list[Tensor], keys: list[Tensor], most: int) -> tuple[list[Tensor], list[Tensor]]:
+    """The rows of the largest keys, in their order, as one tensor each."""
+    row, key = torch.cat(rows), torch.cat(keys)
+    if len(key) > most:
+        stay = key.sort(descending=True, stable=True).indices[:most].sort().values
+        row, key = row[stay.to(row.device)], key[stay]
+    return [row], [key]
 
 
 def _over_ranks(rows: Tensor, keys: Tensor, most: int) -> Tensor:

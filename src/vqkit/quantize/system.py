@@ -1,5 +1,7 @@
 """A named system: a public constructor around an expression of leaves and combinators."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -55,3 +57,10 @@ class System(Quantizer):
 
     def _fit_rows(self, x: Tensor) -> Tensor:
         return self.quantizer._fit_rows(x)
+
+    @property
+    def _fits_fields(self) -> bool:
+        return self.quantizer._fits_fields
+
+    def _fit_fields(self, fields: list[Tensor], **options: Any) -> None:
+        self.quantizer._fit_fields(fields, **options)

@@ -9,6 +9,7 @@ from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import one_of, positive, share
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.joint import JointBatch
+from vqkit.quantize.learning import refuse_recomputation
 from vqkit.quantize.losses import pulls
 from vqkit.quantize.straight_through import straight_through
 
@@ -117,17 +118,20 @@ class VQ(Quantizer):
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         vectors, real = x.detach().reshape(-1, self.dim), None if mask is None else mask.reshape(-1)
-        batch = JointBatch(vectors, real) if self.training else None
-        if batch is not None:
-            self.codebook.initialize(batch)
-        flat = self.codebook.search(vectors)
+        book = self.codebook
+        batch = None
+        if self.training and not (self._frozen or book.frozen):
+            batch = JointBatch(vectors, real)
+            book.initialize(batch, provisional=self._deferred)
+        flat = book.search(vectors)
         codes = flat.reshape(x.shape[:-1])
         if mask is not None:
             codes = torch.where(mask, codes, -1)
-        q = self.codebook.lookup(codes)
+        q = book.lookup(codes)
         losses = pulls(x, q, mask, self.commitment_weight, self.codebook_weight)
-        if batch is not None:
-            self.codebook.learn(batch, flat)
+        if batch is not None and self.learning and book.learns_in_forward:
+            refuse_recomputation()
+            book.learn(batch, flat)
         return straight_through(x, q), codes[..., None], losses
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:

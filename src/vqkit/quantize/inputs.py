@@ -1,0 +1,84 @@
+"""What a quantizer is given, checked in one place: vectors with their mask, and codes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vqkit.types import Float, Int
+
+__all__ = ["checked_codes", "checked_vectors"]
+
+
+def checked_vectors(z: Tensor, mask: Tensor | None, dim: int, finite: bool) -> Float[Tensor, "*shape dim"]:
+    """See that z is (batch, *spatial, dim) and the mask fits; give float32, zero where masked.
+
+    Args:
+        z: the vectors.
+        mask: True = real.
+        dim: their length.
+        finite: refuse NaN and Inf at real positions too, which syncs the device.
+
+    Raises:
+        TypeError: z is not floating, or mask is not bool.
+        ValueError: wrong shape, or NaN or Inf at a real position.
+    """
+    if not z.is_floating_point():
+        raise TypeError(f"z must have a floating dtype, got {z.dtype}")
+    if z.ndim < 2 or z.shape[-1] != dim:
+        raise ValueError(f"z must be (batch, *spatial, {dim}), got shape {tuple(z.shape)}")
+    x = z.float()
+    if mask is not None:
+        if mask.dtype != torch.bool:
+            raise TypeError(f"mask must be bool (True = real), got {mask.dtype}")
+        if mask.shape != z.shape[:-1]:
+            raise ValueError(
+                f"mask must have the shape {tuple(z.shape[:-1])} of z without dim, got {tuple(mask.shape)}"
+            )
+        x = torch.where(mask[..., None], x, 0.0)
+    if finite and not torch.compiler.is_compiling():  # a compiled or exported graph cannot branch on values
+        bad = ~torch.isfinite(x)
+        if bad.any():
+            raise ValueError(
+                f"z has {int(bad.sum())} NaN or Inf among {x.numel()} values; it must be finite in float32"
+            )
+    return x
+
+
+def checked_codes(
+    codes: Tensor, stages: int | None, code_sizes: Sequence[int], stage_ends: Sequence[int]
+) -> tuple[Int[Tensor, "*shape codes"], int]:
+    """See that codes are those of the first stages and in range.
+
+    Args:
+        codes: (batch, *spatial, codes).
+        stages: how many stages are wanted; all that ``codes`` holds by default.
+        code_sizes: alphabet of each code.
+        stage_ends: number of codes of the first stage, of the first two, ….
+
+    Returns:
+        The int64 codes of the wanted stages, and their number of stages.
+
+    Raises:
+        TypeError: codes are not integers.
+        ValueError: a code out of range, or a number of codes or stages that does not exist.
+    """
+    if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
+        raise TypeError(f"codes must be integers, got {codes.dtype}")
+    prefix = list(stage_ends)
+    if codes.ndim < 2 or codes.shape[-1] not in prefix:
+        allowed = " or ".join(map(str, prefix))
+        raise ValueError(f"codes must be (batch, *spatial, codes) with {allowed} codes, got shape {tuple(codes.shape)}")
+    held = prefix.index(codes.shape[-1]) + 1
+    stages = held if stages is None else stages
+    if not 1 <= stages <= held:
+        raise ValueError(f"stages must be in 1 … {held}, got {stages}")
+    codes = codes[..., : prefix[stages - 1]].long()
+    if not torch.compiler.is_compiling():
+        sizes = torch.tensor(code_sizes[: codes.shape[-1]], device=codes.device)
+        bad = (codes < -1) | (codes >= sizes)
+        if bad.any():
+            at = int(bad.flatten(end_dim=-2).any(dim=0).nonzero()[0])
+            value = int(codes[..., at][bad[..., at]][0])
+            raise ValueError(f"code {value} at position {at} is out of range: −1 (masked) or 0 … {int(sizes[at]) - 1}")
+    return codes, stages
