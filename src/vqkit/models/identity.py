@@ -70,10 +70,10 @@ def claim(model: nn.Module) -> dict[str, str]:
 
 
 def read_claim(model: nn.Module, weights: Path) -> None:
-    """Take over the `claim` of a file that the model's weights were just read from, if it is about these weights."""
+    """Take over the `claim` of a file that the model's weights were just read from; about other weights it has no effect."""
     with safe_open(weights, framework="pt") as file:
         metadata = file.metadata()
-    if metadata and {_COPY, _ORIGINAL} <= metadata.keys() and metadata[_COPY] == _digest(model.state_dict()):
+    if metadata and {_COPY, _ORIGINAL} <= metadata.keys():
         model.__dict__["_rounded"] = _Rounded(metadata[_COPY], metadata[_ORIGINAL])
 
 
