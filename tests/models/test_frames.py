@@ -129,4 +129,4 @@ def test_bands_without_sound_are_finite_in_half_precision(dtype):
     decoded = codec.decode(codec.encode(wave[None, None]), 8000)
     assert decoded.dtype == dtype
     assert decoded.isfinite().all()
-    assert (decoded[0, 0] - wave).square().mean() < 0.1 * wave.square().mean()
+    assert (decoded[0, 0] - wave).square().mean() < 0.2 * wave.square().mean()
