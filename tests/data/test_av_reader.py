@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from vqkit.data import audio_info, read_audio
+from vqkit.data import AudioBlocks, audio_info, read_audio
 
 RATE = 24000
 
@@ -130,3 +130,28 @@ def test_a_name_with_a_colon_is_a_file(tmp_path):
     encode(tmp_path / "a.m4a", tones(0.5), "aac", RATE)
     (tmp_path / "a.m4a").rename(path)
     assert read_audio(path).samples.shape == (1, RATE // 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{secret}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{itself}\n",  # live, and itself: never ends
+        "ffconcat version 1.0\nfile '{secret}'\n",
+        '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" '
+        'type="static" mediaPresentationDuration="PT1S"><Period><AdaptationSet mimeType="audio/mp4"><Representation id="1" bandwidth="1">'
+        "<BaseURL>{secret}</BaseURL></Representation></AdaptationSet></Period></MPD>\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=a\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
+    ],
+    ids=["hls", "live hls", "concat", "dash", "sdp"],
+)
+@pytest.mark.parametrize("suffix", [".m3u8", ".mp3", ".wav", ".mpd", ".sdp", ".ffconcat"])
+def test_a_playlist_opens_nothing(tmp_path, text, suffix):
+    (tmp_path / "private").mkdir()
+    encode(tmp_path / "private/secret.mp3", tones(0.2), "libmp3lame", RATE)
+    path = tmp_path / f"evil{suffix}"
+    path.write_text(text.format(secret=tmp_path / "private/secret.mp3", itself=path))
+    with pytest.raises(ValueError, match="is not audio that soundfile or PyAV can read"):
+        read_audio(path)
+    with path.open("rb") as file, pytest.raises(ValueError, match="is not audio that soundfile or PyAV can read"):
+        AudioBlocks(file)

@@ -111,3 +111,23 @@ def test_the_command_line_uses_it(tmp_path, capsys):
     capsys.readouterr()
     original, decoded = (read_audio(path, 16000, 1).samples for path in (clip, tmp_path / "a.wav"))
     assert decoded.shape == original.shape
+
+
+def test_models_that_ship_are_loaded_by_name_and_tell_their_files_apart(tmp_path):
+    import soundfile
+
+    from vqkit.bitstream import BitstreamError
+    from vqkit.cli import main
+    from vqkit.models import AudioCodec
+
+    first, second = AudioCodec.from_pretrained(), AudioCodec.from_pretrained("vqkit-codec-16khz-2")
+    wav = 0.1 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    data = second.compress(wav, 16000, kbps=3)
+    assert second.decompress(data)[0].shape == wav.shape
+    with pytest.raises(BitstreamError, match="not by the one at hand"):
+        first.decompress(data)
+    soundfile.write(tmp_path / "a.wav", wav[0].numpy(), 16000)
+    name = ["--model", "vqkit-codec-16khz-2"]
+    assert main(["encode", str(tmp_path / "a.wav"), str(tmp_path / "a.vqk"), *name]) == 0
+    assert main(["decode", str(tmp_path / "a.vqk"), str(tmp_path / "b.wav"), *name]) == 0
+    assert main(["decode", str(tmp_path / "a.vqk"), str(tmp_path / "c.wav")]) == 2

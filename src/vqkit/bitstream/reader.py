@@ -12,7 +12,7 @@ import numpy as np
 
 from vqkit.bitstream.chunk_decoder import ChunkDecoder
 from vqkit.bitstream.entropy_model import EntropyModel
-from vqkit.bitstream.errors import BitstreamError
+from vqkit.bitstream.errors import BitstreamError, OtherModelError
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.limits import MAX_READ_CODES
 from vqkit.bitstream.records import Chunk
@@ -242,9 +242,9 @@ class VqkReader:
     def _check_weights(self, model_hash: str | Sequence[str] | None) -> None:
         known = (model_hash,) if isinstance(model_hash, str) else model_hash
         if known is not None and self.header.model_hash not in known:
-            stated = self.header.model_hash or "that it does not state"
-            raise BitstreamError(
-                f"written by model {self.header.model!r} with weights {stated}, not by the one at hand with weights {known[0]}"
+            stated = self.header.model_hash[:16] or "that it does not state"
+            raise OtherModelError(
+                f"written by model {self.header.model!r} with weights {stated}, not by the one at hand with weights {known[0][:16]}"
             )
 
     def _note(self, event: Found | Damage, keep: bool = True) -> Entry | None:

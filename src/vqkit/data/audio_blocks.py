@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vqkit.data.audio_file import open_audio
 from vqkit.data.av_reader import AvReader
+from vqkit.data.sample_limit import check_samples
 from vqkit.data.soundfile_reader import SoundfileReader
 from vqkit.types import Float
 
@@ -25,6 +26,8 @@ class AudioBlocks:
         source: path of any file that `read_audio` reads; or an open binary file or pipe with what FFmpeg can read front to back, such as
             wav, flac, ogg, mp3 and webm.
         block_seconds: length of a block; the last one is shorter.
+        max_samples: most samples of all channels together; more is an error, raised at once where the header states it, and otherwise
+            when they come. None allows any number.
 
     Attributes:
         sample_rate: in Hz.
@@ -34,7 +37,7 @@ class AudioBlocks:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is empty or not audio, or block_seconds is not more than 0.
+        ValueError: the file is empty or not audio, states more samples than allowed, or block_seconds is not more than 0.
 
     Example:
         >>> from vqkit.data import sample_folder
@@ -43,7 +46,9 @@ class AudioBlocks:
         48000 [(2, 36000), (2, 36000), (2, 24000)]
     """
 
-    def __init__(self, source: str | Path | BinaryIO, block_seconds: float = 1.0) -> None:
+    def __init__(
+        self, source: str | Path | BinaryIO, block_seconds: float = 1.0, max_samples: int | None = None
+    ) -> None:
         if not block_seconds > 0:
             raise ValueError(f"block_seconds is {block_seconds}, it must be more than 0")
         named = isinstance(source, str | Path)
@@ -56,6 +61,12 @@ class AudioBlocks:
         count = self._reader.num_samples
         self.num_samples = count if isinstance(self._reader, SoundfileReader) else None
         self.seconds = count / self.sample_rate if count else None
+        self._max_samples = max_samples
+        try:
+            check_samples(self._name, count or 0, self.channels, max_samples)
+        except ValueError:
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[Float[Tensor, "channels samples"]]:
         """The blocks, float32.
@@ -64,13 +75,14 @@ class AudioBlocks:
             ValueError: the file is damaged, cut short, or holds NaN or no samples; perhaps after some blocks.
         """
         blocks = self._gathered(self._reader) if isinstance(self._reader, AvReader) else self._reader.blocks(self._size)
-        empty = True
+        done = 0
         for samples in blocks:
+            done += len(samples)
+            check_samples(self._name, done, self.channels, self._max_samples)
             if not np.isfinite(samples).all():
                 raise ValueError(f"{self._name} holds NaN or infinite samples")
-            empty = False
             yield torch.from_numpy(np.ascontiguousarray(samples.T))
-        if empty:
+        if not done:
             raise ValueError(f"{self._name} holds no samples")
 
     def _gathered(self, reader: AvReader) -> Iterator[np.ndarray]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vqkit.data.av_reader import AvReader
+from vqkit.data.sample_limit import check_samples
 from vqkit.data.soundfile_reader import SoundfileReader
 from vqkit.types import Float, need
 
@@ -87,6 +88,7 @@ def read_audio(
     channels: int | None = None,
     offset_seconds: float = 0.0,
     seconds: float | None = None,
+    max_samples: int | None = None,
 ) -> Waveform:
     """Read an audio file, or the sound of a video file, or a part of either.
 
@@ -100,13 +102,15 @@ def read_audio(
         channels: 1 averages the channels, 2 repeats a mono file; None keeps the file's.
         offset_seconds: where to start.
         seconds: how much to read; the result is shorter where the file ends before. None reads to the end.
+        max_samples: most samples of all channels together that are decoded or made; more is an error, raised before
+            it is decoded where the header states it. None allows any number.
 
     Returns:
         The waveform, ``(channels, samples)`` float32.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is empty, damaged or not audio, holds NaN or no samples, or an argument is out of range.
+        ValueError: the file is empty, damaged or not audio, holds NaN, no samples or more than allowed, or an argument is out of range.
 
     Example:
         >>> from vqkit.data import read_audio, sample_folder
@@ -125,7 +129,11 @@ def read_audio(
         start = round(offset_seconds * rate)
         count = None if seconds is None else max(1, round(seconds * rate))
         first, skip, length = _native_span(start, count, reader.sample_rate, rate)
-        samples = reader.read(first, length)
+        stated = None if reader.num_samples is None else max(0, reader.num_samples - first)
+        asked = stated if length is None else length if stated is None else min(length, stated)
+        check_samples(path, asked or 0, reader.channels, max_samples)
+        check_samples(path, math.ceil((asked or 0) * rate / reader.sample_rate), reader.channels, max_samples)
+        samples = reader.read(first, length, max_samples)
         native_rate = reader.sample_rate
     if not np.isfinite(samples).all():
         raise ValueError(f"{path} holds NaN or infinite samples")

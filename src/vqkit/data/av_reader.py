@@ -7,8 +7,16 @@ from typing import BinaryIO
 
 import numpy as np
 
+from vqkit.data.sample_limit import check_samples
 from vqkit.types import need
 
+# Containers that hold their sound themselves. FFmpeg also "reads" playlists and scripts (hls, dash, concat, sdp, image2, lavfi …), which
+# open other files, addresses or devices, whatever the protocols allowed; a list of what is refused would miss the next one.
+FORMATS = (
+    "aa,aac,ac3,adx,aea,aiff,amr,amrnb,amrwb,ape,asf,asf_o,au,avi,bonk,caf,dsf,dts,dtshd,dv,eac3,epaf,flac,flv,gsm,gxf,iff,ilbc,ircam,"
+    "kux,lc3,loas,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nsv,nut,ogg,oma,osq,paf,pvf,qcp,qoa,rka,rm,rso,sbc,sds,shn,"
+    "sox,spdif,tak,truehd,tta,voc,w64,wav,wavarc,wsd,wtv,wv,xwma"
+)
 _PREROLL_SECONDS = 0.25  # codecs with overlapping windows need some packets before the first exact sample
 
 
@@ -24,11 +32,12 @@ class AvReader:
 
     def __init__(self, path: Path | BinaryIO) -> None:
         self._av = need("av", "audio")
-        # "file:" keeps a name with a colon from being taken for a protocol; the whitelist keeps playlists off the network
+        # "file:" keeps a name with a colon from being taken for a protocol
         source, allowed = (f"file:{path}", "file") if isinstance(path, Path) else (path, "pipe")
         path = path if isinstance(path, Path) else Path(str(getattr(path, "name", "the stream")))
         try:
-            self._container = self._av.open(source, options={"protocol_whitelist": allowed})
+            options = {"protocol_whitelist": allowed, "format_whitelist": FORMATS}
+            self._container = self._av.open(source, options=options)
         except self._av.FFmpegError:
             raise ValueError(f"{path} is not audio that soundfile or PyAV can read") from None
         if not self._container.streams.audio:
@@ -55,19 +64,19 @@ class AvReader:
             seconds = Fraction(self._container.duration or 0, 1_000_000)
         self.num_samples: int | None = round(seconds * self.sample_rate) if seconds > 0 else None
 
-    def read(self, start: int, count: int | None) -> np.ndarray:
+    def read(self, start: int, count: int | None, max_samples: int | None = None) -> np.ndarray:
         """Read ``count`` samples a channel from ``start``, fewer at the end of the file; None reads to the end.
 
         Returns:
             float32 of shape ``(samples, channels)``.
 
         Raises:
-            ValueError: the file is damaged.
+            ValueError: the file is damaged, or holds more than max_samples in all channels.
         """
         if self._exact and self.num_samples is not None:
             count = max(0, self.num_samples - start if count is None else min(count, self.num_samples - start))
         try:
-            position, chunks = self._decode(start, None if count is None else start + count)
+            position, chunks = self._decode(start, None if count is None else start + count, max_samples)
         except self._av.FFmpegError as error:
             raise ValueError(f"{self._path} is damaged: {error.strerror}") from None
         samples = (
@@ -97,7 +106,7 @@ class AvReader:
         except self._av.FFmpegError as error:
             raise ValueError(f"{self._path} is damaged: {error.strerror}") from None
 
-    def _decode(self, start: int, stop: int | None) -> tuple[int, list[np.ndarray]]:
+    def _decode(self, start: int, stop: int | None, max_samples: int | None) -> tuple[int, list[np.ndarray]]:
         """Decode from at or before ``start`` until ``stop``; returns the index of the first decoded sample and the chunks."""
         origin = self._stream.start_time or 0
         first = max(0, start - int(_PREROLL_SECONDS * self.sample_rate)) if self._exact else 0
@@ -115,6 +124,7 @@ class AvReader:
             for converted in resampler.resample(frame):
                 chunks.append(converted.to_ndarray())
                 end += chunks[-1].shape[1]
+                check_samples(self._path, end - max(position, start), self.channels, max_samples)
             if stop is not None and end >= stop:
                 break
         return position or 0, chunks

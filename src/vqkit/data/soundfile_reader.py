@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vqkit.data.sample_limit import check_samples
 from vqkit.types import need
 
 _OPUS_PREROLL_SECONDS = (
@@ -40,19 +41,20 @@ class SoundfileReader:
         self.channels: int = self._file.channels
         self.num_samples: int = self._file.frames
 
-    def read(self, start: int, count: int | None) -> np.ndarray:
+    def read(self, start: int, count: int | None, max_samples: int | None = None) -> np.ndarray:
         """Read ``count`` samples a channel from ``start``, fewer at the end of the file; None reads to the end.
 
         Returns:
             float32 of shape ``(samples, channels)``.
 
         Raises:
-            ValueError: the file is damaged or shorter than its header says.
+            ValueError: the file is damaged, shorter than its header says, or holds more than max_samples in all channels.
         """
         preroll = int(_OPUS_PREROLL_SECONDS * self.sample_rate) if self._file.subtype == "OPUS" else 0
         # Vorbis seeks land up to a block beside the mark (libsndfile issue 885), so it is decoded from the start: 1000 times real time
         first = 0 if self._file.subtype == "VORBIS" else max(0, start - preroll)
         wanted = max(0, self.num_samples - start) if count is None else max(0, min(count, self.num_samples - start))
+        check_samples(self._path, wanted, self.channels, max_samples)
         if wanted == 0:
             return np.zeros((0, self.channels), np.float32)
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import torch
 from torch import Tensor
 
-from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter
+from vqkit.bitstream import OtherModelError, VqkHeader, VqkReader, VqkWriter
 from vqkit.models.identity import accepted_hashes, weight_hash
 from vqkit.models.input_checks import check_floating, check_wav_scale, transposed
 from vqkit.models.rates import stages_within
@@ -85,7 +85,7 @@ def open_reader(codec: "WaveformCodec | ImageTokenizer", source: str | Path | Bi
     header = reader.header
     if header.coding != "plain" and codec.prior is None and not header.tables:
         reader.close()
-        raise BitstreamError(
+        raise OtherModelError(
             f"written with the prior {header.tables_hash} ({header.coding}), and this {type(codec).__name__} has none; "
             "it is the prior.vqe beside the weights it was written with"
         )

@@ -25,6 +25,7 @@ from torch.nn import functional
 from vqkit.constants import Constant
 from vqkit.models.hub import HubModel
 from vqkit.models.input_checks import check_floating, check_wav_scale
+from vqkit.models.rates import check_sample_rate
 from vqkit.quantize import Quantizer
 from vqkit.quantize.sampling import sample_rows
 from vqkit.types import Bool, Float, Int, need
@@ -62,8 +63,7 @@ class FrameCodec(HubModel):
         self, quantizer: Quantizer, *, sample_rate: int = 24000, whitening: float = 0.5, rotate: bool = True
     ) -> None:
         super().__init__()
-        if sample_rate < 1:
-            raise ValueError(f"sample_rate must be at least 1 Hz, got {sample_rate}")
+        check_sample_rate(sample_rate)
         if not 0 <= whitening <= 1:
             raise ValueError(f"whitening must be in 0 … 1, got {whitening}")
         self.quantizer, self.sample_rate, self.whitening = quantizer, sample_rate, whitening

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter, thin_to_fit
+from vqkit.data.image_file import MAX_MEGAPIXELS
 from vqkit.data.image_pixels import pixels_to_tensor
 from vqkit.models.compression import open_reader
 from vqkit.models.identity import weight_hash
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["DecodedImage", "compress", "decode_image", "decompress", "encode_image", "image_header", "with_channels"]
 
 LOST = 0.5  # gray
-MAX_MEGAPIXELS = 64.0  # what vqkit.data reads by default
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqkit.losses.ranks import mean_over_ranks
+from vqkit.models.rates import check_sample_rate
 from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.nn.convnext import ConvNeXtBlock
 from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis, fourier_basis
@@ -28,6 +28,7 @@ from vqkit.nn.streaming_layer import Chain, Pointwise, ResidualSum
 from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
 from vqkit.nn.wide import no_autocast, wide, wide_linear
 from vqkit.quantize import Quantizer
+from vqkit.ranks import mean_over_ranks
 from vqkit.types import Float
 
 __all__ = ["SpectralCodec", "SpectralDecoder", "SpectralEncoder"]
@@ -185,8 +186,9 @@ class SpectralCodec(WaveformCodec):
         causal: bool = False,
     ) -> None:
         super().__init__()
-        if sample_rate < 1 or channels not in (1, 2):
-            raise ValueError(f"sample_rate must be at least 1 and channels 1 or 2, got {sample_rate} and {channels}")
+        check_sample_rate(sample_rate)
+        if channels not in (1, 2):
+            raise ValueError(f"channels must be 1 or 2, got {channels}")
         if hop_samples < 2 or hop_samples % 2:
             raise ValueError(f"hop_samples must be even and at least 2, got {hop_samples}")
         if quantizer.dim > channels * hop_samples:

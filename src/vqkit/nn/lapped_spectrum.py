@@ -129,4 +129,7 @@ class LappedSynthesis(nn.Module):
 
 def _side_by_side(one: Tensor, channels: int) -> Tensor:
     """The basis (coefficients, window) for channels that do not see each other: (channels · coefficients, channels, window)."""
-    return torch.stack([torch.block_diag(*[one[:, i : i + 1]] * channels) for i in range(one.shape[1])], dim=-1)
+    basis = one.new_zeros(channels, one.shape[0], channels, one.shape[1])
+    for channel in range(channels):  # each is made of its own spectra
+        basis[channel, :, channel] = one
+    return basis.flatten(0, 1)

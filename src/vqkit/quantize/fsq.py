@@ -68,7 +68,10 @@ class FSQ(Quantizer):
         self._scales = Constant(lambda: torch.tensor(self.scale, dtype=torch.float32))
         self._half = Constant(lambda: (torch.tensor(self.levels).float() - 1) * (1 + _MARGIN) / 2)
         self._offset = Constant(lambda: torch.tensor([0.0 if level % 2 else 0.5 for level in self.levels]).float())
-        self._shift = Constant(lambda: torch.atanh(self._offset.value / self._half.value))
+        # two levels have no middle one to put 0 on: the boundary lies there, or tanh would be flat at the start
+        self._shift = Constant(
+            lambda: torch.atanh(self._offset.value / self._half.value) * (torch.tensor(self.levels) > 2)
+        )
 
     @property
     def level_sizes(self) -> Int[Tensor, " levels"]:
@@ -99,6 +102,10 @@ class FSQ(Quantizer):
         half, offset, shift = (constant.on(y.device) for constant in (self._half, self._offset, self._shift))
         return torch.tanh(y / self._scales.on(y.device) + shift) * half - offset
 
+    def _round(self, bounded: Tensor) -> Tensor:
+        lowest = -self._half_width.on(bounded.device)  # the margin reaches beyond the last level where there are many
+        return torch.minimum(torch.maximum(bounded.round(), lowest), lowest + self._sizes.on(bounded.device) - 1)
+
     def _index(self, rounded: Tensor) -> Tensor:
         digits = rounded.long() + self._half_width.on(rounded.device)
         return (digits * self._basis.on(rounded.device)).sum(dim=-1)
@@ -108,14 +115,14 @@ class FSQ(Quantizer):
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         bounded = self._bound(self.projection.into(x))
-        rounded = straight_through(bounded, bounded.round())
+        rounded = straight_through(bounded, self._round(bounded))
         z_q, codes = self.projection.out_of(self._values(rounded)), self._index(rounded.detach())
         if mask is not None:
             z_q, codes = torch.where(mask[..., None], z_q, 0.0), torch.where(mask, codes, -1)
         return z_q, codes[..., None], {}
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        codes = self._index(self._bound(self.projection.into(x)).round())
+        codes = self._index(self._round(self._bound(self.projection.into(x))))
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
@@ -131,7 +138,7 @@ class FSQ(Quantizer):
             if self.projection.inward is not None:
                 self.projection.inward.weight.mul_(scale[:, None])
                 self.projection.inward.bias.mul_(scale)
-            values = self._values(self._bound(self.projection.into(x)).round())
+            values = self._values(self._round(self._bound(self.projection.into(x))))
             self.projection.fit_outward(values, x)
             error = (self.projection.out_of(values) - x).square().mean().item()
             if error < best:
