@@ -77,6 +77,15 @@ def test_a_copy_on_another_device_is_made_once():
     assert constant.on(torch.device("cpu")) is constant.value
 
 
+def test_a_copy_in_another_dtype_is_rounded_once_from_the_full_value():
+    constant = Scaled().half().factor
+    single = constant.on(torch.device("cpu"), torch.float32)
+    assert torch.equal(single, EXACT.float())
+    assert constant.on(torch.device("cpu"), torch.float32) is single
+    assert constant.on(torch.device("cpu"), torch.float64) is constant.value
+    assert torch.equal(constant.on(torch.device("cpu"), torch.bfloat16), EXACT.bfloat16())
+
+
 def test_nothing_of_a_trace_is_kept():
     module, x = Scaled(), torch.ones(3, device="meta")
     with FakeTensorMode(allow_non_fake_inputs=True):
