@@ -241,6 +241,26 @@ def test_other_precisions(case, dtype):
 
 
 @each
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_training_in_other_precisions(case, dtype):
+    model = MAKE[case.name]().to(dtype).train()
+    if isinstance(model, FrameCodec):
+        assert model.fit(case.signal[:, 0], iterations=1).deviation.dtype == dtype
+        return
+    if not model.initialized:
+        model.initialize(case.signal)
+    if model.rotatable:
+        latent = model.analyze(case.signal).double()
+        rotation = torch.linalg.qr(torch.randn(6, 6))[0]
+        model.rotate_latent(rotation)
+        assert relative_error(model.analyze(case.signal), latent @ rotation.double()) < ERROR[dtype]
+    out = model(case.signal)
+    ((out.signal - case.signal).square().mean() + out.quantized.loss).backward()
+    assert all(value.grad is None or value.grad.isfinite().all() for value in model.parameters())
+    assert any(value.grad is not None for value in model.parameters())
+
+
+@each
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_files_cross_precisions(case, dtype):
     if not case.files:
