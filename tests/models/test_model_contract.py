@@ -310,6 +310,18 @@ def test_a_copy_keeps_the_hash_until_its_weights_change(case, tmp_path):
     assert weight_hash(outer[0]) == expected
 
 
+class Shard(torch.Tensor):
+    """Stands for tensors that hold a part of a weight, as FSDP's."""
+
+
+def test_what_has_no_values_of_its_own_can_be_rounded():
+    codec = FrameCodec(VQ(8, 4))
+    codec.deviation = codec.deviation.as_subclass(Shard)
+    codec.quantizer.to("meta")
+    assert codec.half().deviation.dtype == torch.float16
+    assert "_rounded" not in vars(codec)
+
+
 # --- loaders
 
 
