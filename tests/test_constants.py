@@ -2,13 +2,19 @@
 
 import copy
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+import vqkit
 from vqkit.constants import Constant
+from vqkit.losses import CompressedSpectra, MultiScaleMel
+from vqkit.nn import STFTDiscriminator
+from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis
 
 VALUES = [0.1, 1 / 3, 1e-9]
 EXACT = torch.tensor(VALUES, dtype=torch.float64)
@@ -77,6 +83,15 @@ def test_a_copy_on_another_device_is_made_once():
     assert constant.on(torch.device("cpu")) is constant.value
 
 
+def test_a_copy_in_another_dtype_is_rounded_once_from_the_full_value():
+    constant = Scaled().half().factor
+    single = constant.on(torch.device("cpu"), torch.float32)
+    assert torch.equal(single, EXACT.float())
+    assert constant.on(torch.device("cpu"), torch.float32) is single
+    assert constant.on(torch.device("cpu"), torch.float64) is constant.value
+    assert torch.equal(constant.on(torch.device("cpu"), torch.bfloat16), EXACT.bfloat16())
+
+
 def test_nothing_of_a_trace_is_kept():
     module, x = Scaled(), torch.ones(3, device="meta")
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -110,3 +125,52 @@ def test_in_an_exported_graph(strict):
     x = torch.ones(4, 3, dtype=torch.float64)
     program = torch.export.export(module, (x,), strict=strict, dynamic_shapes=dynamic).module()
     assert torch.equal(program(torch.ones(7, 3, dtype=torch.float64)), EXACT.expand(7, 3))
+
+
+def trained_on_sound(module):
+    generator = torch.Generator().manual_seed(0)
+    return module(*(torch.randn(1, 1, 4000, generator=generator) for _ in range(2)))
+
+
+def judged(module):
+    return trained_on_sound(lambda wav, _: module(wav).scores[0])
+
+
+def analysed(module):
+    return trained_on_sound(lambda wav, _: module(wav))
+
+
+def synthesised(module):
+    return module(torch.randn(1, 34, 20, generator=torch.Generator().manual_seed(0)))
+
+
+HOLDERS = {
+    "MultiScaleMel": (lambda: MultiScaleMel(16000), trained_on_sound),
+    "CompressedSpectra": (CompressedSpectra, trained_on_sound),
+    "STFTDiscriminator": (lambda: STFTDiscriminator(num_filters=2, window_samples=(256, 128)), judged),
+    "LappedAnalysis": (lambda: LappedAnalysis(16), analysed),
+    "LappedSynthesis": (lambda: LappedSynthesis(16), synthesised),
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_losses_and_networks_keep_theirs(name):
+    make, compute = HOLDERS[name]
+    module = make()
+    expected, state = compute(module), module.state_dict()
+    with torch.device("meta"):
+        deferred = make()
+    deferred.to_empty(device="cpu")
+    for value in (*deferred.parameters(), *deferred.buffers()):
+        value.data.fill_(77)
+    deferred.load_state_dict(state)
+    rounded = copy.deepcopy(module).half().float()
+    rounded.load_state_dict(state)
+    for other in (deferred, rounded):
+        assert torch.equal(compute(other), expected)
+
+
+def test_there_is_one_mechanism():
+    source = Path(vqkit.__file__).parent
+    found = {path.name for path in source.rglob("*.py") if re.search(r"persistent=False", path.read_text())}
+    assert found == {"quantizer_adapter.py"}  # an empty tensor that follows the model's dtype

@@ -61,3 +61,17 @@ def test_bad_arguments_are_named():
     output = torch.zeros(1, 2, requires_grad=True)
     with pytest.raises(ValueError, match="losses must be among a, got b"):
         Balancer({"a": 1})({"b": output.sum()}, output)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_step_that_is_not_finite_is_seen_and_leaves_no_trace(bad, first):
+    sources = torch.randn(4, 3, 1, 40)
+    balancer, other = (Balancer({"near": 1.0, "far": 1.0}, decay=0.9) for _ in range(2))
+    for number, source in enumerate(sources):
+        if number == (0 if first else 2):
+            state = {name: value.clone() for name, value in balancer.state_dict().items()}
+            found, _ = step(balancer, source, factor=bad)
+            assert not found.isfinite().all()
+            assert all(torch.equal(state[name], value) for name, value in balancer.state_dict().items())
+        assert torch.equal(step(balancer, source)[0], step(other, source)[0])

@@ -192,6 +192,9 @@ def test_as_a_tokenizer_of_ours(tmp_path, settings):
     tokenizer.save_pretrained(tmp_path)
     loaded = ImageTokenizer.from_pretrained(tmp_path)
     assert torch.equal(loaded((x + 1) / 2).images, out.images)
+    copied = copy.deepcopy(tokenizer).train()
+    copied((x + 1) / 2)  # its codebook learns by gradient, as the model's own does: a batch alone changes nothing
+    assert torch.equal(copied.quantizer.codebook.weight, model.quantize.embedding.weight)
     with torch.no_grad():
         model.encoder.conv_in.weight.zero_()
     assert torch.equal(tokenizer((x + 1) / 2).images, out.images)  # a copy

@@ -118,3 +118,15 @@ def test_bad_arguments():
         FrameCodec(VQ(240, 2), whitening=2)
     with pytest.raises(ValueError, match="sample_rate must be at least 1 Hz"):
         FrameCodec(VQ(240, 2), sample_rate=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_bands_without_sound_are_finite_in_half_precision(dtype):
+    time = torch.arange(8000) / 8000
+    wave = 1e-5 * torch.sin(2 * torch.pi * 440 * time)  # most bands are below the least number of float16
+    codec = FrameCodec(VQ(16, 8), sample_rate=8000, whitening=1.0).fit([wave], iterations=2).to(dtype)
+    assert (codec.deviation == 0).any() == (dtype == torch.float16)
+    decoded = codec.decode(codec.encode(wave[None, None]), 8000)
+    assert decoded.dtype == dtype
+    assert decoded.isfinite().all()
+    assert (decoded[0, 0] - wave).square().mean() < 0.2 * wave.square().mean()

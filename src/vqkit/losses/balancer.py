@@ -20,7 +20,8 @@ class Balancer(nn.Module):
 
     g_i is the gradient of loss i at the output, ‖g_i‖ its norm for each item of the batch, averaged over items, and ⟨·⟩ a moving average
     over steps. So a loss's share does not change when it is multiplied by a constant. Norms are averaged over ranks: several ranks scale
-    as one would on the joined batch.
+    as one would on the joined batch. Where a loss's gradient is NaN or infinite, so is the balanced one; the averages stay as they were,
+    so that whoever skips the step goes on as though it had not been.
 
     Args:
         weights: λ of each loss by its name.
@@ -75,8 +76,10 @@ class Balancer(nn.Module):
         )
         places = torch.tensor([list(self.weights).index(name) for name in losses], device=self.average.device)
         if self.training:
-            self.average[places] = self.average[places] * self.decay + norms.to(self.average) * (1 - self.decay)
-            self.seen[places] = self.seen[places] * self.decay + (1 - self.decay)
+            finite = norms.isfinite().all()  # one NaN would stay in an average for ever
+            for kept, new in ((self.average, norms.to(self.average)), (self.seen, torch.ones_like(self.seen[places]))):
+                before = kept[places]
+                kept[places] = torch.where(finite, before * self.decay + new * (1 - self.decay), before)
         typical = self.average[places] / self.seen[places].clamp_min(1e-12)
         share = torch.tensor([self.weights[name] for name in losses], device=typical.device)
         scale = self.total_norm * share / share.sum() / (typical + 1e-12)

@@ -21,7 +21,7 @@ from vqkit.models.loading import load_codec
 from vqkit.models.waveform_codec import CodecOutput, WaveformCodec
 from vqkit.nn import scale_convolutions
 from vqkit.nn.streaming_layer import Chain
-from vqkit.nn.turned_layers import check_rotation
+from vqkit.nn.turned_layers import check_rotation, turned
 from vqkit.quantize import Quantizer
 from vqkit.ranks import mean_over_ranks
 from vqkit.types import Float
@@ -203,9 +203,9 @@ class AudioCodec(WaveformCodec):
             )
         last: Any = self.encoder.layers[-1]
         first: Any = self.decoder.layers[0]
-        _write_weight(last.conv, torch.einsum("ick,io->ock", last.conv.weight, rotation))
-        last.conv.bias.copy_(last.conv.bias @ rotation)
-        _write_weight(first.conv, torch.einsum("cik,io->cok", first.conv.weight, rotation))
+        _write_weight(last.conv, turned("ick,io->ock", last.conv.weight, rotation))
+        last.conv.bias.copy_(turned("i,io->o", last.conv.bias, rotation))
+        _write_weight(first.conv, turned("cik,io->cok", first.conv.weight, rotation))
 
     def streaming_encoder(self) -> Chain:
         """The encoder in blocks, at the start of a signal, with the weights of now.

@@ -110,7 +110,7 @@ def quantizer_of(model: VQModel) -> Quantizer:
         )
     # diffusers has the weight β at the codebook's pull by default, "legacy", and not at the commitment
     weights = (1.0, own.beta) if own.legacy else (own.beta, 1.0)
-    quantizer = VQ(own.vq_embed_dim, own.n_e, commitment_weight=weights[0], codebook_weight=weights[1])
+    quantizer = VQ.paper(own.vq_embed_dim, own.n_e, commitment_weight=weights[0], codebook_weight=weights[1])
     with torch.no_grad():
         quantizer.codebook.weight.copy_(own.embedding.weight)
     return quantizer.to(own.embedding.weight.device)

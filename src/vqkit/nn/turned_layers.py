@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from vqkit.nn.wide import wide
 from vqkit.types import Float
 
-__all__ = ["check_rotation", "turn_inputs", "turn_outputs"]
+__all__ = ["check_rotation", "turn_inputs", "turn_outputs", "turned"]
 
 
 def check_rotation(rotation: Tensor, dim: int) -> None:
@@ -16,6 +17,12 @@ def check_rotation(rotation: Tensor, dim: int) -> None:
     """
     if rotation.shape != (dim, dim) or (rotation @ rotation.T - torch.eye(dim).to(rotation)).abs().max() > 1e-3:
         raise ValueError(f"rotation must be orthonormal and ({dim}, {dim}), got shape {tuple(rotation.shape)}")
+
+
+def turned(equation: str, weight: Tensor, rotation: Float[Tensor, "dim dim"]) -> Tensor:
+    """``einsum`` of weights and a rotation of any dtype and device, rounded once to the dtype of the weights."""
+    exact = wide(weight)
+    return torch.einsum(equation, exact, rotation.to(exact)).to(weight.dtype)
 
 
 @torch.no_grad()
@@ -38,9 +45,9 @@ def turn_outputs(layer: nn.Module, rotation: Float[Tensor, "dim dim"]) -> None:
     """
     if not isinstance(layer, nn.Linear | nn.Conv2d):
         raise TypeError(f"layer must be a Linear or a Conv2d, got {type(layer).__name__}")
-    layer.weight.copy_(torch.einsum("o...,op->p...", layer.weight, rotation))
+    layer.weight.copy_(turned("o...,op->p...", layer.weight, rotation))
     if layer.bias is not None:
-        layer.bias.copy_(layer.bias @ rotation)
+        layer.bias.copy_(turned("o,op->p", layer.bias, rotation))
 
 
 @torch.no_grad()
@@ -62,8 +69,8 @@ def turn_inputs(layer: nn.Module, rotation: Float[Tensor, "dim dim"]) -> None:
         True
     """
     if isinstance(layer, nn.ConvTranspose2d):
-        layer.weight.copy_(torch.einsum("i...,ip->p...", layer.weight, rotation))
+        layer.weight.copy_(turned("i...,ip->p...", layer.weight, rotation))
     elif isinstance(layer, nn.Linear | nn.Conv2d):
-        layer.weight.copy_(torch.einsum("oi...,ip->op...", layer.weight, rotation))
+        layer.weight.copy_(turned("oi...,ip->op...", layer.weight, rotation))
     else:
         raise TypeError(f"layer must be a Linear, a Conv2d or a ConvTranspose2d, got {type(layer).__name__}")
