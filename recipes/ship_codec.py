@@ -37,8 +37,8 @@ A neural codec for speech and music: mono, {sample_rate} Hz, {frame_rate:g} fram
 - `model.safetensors`: {parameters:,} values, {size:,} bytes, half precision, sha256 `{digest}`
 - `prior.vqe`: probabilities of the codes ({coding}, {prior_size:,} bytes), fitted to the train split
 - architecture: `{kind}`: {description}
-- made by: `vqkit train --config recipes/codec-shipped.yaml --data.source DATA --steps {steps}`, then
-  `python recipes/ship_codec.py --run runs/codec-shipped --data DATA`; torch {torch}
+- made by: `vqkit train --config recipes/{recipe}.yaml --data.source DATA --steps {steps}`, then
+  `python recipes/ship_codec.py --run runs/{recipe} --recipe {recipe} --data DATA --steps {steps} --out {name}`; torch {torch}
 
 How good it is, and where it falls short, beside Opus, MP3 and Codec2: docs/results/shipped-codec of the repository.
 
@@ -70,13 +70,14 @@ def smaller(codec: SpectralCodec) -> SpectralCodec:
     trained = codec.quantizer
     sizes = trained.code_sizes
     made = {name: value for name, value in codec._hub_mixin_config.items() if name != "quantizer"}
-    found = SpectralCodec(RVQ(trained.dim, sizes[0], len(sizes)), **made)
+    plain = RVQ(trained.dim, sizes[0], len(sizes), update="gradient", init="uniform", revive="none")
+    found = SpectralCodec(plain, **made)
     names = found.state_dict().keys()
     found.load_state_dict({name: value for name, value in codec.state_dict().items() if name in names})
     return found.half().eval()
 
 
-def write_card(folder: Path, run: Path, data: Path, steps: int) -> None:
+def write_card(folder: Path, run: Path, data: Path, steps: int, name: str, recipe: str) -> None:
     """MODEL_CARD.md, from what lies in the folders."""
     codec = AudioCodec.from_pretrained(folder)
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -86,7 +87,8 @@ def write_card(folder: Path, run: Path, data: Path, steps: int) -> None:
     (folder / "README.md").unlink(missing_ok=True)
     (folder / "MODEL_CARD.md").write_text(
         CARD.format(
-            name=SHIPPED.name,
+            name=name,
+            recipe=recipe,
             sample_rate=codec.sample_rate,
             frame_rate=codec.frame_rate,
             stages=codec.quantizer.num_stages,
@@ -120,6 +122,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True, help="that the run took")
+    parser.add_argument("--recipe", default="codec-shipped", help="name of the run's YAML file, for the card")
     parser.add_argument("--out", type=Path, default=SHIPPED)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -127,7 +130,7 @@ def main() -> None:
         smaller(SpectralCodec.from_pretrained(asked.run / "codec")).save_pretrained(folder)
         if vqkit(["fit-prior", str(folder), str(asked.data), "--classes", "6"]):  # 32 save less, and take 1.5 MB
             raise SystemExit(1)
-        write_card(folder, asked.run, asked.data, asked.steps)
+        write_card(folder, asked.run, asked.data, asked.steps, asked.out.name, asked.recipe)
         shutil.rmtree(asked.out, ignore_errors=True)
         shutil.copytree(folder, asked.out)
     print(f"{asked.out}: {sum(path.stat().st_size for path in asked.out.iterdir()):,} bytes")

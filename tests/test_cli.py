@@ -1,14 +1,18 @@
 """The command line as a whole: its table, how quickly it starts, and its completion. What a command does is tested beside it."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
 
-from vqkit.cli import COMMANDS, main
+from vqkit.cli import COMMANDS, Command, main
 
 
 def modules_after(*words: str) -> set[str]:
@@ -95,3 +99,92 @@ def test_completion_for_other_shells_names_every_command(shell: str, capsys) -> 
     assert all(name in script for name in COMMANDS)
     if shutil.which(shell):
         subprocess.run([shell, "-n", "/dev/stdin"], input=script, text=True, check=True)
+
+
+def command(monkeypatch, function) -> None:
+    """Make ``vqkit try`` a command."""
+    monkeypatch.setitem(COMMANDS, "try", Command("", f"{__name__}:try_command"))
+    monkeypatch.setattr(sys.modules[__name__], "try_command", function, raising=False)
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "word"),
+    [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated"), ("SIGHUP", 129, "terminated")],
+)
+def test_signals_end_a_command_by_an_exception(monkeypatch, capsys, name, code, word) -> None:
+    """On its way it removes what is not finished."""
+    number, way = getattr(signal, name), []
+    usual = {signal.SIGINT: signal.default_int_handler}.get(number, signal.SIG_DFL)
+    before = signal.signal(number, usual)
+
+    def wait(argv):
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        finally:
+            way.append("removed")
+
+    try:
+        command(monkeypatch, wait)
+        assert main(["try"]) == code
+        assert way == ["removed"]
+        assert capsys.readouterr().err == f"{word}; what was finished is kept\n"
+        assert signal.getsignal(number) is usual
+        signal.signal(number, signal.SIG_IGN)  # nohup
+        command(monkeypatch, lambda argv: os.kill(os.getpid(), number) or 0)
+        assert main(["try"]) == 0
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_training_hears_signals_itself(monkeypatch) -> None:
+    """Lightning would let ours come first, and write no checkpoint."""
+    assert [name for name, known in COMMANDS.items() if known.hears_signals] == ["train"]
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        heard = []
+        command(monkeypatch, lambda argv: heard.append(signal.getsignal(signal.SIGTERM)) or 0)
+        monkeypatch.setitem(COMMANDS, "try", replace(COMMANDS["try"], hears_signals=True))
+        main(["try"])
+        assert heard == [signal.SIG_DFL]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_an_error_is_one_line_that_steers_no_terminal(monkeypatch, capsys) -> None:
+    def fail(argv):
+        raise ValueError("a\x1b[2J is bad\n  and b\r is worse\n")
+
+    command(monkeypatch, fail)
+    assert main(["try"]) == 2
+    assert capsys.readouterr().err == "vqkit: a\\x1b[2J is bad and b\\r is worse\n"
+    assert main(["\x1b"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        ("completion bash >&-", 0, ""),
+        ("completion bash >/dev/full", 2, "vqkit: [Errno 28] No space left on device\n"),
+        ("inspect nowhere.vqk 2>&-", 2, ""),
+        ("inspect nowhere.vqk <&- >&- ", 2, "vqkit: no such file: nowhere.vqk\n"),
+        ("completion --help >/dev/full", 0, ""),
+    ],
+)
+def test_closed_and_full_streams(words, code, error, tmp_path) -> None:
+    line = f"exec {sys.executable} -m vqkit {words}"
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (result.returncode, result.stderr, result.stdout) == (code, error, "")
+
+
+def test_who_reads_no_further_ends_a_command_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-m", "vqkit", "--help"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, b"")

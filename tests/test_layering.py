@@ -1,4 +1,4 @@
-"""Imports point one way: types and files ← the library ← models ← training … ← compare ← cli; the core needs only torch and numpy."""
+"""Imports point one way: types, files, ranks ← the library ← models ← training … ← compare ← cli; the core needs only torch and numpy."""
 
 import ast
 import subprocess
@@ -9,7 +9,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqkit"
 LAYERS = [
-    {"types", "files"},
+    {"types", "files", "ranks", "constants", "terminal", "allowance", "processes"},
+    {"saved", "recipe"},
     {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
     {"models"},
     {"training", "tokenize", "generate", "report", "coding"},

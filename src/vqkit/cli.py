@@ -1,16 +1,24 @@
 """The command line: one table lists every command once; each is imported when it is run. ``vqkit COMMAND --help`` lists its flags.
 
-Errors are one line that says what is wrong and what is allowed; exit code 2 for usage and bad input, 130 after Ctrl-C.
+Errors are one line that says what is wrong and what is allowed; exit code 2 for usage and bad input. What ended otherwise has the
+shell's codes: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 141 where nobody reads the output any more.
 """
 
+import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib import import_module
 
+from vqkit.terminal import printable, steady_streams
 from vqkit.types import check_installed
 
 __all__ = ["COMMANDS", "Command", "main"]
+
+_SIGPIPE = 13
 
 
 @dataclass(frozen=True)
@@ -22,11 +30,13 @@ class Command:
         function: where it lives, ``"module:function"``; it takes the arguments after the command's name and returns the exit code.
         packages: what must be installed for any use of it, each with the extra of vqkit that brings it. What only some inputs need is
             checked where it is used.
+        hears_signals: it knows what to do when the system asks the process to end.
     """
 
     summary: str
     function: str
     packages: tuple[tuple[str, str], ...] = ()
+    hears_signals: bool = False
 
     def load(self) -> Callable[[list[str]], int]:
         """The function, imported now.
@@ -62,6 +72,7 @@ COMMANDS = {
         "train a codec or an image tokenizer from a YAML recipe",
         "vqkit.training.command:main",
         (("lightning", "train"),),
+        hears_signals=True,  # Lightning does, and writes a checkpoint
     ),
     "encode": Command(
         "sound and images to .vqk files: one, a folder or a pipe, at a chosen rate or size",
@@ -98,6 +109,31 @@ def main(argv: list[str] | None = None) -> int:
         The exit code.
     """
     argv = sys.argv[1:] if argv is None else argv
+    leave = bool(argv) and argv[0] in COMMANDS and COMMANDS[argv[0]].hears_signals
+    with steady_streams(), nullcontext() if leave else _terminations():
+        try:
+            code = _run(argv)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where what goes wrong can still be said
+            return code
+        except SystemExit:  # of argparse, which has printed something
+            _forget_output()
+            raise
+        except BrokenPipeError:  # who read the output has seen enough
+            _forget_output()
+            return 128 + _SIGPIPE
+        except (ValueError, TypeError, ImportError, OSError) as error:
+            _forget_output()
+            return _fail(str(error))
+        except (KeyboardInterrupt, _Terminated) as end:
+            number = end.number if isinstance(end, _Terminated) else signal.SIGINT
+            with suppress(OSError):  # the terminal may be gone
+                word = "interrupted" if number == signal.SIGINT else "terminated"
+                print(f"{word}; what was finished is kept", file=sys.stderr)
+            return 128 + number
+
+
+def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0 if argv else 2
@@ -107,13 +143,48 @@ def main(argv: list[str] | None = None) -> int:
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS:
         return _fail(f"unknown command {name!r}; known: {', '.join(COMMANDS)}")
+    return COMMANDS[name].load()(rest)
+
+
+class _Terminated(BaseException):
+    """The system asks the process to end: a way out on which files that are not finished are removed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _terminations() -> Iterator[None]:
+    """Turn the signals that would end the process on the spot into an exception, unless somebody asked for them."""
+    asked = []
+    if threading.current_thread() is threading.main_thread():  # only that may ask
+        for number in (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")):
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _terminate)
+                asked.append(number)
     try:
-        return COMMANDS[name].load()(rest)
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        print("interrupted; what was finished is kept", file=sys.stderr)
-        return 130
+        yield
+    finally:
+        for number in asked:
+            if signal.getsignal(number) in (_terminate, signal.SIG_IGN):
+                signal.signal(number, signal.SIG_DFL)
+
+
+def _terminate(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # the way out is not interrupted again
+    raise _Terminated(number)
+
+
+def _forget_output() -> None:
+    """Keep Python from writing at its end what cannot be written."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _usage() -> str:
@@ -131,7 +202,9 @@ def _usage() -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"vqkit: {message.splitlines()[0] if message else 'failed'}", file=sys.stderr)
+    lines = [line.strip() for line in message.split("\n") if line.strip()]
+    with suppress(OSError):
+        print(f"vqkit: {printable(' '.join(lines)) or 'failed'}", file=sys.stderr)
     return 2
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from vqkit.bitstream import VqkHeader, VqkReader, VqkWriter
+from vqkit.bitstream import VqkHeader, VqkReader, VqkWriter, inspect
 from vqkit.cli import main
 
 
@@ -123,3 +123,87 @@ def test_a_file_that_is_none_is_named(tmp_path, capsys):
     (tmp_path / "song.vqk").write_bytes(b"RIFF" * 20)
     assert main(["inspect", str(tmp_path / "song.vqk")]) == 2
     assert "not a vqk file" in capsys.readouterr().err
+
+
+def test_a_bad_file_is_named_and_the_next_described(file, capsys):
+    (file.parent / "bad.vqk").write_text("junk")
+    (file.parent / "cut.vqk").write_bytes(file.read_bytes()[:30])
+    names = [str(file.parent / name) for name in ("bad.vqk", "nowhere.vqk", "cut.vqk", "a.vqk")]
+    assert main(["inspect", *names, str(file.parent)]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{file}: version 1, ")
+    assert shown.err.splitlines() == [
+        f"vqkit: {names[0]}: not a vqk file: it begins with b'junk'",
+        f"vqkit: no such file: {names[1]}",
+        f"vqkit: {names[2]}: truncated: it ends within its header, after 30 bytes",
+        f"vqkit: {file.parent} is a folder",
+    ]
+    assert main(["inspect", "--json", *names[:2], names[3]]) == 1
+    first, second, third = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == {"file": names[0], "error": "not a vqk file: it begins with b'junk'"}
+    assert second == {"file": names[1], "error": f"no such file: {names[1]}"}
+    assert (third["file"], third["frames"]) == (names[3], 300)
+    assert main(["inspect", "--json", names[0]]) == 2
+    assert capsys.readouterr().err == f"vqkit: {names[0]}: not a vqk file: it begins with b'junk'\n"
+
+
+def test_a_file_cut_in_its_first_chunk_is_described(file, image, capsys):
+    data = file.read_bytes()
+    file.write_bytes(data[:200])
+    image.write_bytes(image.read_bytes()[:100])
+    assert main(["inspect", str(file), str(image)]) == 1
+    shown = capsys.readouterr()
+    assert "200 bytes, 0 frames in 0 chunks" in shown.out
+    assert "  0.000 s at 75 frames/s\n" in shown.out
+    assert "stages: " not in shown.out  # none is whole
+    assert "title: A" in shown.out
+    assert "unfinished: the end record is missing, and " in shown.out
+    assert f"{image}: version 1, 100 bytes, 0 frames in 0 chunks" in shown.out
+    assert shown.err == ""
+
+
+def test_bytes_behind_the_end_are_damage(file, capsys):
+    with file.open("ab") as end:
+        end.write(b"more")
+    assert main(["inspect", str(file)]) == 1
+    assert "damaged: 4 bytes follow the end that do not belong to the file" in capsys.readouterr().out
+
+
+def test_what_a_file_says_cannot_steer_the_terminal(tmp_path, capsys):
+    evil = "\x1b]0;owned\x07\n\u202e"
+    header = VqkHeader((8,), model=evil, licence=evil, metadata={evil: evil})
+    path = tmp_path / "a\x1b[2J\n.vqk"
+    with VqkWriter(path, header) as writer:
+        writer.write(torch.zeros(3, 1, dtype=torch.int64))
+    assert main(["inspect", str(path)]) == 0
+    shown = capsys.readouterr().out
+    harmless = r"\x1b]0;owned\x07\n\u202e"
+    assert r"a\x1b[2J\n.vqk: version 1" in shown
+    assert f"  model: {harmless}, weights" in shown
+    assert f"  licence: {harmless}\n" in shown
+    assert f"  {harmless}: {harmless}\n" in shown
+    assert not set(shown) & set("\x1b\x07\u202e")
+    assert main(["thin", str(path), str(tmp_path / "b\x1b.vqk"), "--stages", "1"]) == 0
+    assert r"b\x1b.vqk: 1 stages" in capsys.readouterr().out
+    assert main(["inspect", "--json", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["metadata"] == {evil: evil}
+
+
+def test_thin_refuses_what_it_must_not_replace(file, capsys, monkeypatch):
+    target = file.with_name("thin.vqk")
+    target.symlink_to("nowhere")
+    assert main(["thin", str(file), str(target), "--stages", "1"]) == 2
+    assert "thin.vqk: it is a link to " in capsys.readouterr().err
+    target.unlink()
+    inspected = inspect
+
+    def inspect_late(source):
+        target.write_text("other")  # that of another process
+        return inspected(source)
+
+    monkeypatch.setattr("vqkit.bitstream.fitting.inspect", inspect_late)
+    assert main(["thin", str(file), str(target), "--max-bytes", "1000"]) == 2
+    assert "File exists" in capsys.readouterr().err
+    assert target.read_text() == "other"
+    assert main(["thin", str(file), str(file), "--stages", "2", "-f"]) == 0  # in place
+    assert VqkReader(file).frames == 300

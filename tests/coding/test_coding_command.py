@@ -1,8 +1,12 @@
+import io
 import json
+import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +14,8 @@ import soundfile
 
 from vqkit.bitstream import inspect
 from vqkit.cli import main
+from vqkit.coding.decode_file import decode_file
+from vqkit.coding.encode_file import encode_file
 
 
 def vqkit(*words, **options):
@@ -67,15 +73,25 @@ def test_folders_and_processes(run, sound, tmp_path):
     sound(tmp_path / "in/b/d.mp3", 2.0, 16000, seed=2)
     (tmp_path / "in/b/bad.wav").write_text("no sound")
     out, err = run("encode", tmp_path / "in", tmp_path / "one", code=1)
-    assert [line.partition(" → ")[0] for line in out.splitlines()] == [
+    assert [line.partition(" → ")[0] for line in out.splitlines()[:-1]] == [
         str(tmp_path / "in" / name) for name in ("a.wav", "b/c.flac", "b/d.mp3")
     ]
+    coded = sum(path.stat().st_size for path in (tmp_path / "one").rglob("*.vqk"))
+    whole = sum((tmp_path / "in" / name).stat().st_size for name in ("a.wav", "b/c.flac", "b/d.mp3"))
+    total = f"total: 3 files, 7.000 s, {coded} bytes for {whole}, ratio {whole / coded:.1f}; 1 failed"
+    assert out.splitlines()[-1] == total
     assert out.splitlines()[0].endswith("; 2 channels mixed to one: the codec is mono")
     assert out.count("mixed") == 1
     bad = f"{tmp_path / 'in/b/bad.wav'} is not audio that soundfile or PyAV can read"
     assert err == f"vqkit: {bad}\nvqkit: 1 of 4 files failed\n"
     out, err = run("encode", tmp_path / "in", tmp_path / "two", "--jobs", "2", "--json", code=1)
-    lines = [json.loads(line) for line in out.splitlines()]
+    *lines, last = [json.loads(line) for line in out.splitlines()]
+    assert last == {
+        "total": {
+            "files": 3, "seconds": 7.0, "bytes": coded, "uncoded_bytes": whole, "skipped": 0, "failed": 1, "damaged": 0,
+            "passed_over": 0, "ratio": whole / coded,
+        }
+    }  # fmt: skip
     assert [line.get("error") for line in lines] == [None, bad, None, None]
     names = ["a.vqk", "b/c.vqk", "b/d.vqk"]
     assert sorted(p.relative_to(tmp_path / "two").as_posix() for p in (tmp_path / "two").rglob("*.*")) == names
@@ -83,11 +99,214 @@ def test_folders_and_processes(run, sound, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     (tmp_path / "one/a.vqk").unlink()
     out, err = run("encode", tmp_path / "in", tmp_path / "one", code=1)
-    assert len(out.splitlines()) == 1
+    assert len(out.splitlines()) == 2
     assert f"{tmp_path / 'one/b/c.vqk'} exists; -f overwrites it" in err
-    assert "vqkit: 3 of 4 files failed" in err
+    assert err.endswith("vqkit: 3 of 4 files failed; 2 of them exist already, and --skip-existing leaves these out\n")
     run("decode", tmp_path / "two", tmp_path / "back", "--to", "flac")
     assert [soundfile.info(tmp_path / "back" / name).frames for name in ("a.flac", "b/c.flac")] == [24000, 16000]
+
+
+def test_a_run_goes_on_where_it_was_interrupted(run, sound, tmp_path):
+    sound(tmp_path / "in/a.wav", 0.5)
+    sound(tmp_path / "in/b.wav", 0.5, seed=1)
+    run("encode", tmp_path / "in", tmp_path / "out", "--quiet")
+    before = (tmp_path / "out/a.vqk").stat()
+    (tmp_path / "out/b.vqk").unlink()
+    out, err = run("encode", tmp_path / "in", tmp_path / "out", "--skip-existing")
+    first, last = out.splitlines()
+    assert first.startswith(f"{tmp_path / 'in/b.wav'} → ")
+    assert last.startswith("total: 1 file, 0.500 s, ")
+    assert last.endswith("; 1 skipped")
+    assert err == ""
+    assert (tmp_path / "out/a.vqk").stat() == before
+    out, err = run("encode", tmp_path / "in", tmp_path / "out", "--skip-existing", "--json")
+    *files, total = map(json.loads, out.splitlines())
+    assert files == [
+        {
+            "source": str(tmp_path / "in" / f"{name}.wav"),
+            "target": str(tmp_path / "out" / f"{name}.vqk"),
+            "skipped": True,
+        }
+        for name in "ab"
+    ]
+    assert (total["total"]["files"], total["total"]["skipped"], total["total"]["ratio"]) == (0, 2, None)
+    out, _ = run("decode", tmp_path / "out", tmp_path / "back", "--skip-existing")
+    assert out.splitlines()[-1].startswith("total: 2 files, 1.000 s, ")
+    assert run("decode", tmp_path / "out", tmp_path / "back", "--skip-existing")[0] == "total: 0 files; 2 skipped\n"
+    out, err = run("encode", tmp_path / "in/a.wav", tmp_path / "out/a.vqk", "--skip-existing")
+    assert (out, err) == (f"{tmp_path / 'out/a.vqk'} exists: skipped\n", "")
+
+
+def test_a_target_that_appears_meanwhile_stays(run, sound, tmp_path, monkeypatch):
+    """Two runs at once on one folder: nobody overwrites what the other has made."""
+    sound(tmp_path / "in/a.wav", 0.5)
+    target = tmp_path / "out/a.vqk"
+
+    def encode(*args, **options):
+        target.write_text("other")
+        return encode_file(*args, **options)
+
+    monkeypatch.setattr("vqkit.coding.kinds.encode_file", encode)
+    _, err = run("encode", tmp_path / "in", tmp_path / "out", code=1)
+    assert f"{target} exists; -f overwrites it" in err
+    target.unlink()
+    out, err = run("encode", tmp_path / "in", tmp_path / "out", "--skip-existing")
+    assert (out, err) == ("total: 0 files; 1 skipped\n", "")
+    assert target.read_text() == "other"
+    target.unlink()
+    run("encode", tmp_path / "in", tmp_path / "out", "-f")
+    assert target.read_bytes() != b"other"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.vqk"]
+
+    def decode(*args, **options):
+        (tmp_path / "back/a.wav").write_text("other")
+        return decode_file(*args, **options)
+
+    monkeypatch.setattr("vqkit.coding.kinds.decode_file", decode)
+    _, err = run("decode", tmp_path / "out", tmp_path / "back", code=1)
+    assert f"{tmp_path / 'back/a.wav'} exists; -f overwrites it" in err
+    assert (tmp_path / "back/a.wav").read_text() == "other"
+
+
+def test_what_is_no_file_is_named_and_the_rest_goes_on(run, sound, tmp_path):
+    sound(tmp_path / "in/a.wav", 0.5)
+    (tmp_path / "in/sub").mkdir()
+    os.mkfifo(tmp_path / "in/sub/pipe.wav")
+    (tmp_path / "in/gone.wav").symlink_to("nowhere")
+    (tmp_path / "in/sub/up").symlink_to("..")
+    out, err = run("encode", tmp_path / "in", tmp_path / "out", code=1)
+    assert out.splitlines()[-1].endswith("; 2 failed; 1 passed over")
+    assert err.splitlines() == [
+        f"vqkit: {tmp_path / 'in/gone.wav'} is a link to nowhere, which does not exist",
+        f"vqkit: {tmp_path / 'in/sub/pipe.wav'} is a named pipe, not a file",
+        f"vqkit: {tmp_path / 'in/sub/up'} is passed over: it is a link to a folder, which is not followed",
+        "vqkit: 2 of 3 files failed",
+    ]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.vqk"]
+    out, _ = run("encode", tmp_path / "in", tmp_path / "out", "--json", "-f", code=1)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines[2] == {
+        "source": str(tmp_path / "in/sub/up"),
+        "passed_over": "a link to a folder, which is not followed",
+    }
+    for name in ("gone.wav", "sub/pipe.wav"):
+        (tmp_path / "in" / name).unlink()
+    run("encode", tmp_path / "in", tmp_path / "out", "--skip-existing")
+
+
+@pytest.mark.parametrize("words", [[], ["-f"], ["--skip-existing"]])
+def test_targets_that_would_destroy_something_are_refused(run, sound, tmp_path, words):
+    """Sources by any name, links to nothing, and devices."""
+    source = sound(tmp_path / "voice", 0.5, format="WAV")
+    before = source.read_bytes()
+    (tmp_path / "soft").symlink_to("voice")
+    os.link(source, tmp_path / "hard")
+    (tmp_path / "link.vqk").symlink_to(tmp_path / "elsewhere")
+    _, err = run("encode", source, source, *words, code=2)
+    assert err == f"vqkit: {source} is the source itself, which would be lost\n"
+    for name in ("soft", "hard"):
+        _, err = run("encode", source, tmp_path / name, *words, code=2)
+        assert err == f"vqkit: {tmp_path / name} is the same file as the source {source}, which would be lost\n"
+    _, err = run("encode", source, tmp_path / "link.vqk", *words, code=2)
+    assert err == f"vqkit: {tmp_path / 'link.vqk'} is a link to {tmp_path / 'elsewhere'}, which does not exist\n"
+    sound(tmp_path / "in/a.wav", 0.5)
+    sound(tmp_path / "in/b.wav", 0.5)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.vqk").symlink_to(tmp_path / "in/b.wav")  # another source of the run
+    os.mkfifo(tmp_path / "out/b.vqk")
+    _, err = run("encode", tmp_path / "in", tmp_path / "out", *words, code=1)
+    assert (
+        f"{tmp_path / 'out/a.vqk'} is the same file as the source {tmp_path / 'in/b.wav'}, which would be lost" in err
+    )
+    assert f"cannot write {tmp_path / 'out/b.vqk'}: it is a named pipe, not a file" in err
+    assert source.read_bytes() == before
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_long_names(run, sound, tmp_path):
+    """255 bytes are the most that a file's name may have; one that is too long fails alone."""
+    name = "n" * 251
+    sound(tmp_path / f"in/{name}.wav", 0.5)
+    run("encode", tmp_path / "in", tmp_path / "out")
+    run("decode", tmp_path / "out", tmp_path / "back")
+    assert [path.name for path in (tmp_path / "back").iterdir()] == [f"{name}.wav"]
+    sound(tmp_path / "in/a.wav", 0.5)
+    _, err = run("encode", tmp_path / "in", tmp_path / "m" / ("m" * 256), code=1)
+    assert err.count("File name too long") == 2
+    _, err = run("decode", tmp_path / "out", tmp_path / "three", "--to", "flac", code=1)
+    assert "File name too long" in err
+    assert err.endswith("vqkit: 1 of 1 files failed\n")
+
+
+def test_names_that_the_terminal_cannot_show_do_not_end_the_job(run, sound, tmp_path, monkeypatch):
+    evil = "a\x1b[2J\n\udce9"  # controls, and a byte that is no character
+    sound(tmp_path / "in/b.wav", 0.5).rename(tmp_path / "in" / f"{evil}.wav")
+    (tmp_path / "in/bad\x1b.wav").write_text("no sound")
+    sound(tmp_path / "in/c.wav", 0.5)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")  # without the arrow
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", out)
+        _, err = run("encode", tmp_path / "in", tmp_path / "out", code=1)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{evil}.vqk", "c.vqk"]
+    lines = out.buffer.getvalue().decode("cp1252").splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(rf"{tmp_path}/in/a\x1b[2J\n\xe9.wav \u2192 {tmp_path}/out/a\x1b[2J\n\xe9.vqk: 0.500 s, ")
+    assert rf"{tmp_path}/in/bad\x1b.wav is not audio" in err
+    assert "\x1b" not in err
+    shown, _ = run("decode", tmp_path / "out", tmp_path / "back", "--json")
+    assert json.loads(shown.splitlines()[0])["target"] == str(tmp_path / "back" / f"{evil}.wav")
+
+
+def test_a_full_disk_leaves_nothing(run, sound, tmp_path):
+    source = sound(tmp_path / "a.wav", 2.0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # the system refuses what a file has beyond
+    try:
+        _, err = run("encode", source, tmp_path / "a.vqk", code=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert err == f"vqkit: {source}: [Errno 27] File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_closed_streams(run, sound, tmp_path, monkeypatch):
+    source = sound(tmp_path / "a.wav", 0.5)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdin", None)
+        assert run("encode", "-", tmp_path / "b.vqk", code=2)[1] == "vqkit: standard input is closed: name a file\n"
+        error = run("decode", "-", tmp_path / "b.wav", code=2)[1]
+        assert error == "vqkit: standard input: standard input is closed: name a file\n"
+        patched.setattr(sys, "stdout", None)
+        assert "standard output is closed: redirect" in run("encode", source, "-", code=2)[1]
+        run("encode", source, tmp_path / "a.vqk")  # what it would print goes nowhere
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.vqk", "a.wav"]
+
+
+@pytest.mark.parametrize("target", ["-", "a.vqk"])
+def test_who_reads_no_further_ends_it_quietly(run, sound, tmp_path, monkeypatch, target):
+    source = sound(tmp_path / "a.wav", 0.5)
+    monkeypatch.chdir(tmp_path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", closed)
+        assert run("encode", source, target, code=141) == ("", "")
+
+
+def test_without_the_right_model(run, codec_of, sound, tmp_path, capsys):
+    codec_of(num_filters=8).save_pretrained(tmp_path / "other")
+    run("encode", sound(tmp_path / "a.wav"), tmp_path / "a.vqk")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.vqk").write_bytes((tmp_path / "a.vqk").read_bytes())
+    (tmp_path / "in/junk.vqk").write_text("junk")
+    for words, code in ((["a.vqk", "b.wav"], 2), (["in", "out"], 1)):
+        places = [str(tmp_path / word) for word in words]
+        assert main(["decode", *places, "--model", str(tmp_path / "other")]) == code
+        line = capsys.readouterr().err.splitlines()[code % 2]
+        assert line.startswith(
+            f"vqkit: {places[0]}{'/a.vqk' * (code == 1)}: written by model 'AudioCodec' with weights "
+        )
+        assert line.endswith(": give --model FOLDER, that of the model that wrote it")
 
 
 def test_damage_is_a_warning_and_exit_code_1(run, sound, tmp_path):
@@ -122,7 +341,14 @@ def test_pipes(model, sound, tmp_path):
     assert len(one) == 16000
 
 
-def test_an_interrupt_leaves_nothing_half_written(model, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "message"),
+    [
+        (signal.SIGTERM, 143, "terminated; what was finished is kept\n"),
+        (signal.SIGKILL, -9, ""),
+    ],
+)
+def test_an_end_leaves_nothing_half_written_and_no_process(model, tmp_path, number, code, message):
     (tmp_path / "in").mkdir()
     for name in ("a.wav", "b.wav"):
         soundfile.write(tmp_path / "in" / name, np.zeros(8000 * 3600), 8000)
@@ -137,11 +363,23 @@ def test_an_interrupt_leaves_nothing_half_written(model, tmp_path):
         assert process.poll() is None
         assert time.monotonic() - begin < 300
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    pids = [int(path.name.split("-")[1], 16) for path in (tmp_path / "out").iterdir()]
+    assert process.pid not in pids
+    process.send_signal(number)
     _, shown = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert shown.decode() == "interrupted; what was finished is kept\n"
+    assert process.returncode == code
+    assert shown.decode() == message
+    while any(map(lives, pids)):  # they end by themselves, where their parent could not tell them
+        assert time.monotonic() - begin < 300
+        time.sleep(0.05)
     assert not list((tmp_path / "out").iterdir())
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vqkit.bitstream import VqkReader, inspect
 from vqkit.cli import main
-from vqkit.coding.kinds import IMAGE, SOUND, kind_named, sniffed
+from vqkit.coding.kinds import IMAGE, SOUND, kind_named, kind_of_file, sniffed
 
 
 def vqkit(*words, **options):
@@ -65,13 +65,15 @@ def test_mixed_folders(run, model, image_model, picture, sound, tmp_path):
     (tmp_path / "in/b/bad.webp").write_text("no image")
     both = (model, image_model)
     out, err = run("encode", tmp_path / "in", tmp_path / "one", code=1, models=both)
-    assert [line.partition(" → ")[0] for line in out.splitlines()] == [
+    *lines, total = out.splitlines()
+    assert [line.partition(" → ")[0] for line in lines] == [
         str(tmp_path / "in" / name) for name in ("a.png", "b/cover.JPG", "b/song.wav")
     ]
+    assert total.startswith("total: 3 files, 2.000 s, ")
     assert "bad.webp is not an image that can be read" in err
     words = ["--kbps", "5", "--bpp", "0.9", "--jobs", "2", "--json"]
     out, _ = run("encode", tmp_path / "in", tmp_path / "two", *words, code=1, models=both)
-    found = [json.loads(line) for line in out.splitlines()]
+    *found, _ = [json.loads(line) for line in out.splitlines()]
     assert [one.get("stages") for one in found] == [2, None, 2, 2]
     run("encode", tmp_path / "in", tmp_path / "three", "--stages", "2", code=1, models=both)
     for name in ("a.vqk", "b/cover.vqk", "b/song.vqk"):  # the images' headers tell how many stages there were
@@ -86,6 +88,28 @@ def test_mixed_folders(run, model, image_model, picture, sound, tmp_path):
     assert soundfile.info(tmp_path / "back/b/song.flac").frames == 16000
     _, err = run("encode", tmp_path / "in", tmp_path / "four", "--kbps", "5", code=2, models=both)
     assert f"--kbps is for sound, and {tmp_path / 'in/a.png'} is not: give --bpp, too, or --stages" in err
+
+
+def test_equal_stems_keep_their_suffixes_and_get_them_back(run, model, image_model, picture, sound, tmp_path):
+    """A song and its cover, and a photo in two formats."""
+    both = (model, image_model)
+    sound(tmp_path / "in/song.flac", 0.5)
+    picture(tmp_path / "in/song.png")
+    picture(tmp_path / "in/photo.jpg")
+    picture(tmp_path / "in/photo.png")
+    sound(tmp_path / "in/other.wav", 0.5)
+    run("encode", tmp_path / "in", tmp_path / "out", models=both)
+    names = ["other.vqk", "photo.jpg.vqk", "photo.png.vqk", "song.flac.vqk", "song.png.vqk"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    run("decode", tmp_path / "out", tmp_path / "back", models=both)
+    names = ["other.wav", "photo.jpg.png", "photo.png", "song.flac", "song.png"]
+    assert sorted(path.name for path in (tmp_path / "back").iterdir()) == names
+    assert soundfile.info(tmp_path / "back/song.flac").format == "FLAC"
+    run("decode", tmp_path / "out", tmp_path / "webp", "--to", "webp", models=both)
+    names = ["other.wav", "photo.jpg.webp", "photo.png.webp", "song.flac", "song.webp"]
+    assert sorted(path.name for path in (tmp_path / "webp").iterdir()) == names
+    out, _ = run("decode", tmp_path / "out/song.flac.vqk", models=(model,))
+    assert out.startswith(f"{tmp_path / 'out/song.flac.vqk'} → {tmp_path / 'out/song.flac'}: ")
 
 
 def test_damage_is_a_warning_and_exit_code_1(run, picture, tmp_path):
@@ -135,6 +159,110 @@ def test_images_are_known_by_their_first_bytes(form, name):
     kind, stream = sniffed(Trickle(file.getvalue()))
     assert kind == IMAGE
     assert stream.read() == file.getvalue()
+
+
+def test_content_decides_and_not_the_suffix(run, model, image_model, picture, sound, tmp_path):
+    form = {
+        "a.wav": "PNG",
+        "b.mp3": "JPEG",
+        "c": "WEBP",
+        "d.jfif": "JPEG",
+        "e.apng": "PNG",
+        "f.xyz": "BMP",
+        "g.png": "TIFF",
+    }
+    for name, kind in form.items():
+        picture(tmp_path / "in" / name, (20, 30), format=kind)
+    for name, kind in {"h.png": "MP3", "i.jpg": "WAV", "j": "FLAC", "k.tif": "OGG"}.items():
+        sound(tmp_path / "x.wav", format=kind).rename(tmp_path / "in" / name)
+    both = (model, image_model)
+    assert [kind_of_file(path) for path in sorted((tmp_path / "in").iterdir())] == [IMAGE] * 7 + [SOUND] * 4
+    out, err = run("encode", tmp_path / "in", tmp_path / "out", "--json", models=both)
+    found = [json.loads(line) for line in out.splitlines()][:-1]
+    names = "abcdefghijk"
+    assert [one["target"] for one in found] == [str(tmp_path / "out" / f"{name}.vqk") for name in names]
+    assert ["bpp" in one for one in found] == [True] * 7 + [False] * 4
+    assert err == ""
+    out, _ = run("decode", tmp_path / "out", tmp_path / "back", models=both)
+    made = sorted(path.name for path in (tmp_path / "back").iterdir())
+    assert made == [f"{name}.png" for name in names[:7]] + [f"{name}.wav" for name in names[7:]]
+    run("encode", tmp_path / "in/h.png", tmp_path / "one.vqk", models=(model,))  # by itself, too
+    assert (tmp_path / "one.vqk").read_bytes() == (tmp_path / "out/h.vqk").read_bytes()
+    run("encode", tmp_path / "in/a.wav", tmp_path / "two.vqk")
+    assert (tmp_path / "two.vqk").read_bytes() == (tmp_path / "out/a.vqk").read_bytes()
+    (tmp_path / "out/a.vqk").rename(tmp_path / "out/a")
+    assert "out/a is encoded already; `vqkit decode" in run("encode", tmp_path / "out/a", code=2, models=())[1]
+
+
+def test_what_is_nothing_we_know_is_counted(run, picture, tmp_path):
+    picture(tmp_path / "in/a.png", (20, 30))
+    picture(tmp_path / "in/b/a.png", (20, 30))
+    run("encode", tmp_path / "in/a.png")  # one that is encoded already is known
+    for name in ("notes.txt", "README", "b/photo.heic", "b/.hidden"):
+        (tmp_path / "in" / name).write_bytes(b"\0\0\0\x18ftypheic")
+    out, err = run("encode", tmp_path / "in", tmp_path / "out")
+    names = ", ".join(str(tmp_path / "in" / name) for name in ("README", "b/photo.heic", "notes.txt"))
+    assert err == f"vqkit: passed over 3 files that are neither sound nor images: {names}\n"
+    assert out.splitlines()[-1].endswith("; 3 passed over")
+    out, err = run("encode", tmp_path / "in", tmp_path / "out", "-f", "--json", "--quiet")
+    found = [json.loads(line) for line in out.splitlines()]
+    passed = [one["source"] for one in found if one.get("passed_over") == "neither sound nor an image"]
+    assert len(passed) == found[-1]["total"]["passed_over"] == 3
+    assert err.count("\n") == 1
+    (tmp_path / "in/x.txt").touch()
+    assert run("encode", tmp_path / "in", tmp_path / "out", "-f")[1].endswith(", …\n")
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only/notes.txt").touch()
+    _, err = run("encode", tmp_path / "only", code=2)
+    assert err.endswith(f"; {tmp_path / 'only/notes.txt'} is neither sound nor an image\n")
+    _, err = run("encode", tmp_path / "in/notes.txt", models=(), code=2)
+    assert err.endswith("notes.txt is not audio that soundfile or PyAV can read, and no image that is known\n")
+
+
+def test_a_limit_of_pixels(run, picture, tmp_path):
+    source = picture(tmp_path / "a.png", (30, 40))
+    _, err = run("encode", source, "--max-megapixels", "0.0011", code=2)
+    assert err == f"vqkit: {source} has 40 × 30 pixels, allowed are at least 1 and at most 0.0011 megapixels\n"
+    run("encode", source, "--max-megapixels", "0.0012")
+    _, err = run("decode", tmp_path / "a.vqk", tmp_path / "b.png", "--max-megapixels", "0.0011", code=2)
+    assert err.endswith("a.vqk: it has 40 × 30 pixels, allowed are at most 0.0011 megapixels\n")
+    run("decode", tmp_path / "a.vqk", tmp_path / "b.png", "--max-megapixels", "0.0012")
+    for command in ("encode", "decode"):
+        for limit in ("0", "-3", "nan"):
+            _, err = run(command, source, f"--max-megapixels={limit}", code=2)
+            assert err == f"vqkit: --max-megapixels is {limit}, it must be more than 0\n"
+
+
+def test_more_than_the_usual_limit(run, tmp_path):
+    """As large as it must be to be refused by default; the tokenizer never sees it."""
+    path = tmp_path / "a.png"
+    Image.new("1", (8001, 8000)).save(path)
+    _, err = run("encode", path, code=2)
+    assert "8001 × 8000 pixels, allowed are at least 1 and at most 64 megapixels" in err
+
+
+def test_a_folder_of_images_with_notes(run, picture, tmp_path):
+    pages = [Image.new("RGB", (20, 10), colour) for colour in ("red", "blue", "green")]
+    (tmp_path / "in").mkdir()
+    pages[0].save(tmp_path / "in/a.gif", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "in/b.tif", save_all=True, append_images=pages[1:])
+    pages[0].putalpha(9)
+    pages[0].save(tmp_path / "in/c.png")
+    pages[1].convert("CMYK").save(tmp_path / "in/d.jpg")
+    pages[1].save(tmp_path / "in/e.png", icc_profile=b"junk")
+    pages[1].save(tmp_path / "in/f.png")
+    out, _ = run("encode", tmp_path / "in", tmp_path / "out", "--json")
+    assert [json.loads(line)["notes"] for line in out.splitlines()[:-1]] == [
+        ["the first of 3 frames; the others are left out"],
+        ["the first of 3 pages; the others are left out"],
+        ["what is transparent shows white"],
+        ["CMYK without a colour profile: converted by formula"],
+        ["its colour profile is not applied: cannot open profile from string"],
+        [],
+    ]
+    out, err = run("encode", tmp_path / "in/a.gif", tmp_path / "a.vqk")
+    assert out.endswith(" stages; the first of 3 frames; the others are left out\n")
+    assert err == ""
 
 
 @pytest.mark.parametrize("head", [b"", b"RIFF1234WAVEfmt ", b"fLaC", b"OggS", b"ID3", b"\0\0\0\x20ftypisom", b"Pxyz"])

@@ -97,7 +97,7 @@ def test_pipes_give_the_same(tokenizer, picture, tmp_path):
         ("I;16", "a.png", ("gray in each of 3 channels",)),
         ("1", "a.png", ("gray in each of 3 channels",)),
         ("P", "a.gif", ()),
-        ("CMYK", "a.jpg", ()),
+        ("CMYK", "a.jpg", ("CMYK without a colour profile: converted by formula",)),
         ("RGBA", "a.webp", ()),
         ("RGB", "a.bmp", ()),
         ("RGB", "a.tiff", ()),
@@ -119,6 +119,9 @@ def test_a_gray_tokenizer(gray_tokenizer, picture, tmp_path):
     decode_image_file(gray_tokenizer, tmp_path / "a.vqk", tmp_path / "b.png")
     assert Image.open(tmp_path / "b.png").mode == "L"
     assert encode_image_file(gray_tokenizer, picture(tmp_path / "c.png", mode="L"), tmp_path / "c.vqk").notes == ()
+    Image.new("RGBA", (9, 9), (1, 2, 3, 4)).save(tmp_path / "d.png")
+    notes = encode_image_file(gray_tokenizer, tmp_path / "d.png", tmp_path / "d.vqk").notes
+    assert notes == ("what is transparent shows white", "colour left out: the tokenizer is gray")
 
 
 def test_animation_orientation_and_one_pixel(tokenizer, picture, tmp_path):

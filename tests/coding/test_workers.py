@@ -1,4 +1,7 @@
+import multiprocessing
 import os
+import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,6 +9,7 @@ import torch
 from vqkit.coding.coded import CodedSound
 from vqkit.coding.jobs import Job
 from vqkit.coding.workers import Board, run_jobs
+from vqkit.files import NewFile
 
 
 def test_one_that_fails_does_not_stop_the_others(codec):
@@ -51,3 +55,57 @@ def test_the_board_is_shared(codec):
         os._exit(0)
     os.waitpid(child, 0)
     assert list(board.seconds) == [0.0, 3.0]
+
+
+def load():
+    return "models"
+
+
+def dying_load():
+    os._exit(7)
+
+
+def work(models, job, watch):
+    """What the name of the source says, with a file that is being written; in another process."""
+    assert models == "models"
+    with NewFile(job.target) as new:
+        new.file.write(str(os.getpid()).encode())
+        name, _, marker = job.source.partition(":")
+        if name == "dies" or (name == "dies once" and not Path(marker).exists()):
+            if marker:
+                Path(marker).touch()
+            new.file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name == "bad":
+            raise ValueError("bad")
+    return CodedSound(seconds=1.0, bytes=10, stages=1)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """Other processes must find what is defined here."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+
+
+def in_processes(folder, sources, load=load, processes=2):
+    jobs = [Job(source, str(folder / f"{index}.out")) for index, source in enumerate(sources)]
+    return jobs, run_jobs(jobs, "models", work, Board(len(jobs)), load, processes)
+
+
+def test_a_process_that_dies_is_replaced_and_its_file_tried_once_more(tmp_path):
+    sources = ["a", "dies", "b", f"dies once:{tmp_path / 'marker'}", "bad", "c", "d"]
+    jobs, outcomes = in_processes(tmp_path, sources)
+    outcomes = list(outcomes)
+    assert [outcome.job for outcome in outcomes] == jobs
+    dead = "2 processes died while they worked on it (killed by SIGKILL); perhaps memory does not suffice"
+    assert [outcome.error for outcome in outcomes] == ["", dead, "", "", "bad", "", ""]
+    assert [outcome.coded is None for outcome in outcomes] == [False, True, False, False, True, False, False]
+    # nothing is left of what the dead ones wrote
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.out", "2.out", "3.out", "5.out", "6.out", "marker"]
+    assert not multiprocessing.active_children()
+
+
+def test_processes_that_cannot_even_begin_are_not_started_for_ever(tmp_path):
+    _, outcomes = in_processes(tmp_path, "abc", dying_load)
+    error = "processes end before they are ready (exit code 7); perhaps memory does not suffice for so many"
+    assert [outcome.error for outcome in outcomes] == [error] * 3

@@ -257,6 +257,7 @@ def test_command_line(pictures, tmp_path, capsys):
         (["--backbone", "vit", "--backbone.patch", "5"], "patch must divide image_size"),
         (["--backbone", "conv", "--backbone.variance_weight", "0"], "one of l1_weight, l2_weight, perceptual_weight"),
         (["--backbone", "conv", "--data.source", "/nowhere"], "/nowhere"),
+        (["--backbone", "conv", "--backbone.max_megapixels", "0"], "max_megapixels is 0, it must be more than 0"),
     ],
 )
 def test_bad_flags_are_one_line_and_exit_code_2(pictures, tmp_path, capsys, flags, message):
@@ -266,6 +267,24 @@ def test_bad_flags_are_one_line_and_exit_code_2(pictures, tmp_path, capsys, flag
     assert message in errors
     assert errors.startswith("vqkit: ")
     assert errors.count("\n") == 1
+
+
+def test_a_limit_of_pixels(pictures, tmp_path, monkeypatch):
+    """It bears on what is read to train and to measure, and not on results, which are found again under another limit."""
+    seen = []
+    init = Images.__init__
+
+    def noting(self, *args, **options):
+        seen.append(options["max_megapixels"])
+        init(self, *args, **options)
+
+    monkeypatch.setattr(Images, "__init__", noting)
+    asked = what(pictures, seeds=(0,), systems={"VQ": "VQ(dim, 8)"}, backbone={"max_megapixels": 3.5})
+    out = compare(asked, tmp_path, "")
+    assert len(seen) >= 4
+    assert set(seen) == {3.5}
+    assert asked.backbone.settings() == what(pictures).backbone.settings()
+    assert "max_megapixels" not in (out / "results.json").read_text()
 
 
 def test_nothing_need_be_shown(pictures, tmp_path):

@@ -38,7 +38,11 @@ def test_a_folder_without_manifest_is_walked(tmp_path):
     sounds(folder, "b/train/x.wav", "b/Validation/y.flac", "a.ogg", "test/train/deep/z.WAV", ".hidden/h.wav", ".h.wav")
     (folder / "notes.txt").write_text("x")
     (folder / "b/train/broken.mp3").write_bytes(b"broken")
-    clips = list_clips(folder)
+    with pytest.warns(
+        UserWarning, match=f"^passed over 1 file that is neither sound nor an image: notes.txt in {folder}$"
+    ):
+        clips = list_clips(folder)
+    (folder / "notes.txt").unlink()
     assert [(clip.name, clip.split) for clip in clips] == [
         ("a.ogg", ""),
         ("b/Validation/y.flac", "valid"),
@@ -48,6 +52,22 @@ def test_a_folder_without_manifest_is_walked(tmp_path):
     ]
     assert [(clip.seconds, clip.sample_rate) for clip in clips] == [(0.1, 16000)] * 2 + [(0.0, 0)] + [(0.1, 16000)] * 2
     assert [clip.name for clip in list_clips(folder, split="valid")] == ["b/Validation/y.flac"]
+
+
+def test_content_tells_sound_without_its_suffix(tmp_path):
+    sounds(tmp_path, "a.wav", "b.wav", "c.wav")
+    (tmp_path / "b.wav").rename(tmp_path / "b.png")
+    (tmp_path / "c.wav").rename(tmp_path / "c")
+    (tmp_path / "picture.wav").write_bytes(b"GIF89a")
+    (tmp_path / "film").write_bytes(b"\x1a\x45\xdf\xa3")
+    (tmp_path / "film.mp4").touch()
+    (tmp_path / "done.vqk").touch()
+    clips = list_clips(tmp_path)
+    assert [(clip.name, clip.seconds) for clip in clips] == [("a.wav", 0.1), ("b.png", 0.1), ("c", 0.1)]
+    (tmp_path / "film").rename(tmp_path / "film.mka")  # a container of films that holds sound alone
+    assert [clip.name for clip in list_clips(tmp_path)] == ["a.wav", "b.png", "c", "film.mka"]
+    (tmp_path / "manifest.csv").write_text("path,split\nc,x\na.wav,x\npicture.wav,x\n")
+    assert [clip.name for clip in list_clips(tmp_path)] == ["a.wav", "c", "picture.wav"]
 
 
 def test_one_file(tmp_path):

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+import os
 import pickle
 import shutil
 import socket
@@ -83,14 +84,19 @@ def test_splits(tmp_path):
 
 
 def test_paths(tmp_path):
-    (tmp_path / "files").mkdir()
+    (tmp_path / "pets/files").mkdir(parents=True)
     for index, values in enumerate(PIXELS[:2]):
-        Image.fromarray(values).save(tmp_path / "files" / f"{index}.png")
-    paths = [str(tmp_path / "files/0.png"), "../files/1.png", "gone.png", "https://example.org/x.png", None]
+        Image.fromarray(values).save(tmp_path / "pets/files" / f"{index}.png")
+    os.mkfifo(tmp_path / "pets/pipe.png")
+    Image.fromarray(PIXELS[0]).save(tmp_path / "secret.png")
+    (tmp_path / "pets/link.png").symlink_to("../secret.png")
+    paths = [str(tmp_path / "pets/files/0.png"), "../pets/files/1.png", "gone.png", "https://example.org/x.png", None]
+    elsewhere = [str(tmp_path / "secret.png"), "../secret.png", "files/../../secret.png", "link.png"]
+    paths += [*elsewhere, "pipe.png", "files"]
     rows = [{"bytes": None, "path": path} for path in paths]
     # save_to_disk would take the files in: write the column as what it is stored as, then say what it is
     stored = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
-    saved(tmp_path / "pets", rows, features={"image": stored}, label=[0] * 5)
+    saved(tmp_path / "pets", rows, features={"image": stored}, label=[0] * len(paths))
     info = json.loads((tmp_path / "pets/dataset_info.json").read_text())
     info["features"]["image"] = {"_type": "Image"}
     (tmp_path / "pets/dataset_info.json").write_text(json.dumps(info))
@@ -102,6 +108,15 @@ def test_paths(tmp_path):
             images[index]
     with pytest.raises(ValueError, match="pets/00004 has neither the bytes of an image nor its path"):
         images[4]
+    for index, path in enumerate(elsewhere, start=5):
+        with pytest.raises(
+            ValueError, match=f"pets/0000{index} is {path}, which lies outside of .*pets; only files in"
+        ):
+            images[index]
+    with pytest.raises(ValueError, match=r"pets/00009 is pipe\.png, which is a named pipe, not a file"):
+        images[9]
+    with pytest.raises(ValueError, match="pets/00010 is files, which is a folder"):
+        images[10]
 
 
 def test_bad_images_are_named_and_skipped(tmp_path):
@@ -182,6 +197,11 @@ def test_a_damaged_data_set(tmp_path):
         ("json", lambda f: (f / "state.json").write_text("{"), r"state\.json is not JSON"),
         ("list", lambda f: (f / "state.json").write_text("[]"), r"state\.json must hold an object, got list"),
         ("empty", lambda f: (f / "state.json").write_text("{}"), r"state\.json does not list the files"),
+        (
+            "elsewhere",
+            lambda f: (f / "state.json").write_text((f / "state.json").read_text().replace("data-", "../whole/data-")),
+            r"state\.json lists '\.\./whole/data-.*', which does not lie in the folder",
+        ),
         ("info", lambda f: (f / "dataset_info.json").write_text("[]"), "is not a data set that can be read"),
         (
             "dict",

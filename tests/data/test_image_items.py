@@ -23,7 +23,11 @@ def test_a_folder_of_splits_and_classes(tmp_path):
     pictures(folder, "train/dog/2.png", "train/dog/10.jpg", "valid/cat/1.webp", "x.png", "train/y.png", ".h/h.png")
     (folder / "notes.txt").touch()
     (folder / "train/dog/broken.JPEG").write_bytes(b"broken")
-    items = list_images(folder)
+    with pytest.warns(
+        UserWarning, match=f"^passed over 1 file that is neither sound nor an image: notes.txt in {folder}$"
+    ):
+        items = list_images(folder)
+    (folder / "notes.txt").unlink()
     assert facts(items) == [
         ("train/dog/10.jpg", "train", "dog"),
         ("train/dog/2.png", "train", "dog"),
@@ -36,6 +40,19 @@ def test_a_folder_of_splits_and_classes(tmp_path):
     assert list_images(folder, split="valid") == [items[4]]
     with pytest.raises(ValueError, match="has no images of split 'test'; there is '', 'train', 'valid'"):
         list_images(folder, split="test")
+
+
+def test_content_tells_an_image_without_its_suffix(tmp_path):
+    pictures(tmp_path, "a.png", "b.png", "c.png")
+    (tmp_path / "b.png").rename(tmp_path / "b.mp3")
+    (tmp_path / "c.png").rename(tmp_path / "c")
+    (tmp_path / "sound").write_bytes(b"fLaC")
+    (tmp_path / "film.mp4").touch()
+    (tmp_path / "done.vqk").touch()
+    assert [item.name for item in list_images(tmp_path)] == ["a.png", "b.mp3", "c"]
+    assert list_images(tmp_path / "c") == [ImageItem(tmp_path / "c", "c")]
+    (tmp_path / "manifest.csv").write_text("path,split\nc,train\na.png,train\nsound,train\nb.mp3,train\n../x,y\n")
+    assert [item.name for item in list_images(tmp_path)] == ["a.png", "c"]  # what leaves the folder is not looked at
 
 
 def test_a_manifest(tmp_path):

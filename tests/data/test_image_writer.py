@@ -1,3 +1,5 @@
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -73,3 +75,22 @@ def test_what_cannot_be_written(tmp_path, name, image, quality, message):
 def test_no_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="the folder .*nowhere does not exist"):
         write_image(tmp_path / "nowhere/x.png", torch.zeros(1, 2, 2))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_a_full_disk_is_an_error_and_leaves_the_old_file(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    write_image(path, torch.rand(3, 90, 140))
+    old, size = path.read_bytes(), path.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))  # the system refuses what a file has beyond
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_image(path, torch.rand(3, 90, 140))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FileExistsError):
+        write_image(path, torch.rand(3, 9, 14), overwrite=False)
+    assert path.read_bytes() == old

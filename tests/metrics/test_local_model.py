@@ -1,4 +1,5 @@
 import hashlib
+import json
 import warnings
 
 import pytest
@@ -51,3 +52,23 @@ def test_refuses_weights_that_leave_a_part_at_random(folder):
     with pytest.raises(ValueError, match="does not hold a complete AST.*no weights for classifier.dense.bias"):
         load_model(folder, *NAMES)
     assert torch.is_grad_enabled()
+
+
+def test_refuses_a_config_that_asks_for_more_than_the_weights_hold(folder, bounded):
+    config = json.loads((folder / "config.json").read_text())
+    for changes, message in [
+        ({"intermediate_size": 10**9}, r"tiny/config\.json: it needs more than the"),
+        ({"num_hidden_layers": 10**6}, r"tiny/config\.json: it takes more than"),
+        ({"hidden_size": 10**12}, r"tiny/config\.json: numbers must be finite and below"),
+    ]:
+        (folder / "config.json").write_text(json.dumps({**config, **changes}))
+        with bounded(), pytest.raises(ValueError, match=message):
+            load_model(folder, *NAMES)
+
+
+def test_refuses_weights_that_are_no_numbers(folder):
+    state = load_file(folder / "model.safetensors")
+    state["classifier.dense.bias"][0] = torch.inf
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"model\.safetensors: classifier\.dense\.bias holds NaN or Inf"):
+        load_model(folder, *NAMES)

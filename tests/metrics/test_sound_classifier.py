@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from vqkit.data import list_clips, read_audio, sample_folder
 from vqkit.metrics import KLD, SoundClassifier
@@ -84,3 +85,27 @@ def test_refuses_wrong_rates_and_missing_weights(tmp_path):
         SoundClassifier(0)
     with pytest.raises(FileNotFoundError, match="nothing"):
         SoundClassifier(16000, tmp_path / "nothing.safetensors")
+
+
+def test_refuses_a_file_that_is_no_classifier(tmp_path, bounded):
+    state = load_file(SHIPPED_WEIGHTS)
+    with safe_open(SHIPPED_WEIGHTS, "pt") as file:
+        described = file.metadata()
+    classes = json.loads(described["classes"])
+    path = tmp_path / "own.safetensors"
+    name = next(key for key, value in state.items() if value.is_floating_point())
+    for change, metadata, message in [
+        ({}, {}, r"own\.safetensors names no classes"),
+        ({}, {"classes": "[" * 9999}, r"own\.safetensors names no classes"),
+        ({}, {"classes": json.dumps([*classes, "one more"])}, r"own\.safetensors do not fit its config: .* has shape"),
+        ({}, {"classes": json.dumps([0] * 5_000_000)}, r"it needs more than|do not fit its config"),
+        ({name: torch.full_like(state[name], torch.nan)}, described, f"own.safetensors: {name} holds NaN or Inf"),
+    ]:
+        save_file({**state, **change}, path, metadata=metadata)
+        with bounded(), pytest.raises(ValueError, match=message):
+            SoundClassifier(16000, path)
+    save_file(state, path, metadata=described)
+    assert SoundClassifier(16000, path).classes == tuple(classes)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"own\.safetensors is not a whole safetensors file"):
+        SoundClassifier(16000, path.rename(tmp_path / "cut-own.safetensors"))

@@ -235,7 +235,7 @@ def test_unfit_encodec_checkpoints_are_refused(published, tmp_path):
         AudioCodec.from_encodec(folder, IVQ(12))
     (folder / "model.safetensors").unlink()
     with pytest.raises(
-        ValueError, match="is not an EnCodec checkpoint in safetensors: Error no file named model.safetensors"
+        ValueError, match="is not an EnCodec checkpoint in safetensors: no file named model.safetensors"
     ):
         AudioCodec.from_encodec(folder, IVQ(12))
 
@@ -243,7 +243,7 @@ def test_unfit_encodec_checkpoints_are_refused(published, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sample_rate": 0}, "sample_rate must be at least 1, got 0"),
+        ({"sample_rate": 0}, "sample_rate must be at least 1 Hz, at most 1048576 and whole, got 0"),
         ({"channels": 3}, "channels must be 1 or 2, got 3"),
         ({"strides": ()}, "strides must be positive integers, at least one"),
         ({"norm": "batch"}, "norm must be 'weight_norm' or 'time_group_norm', got 'batch'"),

@@ -83,9 +83,13 @@ def test_initialize_gives_every_layer_unit_scale_and_an_image_in_range():
     ("options", "message"),
     [
         ({"channels": 2}, "channels must be 1 or 3, got 2"),
-        ({"dim": 0}, "must be at least 1, width at least 2 and residual_blocks at least 0, got 0, 32, 2, 128 and 2"),
+        (
+            {"dim": 0},
+            "must be at least 1, downsamples 1 … 16, width at least 2 and residual_blocks at least 0, got 0, 32, 2, 128 and 2",
+        ),
         ({"width": 1}, "got 64, 32, 2, 1 and 2"),
         ({"downsamples": 0}, "got 64, 32, 0, 128 and 2"),
+        ({"downsamples": 17}, "got 64, 32, 17, 128 and 2"),
     ],
 )
 def test_bad_arguments_are_named(options, message):

@@ -95,7 +95,7 @@ def test_bad_arguments_are_named(tmp_path):
         small(strides=(2, 1))
     with pytest.raises(ValueError, match="decoder_filters must be a multiple of 4, got 18"):
         small(decoder_filters=18)
-    with pytest.raises(ValueError, match="must be at least 1, got 0 Hz and 4 filters"):
+    with pytest.raises(ValueError, match="sample_rate must be at least 1 Hz, at most 1048576 and whole, got 0"):
         small(sample_rate=0)
     with pytest.raises(ValueError, match="nowhere is not a DAC checkpoint in safetensors"):
         DacCodec.from_dac(tmp_path / "nowhere", RVQ(16, 16, 2))

@@ -62,5 +62,8 @@ def test_the_command(tokenizer, tmp_path, capsys):
     loaded = ImageTokenizer.from_pretrained(tmp_path / "model")
     image = smooth(50, 120, 120)
     assert len(loaded.compress(image)) < len(loaded.compress(image, plain=True))
+    words = ["fit-prior", str(tmp_path / "model"), str(tmp_path / "data")]
+    assert main([*words, "--megapixels", "1", "--max-megapixels", "0.01"]) == 2
+    assert "120 pixels, allowed are at least 1 and at most 0.01 megapixels" in capsys.readouterr().err
     assert main(["fit-prior", str(tmp_path / "model"), str(tmp_path / "data/valid/0.png")]) == 2
     assert "has 1 images to fit and none to measure; at least two are needed" in capsys.readouterr().err

@@ -233,7 +233,8 @@ def test_bad_blocks_are_named_and_change_nothing():
         for bad, error, message in [
             (wav.long(), TypeError, "wav must be floating, got torch.int64"),
             (wav[0], ValueError, "wav must be \\(batch, 1 channels, samples\\), got shape \\(1, 100\\)"),
-            (wav.double(), ValueError, "wav must be torch.float32 on cpu as the codec is, got torch.float64"),
+            (wav.transpose(1, 2), ValueError, "looks like \\(batch, samples, channels\\)"),
+            (3e4 * wav, ValueError, "wav reaches .* at most ±10: divide them by their full scale"),
             (
                 wav[:1],
                 ValueError,

@@ -137,5 +137,9 @@ def test_vgg_reads_torchvisions_names(tmp_path):
     save_file(weights, path)
     with pytest.raises(ValueError, match=r"features.0.weight has shape \(64, 1, 3, 3\), VGG16 has \(64, 3, 3, 3\)"):
         VGG16.from_file(path)
+    weights["features.0.weight"] = torch.full((64, 3, 3, 3), torch.nan)
+    save_file(weights, path)
+    with pytest.raises(ValueError, match=r"vgg16\.safetensors: features\.0\.weight holds NaN or Inf"):
+        VGG16.from_file(path)
     with pytest.raises(ValueError, match="min_size must be at least 16 pixels, got 8"):
         VGG16(min_size=8)

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from plain import RVQ, VQ, GroupedRVQ, LooC
 
-from vqkit import RVQ, VQ, GroupedRVQ, Interpolated, LooC, Product, Residual
+from vqkit import Interpolated, Product, Residual
 
 
 def scalar(codes: list[float], **options) -> VQ:

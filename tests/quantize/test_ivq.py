@@ -1,8 +1,8 @@
 import pytest
 import torch
+from plain import IVQ
 from torch.nn import functional as F
 
-from vqkit import IVQ
 from vqkit.quantize import hexagrams, structure
 
 VARIANTS = ["yin-yang", "bottom-up", "top-down"]

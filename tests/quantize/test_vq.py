@@ -1,7 +1,6 @@
 import pytest
 import torch
-
-from vqkit import VQ
+from plain import VQ
 
 CODES = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 

@@ -159,6 +159,21 @@ def test_text_is_escaped(folder, rates_json):
     assert "<script>alert" not in page.replace("&lt;", "")
 
 
+def test_names_cannot_steer_the_terminal(folder, rates_json):
+    evil = "a\x1b[2J\u202e"
+    rates_json["title"] = rates_json["rows"][0]["system"] = rates_json["values"][0]["system"] = evil
+    rates_json["notes"] = [evil]
+    for protocol in rates_json["protocols"]["speech"].values():
+        protocol["name"] = evil
+    results = load_rate_results(with_rates(folder, rates_json))
+    out = StringIO()
+    with LiveRates(Console(file=out, width=200)) as live:
+        live.update(evil, evil, 0, 1)
+        live.print(results)
+    assert not set(out.getvalue()) & set("\x1b\u202e")
+    assert out.getvalue().count(r"a\x1b[2J\u202e") >= 5
+
+
 def test_what_is_missing_is_named(folder, rates_json):
     (folder / rates_json["values"][0]["vqk"]).unlink()
     with pytest.raises(FileNotFoundError, match=r"0\.vqk does not exist, though rate_quality.json names it"):

@@ -134,6 +134,25 @@ def test_text_is_escaped(small_results_json, write_folder):
     assert evil in [attrs.get("data-value") for attrs in page.all("th")]
 
 
+def test_nothing_turns_the_direction_of_the_page_or_steers_a_terminal(small_results_json, write_folder):
+    """The page and the Markdown beside it, which somebody may print."""
+    evil = "\u202egnp.exe\x1b[2J"
+    small_results_json.update(title=evil, command=f"one\n{evil}")
+    small_results_json["systems"][0]["name"] = evil
+    report = write_report(write_folder(small_results_json))
+    for text in (report.read_text("utf-8"), report.with_suffix(".md").read_text("utf-8")):
+        assert not set(text) & set("\u202e\x1b")
+    page = Page(report.read_text("utf-8"))
+    assert r"\u202egnp.exe\x1b[2J" in page.text
+    assert "one\n" + r"\u202egnp.exe\x1b[2J" in page.text  # a command may have several lines
+
+
+def test_the_title_is_escaped_in_markdown(small_results_json, write_folder):
+    small_results_json["title"] = "a <b> *c*"
+    report = write_report(write_folder(small_results_json))
+    assert report.with_suffix(".md").read_text("utf-8").startswith("# a &lt;b&gt; \\*c\\*\n")
+
+
 def test_without_optional_parts(small_results_json, write_folder):
     small_results_json.update(commit=None)
     for system in small_results_json["systems"]:

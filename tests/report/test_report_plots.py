@@ -70,7 +70,15 @@ def test_looks_differ_and_do_not_depend_on_the_plot():
 
 
 @pytest.mark.parametrize(
-    ("name", "label"), [("_a", " _a"), ("a\nb", "a b"), ("x" * 40, "x" * 35 + "…"), ("$1", r"\$1"), ("__$", r" __\$")]
+    ("name", "label"),
+    [
+        ("_a", " _a"),
+        ("a\nb", "a b"),
+        ("x" * 40, "x" * 35 + "…"),
+        ("$1", r"\$1"),
+        ("__$", r" __\$"),
+        ("\x1b\u202e", r"\x1b\u202e"),
+    ],
 )
 def test_labels(name, label):
     assert plot_label(name) == label

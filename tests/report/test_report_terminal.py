@@ -3,6 +3,7 @@ from io import StringIO
 from rich.console import Console
 
 from vqkit.report import LiveRow, load_results, results_table
+from vqkit.report.live import LiveResults
 
 
 def _lines(table, width=200):
@@ -51,3 +52,19 @@ def test_numbers_are_never_cut(results_json, write_folder):
     )
     ratio = f"{results.systems[1].train_time_ratio.mean:.2f}"
     assert any(ratio in line for line in lines)
+
+
+def test_names_cannot_steer_the_terminal(results_json, write_folder):
+    evil, harmless = "a\x1b[2J\u202e", r"a\x1b[2J\u202e"
+    results_json["systems"][0]["name"] = evil
+    for protocol in results_json["protocols"].values():
+        protocol.update(name=evil)
+    results = load_results(write_folder(results_json))
+    rows = [*map(LiveRow.finished, results.systems), LiveRow(f"{evil}b", 48.4, progress=evil)]
+    out = StringIO()
+    console = Console(width=300, file=out, color_system=None)
+    console.print(results_table(rows, results.protocols, title=evil))
+    with LiveResults(evil, {evil: 3.0}, {}, console) as live:
+        live.update(evil, evil, None)
+    assert not set(out.getvalue()) & set("\x1b\u202e")
+    assert out.getvalue().count(harmless) >= 5

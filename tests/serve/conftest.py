@@ -10,13 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from vqkit import RVQ
-from vqkit.models import SpectralCodec
+from vqkit.models import SpectralCodec, load_codec
+from vqkit.serve.folder import PrivateFolder
+from vqkit.serve.uploads import Limits
+from vqkit.serve.worker import Worker
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _EXEC = """
@@ -46,9 +51,7 @@ class Server:
     """``vqkit serve`` as a process; its temporary files are in ``temporary``."""
 
     def __init__(self, models: dict[str, Path], temporary: Path, *options: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         named = [argument for path in models.values() for argument in ("--model", str(path))]
         environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1"}
         self.temporary, self.port, self.url = temporary, port, f"http://127.0.0.1:{port}"
@@ -81,14 +84,90 @@ def server(models: dict[str, Path], tmp_path: Path) -> Iterator[Server]:
         running.stop()
 
 
+class Recorder:
+    """Stands between the gate and gradio, and keeps what comes through."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.passed: list[list[Any]] = []  # method, path, body of JSON
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        entry: list[Any] = [scope["method"], scope["path"], None]
+        self.passed.append(entry)
+        body, is_json = b"", dict(scope["headers"]).get(b"content-type") == b"application/json"
+
+        async def recorded() -> Any:
+            nonlocal body
+            message = await receive()
+            if is_json:
+                body += message.get("body", b"")
+                entry[2] = None if message.get("more_body") else json.loads(body or b"null")
+            return message
+
+        await self.app(scope, recorded, send)
+
+
+@dataclass
+class Page:
+    """A page that is served by this process."""
+
+    url: str
+    folder: PrivateFolder
+    recorder: Recorder
+    worker: Worker
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def gradio(self) -> Any:
+        """Gradio's application."""
+        return self.recorder.app.routes[-1].app
+
+
+@pytest.fixture(scope="session")
+def page(models: dict[str, Path]) -> Iterator[Page]:
+    """A page with the two codecs, for all tests that do not end it."""
+    pytest.importorskip("gradio", reason="gradio is not installed")
+    from vqkit.serve import server
+    from vqkit.serve.gate import Gate
+
+    kept: list[Any] = []
+
+    def recorded(app: Any, hosts: Any, folder: PrivateFolder, *rest: Any) -> Gate:
+        kept.extend((Recorder(app), folder))
+        return Gate(kept[0], hosts, folder, *rest)
+
+    limits = Limits(max_megabytes=1, max_seconds=5, job_seconds=60, disk_megabytes=16)
+    codecs = {name: load_codec(path) for name, path in models.items()}
+    worker = Worker(codecs, limits.job_seconds)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "Gate", recorded)
+        patch.setattr(server, "Worker", lambda *_: worker)
+        with server.serving(codecs, limits, port=free_port()) as url:
+            yield Page(url, kept[1], kept[0], worker)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class Browser:
     """One page of a headless Chromium; requests that it makes are kept in ``requests``."""
 
-    def __init__(self, profile: Path, width: int = 1400, height: int = 1000) -> None:
+    def __init__(self, profile: Path, *options: str, width: int = 1400, height: int = 1000) -> None:
         (read, to_us), (from_us, write) = os.pipe(), os.pipe()
         command = [sys.executable, "-c", _EXEC, str(from_us), str(to_us), CHROMIUM, "--headless=new", "--no-sandbox"]
         command += ["--remote-debugging-pipe", f"--user-data-dir={profile}", f"--window-size={width},{height}"]
-        command += ["--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-proxy-server", "about:blank"]
+        command += ["--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-proxy-server", *options]
+        command += ["about:blank"]
         self._process = subprocess.Popen(
             command, pass_fds=(from_us, to_us), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -148,7 +227,8 @@ class Browser:
         self.call("DOM.setFileInputFiles", files=[str(path)], objectId=found)
 
     def click(self, selector: str) -> None:
-        """Click with the mouse in the middle of an element, when it has come to rest."""
+        """Click with the mouse in the middle of an element, when it is there and has come to rest."""
+        self.wait(f"document.querySelector({selector!r}) !== null")
         box = f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'center'}});"
         box += " const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         place = None
@@ -172,9 +252,9 @@ class Browser:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
-    """Ask for it before ``server``, which takes a while to start."""
+    """A browser that finds every name below ``.test`` on this machine, as one whose owner has turned its names so."""
     if CHROMIUM is None:
         pytest.skip("no Chromium here: chromium, chromium-browser and google-chrome are not on the path")
-    opened = Browser(tmp_path / "profile")
+    opened = Browser(tmp_path / "profile", "--host-resolver-rules=MAP *.test 127.0.0.1")
     yield opened
     opened.close()

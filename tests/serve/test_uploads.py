@@ -1,6 +1,9 @@
 """What the page takes: size, duration and contents of uploads."""
 
 import re
+import warnings
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,9 @@ import pytest
 import soundfile
 import torch
 
+from vqkit.data import AudioBlocks
+from vqkit.models.resampling import resample
+from vqkit.serve import uploads
 from vqkit.serve.uploads import Limits, read_sound, read_vqk
 
 LIMITS = Limits(max_megabytes=0.5, max_seconds=2)
@@ -19,17 +25,35 @@ def sound(path: Path, seconds: float, rate: int = 8000, channels: int = 1) -> Pa
     return path
 
 
-def test_sound_comes_at_its_own_rate(tmp_path: Path) -> None:
-    path = sound(tmp_path / "a.wav", 2.0, channels=2)
-    wave = read_sound(path, LIMITS)
-    assert wave.sample_rate == 8000
-    assert torch.equal(wave.samples, torch.from_numpy(soundfile.read(path, dtype="float32")[0].T))
+@pytest.mark.parametrize(("channels", "taken"), [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)])
+def test_sound_comes_at_the_codecs_rate_and_with_its_channels(tmp_path: Path, channels: int, taken: int) -> None:
+    path = sound(tmp_path / "a.wav", 1.7, channels=channels)
+    read = read_sound(path, LIMITS, 16000, taken)
+    whole = torch.from_numpy(soundfile.read(path, dtype="float32", always_2d=True)[0].T)
+    mixed = whole if channels in (1, taken) else whole.mean(dim=0, keepdim=True)
+    assert read.wave.sample_rate == 16000
+    assert torch.equal(read.wave.samples, resample(mixed[None], 8000, 16000)[0].expand(taken, -1))
+    assert read.warnings == ()
+
+
+def test_what_the_reader_warns_of_is_kept_without_the_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sound(tmp_path / "a.wav", 1.0)
+
+    class Warning_(AudioBlocks):
+        def __iter__(self) -> Iterator[torch.Tensor]:
+            warnings.warn(f"{path} is\ncut short", UserWarning, stacklevel=1)
+            return super().__iter__()
+
+    monkeypatch.setattr(uploads, "AudioBlocks", Warning_)
+    assert read_sound(path, LIMITS, 8000, 1).warnings == ("the file is cut short",)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_too_long_is_refused(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(ValueError, match="the sound lasts (2.1 s; at most 2 s|more than the 2 s)"):
-        read_sound(sound(tmp_path / f"a.{suffix}", 2.1), LIMITS)
+        read_sound(sound(tmp_path / f"a.{suffix}", 2.1), LIMITS, 8000, 1)
 
 
 def test_too_big_empty_gone_and_no_sound_are_refused_without_naming_the_file(tmp_path: Path) -> None:
@@ -44,16 +68,49 @@ def test_too_big_empty_gone_and_no_sound_are_refused_without_naming_the_file(tmp
         (tmp_path / "gone.wav", "the uploaded file is gone: drop it again"),
     ):
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-            read_sound(path, LIMITS)
+            read_sound(path, LIMITS, 8000, 1)
     for path in (big, empty):
         with pytest.raises(ValueError, match="the file"):
             read_vqk(path, LIMITS)
 
 
-def test_many_channels_and_high_rates_are_refused(tmp_path: Path) -> None:
-    for rate, channels in ((8000, 9), (200_000, 1)):
-        with pytest.raises(ValueError, match=f"the file has {channels} channels at {rate} Hz; at most 8 at 192000"):
-            read_sound(sound(tmp_path / "a.wav", 0.01, rate, channels), LIMITS)
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 9), (200_000, 1), (96_000, 5), (192_000, 3)])
+def test_many_samples_a_second_are_refused_before_any_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, channels: int
+) -> None:
+    monkeypatch.setattr(AudioBlocks, "__iter__", lambda _: pytest.fail("it was decoded"))
+    path = sound(tmp_path / "a.flac" if channels < 9 else tmp_path / "a.wav", 0.01, rate, channels)
+    line = f"the file has {channels} channels at {rate} Hz; at most 8 channels, 192000 Hz, and 384000 samples a second"
+    with pytest.raises(ValueError, match=f"^{line} of all channels are taken$"):
+        read_sound(path, LIMITS, 8000, 1)
+
+
+def test_the_most_that_is_taken_is_never_in_memory_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a small file expands to: of its 24 MB no more than two blocks of a second live at a time."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.zeros((48_000 * 16, 8), np.int16), 48_000)
+    assert path.stat().st_size < 100_000
+    living, most = weakref.WeakSet(), 0
+
+    class Watched(AudioBlocks):
+        def __iter__(self) -> Iterator[torch.Tensor]:
+            nonlocal most
+            for block in super().__iter__():
+                living.add(block)
+                most = max(most, sum(each.nbytes for each in living))
+                yield block
+
+    monkeypatch.setattr(uploads, "AudioBlocks", Watched)
+    read = read_sound(path, Limits(max_seconds=20), 16000, 1)
+    assert read.wave.samples.shape == (1, 16000 * 16)
+    assert most <= 2 * 48_000 * 8 * 4
+
+
+def test_too_short_for_one_sample(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros((1, 1)), 192_000)
+    with pytest.raises(ValueError, match="the sound is shorter than one sample at 8000 Hz"):
+        read_sound(path, LIMITS, 8000, 1)
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
@@ -62,3 +119,12 @@ def test_limits_are_positive(value: float) -> None:
         Limits(max_megabytes=value)
     with pytest.raises(ValueError, match="max_seconds must be a number above 0"):
         Limits(max_seconds=value)
+    with pytest.raises(ValueError, match="job_seconds must be a number above 0"):
+        Limits(job_seconds=value)
+    with pytest.raises(ValueError, match="disk_megabytes must be a number above 0"):
+        Limits(disk_megabytes=value)
+
+
+def test_the_disk_holds_at_least_one_file() -> None:
+    with pytest.raises(ValueError, match="disk_megabytes is 10, it must be at least max_megabytes, 25"):
+        Limits(disk_megabytes=10)

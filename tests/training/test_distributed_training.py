@@ -19,6 +19,7 @@ model:
   init_args:
     warmup_steps: 1
     balance: {balance}
+    quantize_after: {start}
     codec:
       class_path: vqkit.models.AudioCodec
       init_args:
@@ -60,7 +61,10 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize("adversarial", [False, True])
 def test_two_processes_equal_one(noise_clips, tmp_path, monkeypatch, adversarial):
     text = CONFIG.format(
-        source=noise_clips, balance=str(adversarial).lower(), adversary=ADVERSARY if adversarial else "null"
+        source=noise_clips,
+        balance=str(adversarial).lower(),
+        adversary=ADVERSARY if adversarial else "null",
+        start="null" if adversarial else "1",  # then the quantizer is fitted on the way
     )
     (tmp_path / "config.yaml").write_text(text)
     (tmp_path / "script.py").write_text(SCRIPT)

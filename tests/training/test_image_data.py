@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vqkit.data import Images, list_images, sample_folder
+from vqkit.data import Images, list_images, read_image, sample_folder
 from vqkit.training import ImageDataModule
 
 
@@ -70,6 +70,21 @@ def test_validation_images_are_the_middles_and_evenly_spread(blob_images):
     assert data(blob_images, valid_split=None).val_dataloader() == []
 
 
+def test_a_limit_of_pixels(blob_images):
+    height, width = read_image(list_images(blob_images)[0].path).shape[-2:]
+    for megapixels, allowed in ((height * width / 1e6, True), (height * width / 1e6 - 1e-6, False)):
+        module = data(blob_images, max_megapixels=megapixels)
+        for loader in (module.train_dataloader(), module.val_dataloader()):
+            if allowed:
+                next(iter(loader))
+                continue
+            with (
+                pytest.warns(UserWarning, match="megapixels"),
+                pytest.raises(ValueError, match="none of the . images can be read"),
+            ):
+                next(iter(loader))
+
+
 def test_all_images_and_those_that_ship(blob_images):
     assert len(data(blob_images, train_split=None).items(None)) == 8
     samples = data("samples").items("train")
@@ -83,6 +98,7 @@ def test_all_images_and_those_that_ship(blob_images):
         ({"batch_size": 0}, "batch_size must be positive, got 0"),
         ({"valid_images": 0}, "valid_images must be at least 1 and num_workers at least 0, got 0 and 0"),
         ({"num_workers": -1}, "got 256 and -1"),
+        ({"max_megapixels": 0}, "max_megapixels is 0, it must be more than 0"),
     ],
 )
 def test_bad_arguments_are_named(options, message):

@@ -48,3 +48,20 @@ def test_a_model_of_other_sizes_is_refused_and_nothing_changes(tmp_path: Path) -
 def test_shipped_names_the_codec_that_ships() -> None:
     with pytest.raises(ValueError, match="vqkit-codec-16khz does not fit"):
         start_from(codec(), "shipped")
+
+
+def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    saved = codec()
+    with torch.no_grad():
+        saved.encoder.enter.weight[0, 0] = torch.nan
+    saved.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"model\.safetensors: encoder\.enter\.weight holds NaN or Inf"):
+        start_from(codec(), str(tmp_path))
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    codec().save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"model\.safetensors is not a whole safetensors file"):
+        start_from(codec(), str(tmp_path))

@@ -8,7 +8,7 @@ from vqkit.bitstream.context_fit import fit_contexts
 from vqkit.bitstream.context_model import ContextModel
 from vqkit.bitstream.editing import cut, join, thin
 from vqkit.bitstream.entropy_model import EntropyModel, read_tables
-from vqkit.bitstream.errors import BitstreamError
+from vqkit.bitstream.errors import BitstreamError, OtherModelError
 from vqkit.bitstream.fitting import thin_to_fit
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.inspection import inspect
@@ -24,6 +24,7 @@ __all__ = [
     "ContextModel",
     "Damage",
     "EntropyModel",
+    "OtherModelError",
     "PlainCodes",
     "StaticTables",
     "VqkBlock",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -12,7 +12,7 @@ import numpy as np
 
 from vqkit.bitstream.chunk_decoder import ChunkDecoder
 from vqkit.bitstream.entropy_model import EntropyModel
-from vqkit.bitstream.errors import BitstreamError
+from vqkit.bitstream.errors import BitstreamError, OtherModelError
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.limits import MAX_READ_CODES
 from vqkit.bitstream.records import Chunk
@@ -61,7 +61,7 @@ class VqkReader:
     Args:
         source: path, or binary file or stream that stands at the header.
         entropy_model: the tables, where the file has none of its own; see ``header.coding``. Of a model of more codes the first are taken.
-        model_hash: of the weights that shall decode the codes, in hexadecimal: a file of another model is refused.
+        model_hash: of the weights that shall decode the codes, in hexadecimal: a file of another model is refused. Or several.
         stages: read only the first so many stages.
 
     Raises:
@@ -88,7 +88,7 @@ class VqkReader:
         source: str | Path | BinaryIO,
         *,
         entropy_model: EntropyModel | None = None,
-        model_hash: str | None = None,
+        model_hash: str | Sequence[str] | None = None,
         stages: int | None = None,
     ) -> None:
         self._source = ByteSource(source)
@@ -239,11 +239,12 @@ class VqkReader:
 
     # --- inside
 
-    def _check_weights(self, model_hash: str | None) -> None:
-        if model_hash is not None and model_hash != self.header.model_hash:
-            stated = self.header.model_hash or "that it does not state"
-            raise BitstreamError(
-                f"written by model {self.header.model!r} with weights {stated}, not by the one at hand with weights {model_hash}"
+    def _check_weights(self, model_hash: str | Sequence[str] | None) -> None:
+        known = (model_hash,) if isinstance(model_hash, str) else model_hash
+        if known is not None and self.header.model_hash not in known:
+            stated = self.header.model_hash[:16] or "that it does not state"
+            raise OtherModelError(
+                f"written by model {self.header.model!r} with weights {stated}, not by the one at hand with weights {known[0][:16]}"
             )
 
     def _note(self, event: Found | Damage, keep: bool = True) -> Entry | None:

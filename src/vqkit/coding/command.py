@@ -2,22 +2,27 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vqkit.bitstream import OtherModelError
 from vqkit.coding.coded import Coded, Watch
 from vqkit.coding.jobs import PIPE, Job, find_jobs
 from vqkit.coding.kind import Encoding, Kind
-from vqkit.coding.kinds import IMAGE, KINDS, SOUND, kind_in, kind_named, open_models, sniffed
+from vqkit.coding.kinds import IMAGE, KINDS, SOUND, kind_in, kind_named, kind_of_file, open_models, sniffed
+from vqkit.coding.names import VQK, decoded_names, encoded_names
 from vqkit.coding.rate import Rate
 from vqkit.coding.run import Manner, run
+from vqkit.data import MAX_MEGAPIXELS
+from vqkit.data.content import content_of_file
+from vqkit.files import NewFile
 
 __all__ = ["main_decode", "main_encode"]
 
-_VQK = ".vqk"
 _READ = frozenset(suffix for kind in KINDS for suffix in kind.read)
 _WRITTEN = tuple(suffix for kind in KINDS for suffix in kind.written)
 
@@ -28,11 +33,26 @@ class _Encode:
 
     how: Encoding
     pipe: BinaryIO | None
+    overwrite: bool
 
     def __call__(self, models: Mapping[Kind, Any], job: Job, watch: Watch) -> Coded:
         assert job.kind is not None
         source = self.pipe if job.source == PIPE and self.pipe is not None else job.source
-        return job.kind.encode(models[job.kind], source, _output(job), self.how, watch)
+        try:
+            with self._output(job) as target:
+                return job.kind.encode(models[job.kind], source, target, self.how, watch)
+        except ValueError as error:
+            if job.kind == SOUND and job.source != PIPE and kind_of_file(job.source) is None:  # it was but a try
+                raise ValueError(f"{error}, and no image that is known") from None
+            raise
+
+    @contextmanager
+    def _output(self, job: Job) -> Iterator[BinaryIO]:
+        if job.target == PIPE:
+            yield sys.stdout.buffer
+            return
+        with NewFile(job.target, overwrite=self.overwrite, make_folders=True, devices=True) as new:
+            yield new.file
 
 
 @dataclass(frozen=True)
@@ -40,32 +60,45 @@ class _Decode:
     """Decodes one file; picklable."""
 
     suffixes: Mapping[Kind, str]
+    overwrite: bool
+    max_megapixels: float
 
     def __call__(self, models: Mapping[Kind, Any], job: Job, watch: Watch) -> Coded:
         assert job.kind is not None
-        source = sys.stdin.buffer if job.source == PIPE else job.source
-        return job.kind.decode(models[job.kind], source, _output(job), self.suffixes[job.kind], watch)
+        source = _input() if job.source == PIPE else job.source
+        if job.target != PIPE:
+            Path(job.target).parent.mkdir(parents=True, exist_ok=True)
+        target = sys.stdout.buffer if job.target == PIPE else job.target
+        suffix = self.suffixes[job.kind]
+        try:
+            return job.kind.decode(models[job.kind], source, target, suffix, watch, self.overwrite, self.max_megapixels)
+        except OtherModelError as error:
+            raise OtherModelError(f"{error}: give --model FOLDER, that of the model that wrote it") from None
 
 
 @dataclass
 class _Found:
-    """Which suffix a ``.vqk`` file's content gets, and what was seen on the way."""
+    """What a ``.vqk`` file holds and becomes, and what was seen on the way."""
 
     suffixes: Mapping[Kind, str]
+    asked: Kind | None
     kinds: dict[str, Kind] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
 
-    def suffix(self, path: Path) -> str:
+    def names(self, path: Path) -> list[str]:
         name = str(path)
         try:
             self.kinds[name] = kind_in(path)
         except (ValueError, OSError) as error:
             self.faults[name] = str(error)
-        return self.suffixes[self.kinds.get(name, SOUND)]
+        kind = self.kinds.get(name, SOUND)
+        return decoded_names(path, self.suffixes[kind], kind.read, asked=kind == self.asked)
 
     def job(self, job: Job) -> Job:
+        if not job.is_open:
+            return job
         if job.source not in self.kinds and job.source not in self.faults:
-            self.suffix(Path(job.source))
+            self.names(Path(job.source))
         return replace(job, kind=self.kinds.get(job.source), fault=self.faults.get(job.source, ""))
 
 
@@ -92,23 +125,26 @@ def main_encode(argv: list[str]) -> int:
     )
     _add_options(parser)
     asked = parser.parse_args(argv)
-    if Path(asked.source).suffix.lower() == _VQK:
+    _check_megapixels(asked)
+    if Path(asked.source).suffix.lower() == VQK or content_of_file(asked.source) == "vqk":
         raise ValueError(
             f"{asked.source} is encoded already; `vqkit decode {asked.source}` makes sound or an image of it, `vqkit thin` a smaller file"
         )
     if asked.target is not None and Path(asked.target).suffix.lower() in _READ:
         kind = kind_named(asked.target)
-        raise ValueError(f"{asked.target}: encoding makes {_VQK} files; `vqkit decode` makes {kind.name} of them")
+        raise ValueError(f"{asked.target}: encoding makes {VQK} files; `vqkit decode` makes {kind.name} of them")
     rate = Rate(asked.kbps, asked.stages, asked.max_bytes, asked.bpp)
     pipe = None
-    jobs = find_jobs(asked.source, asked.target, _READ, _VQK)
+    jobs = find_jobs(asked.source, asked.target, _READ, encoded_names, kind_of_file)
     if asked.source == PIPE:
-        kind, pipe = sniffed(sys.stdin.buffer)
+        kind, pipe = sniffed(_input())
         jobs = [replace(job, kind=kind) for job in jobs]
     else:
-        jobs = [replace(job, kind=kind_named(job.source)) for job in jobs]
-    _check_rate(rate, jobs)
-    encode = _Encode(Encoding(rate, asked.plain, asked.licence, _metadata(asked.meta)), pipe)
+        jobs = [replace(job, kind=job.kind or _kind_of(job.source)) if job.is_open else job for job in jobs]
+    _check_rate(rate, [job for job in jobs if job.is_open])
+    encode = _Encode(
+        Encoding(rate, asked.plain, asked.licence, _metadata(asked.meta), asked.max_megapixels), pipe, asked.force
+    )
     return run(jobs, _loading(jobs, asked), encode, _how(asked), rate)
 
 
@@ -125,11 +161,12 @@ def main_decode(argv: list[str]) -> int:
     )
     _add_options(parser)
     asked = parser.parse_args(argv)
+    _check_megapixels(asked)
     if Path(asked.source).suffix.lower() in _READ:
-        raise ValueError(f"{asked.source} is no {_VQK} file; `vqkit encode {asked.source}` makes one of it")
+        raise ValueError(f"{asked.source} is no {VQK} file; `vqkit encode {asked.source}` makes one of it")
     wished = None if asked.to is None else kind_named(f"x.{asked.to}")
-    found = _Found({kind: f".{asked.to}" if kind == wished else kind.written[0] for kind in KINDS})
-    jobs = find_jobs(asked.source, asked.target, [_VQK], found.suffix)
+    found = _Found({kind: f".{asked.to}" if kind == wished else kind.written[0] for kind in KINDS}, wished)
+    jobs = find_jobs(asked.source, asked.target, [VQK], found.names)
     if jobs[0].target == PIPE and asked.to is None:
         raise ValueError(f"standard output has no suffix: give --to, one of {', '.join(formats)}")
     if asked.target not in (None, PIPE) and not Path(asked.source).is_dir():
@@ -139,13 +176,23 @@ def main_decode(argv: list[str]) -> int:
     else:
         jobs = [found.job(job) for job in jobs]
     _check_kinds(jobs, wished, asked.to)
-    return run(jobs, _loading(jobs, asked), _Decode(found.suffixes), _how(asked))
+    return run(jobs, _loading(jobs, asked), _Decode(found.suffixes, asked.force, asked.max_megapixels), _how(asked))
+
+
+def _kind_of(source: str) -> Kind:
+    """The kind of one file to encode; what is nothing we know may be sound all the same."""
+    return kind_of_file(source) or SOUND
+
+
+def _check_megapixels(asked: argparse.Namespace) -> None:
+    if not asked.max_megapixels > 0:
+        raise ValueError(f"--max-megapixels is {asked.max_megapixels:g}, it must be more than 0")
 
 
 def _check_target(target: Path, form: str | None) -> None:
     suffix = target.suffix.lower()
-    if suffix == _VQK:
-        raise ValueError(f"{target}: decoding makes sound or images; `vqkit encode` makes {_VQK} files of them")
+    if suffix == VQK:
+        raise ValueError(f"{target}: decoding makes sound or images; `vqkit encode` makes {VQK} files of them")
     if suffix not in _WRITTEN:
         raise ValueError(f"cannot write {target}: the suffix is {suffix!r}, allowed are {', '.join(_WRITTEN)}")
     if form is not None and suffix != f".{form}":
@@ -165,7 +212,7 @@ def _check_kinds(jobs: list[Job], wished: Kind | None, form: str | None) -> None
 def _check_rate(rate: Rate, jobs: list[Job]) -> None:
     """Whether what was asked for says something about every file, and everything about some."""
     for kind in KINDS:
-        if getattr(rate, kind.rate) is None:
+        if getattr(rate, kind.rate) is None or not jobs:
             continue
         if all(job.kind != kind for job in jobs):
             raise ValueError(f"--{kind.rate} is for {kind.name}, and {_shown(jobs[0])} is not: {_rates(jobs[0].kind)}")
@@ -208,9 +255,20 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="files at once, each by a process of one thread"
     )
-    parser.add_argument("-f", "--force", action="store_true", help="overwrite targets that exist")
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=MAX_MEGAPIXELS,
+        metavar="N",
+        help=f"refuse images of more than N million pixels ({MAX_MEGAPIXELS:g}); a header's word is enough",
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("-f", "--force", action="store_true", help="overwrite targets that exist")
+    existing.add_argument(
+        "--skip-existing", action="store_true", help="leave out files whose targets exist: go on after an interruption"
+    )
     parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
-    parser.add_argument("--json", action="store_true", help="one JSON object a file")
+    parser.add_argument("--json", action="store_true", help="one JSON object a file, and for a folder one of the total")
 
 
 def _loading(jobs: list[Job], asked: argparse.Namespace) -> partial[dict[Kind, Any]]:
@@ -222,7 +280,7 @@ def _how(asked: argparse.Namespace) -> Manner:
     if asked.jobs < 1:
         raise ValueError(f"--jobs is {asked.jobs}, it must be at least 1")
     folder = asked.source != PIPE and Path(asked.source).is_dir()
-    return Manner(asked.jobs, asked.force, asked.quiet, asked.json, folder)
+    return Manner(asked.jobs, asked.force, asked.skip_existing, asked.quiet, asked.json, folder)
 
 
 def _metadata(pairs: list[str]) -> dict[str, str]:
@@ -235,8 +293,7 @@ def _metadata(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _output(job: Job) -> str | BinaryIO:
-    if job.target == PIPE:
-        return sys.stdout.buffer
-    Path(job.target).parent.mkdir(parents=True, exist_ok=True)
-    return job.target
+def _input() -> BinaryIO:
+    if sys.stdin is None:
+        raise ValueError("standard input is closed: name a file")
+    return sys.stdin.buffer

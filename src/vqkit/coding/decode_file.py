@@ -31,6 +31,7 @@ def decode_file(
     *,
     suffix: str = ".wav",
     watch: Watch = unwatched,
+    overwrite: bool = True,
 ) -> CodedSound:
     """Decode a ``.vqk`` file of any length in constant memory.
 
@@ -43,19 +44,21 @@ def decode_file(
             comes and other formats at the end.
         suffix: format for an open file or pipe.
         watch: called with the seconds done and their share of all.
+        overwrite: replace a target that exists.
 
     Returns:
         What was read.
 
     Raises:
         BitstreamError: not a vqk file, of a newer version, its header damaged, or written with other weights.
+        FileExistsError: the target exists, and ``overwrite`` is False.
         ValueError: the target's format is unknown or does not take the codec's rate, or the file holds no sound.
     """
     with open_reader(codec, source) as reader, ExitStack() as stack:
         sound = _Sound(codec, reader, watch)
         if isinstance(target, str | Path):
             writer: AudioWriter | WavStream = stack.enter_context(
-                AudioWriter(target, codec.sample_rate, codec.channels)
+                AudioWriter(target, codec.sample_rate, codec.channels, overwrite=overwrite)
             )
         elif suffix == ".wav":
             writer = WavStream(target, codec.sample_rate, codec.channels, sound.length)

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from vqkit.coding.coded import CodedImage, Watch, unwatched
 from vqkit.coding.temporary import written_as_file
-from vqkit.data import write_image
+from vqkit.data import MAX_MEGAPIXELS, write_image
 from vqkit.models.image_compression import decode_image
 from vqkit.models.image_tokenizer import ImageTokenizer
 
@@ -21,7 +21,9 @@ def decode_image_file(
     target: str | Path | BinaryIO,
     *,
     suffix: str = ".png",
+    max_megapixels: float = MAX_MEGAPIXELS,
     watch: Watch = unwatched,
+    overwrite: bool = True,
 ) -> CodedImage:
     """Decode a ``.vqk`` file of an image.
 
@@ -33,17 +35,20 @@ def decode_image_file(
         source: path, or open file or pipe.
         target: path, whose suffix decides the format and which appears when it is complete; or open file or pipe.
         suffix: format for an open file or pipe.
+        max_megapixels: refuse a file that promises a larger image, in 10^6 pixels.
         watch: called with 0 and the share that is done.
+        overwrite: replace a target that exists.
 
     Returns:
         What was read.
 
     Raises:
         BitstreamError: not a vqk file, of a newer version, its header damaged, or written with other weights.
+        FileExistsError: the target exists, and ``overwrite`` is False.
         ValueError: the target's format is unknown, or the image is too large.
     """
-    decoded = decode_image(tokenizer, source, watch=lambda share: watch(0.0, share))
+    decoded = decode_image(tokenizer, source, max_megapixels=max_megapixels, watch=lambda share: watch(0.0, share))
     with written_as_file(target, suffix) as path:
-        write_image(path, decoded.image)
+        write_image(path, decoded.image, overwrite=overwrite)
     height, width = decoded.image.shape[-2:]
     return CodedImage(height=height, width=width, bytes=decoded.bytes, stages=decoded.stages, warnings=decoded.warnings)

@@ -11,7 +11,7 @@ from vqkit.bitstream import thin_to_fit
 from vqkit.coding.coded import CodedImage, Watch, unwatched
 from vqkit.coding.rate import Rate, spooled
 from vqkit.coding.temporary import read_as_file
-from vqkit.data import read_image
+from vqkit.data import MAX_MEGAPIXELS, read_image_with_notes
 from vqkit.models.image_compression import encode_image, with_channels
 from vqkit.models.image_tiles import check_size
 from vqkit.models.image_tokenizer import ImageTokenizer
@@ -28,6 +28,7 @@ def encode_image_file(
     plain: bool = False,
     licence: str = "",
     metadata: Mapping[str, str] | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
     watch: Watch = unwatched,
 ) -> CodedImage:
     """Encode an image file; the networks see a tile at a time, where the tokenizer's backbone allows it.
@@ -40,22 +41,23 @@ def encode_image_file(
         plain: plain bits although the tokenizer has a prior.
         licence: of the content, for the header.
         metadata: free text by name, for the header.
+        max_megapixels: refuse an image whose header says more, before it is decoded, in 10^6 pixels.
         watch: called with 0 and the share that is done.
 
     Returns:
-        What was written.
+        What was written. Its notes say what of the file was converted or left out: a colour profile, alpha, further pages or frames, …
 
     Raises:
         FileNotFoundError: there is no such source.
         ValueError: the source is no image or damaged, the tokenizer does not take its size, or the rate is too low.
     """
     with read_as_file(source) as path:
-        image = read_image(path, channels=None)
+        read = read_image_with_notes(path, channels=None, max_megapixels=max_megapixels)
+    image, notes = read.image, read.notes
     height, width = image.shape[-2:]
     check_size(tokenizer, height, width)
-    notes: tuple[str, ...] = ()
     if len(image) != tokenizer.channels:
-        notes = ("colour left out: the tokenizer is gray",) if len(image) == 3 else ("gray in each of 3 channels",)
+        notes += ("colour left out: the tokenizer is gray" if len(image) == 3 else "gray in each of 3 channels",)
         image = with_channels(image, tokenizer.channels)
     stages = rate.check_stages(tokenizer.quantizer.num_stages, "tokenizer")
     limited = rate.max_bytes is not None or rate.bpp is not None

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from vqkit.coding.coded import Coded, Watch
 from vqkit.coding.rate import Rate
+from vqkit.data import MAX_MEGAPIXELS
 
 __all__ = ["Encoding", "Kind"]
 
@@ -21,12 +22,14 @@ class Encoding:
         plain: plain bits although the model has a prior.
         licence: of the content, for the header.
         metadata: free text by name, for the header.
+        max_megapixels: refuse an image whose header says more, in 10^6 pixels.
     """
 
     rate: Rate
     plain: bool = False
     licence: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    max_megapixels: float = MAX_MEGAPIXELS
 
 
 @dataclass(frozen=True)  # all of a class are equal, in other processes too
@@ -70,6 +73,13 @@ class Kind(ABC):
 
     @abstractmethod
     def decode(
-        self, model: Any, source: str | Path | BinaryIO, target: str | Path | BinaryIO, suffix: str, watch: Watch
+        self,
+        model: Any,
+        source: str | Path | BinaryIO,
+        target: str | Path | BinaryIO,
+        suffix: str,
+        watch: Watch,
+        overwrite: bool = True,
+        max_megapixels: float = MAX_MEGAPIXELS,
     ) -> Coded:
-        """Make a file of a ``.vqk`` file; the suffix is for an open file or pipe."""
+        """Make a file of a ``.vqk`` file; the suffix is for an open file or pipe, the limit for images."""

@@ -13,21 +13,36 @@ from vqkit.coding.encode_file import encode_file
 from vqkit.coding.encode_image_file import encode_image_file
 from vqkit.coding.kind import Encoding, Kind
 from vqkit.coding.rate import Rate
-from vqkit.data import AUDIO_SUFFIXES, IMAGE_SUFFIXES, WRITTEN_IMAGE_SUFFIXES, WRITTEN_SUFFIXES
+from vqkit.data import (
+    AUDIO_SUFFIXES,
+    IMAGE_SUFFIXES,
+    MAX_MEGAPIXELS,
+    VIDEO_SUFFIXES,
+    WRITTEN_IMAGE_SUFFIXES,
+    WRITTEN_SUFFIXES,
+)
+from vqkit.data.content import HEAD_BYTES, Content, content_of, content_of_file
 from vqkit.models.image_tokenizer import SHIPPED, ImageTokenizer
 from vqkit.models.loading import load_codec, saved_class
 from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.types import need
 
-__all__ = ["IMAGE", "KINDS", "SOUND", "kind_in", "kind_named", "kind_of_header", "open_models", "sniffed"]
-
-_VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ogv"}
-_HEAD_BYTES = 16
+__all__ = [
+    "IMAGE",
+    "KINDS",
+    "SOUND",
+    "kind_in",
+    "kind_named",
+    "kind_of_file",
+    "kind_of_header",
+    "open_models",
+    "sniffed",
+]
 
 
 class _Sound(Kind):
     name, rate = "sound", "kbps"
-    read, written = AUDIO_SUFFIXES | _VIDEO_SUFFIXES, tuple(WRITTEN_SUFFIXES)
+    read, written = AUDIO_SUFFIXES | VIDEO_SUFFIXES, tuple(WRITTEN_SUFFIXES)
 
     def load(self, folder: str | None) -> WaveformCodec:
         for package in ("soundfile", "soxr", "av"):
@@ -42,8 +57,17 @@ class _Sound(Kind):
             model, source, target, how.rate, plain=how.plain, licence=how.licence, metadata=how.metadata, watch=watch
         )
 
-    def decode(self, model: WaveformCodec, source: Any, target: Any, suffix: str, watch: Watch) -> Coded:
-        return decode_file(model, source, target, suffix=suffix, watch=watch)
+    def decode(
+        self,
+        model: WaveformCodec,
+        source: Any,
+        target: Any,
+        suffix: str,
+        watch: Watch,
+        overwrite: bool = True,
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ) -> Coded:
+        return decode_file(model, source, target, suffix=suffix, watch=watch, overwrite=overwrite)
 
 
 class _Image(Kind):
@@ -61,20 +85,51 @@ class _Image(Kind):
 
     def encode(self, model: ImageTokenizer, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
         return encode_image_file(
-            model, source, target, how.rate, plain=how.plain, licence=how.licence, metadata=how.metadata, watch=watch
+            model,
+            source,
+            target,
+            how.rate,
+            plain=how.plain,
+            licence=how.licence,
+            metadata=how.metadata,
+            max_megapixels=how.max_megapixels,
+            watch=watch,
         )
 
-    def decode(self, model: ImageTokenizer, source: Any, target: Any, suffix: str, watch: Watch) -> Coded:
-        return decode_image_file(model, source, target, suffix=suffix, watch=watch)
+    def decode(
+        self,
+        model: ImageTokenizer,
+        source: Any,
+        target: Any,
+        suffix: str,
+        watch: Watch,
+        overwrite: bool = True,
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ) -> Coded:
+        return decode_image_file(
+            model, source, target, suffix=suffix, max_megapixels=max_megapixels, watch=watch, overwrite=overwrite
+        )
 
 
 SOUND, IMAGE = _Sound(), _Image()
 KINDS: tuple[Kind, ...] = (SOUND, IMAGE)
 
 
+_KIND_OF: dict[Content, Kind] = {"sound": SOUND, "film": SOUND, "image": IMAGE}
+
+
 def kind_named(name: str | Path) -> Kind:
-    """The kind of a file to encode or of one to make, by its suffix; sound, where that says nothing."""
+    """The kind of a file to make, by its suffix; sound, where that says nothing."""
     return IMAGE if Path(name).suffix.lower() in IMAGE.read else SOUND
+
+
+def kind_of_file(path: str | Path) -> Kind | None:
+    """The kind of a file to encode, by its first bytes, or by its suffix where they say nothing; None where it is nothing we know.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return _KIND_OF.get(content_of_file(path))
 
 
 def kind_of_header(header: VqkHeader) -> Kind:
@@ -102,12 +157,9 @@ def sniffed(stream: BinaryIO) -> tuple[Kind, BinaryIO]:
     """
     start = stream.tell() if stream.seekable() else None
     head = b""
-    while len(head) < _HEAD_BYTES and (more := stream.read(_HEAD_BYTES - len(head))):
+    while len(head) < HEAD_BYTES and (more := stream.read(HEAD_BYTES - len(head))):
         head += more
-    begins = head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP"))
-    box = (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:12] in (b"ftypavif", b"ftypavis")
-    pixmap = head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
-    kind = IMAGE if begins or box or pixmap else SOUND
+    kind = _KIND_OF.get(content_of(head), SOUND)
     if start is not None:
         stream.seek(start)
         return kind, stream

@@ -67,11 +67,12 @@ class ProgressLine:
             self._bar.start()
             self._started = True
 
-    def print(self, text: str, file: TextIO) -> None:
-        """Print a line that stays, above the bar."""
+    def print(self, text: str, file: TextIO | None) -> None:
+        """Print a line that stays, above the bar; without a file it goes nowhere."""
         if self._started:
             self._bar.stop()
-        print(text, file=file, flush=True)
+        if file is not None:
+            print(text, file=file, flush=True)
         if self._started:
             self._bar.start()
 

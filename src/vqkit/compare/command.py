@@ -7,10 +7,11 @@ from pathlib import Path
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import vqkit.compare.backbones
+from vqkit.allowance import MAX_FLOATS
 from vqkit.compare.backbone import Backbone
 from vqkit.compare.dataset import Dataset
-from vqkit.compare.expression import constructor
 from vqkit.compare.runner import Comparison, compare
+from vqkit.recipe import check_recipes
 from vqkit.report import write_report
 from vqkit.report.live import LiveResults
 from vqkit.types import check_installed
@@ -62,6 +63,7 @@ def parse(argv: list[str]) -> tuple[Comparison, Path]:
     Raises:
         ValueError: anything that does not fit, in one line.
     """
+    check_recipes(argv)
     count = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
     words, flags = argv[:count], [_spelt_out(word, argv[count:][:i]) for i, word in enumerate(argv[count:])]
     made = _made(flags)
@@ -84,12 +86,16 @@ def _made(flags: list[str], last: bool = False) -> Namespace | None:
 
 def rates(what: Comparison) -> dict[str, float]:
     """Bits a token of every system."""
-    return {name: constructor(text)(what.backbone.dim).bits_per_vector for name, text in what.systems.items()}
+    return {name: what.quantizer(name).bits_per_vector for name in what.systems}
 
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="vqkit compare", description=__doc__, epilog=_EXAMPLE, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="a YAML file with any of the values below")
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML with any of the values below; it is code: class_path imports modules",
+    )
     parser.add_argument(
         "--systems", type=dict[str, str], default={}, help="name of each row → expression of its quantizer"
     )
@@ -105,6 +111,16 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--title", type=str, default="Quantizers compared", help="of the report")
     parser.add_argument("--listen", type=int, default=3, help="clips or images whose reconstructions are kept")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves it alone")
+    parser.add_argument(
+        "--import_from",
+        type=str,
+        nargs="+",
+        default=[],
+        help="packages whose quantizers expressions may name; to import one is to run its code",
+    )
+    parser.add_argument(
+        "--max_floats", type=int, default=MAX_FLOATS, help="most values that the tensors of a quantizer may hold"
+    )
     parser.add_argument(
         "--out", type=str, default="runs/compare", help="folder of the results; finished runs in it are used again"
     )
@@ -148,4 +164,6 @@ def _comparison(made: Namespace, words: list[str]) -> Comparison:
         title=made.title,
         listen=made.listen,
         threads=made.threads,
+        import_from=tuple(made.import_from),
+        max_floats=made.max_floats,
     )

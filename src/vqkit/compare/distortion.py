@@ -115,7 +115,7 @@ def split_codebooks(
     if not 2 <= largest <= len(vectors) or largest & (largest - 1):
         raise ValueError(f"largest must be a power of two in 2 … {len(vectors)} (the vectors given), got {largest}")
     generator = torch.Generator().manual_seed(seed)
-    batch, dim = JointBatch(vectors), vectors.shape[1]
+    batch, dim = JointBatch(vectors, alone=True), vectors.shape[1]
     codes, centroids = torch.zeros(len(vectors), dtype=torch.long), vectors.mean(dim=0, keepdim=True)
     found = []
     while len(centroids) < largest:

@@ -12,7 +12,7 @@ from torch import Tensor
 from vqkit.bitstream import encode_codes
 from vqkit.compare.codebooks import counted, residual_energy, usage_of, use_by_part, values_of
 from vqkit.compare.pca import code_cloud
-from vqkit.data import ImageItem, Images, write_image
+from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images, write_image
 from vqkit.metrics import StreamingMetric, image_metrics
 from vqkit.models.image_tokenizer import ImageTokenizer
 from vqkit.nn import EfficientNetLite0, PerceptualDistance
@@ -44,6 +44,7 @@ class ImageMeasure:
         boxes: with random boxes, how many of each image are measured; the same ones for every tokenizer.
         trunk_size: side in pixels at which the trunk of the perceptual distance and the Fréchet distance sees the images; 0 measures
             without them.
+        max_megapixels: as in `vqkit.data.read_image`.
     """
 
     def __init__(
@@ -54,9 +55,10 @@ class ImageMeasure:
         crop_share: tuple[float, float] = (1.0, 1.0),
         boxes: int = 1,
         trunk_size: int = 64,
+        max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
         self.size, self.channels, self.crop = size, channels, crop
-        self.crop_share, self.boxes = crop_share, boxes
+        self.crop_share, self.boxes, self.max_megapixels = crop_share, boxes, max_megapixels
         self.trunk = None
         if trunk_size:
             self.trunk = EfficientNetLite0.from_package(input_size=trunk_size, min_size=min(trunk_size, 64))
@@ -174,7 +176,14 @@ class ImageMeasure:
         if not items:  # none are to be shown
             return iter(())
         images = Images(
-            items, self.size, self.channels, self.crop, self.crop_share, unreadable="raise", cache_megabytes=200
+            items,
+            self.size,
+            self.channels,
+            self.crop,
+            self.crop_share,
+            unreadable="raise",
+            max_megapixels=self.max_megapixels,
+            cache_megabytes=200,
         )
         return (images.draw(index, box).image for index in range(len(items)) for box in range(boxes))
 

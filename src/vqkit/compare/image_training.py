@@ -14,7 +14,7 @@ from vqkit.compare.backbone import Backbone, Note, Training
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.image import ImageMeasure
 from vqkit.compare.watch import Watch
-from vqkit.data import ImageItem, Images
+from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images
 from vqkit.models.hub import WEIGHTS
 from vqkit.models.image_backbone import ImageBackbone
 from vqkit.models.image_tokenizer import ImageTokenizer
@@ -58,6 +58,7 @@ class ImageTraining(Backbone):
         start: folder of a trained tokenizer whose networks all quantizers start from; its own quantizer does not matter.
         trunk_size: side in pixels at which EfficientNet-Lite0 sees the images when they are measured; 0 leaves its metrics out.
         save_every: steps between checkpoints, from which an interrupted run goes on.
+        max_megapixels: refuse an image whose header says more, before it is decoded, in 10^6 pixels.
     """
 
     width: int = 64
@@ -82,6 +83,7 @@ class ImageTraining(Backbone):
     start: str = ""
     trunk_size: int = 64
     save_every: int = 500
+    max_megapixels: float = MAX_MEGAPIXELS
 
     modality = "image"
 
@@ -115,13 +117,14 @@ class ImageTraining(Backbone):
         return self._measure.protocols
 
     def settings(self) -> dict[str, Any]:
-        """The fields, as JSON, and a digest of the weights to start from."""
+        """The fields that bear on the result, as JSON, and a digest of the weights to start from."""
+        found = {name: value for name, value in super().settings().items() if name != "max_megapixels"}
         if not self.start:
-            return {name: value for name, value in super().settings().items() if name != "start"}
+            return {name: value for name, value in found.items() if name != "start"}
         weights = Path(self.start) / WEIGHTS
         if not weights.is_file():
             raise ValueError(f"start={self.start} must be the folder of a trained tokenizer, it has no {WEIGHTS}")
-        return {**super().settings(), "start_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}
+        return {**found, "start_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}
 
     def items(self, data: Dataset, training: bool) -> list[ImageItem]:
         """Images to train on, or to measure on."""
@@ -185,7 +188,9 @@ class ImageTraining(Backbone):
     @cached_property
     def _measure(self) -> ImageMeasure:
         size = (self.size, self.size)
-        return ImageMeasure(size, self.channels, self.crop, self.crop_share, self.test_boxes, self.trunk_size)
+        return ImageMeasure(
+            size, self.channels, self.crop, self.crop_share, self.test_boxes, self.trunk_size, self.max_megapixels
+        )
 
     def _started(self) -> ImageBackbone:
         """The networks of the tokenizer to start from."""
@@ -199,7 +204,8 @@ class ImageTraining(Backbone):
     def _variance(self, items: Sequence[ImageItem]) -> float:
         """Of the pixels in [0, 1] of (some of) the training images."""
         some = items[:: max(1, len(items) // _VARIANCE_IMAGES)]
-        images = Images(some, self.size, self.channels, crop="stretch" if self.crop == "stretch" else "center")
+        crop: Literal["center", "stretch"] = "stretch" if self.crop == "stretch" else "center"
+        images = Images(some, self.size, self.channels, crop, max_megapixels=self.max_megapixels)
         return max(1e-4, float(torch.stack([images[i].image for i in range(len(some))]).var()))
 
     def _perceptual(self) -> PerceptualDistance | None:
@@ -230,6 +236,7 @@ class _GivenImages(ImageDataModule):
             crop_share=settings.crop_share,
             flip=settings.crop == "random",
             valid_split=None,
+            max_megapixels=settings.max_megapixels,
             seed=seed,
         )
         self._given = list(items)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 import vqkit
+from vqkit.allowance import MAX_FLOATS
 from vqkit.compare.backbone import Backbone, Note, training_digest
 from vqkit.compare.cache import key_of, read_json, write_json
 from vqkit.compare.code_digest import code_digest
@@ -41,6 +42,8 @@ class Comparison:
         listen: clips or images whose reconstructions are kept to be heard or seen.
         threads: of torch; 0 leaves it alone. Small matrices gain nothing from more, and on a busy machine threads wait for each other.
         repeat_only: names of the rows that run all seeds, the others run the first; all rows when empty.
+        import_from: packages and modules that expressions may have imported, which runs their code.
+        max_floats: most values that the tensors of a quantizer may hold.
     """
 
     systems: Mapping[str, str]
@@ -51,6 +54,17 @@ class Comparison:
     listen: int = 3
     threads: int = 0
     repeat_only: tuple[str, ...] = ()
+    import_from: tuple[str, ...] = ()
+    max_floats: int = MAX_FLOATS
+
+    def quantizer(self, name: str) -> Quantizer:
+        """A new quantizer of a row.
+
+        Raises:
+            ValueError: as of `expression.constructor`.
+        """
+        make = constructor(self.systems[name], import_from=self.import_from, max_floats=self.max_floats)
+        return make(self.backbone.dim)
 
 
 def compare(what: Comparison, out: Path, command: str, progress: Progress = lambda *_: None) -> Path:
@@ -76,11 +90,11 @@ def compare(what: Comparison, out: Path, command: str, progress: Progress = lamb
     marks = {"train": fingerprint(train), "test": fingerprint(test), "listen": [item.name for item in shown]}
     rows: dict[str, dict[str, Any]] = {}
     runs: dict[str, list[dict[str, Any]]] = {}
-    for name, expression in what.systems.items():
+    for name in what.systems:
         runs[name] = []
         for index, seed in enumerate(_seeds(what, name)):
             note = partial(_noted, progress, name, f"seed {index + 1}/{len(_seeds(what, name))}")
-            runs[name].append(_run(what, expression, seed, index == 0, train, test, shown, marks, out / "runs", note))
+            runs[name].append(_run(what, name, seed, index == 0, train, test, shown, marks, out / "runs", note))
         fastest = min(_seconds(done) for done in runs.values() if done)
         rows = {n: row(n, what.systems[n], quantizers[n], done, fastest) for n, done in runs.items() if done}
         for finished, value in rows.items():
@@ -104,9 +118,9 @@ def _built(what: Comparison) -> dict[str, Quantizer]:
     if unknown:
         raise ValueError(f"repeat_only names {', '.join(sorted(unknown))}; the systems are {', '.join(what.systems)}")
     built = {}
-    for name, expression in what.systems.items():
+    for name in what.systems:
         try:
-            built[name] = constructor(expression)(what.backbone.dim)
+            built[name] = what.quantizer(name)
         except ValueError as error:
             raise ValueError(f"{name} (dim = {what.backbone.dim}): {error}") from None
     return built
@@ -118,7 +132,7 @@ def _seeds(what: Comparison, name: str) -> tuple[int, ...]:
 
 def _run(
     what: Comparison,
-    expression: str,
+    name: str,
     seed: int,
     details: bool,
     train: Sequence[Item],
@@ -129,7 +143,7 @@ def _run(
     note: Note,
 ) -> dict[str, Any]:
     """One seed of one system: trained unless it is kept, measured unless that is."""
-    backbone = what.backbone
+    backbone, expression = what.backbone, what.systems[name]
     settings = {"backbone": type(backbone).__module__, **backbone.settings()}
     key = key_of(
         expression=expression, seed=seed, settings=settings, data=marks["train"], code=training_digest(backbone)
@@ -138,7 +152,7 @@ def _run(
     trained = read_json(folder / "training.json")
     if trained is None:
         torch.manual_seed(seed)
-        quantizer = constructor(expression)(backbone.dim)
+        quantizer = what.quantizer(name)
         folder.mkdir(parents=True, exist_ok=True)
         training = backbone.train(quantizer, train, seed, folder, note)
         gc.collect()  # a trainer is a knot of references that holds the decoded clips

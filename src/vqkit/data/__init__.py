@@ -4,10 +4,17 @@ from vqkit.data.audio_augment import AudioAugmentation
 from vqkit.data.audio_blocks import AudioBlocks
 from vqkit.data.audio_file import AudioInfo, Waveform, audio_info, read_audio
 from vqkit.data.audio_writer import WRITTEN_SUFFIXES, AudioWriter, write_audio
-from vqkit.data.clips import AUDIO_SUFFIXES, Clip, list_clips, sample_folder
+from vqkit.data.clips import Clip, list_clips, sample_folder
+from vqkit.data.content import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vqkit.data.crops import AudioCrops
 from vqkit.data.fingerprint import fingerprint
-from vqkit.data.image_file import IMAGE_SUFFIXES, decode_image, read_image
+from vqkit.data.image_file import (
+    MAX_MEGAPIXELS,
+    ReadImage,
+    decode_image,
+    read_image,
+    read_image_with_notes,
+)
 from vqkit.data.image_items import ImageItem, list_images
 from vqkit.data.image_writer import WRITTEN_IMAGE_SUFFIXES, write_image
 from vqkit.data.images import Images, LabelledImage
@@ -18,6 +25,8 @@ from vqkit.data.whole_clips import AudioBatch, AudioClips, collate_clips
 __all__ = [
     "AUDIO_SUFFIXES",
     "IMAGE_SUFFIXES",
+    "MAX_MEGAPIXELS",
+    "VIDEO_SUFFIXES",
     "WRITTEN_IMAGE_SUFFIXES",
     "WRITTEN_SUFFIXES",
     "AudioAugmentation",
@@ -31,6 +40,7 @@ __all__ = [
     "ImageItem",
     "Images",
     "LabelledImage",
+    "ReadImage",
     "ShuffledImages",
     "WavStream",
     "Waveform",
@@ -42,6 +52,7 @@ __all__ = [
     "list_images",
     "read_audio",
     "read_image",
+    "read_image_with_notes",
     "sample_folder",
     "write_audio",
     "write_image",

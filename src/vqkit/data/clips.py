@@ -4,28 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from vqkit.data.audio_file import audio_info
+from vqkit.data.content import AUDIO_SUFFIXES, content_of_file
 from vqkit.data.folders import split_of, walk
 from vqkit.data.manifest import number, read_manifest
 
-AUDIO_SUFFIXES = frozenset(
-    {
-        ".wav",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".m4a",
-        ".aac",
-        ".aif",
-        ".aiff",
-        ".au",
-        ".caf",
-        ".w64",
-        ".mka",
-        ".wma",
-    }
-)
 _NOT_LABELS = {"path", "split", "group", "duration", "sample_rate"}
 
 
@@ -71,7 +53,8 @@ def list_clips(source: str | Path, split: str | None = None, group: str | None =
     Args:
         source: a folder, a manifest (.csv, see `vqkit.data.manifest`), or one audio file. A folder's ``manifest.csv`` is used where there
             is one; otherwise the folder is walked, and a part of the path named train, valid, validation or test gives the split.
-            Images, video and other files beside the sound are passed over.
+            The content tells what is sound, not the suffix; images and video beside it are passed over, and files that are nothing we
+            know are counted in a warning.
         split: keep this split only.
         group: keep this group only.
 
@@ -95,7 +78,7 @@ def list_clips(source: str | Path, split: str | None = None, group: str | None =
     if source.is_dir() and (source / "manifest.csv").is_file():
         clips = _from_manifest(source / "manifest.csv")
     elif source.is_dir():
-        clips = [_from_file(source / name, name, split_of(name)) for name in walk(source, AUDIO_SUFFIXES)]
+        clips = [_from_file(source / name, name, split_of(name)) for name in walk(source, AUDIO_SUFFIXES, _is_sound)]
     elif source.suffix.lower() == ".csv":
         clips = _from_manifest(source)
     else:
@@ -110,7 +93,7 @@ def list_clips(source: str | Path, split: str | None = None, group: str | None =
 
 def _from_manifest(manifest: Path) -> list[Clip]:
     clips = []
-    for row in read_manifest(manifest, AUDIO_SUFFIXES):
+    for row in read_manifest(manifest, AUDIO_SUFFIXES, _is_sound):
         path, name = manifest.parent / row["path"], PurePosixPath(row["path"]).as_posix()
         seconds, sample_rate = number(row, "duration", manifest), int(number(row, "sample_rate", manifest))
         if not (seconds and sample_rate):
@@ -119,6 +102,18 @@ def _from_manifest(manifest: Path) -> list[Clip]:
         labels = {column: text for column, text in row.items() if column not in _NOT_LABELS}
         clips.append(Clip(path, name, row["split"], row.get("group", ""), seconds, sample_rate, labels))
     return clips
+
+
+def _is_sound(path: Path) -> bool | None:
+    """Whether a file is sound and no film, None where it is nothing we know."""
+    named = path.suffix.lower() in AUDIO_SUFFIXES
+    try:
+        content = content_of_file(path)
+    except OSError:  # what it is called decides; reading it says what is wrong
+        return named or None
+    if content == "film":  # containers of films may hold sound alone
+        return named
+    return content == "sound" if content else None
 
 
 def _from_file(path: Path, name: str, split: str) -> Clip:

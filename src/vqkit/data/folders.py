@@ -1,19 +1,117 @@
 """Data sets kept as folders: the files, and what their folders' names say."""
 
 import os
-from collections.abc import Iterator
+import stat
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
 
 
-def walk(folder: Path, suffixes: frozenset[str]) -> Iterator[str]:
-    """Names of the files under a folder with one of these lower-case suffixes; hidden files and folders are passed over."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for file in files:
-            if not file.startswith(".") and Path(file).suffix.lower() in suffixes:
-                yield (Path(parent) / file).relative_to(folder).as_posix()
+@dataclass(frozen=True)
+class Entry:
+    """Something that lies in a folder.
+
+    Attributes:
+        path: where.
+        problem: why it cannot be read as a file, in words that go on from "it is"; "" of a file.
+        is_folder: it is a folder that cannot be read, or a link to one; those that can be read have entries of what is in them.
+        is_link: it is a link to a folder, which is not followed: it may lead back to where it lies, or out of what was named.
+    """
+
+    path: Path
+    problem: str = ""
+    is_folder: bool = False
+    is_link: bool = False
+
+
+def entries(folder: Path) -> Iterator[Entry]:
+    """Everything under a folder but what is hidden. Nothing is opened: a named pipe in it would wait for ever."""
+    unreadable: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in list(folders):
+            path = Path(parent) / name
+            if path.is_symlink():
+                folders.remove(name)
+                yield Entry(path, "a link to a folder, which is not followed", is_folder=True, is_link=True)
+        for name in sorted(files):
+            if not name.startswith("."):
+                path = Path(parent) / name
+                yield Entry(path, no_file(path))
+    for error in unreadable:
+        yield Entry(Path(error.filename), f"not readable: {error.strerror}", is_folder=True)
+
+
+def no_file(path: Path) -> str:
+    """Why something cannot be read to its end, in words that go on from "it is"; "" of a file."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return dangling(path)
+    except OSError as error:
+        return f"not readable: {error.strerror}"
+    return "" if stat.S_ISREG(mode) else sort_of(mode)
+
+
+def sort_of(mode: int) -> str:
+    """What it is that is no regular file."""
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a named pipe, not a file"
+    return "a socket, not a file" if stat.S_ISSOCK(mode) else "a device, not a file"
+
+
+def dangling(path: Path) -> str:
+    """What a path is at which nothing lies."""
+    try:
+        return f"a link to {os.readlink(path)}, which does not exist"
+    except OSError:
+        return "gone"
+
+
+def walk(folder: Path, suffixes: frozenset[str], wanted: Callable[[Path], bool | None] | None = None) -> Iterator[str]:
+    """Names of the files under a folder that are of one kind; hidden files and folders are passed over.
+
+    What cannot be read (a link to nothing or to a folder, a named pipe, a folder without permission) is passed over with a warning. So
+    are files that are nothing we know, all in one warning.
+
+    Args:
+        folder: where to look.
+        suffixes: of the kind, in lower case.
+        wanted: whether a file is of the kind, by its content; None where it is nothing we know. By its suffix alone by default.
+    """
+    unknown: list[str] = []
+    for entry in entries(folder):
+        named = entry.path.suffix.lower() in suffixes
+        if entry.problem:
+            if named or entry.is_folder:
+                warnings.warn(f"passed over {entry.path}: it is {entry.problem}", stacklevel=3)
+            continue
+        taken = named if wanted is None else wanted(entry.path)
+        name = entry.path.relative_to(folder).as_posix()
+        if taken:
+            yield name
+        elif taken is None:
+            unknown.append(name)
+    if unknown:
+        warnings.warn(f"passed over {unknown_files(unknown)} in {folder}", stacklevel=3)
+
+
+def unknown_files(names: Sequence[str]) -> str:
+    """Files that are nothing we know, counted, and the first of them named.
+
+    Example:
+        >>> unknown_files(["notes.txt"]), unknown_files(list("abcd"))
+        ('1 file that is neither sound nor an image: notes.txt', '4 files that are neither sound nor images: a, b, c, …')
+    """
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    if len(names) == 1:
+        return f"1 file that is neither sound nor an image: {shown}"
+    return f"{len(names)} files that are neither sound nor images: {shown}"
 
 
 def split_of(name: str) -> str:

@@ -1,7 +1,8 @@
 """Data sets of images that Hugging Face's ``datasets`` saved to disk: ``Dataset.save_to_disk`` and ``DatasetDict.save_to_disk``.
 
-Images are kept as the bytes of their files, or as paths, absolute or relative to the folder; they are read by our own reader, one at a
-time. Nothing is unpickled, and nothing is fetched: an image whose path is an address is one that does not exist.
+Images are kept as the bytes of their files, or as paths to files in the data set's folder; they are read by our own reader, one at a
+time. Nothing is unpickled, nothing is fetched (an image whose path is an address is one that does not exist), and no file outside of the
+folder is read: whoever made the data set would else choose what is read on this machine.
 """
 
 import json
@@ -12,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from vqkit.data.folders import SPLITS
-from vqkit.data.image_file import decode_image, read_image
+from vqkit.data.folders import SPLITS, no_file
+from vqkit.data.image_file import MAX_MEGAPIXELS, decode_image, read_image
 from vqkit.types import Float, need
 
 _DICT, _STATE = "dataset_dict.json", "state.json"
@@ -42,7 +43,14 @@ class SavedImages:
             return decode_image(data, name, channels, self.max_megapixels)
         if not stored.get("path"):
             raise ValueError(f"{name} has neither the bytes of an image nor its path")
-        return read_image(self.folder / stored["path"], channels, self.max_megapixels)
+        place = self.folder / stored["path"]
+        if not place.resolve().is_relative_to(self.folder.resolve()):
+            raise ValueError(
+                f"{name} is {stored['path']}, which lies outside of {self.folder}; only files in it are read"
+            )
+        if place.exists() and (problem := no_file(place)):
+            raise ValueError(f"{name} is {stored['path']}, which is {problem}")
+        return read_image(place, channels, self.max_megapixels)
 
 
 def saved_folders(folder: Path) -> list[Path]:
@@ -75,9 +83,13 @@ def saved_files(folder: Path) -> list[Path]:
         ValueError: their list is damaged.
     """
     try:
-        return [folder / entry["filename"] for entry in _json(folder / _STATE)["_data_files"]]
+        names = [entry["filename"] for entry in _json(folder / _STATE)["_data_files"]]
+        wrong = next((name for name in names if Path(name).name != name), None)
     except (KeyError, TypeError):
         raise ValueError(f"{folder / _STATE} does not list the files of the data set") from None
+    if wrong is not None:
+        raise ValueError(f"{folder / _STATE} lists {wrong!r}, which does not lie in the folder")
+    return [folder / name for name in names]
 
 
 def saved_labels(folder: Path) -> list[tuple[str, str]]:
@@ -94,7 +106,7 @@ def saved_labels(folder: Path) -> list[tuple[str, str]]:
     return [(label, split) for label in _labels(datasets, table, folder)]
 
 
-def saved_images(folder: Path, max_megapixels: float = 64.0) -> SavedImages:
+def saved_images(folder: Path, max_megapixels: float = MAX_MEGAPIXELS) -> SavedImages:
     """The images of a saved ``Dataset``; the files stay on disk.
 
     Raises:

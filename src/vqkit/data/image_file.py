@@ -1,39 +1,55 @@
-"""Image file → tensor: formats, bit depths, orientation and damaged files are dealt with here, once.
+"""Image file → tensor: formats, bit depths, colours, orientation and damaged files are dealt with here, once.
 
 The header is checked before any pixel is decoded, so a small file that promises a huge image costs nothing.
+
+    file ─ header ─ pixels as stored ─ sRGB ─ alpha on white ─ upright ─ tensor
+                    (`StoredImage`)
 """
 
 import warnings
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 from torch import Tensor
 
-from vqkit.data.image_pixels import check_channels, pixels_to_tensor
-from vqkit.types import Float, need
+from vqkit.data.image_colour import in_srgb
+from vqkit.data.image_pixels import CannotConvertError, check_channels, pixels_to_tensor
+from vqkit.data.image_stored import RefusedError, read_stored
+from vqkit.types import Float
 
-__all__ = ["IMAGE_SUFFIXES", "decode_image", "read_image"]
+__all__ = ["MAX_MEGAPIXELS", "ReadImage", "check_megapixels", "decode_image", "read_image", "read_image_with_notes"]
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2"}
-)
-# Pillow's other readers are left out: some run other programs (EPS), others are of no use here.
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-_ORIENTATION_TAG = 0x0112
+MAX_MEGAPIXELS = 64.0  # by default
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """An image, and what its file holds besides.
+
+    Attributes:
+        image: float32 in [0, 1], ``(channels, height, width)``.
+        notes: what was converted or left out, such as alpha, further pages, or a colour profile; a clause each.
+    """
+
+    image: Float[Tensor, "channels height width"]
+    notes: tuple[str, ...]
 
 
 def read_image(
-    path: str | Path, channels: int | None = 3, max_megapixels: float = 64.0
+    path: str | Path, channels: int | None = 3, max_megapixels: float = MAX_MEGAPIXELS
 ) -> Float[Tensor, "channels height width"]:
-    """Read an image file, upright as its EXIF orientation says.
+    """Read an image file, upright as its EXIF orientation says, in the colours that it means.
 
-    What is transparent shows white; of an animation the first frame is read. Gray images of 16 bits keep their precision; colour images
-    of 16 bits are read with 8, as Pillow does. CMYK is converted without a colour profile.
+    What is transparent shows white; of an animation the first frame is read, of a document the first page. An embedded colour profile,
+    or primaries and a gamma that the header states, are converted to sRGB; one that is damaged is passed over. Samples of 16 bits keep
+    their precision, but for AVIF and where a profile is applied to colours; CMYK without a profile is converted by formula.
+    `read_image_with_notes` says which of these was so.
 
     Args:
-        path: PNG, JPEG, WebP, GIF, BMP, TIFF, PPM, PGM, AVIF or JPEG 2000.
+        path: PNG, JPEG, WebP, GIF, BMP, TIFF, Netpbm (PBM, PGM, PPM, PFM), AVIF or JPEG 2000; the content decides, not the suffix.
         channels: 1 gives gray (BT.601 luma), 3 gives RGB; None gives what the file has.
         max_megapixels: refuse an image whose header says more, before it is decoded, in 10^6 pixels.
 
@@ -42,7 +58,8 @@ def read_image(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is empty, damaged, cut short, no image, too large, or an argument is out of range.
+        ValueError: the file is empty, damaged, cut short, no image, too large, its samples have no known white, or an argument is out
+            of range.
         ImportError: Pillow is not installed.
 
     Example:
@@ -53,6 +70,29 @@ def read_image(
         ...     read_image(f"{folder}/white.png").shape
         torch.Size([3, 2, 5])
     """
+    return read_image_with_notes(path, channels, max_megapixels).image
+
+
+def read_image_with_notes(
+    path: str | Path, channels: int | None = 3, max_megapixels: float = MAX_MEGAPIXELS
+) -> ReadImage:
+    r"""Read an image file as `read_image` does, and say what was converted or left out.
+
+    Args:
+        path: as in `read_image`.
+        channels: as in `read_image`.
+        max_megapixels: as in `read_image`.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: as in `read_image`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(f"{folder}/two.pgm").write_bytes(2 * b"P5 2 1 255 \0\0")
+        ...     read_image_with_notes(f"{folder}/two.pgm").notes
+        ('the first of several images; the others are left out',)
+    """
     _check(channels, max_megapixels)
     path = Path(path)
     if not path.exists():
@@ -61,11 +101,12 @@ def read_image(
         raise ValueError(f"{path} is a folder, not an image file")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty (0 bytes)")
-    return _decoded(path, str(path), channels, max_megapixels)
+    with path.open("rb") as file:
+        return _read(file, str(path), channels, max_megapixels)
 
 
 def decode_image(
-    data: bytes, name: str = "data", channels: int | None = 3, max_megapixels: float = 64.0
+    data: bytes, name: str = "data", channels: int | None = 3, max_megapixels: float = MAX_MEGAPIXELS
 ) -> Float[Tensor, "channels height width"]:
     """Read an image file that is in memory, as `read_image` does.
 
@@ -88,81 +129,42 @@ def decode_image(
     _check(channels, max_megapixels)
     if not data:
         raise ValueError(f"{name} is empty (0 bytes)")
-    return _decoded(BytesIO(data), name, channels, max_megapixels)
+    return _read(BytesIO(data), name, channels, max_megapixels).image
 
 
 def _check(channels: int | None, max_megapixels: float) -> None:
     if channels is not None:
         check_channels(channels)
+    check_megapixels(max_megapixels)
+
+
+def check_megapixels(max_megapixels: float) -> None:
+    """Refuse a limit that no image keeps to."""
     if not max_megapixels > 0:
-        raise ValueError(f"max_megapixels is {max_megapixels}, it must be more than 0")
+        raise ValueError(f"max_megapixels is {max_megapixels:g}, it must be more than 0")
 
 
-def _decoded(file: Path | BytesIO, name: str, channels: int | None, max_megapixels: float) -> Tensor:
-    pillow = need("PIL.Image", "image")
+def _read(file: BinaryIO, name: str, channels: int | None, max_megapixels: float) -> ReadImage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's opinion of odd files: they are read, or refused below
-        with _open(pillow, file, name, max_megapixels) as image:
-            try:
-                image.load()
-            except MemoryError:
-                raise
-            except Exception as error:  # decoders raise whatever the damage leads to
-                raise ValueError(f"{name} is damaged or cut short: {_line(error)}") from None
-            try:
-                values, white = _values(image)
-            except MemoryError:
-                raise
-            except Exception as error:
-                raise ValueError(f"{name} cannot be read as gray or RGB: {_line(error)}") from None
-            return pixels_to_tensor(_upright(values, _orientation(image)), white, channels)
-
-
-def _open(pillow: Any, file: Path | BytesIO, name: str, max_megapixels: float) -> Any:
-    """The file as a Pillow image whose header is checked and of which nothing is decoded."""
-    pillow.init()
-    try:
-        image = pillow.open(file, formats=[kind for kind in _FORMATS if kind in pillow.OPEN])
-    except pillow.UnidentifiedImageError:
-        raise ValueError(f"{name} is not an image that can be read, allowed are {', '.join(_FORMATS)}") from None
-    except pillow.DecompressionBombError as error:
-        raise ValueError(f"{name} is too large, allowed are {max_megapixels:g} megapixels: {_line(error)}") from None
-    except Exception as error:  # a header that breaks Pillow's parser
-        raise ValueError(f"{name} has a damaged header: {_line(error)}") from None
-    width, height = image.size
-    if not 0 < width * height <= max_megapixels * 1e6:
-        image.close()
-        raise ValueError(
-            f"{name} has {width} × {height} pixels, allowed are at least 1 and at most {max_megapixels:g} megapixels"
-        )
-    return image
-
-
-def _values(image: Any) -> tuple[np.ndarray, float]:
-    """Pixel values of a decoded image and the value that is white."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):  # I: PGM of 16 bits
-        values = np.asarray(image)
-        if (clear := image.info.get("transparency")) is not None:
-            values = np.stack([values, np.where(values == clear, 0, 65535)], axis=-1)
-        return values, 65535.0
-    if image.mode == "I":
-        raise ValueError("it has integers of 32 bits, allowed are 8 and 16")
-    if image.mode == "F":
-        values = np.asarray(image)
-        if not (values.min() >= 0 and values.max() <= 1):
-            raise ValueError(f"its floats lie in {values.min():g} … {values.max():g}, allowed is 0 … 1")
-        return values, 1.0
-    if image.has_transparency_data:
-        return np.asarray(image if image.mode == "LA" else image.convert("RGBA")), 255.0
-    return np.asarray(image.convert("L") if image.mode in ("1", "L") else image.convert("RGB")), 255.0
-
-
-def _orientation(image: Any) -> int:
-    """EXIF orientation, 1 to 8; asked after decoding, because Pillow turns TIFF files itself and then drops the tag."""
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # a damaged EXIF block says nothing about the orientation
-        return 1
+        try:
+            stored = in_srgb(read_stored(file, max_megapixels))
+        except (MemoryError, ImportError):
+            raise
+        except RefusedError as error:
+            raise ValueError(f"{name} {error}") from None
+        except CannotConvertError as error:
+            raise ValueError(f"{name} cannot be read as gray or RGB: {error}") from None
+        except Exception as error:  # decoders raise whatever the damage leads to
+            raise ValueError(f"{name} is damaged or cut short: {_line(error)}") from None
+    values, notes = stored.values, list(stored.notes)
+    if stored.alpha is not None:
+        if stored.alpha.min() < stored.white:
+            notes.append("what is transparent shows white")
+        colours = values[..., None] if values.ndim == 2 else values
+        values = np.concatenate([colours, stored.alpha[..., None]], axis=2)
+    image = pixels_to_tensor(_upright(values, stored.orientation), stored.white, channels)
+    return ReadImage(image, tuple(notes))
 
 
 def _upright(values: np.ndarray, orientation: int) -> np.ndarray:

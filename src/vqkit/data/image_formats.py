@@ -7,6 +7,7 @@ import numpy as np
 
 from vqkit.data.image_arrow import SavedImages, saved_folders, saved_images, saved_labels
 from vqkit.data.image_cifar import cifar_labels, cifar_pixels, is_cifar, refuse_pickled_cifar
+from vqkit.data.image_file import MAX_MEGAPIXELS
 from vqkit.data.image_idx import idx_labels, idx_pixels, is_idx_images
 from vqkit.data.image_npz import npz_labels, npz_pixels
 from vqkit.data.image_pixels import PixelArray
@@ -58,7 +59,7 @@ def collection_labels(path: Path) -> list[tuple[str, str]]:
     return cifar_labels(path) if is_cifar(path) else idx_labels(path)
 
 
-def collection_pixels(path: Path, max_megapixels: float = 64.0) -> PixelArray | SavedImages:
+def collection_pixels(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> PixelArray | SavedImages:
     """All images of a file, or a saved folder from which they are read; errors as of the formats."""
     if path.is_dir():
         return saved_images(path, max_megapixels)

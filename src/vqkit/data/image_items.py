@@ -1,10 +1,11 @@
 """The images of a data set: from files, folders, a manifest or one file of many, in a fixed order."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from vqkit.data.content import IMAGE_SUFFIXES, content_of_file
 from vqkit.data.folders import class_of, split_of, walk
-from vqkit.data.image_file import IMAGE_SUFFIXES
 from vqkit.data.image_formats import DIGITS, collection_labels, collections_in, is_collection
 from vqkit.data.manifest import read_manifest
 
@@ -44,13 +45,15 @@ def list_images(source: str | Path, split: str | None = None) -> list[ImageItem]
             - a folder to which Hugging Face's ``datasets`` saved a data set or several splits (see `vqkit.data.image_arrow`);
             - an ``.npz`` file (see `vqkit.data.image_npz`);
             - another folder: its image files, where a folder named train, valid, validation or test gives the split and the innermost
-              other folder the label;
+              other folder the label; files without an image's suffix are told by their content, and files that are nothing we know are
+              counted in a warning;
             - one image file;
             - "digits": the 8×8 digits of scikit-learn, for tests.
         split: keep this split only.
 
     Returns:
-        The images, files sorted by name; those of a file of many in its order. Image files are not opened: a damaged one is listed, too.
+        The images, files sorted by name; those of a file of many in its order. What has an image's suffix is not opened: a damaged one
+        is listed, too.
 
     Raises:
         FileNotFoundError: the source, a file that its manifest lists, or a file of labels does not exist.
@@ -86,7 +89,7 @@ def _from_folder(folder: Path) -> list[ImageItem]:
         return _from_manifest(folder / "manifest.csv")
     if collections := collections_in(folder):
         return [item for path in collections for item in _from_collection(path)]
-    names = sorted(walk(folder, IMAGE_SUFFIXES))
+    names = sorted(walk(folder, IMAGE_SUFFIXES, _is_image))
     return [ImageItem(folder / name, name, split_of(name), class_of(name)) for name in names]
 
 
@@ -96,7 +99,7 @@ def _from_file(path: Path) -> list[ImageItem]:
         return _from_manifest(path)
     if is_collection(path):
         return _from_collection(path)
-    if suffix in IMAGE_SUFFIXES:
+    if _is_image(path):
         return [ImageItem(path, path.name)]
     advice = (
         "unpack it first" if suffix in _ARCHIVES else "allowed are images, .csv, .npz, MNIST's and CIFAR-10's files"
@@ -104,12 +107,22 @@ def _from_file(path: Path) -> list[ImageItem]:
     raise ValueError(f"{path} is no image and no data set of images; {advice}")
 
 
+def _is_image(path: Path) -> bool | None:
+    """Whether a file is an image, None where it is nothing we know. An image's suffix is believed: a data set may have millions."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return True
+    with suppress(OSError):
+        if content := content_of_file(path):
+            return content == "image"
+    return None
+
+
 def _from_manifest(manifest: Path) -> list[ImageItem]:
     items = [
         ImageItem(
             manifest.parent / row["path"], PurePosixPath(row["path"]).as_posix(), row["split"], row.get("label", "")
         )
-        for row in read_manifest(manifest, IMAGE_SUFFIXES)
+        for row in read_manifest(manifest, IMAGE_SUFFIXES, _is_image)
     ]
     return sorted(items, key=lambda item: item.name)
 

@@ -1,12 +1,12 @@
 """Pixel values as they are stored → image tensor: the one place where alpha, gray and scale are dealt with.
 
 Conventions
-    An image is float32 in [0, 1], ``(channels, height, width)``, with 1 (gray) or 3 (RGB) channels.
+    An image is float32 in [0, 1], ``(channels, height, width)``, with 1 (gray) or 3 (RGB) channels, in sRGB.
     Gray is the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B. What is transparent shows white.
-    No colour profile is applied.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,9 +14,43 @@ from torch import Tensor
 
 from vqkit.types import Float
 
-__all__ = ["PixelArray", "pixels_to_tensor"]
+__all__ = ["CannotConvertError", "PixelArray", "StoredImage", "pixels_to_tensor"]
 
 _LUMA = (0.299, 0.587, 0.114)
+
+
+class CannotConvertError(ValueError):
+    """An image file is sound, but what it holds has no known place in [0, 1] gray or RGB."""
+
+
+@dataclass
+class StoredImage:
+    """An image as its file has it: nothing is converted yet, and what the header says about the values is beside them.
+
+    Attributes:
+        values: ``(height, width)`` gray, ``(height, width, 3)`` RGB, or ``(height, width, 4)`` CMYK, where 0 is no ink.
+        white: the value of full intensity, or of full ink.
+        alpha: ``(height, width)``, opacity on the same scale; the colours are not multiplied by it.
+        profile: bytes of an ICC profile that the values are to be understood by; ``b""`` where there is one that is damaged; None for sRGB.
+        profile_name: what to call the profile where it does not name itself.
+        orientation: 1 to 8, as in EXIF: where the first row and column belong.
+        notes: what else the file holds and the tensor does not.
+    """
+
+    values: np.ndarray
+    white: float = 255.0
+    alpha: np.ndarray | None = None
+    profile: bytes | None = None
+    profile_name: str = ""
+    orientation: int = 1
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def space(self) -> Literal["gray", "RGB", "CMYK"]:
+        """What the values are samples of."""
+        if self.values.ndim == 2:
+            return "gray"
+        return "CMYK" if self.values.shape[2] == 4 else "RGB"
 
 
 def pixels_to_tensor(values: np.ndarray, white: float, channels: int | None) -> Float[Tensor, "channels height width"]:

@@ -1,5 +1,6 @@
 """Image tensor → file."""
 
+import io
 from pathlib import Path
 
 import torch
@@ -60,10 +61,12 @@ def write_image(
     pillow = need("PIL.Image", "image")
     levels = image.detach().to("cpu", torch.float32).clamp(0, 1).mul(255).round().to(torch.uint8)
     pixels = levels[0] if len(levels) == 1 else levels.permute(1, 2, 0)
+    encoded = (
+        io.BytesIO()
+    )  # into a file Pillow writes by itself, and does not notice when only a part fits onto the disk
+    try:
+        pillow.fromarray(pixels.contiguous().numpy()).save(encoded, kind, quality=quality)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot write {path}: {error}") from None
     with NewFile(path, overwrite=overwrite) as new:
-        try:
-            pillow.fromarray(pixels.contiguous().numpy()).save(new.file, kind, quality=quality)
-        except (OSError, ValueError) as error:
-            if getattr(error, "errno", None):  # no space, no permission: not the image's fault
-                raise
-            raise ValueError(f"cannot write {path}: {error}") from None
+        new.file.write(encoded.getbuffer())

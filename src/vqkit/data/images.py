@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from vqkit.data.image_file import read_image
+from vqkit.data.image_file import MAX_MEGAPIXELS, check_megapixels, read_image
 from vqkit.data.image_formats import collection_pixels
 from vqkit.data.image_items import ImageItem
 from vqkit.data.image_pixels import PixelArray, check_channels
@@ -76,11 +76,12 @@ class Images(Dataset[LabelledImage]):
         classes: Sequence[str] | None = None,
         unreadable: Literal["skip", "raise"] = "skip",
         seed: int = 0,
-        max_megapixels: float = 64.0,
+        max_megapixels: float = MAX_MEGAPIXELS,
         cache_megabytes: float = 0.0,
     ) -> None:
         self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
         _check(items, self.size, channels, crop, crop_share, unreadable, seed)
+        check_megapixels(max_megapixels)
         self.items = list(items)
         self.channels, self.crop, self.crop_share = channels, crop, crop_share
         self.unreadable, self.seed, self.max_megapixels = unreadable, seed, max_megapixels

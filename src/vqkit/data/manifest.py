@@ -8,18 +8,25 @@ Columns
 import csv
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from vqkit.data.content import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+_MEDIA = AUDIO_SUFFIXES | IMAGE_SUFFIXES | VIDEO_SUFFIXES
 _REQUIRED = ("path", "split")
 _SHOWN = 3  # offenders named in an error
 
 
-def read_manifest(path: Path, suffixes: frozenset[str]) -> list[dict[str, str]]:
+def read_manifest(
+    path: Path, suffixes: frozenset[str], wanted: Callable[[Path], bool | None] | None = None
+) -> list[dict[str, str]]:
     """Read and check the rows of a manifest whose path ends in one of ``suffixes``; rows of other media are left out.
 
     Args:
         path: the csv file, UTF-8.
         suffixes: lower-case suffixes with their dot, such as ``{".wav", ".flac"}``.
+        wanted: whether a file whose suffix is of no medium belongs to these, by its content.
 
     Returns:
         One dictionary a row, column → text, in the order of the file.
@@ -41,7 +48,9 @@ def read_manifest(path: Path, suffixes: frozenset[str]) -> list[dict[str, str]]:
             for row in reader:
                 if None in row or None in row.values():
                     raise ValueError(f"{path} line {reader.line_num}: expected {len(columns)} fields as in the header")
-                if PurePosixPath(row["path"]).suffix.lower() in suffixes:
+                suffix = PurePosixPath(row["path"]).suffix.lower()
+                told = wanted is not None and suffix not in _MEDIA and not _leaves(row["path"])
+                if suffix in suffixes or (told and wanted and wanted(path.parent / row["path"])):
                     rows.append(row)
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a csv file in UTF-8: {error}") from None

@@ -7,7 +7,7 @@ References:
 import torch
 from torch import Tensor
 
-from vqkit.losses.ranks import mean_over_ranks
+from vqkit.ranks import mean_over_ranks
 
 __all__ = ["adaptive_weight"]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vqkit.losses.ranks import mean_over_ranks
+from vqkit.ranks import mean_over_ranks
 
 __all__ = ["feature_matching", "hinge_discriminator", "hinge_generator"]
 

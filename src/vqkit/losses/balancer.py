@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from vqkit.losses.ranks import mean_over_ranks
+from vqkit.ranks import mean_over_ranks
 from vqkit.types import Float
 
 __all__ = ["Balancer"]

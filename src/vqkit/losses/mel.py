@@ -2,10 +2,12 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from vqkit.constants import Constant
 from vqkit.losses.windows import check_pair, check_windows, drawn_windows
 from vqkit.types import Float, need
 
@@ -57,9 +59,10 @@ class MultiScaleMel(nn.Module):
         self.windows_per_call = windows_per_call
         self.sample_rate, self.window_samples = sample_rate, tuple(window_samples)
         self.log_weight, self.floor = log_weight, floor
-        for window in self.window_samples:
-            self.register_buffer(f"window_{window}", torch.hann_window(window), persistent=False)
-            self.register_buffer(f"filters_{window}", _filters(sample_rate, window, num_mels), persistent=False)
+        self._windows = {window: Constant(partial(torch.hann_window, window)) for window in self.window_samples}
+        self._filters = {
+            window: Constant(partial(_filters, sample_rate, window, num_mels)) for window in self.window_samples
+        }
 
     def forward(
         self, estimate: Float[Tensor, "batch channels samples"], reference: Float[Tensor, "batch channels samples"]
@@ -84,10 +87,10 @@ class MultiScaleMel(nn.Module):
 
     def _mel(self, wav: Tensor, window: int) -> Tensor:
         """(rows, samples) → (rows, mels, frames)."""
-        shape = getattr(self, f"window_{window}")
+        shape = self._windows[window].on(wav.device)
         spectrum = torch.stft(wav, window, window // 4, window=shape, pad_mode="reflect", return_complex=True)
         power = (spectrum.real.square() + spectrum.imag.square()) / shape.square().sum()
-        return getattr(self, f"filters_{window}") @ (power + self.floor**2).sqrt()
+        return self._filters[window].on(wav.device) @ (power + self.floor**2).sqrt()
 
 
 def _filters(sample_rate: int, window: int, num_mels: int) -> Tensor:

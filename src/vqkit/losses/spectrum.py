@@ -1,10 +1,12 @@
 """Distance of complex spectra at several time resolutions, with the ear's compression of level."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from vqkit.constants import Constant
 from vqkit.losses.windows import check_pair, check_windows, drawn_windows
 from vqkit.types import Float
 
@@ -54,8 +56,7 @@ class CompressedSpectra(nn.Module):
             )
         self.window_samples, self.windows_per_call = tuple(window_samples), windows_per_call
         self.power, self.phase_weight, self.floor = power, phase_weight, floor
-        for window in self.window_samples:
-            self.register_buffer(f"window_{window}", torch.hann_window(window), persistent=False)
+        self._windows = {window: Constant(partial(torch.hann_window, window)) for window in self.window_samples}
 
     def forward(
         self, estimate: Float[Tensor, "batch channels samples"], reference: Float[Tensor, "batch channels samples"]
@@ -72,7 +73,7 @@ class CompressedSpectra(nn.Module):
             return torch.stack([self._distance(pair, window) for window in windows]).mean()
 
     def _distance(self, pair: Tensor, window: int) -> Tensor:
-        shape = getattr(self, f"window_{window}")
+        shape = self._windows[window].on(pair.device)
         spectrum = torch.stft(pair, window, window // 4, window=shape, pad_mode="reflect", return_complex=True)
         real, imaginary = (part / shape.square().sum().sqrt() for part in (spectrum.real, spectrum.imag))
         square = real.square() + imaginary.square() + self.floor**2

@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from vqkit.saved import check_described, check_finite
 from vqkit.types import need
 
 __all__ = ["load_model", "model_settings"]
@@ -33,19 +34,21 @@ def load_model(folder: Path | str, model: str, extractor: str) -> tuple[Any, Any
 
     Raises:
         FileNotFoundError: the folder or one of its files is not there.
-        ValueError: the weights leave a part of the network at random.
+        ValueError: the weights leave a part of the network at random, the config asks for more than they hold, or one is NaN or Inf.
     """
     folder = Path(folder)
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder} has no {', '.join(missing)}; a local folder needs {', '.join(_FILES)}")
     transformers = need("transformers", "eval")
-    network, info = getattr(transformers, model).from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-    )
+    kind = getattr(transformers, model)
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    check_described(config, weights, lambda described: kind(kind.config_class.from_dict(described)))
+    network, info = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, output_loading_info=True)
     if info["missing_keys"]:  # transformers only warns, and a random head would give numbers all the same
         names = ", ".join(sorted(info["missing_keys"])[:3])
         raise ValueError(f"{folder} does not hold a complete {model}: there are no weights for {names}")
+    check_finite(network, weights)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "At least one mel filter has all zero values")  # AST's 128 mels, as published
         features = getattr(transformers, extractor).from_pretrained(folder, local_files_only=True)

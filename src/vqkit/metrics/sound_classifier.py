@@ -22,6 +22,7 @@ from torch import Tensor
 
 from vqkit.metrics.perceptual import resample
 from vqkit.metrics.sound_network import HOP_FRAMES, HOP_SAMPLES, MODEL_RATE, WINDOW_FRAMES, SoundNetwork, log_mel
+from vqkit.saved import built_from, read_shapes
 from vqkit.types import Float, need
 
 __all__ = ["SHIPPED_WEIGHTS", "SoundClassifier"]
@@ -44,7 +45,7 @@ class SoundClassifier:
 
     Raises:
         TypeError: the sample rate is not an int.
-        ValueError: the sample rate is not positive.
+        ValueError: the sample rate is not positive, or the file holds no such network.
 
     Example:
         >>> classifier = SoundClassifier(24000)
@@ -100,12 +101,13 @@ class SoundClassifier:
 @functools.cache
 def _load(path: Path) -> tuple[SoundNetwork, tuple[str, ...], str]:
     safetensors = need("safetensors", "eval")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    read_shapes(path)  # raises on what is no whole file
     with safetensors.safe_open(path, framework="pt") as file:
-        classes = tuple(json.loads(file.metadata()["classes"]))
-        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
-    network = SoundNetwork(len(classes))
-    network.load_state_dict(
-        {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    )
+        try:
+            classes = tuple(map(str, json.loads((file.metadata() or {})["classes"])))
+        except (KeyError, TypeError, ValueError, RecursionError):
+            raise ValueError(f"{path} names no classes: it is no classifier that vqkit wrote") from None
+    network = built_from(path, lambda: SoundNetwork(len(classes)))
+    with path.open("rb") as weights:
+        digest = hashlib.file_digest(weights, "sha256").hexdigest()
     return network.eval().requires_grad_(False), classes, digest

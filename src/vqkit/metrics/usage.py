@@ -20,11 +20,13 @@ References:
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vqkit.constants import Constant
 from vqkit.metrics.streaming import StreamingMetric
 from vqkit.types import Int
 
@@ -119,8 +121,6 @@ class CodebookUsage(StreamingMetric):
     )
 
     usage_counts: Tensor
-    _sizes: Tensor
-    _offsets: Tensor
 
     def __init__(
         self,
@@ -152,8 +152,8 @@ class CodebookUsage(StreamingMetric):
             if is_shared and len(sizes) > 1:
                 raise ValueError(f"stage {i} is shared, its codes must be of one size, got {sorted(sizes)}")
         # one flat histogram, position after position: no place is wasted where sizes differ
-        self.register_buffer("_sizes", torch.tensor(self.code_sizes), persistent=False)
-        self.register_buffer("_offsets", self._sizes.cumsum(0) - self._sizes, persistent=False)
+        self._sizes = Constant(lambda: torch.tensor(self.code_sizes))
+        self._offsets = Constant(lambda: torch.tensor([0, *accumulate(self.code_sizes[:-1])]))
         self.add_state("usage_counts", torch.zeros(sum(self.code_sizes), dtype=torch.int64), dist_reduce_fx="sum")
 
     @property
@@ -182,14 +182,14 @@ class CodebookUsage(StreamingMetric):
         if codes.ndim < 1 or codes.shape[-1] != len(self.code_sizes):
             raise ValueError(f"codes must be (..., {len(self.code_sizes)}), got {tuple(codes.shape)}")
         flat = codes.detach().reshape(-1, len(self.code_sizes)).to(self.usage_counts.device, torch.int64)
-        wrong = (flat < -1) | (flat >= self._sizes)
+        wrong = (flat < -1) | (flat >= self._sizes.on(flat.device))
         if wrong.any():
             row, position = wrong.nonzero()[0].tolist()
             raise ValueError(
                 f"code {flat[row, position].item()} at position {position} is outside "
                 f"0..{self.code_sizes[position] - 1} (−1 for none)"
             )
-        hits = (flat + self._offsets)[flat >= 0]
+        hits = (flat + self._offsets.on(flat.device))[flat >= 0]
         self.usage_counts = self.usage_counts + hits.bincount(minlength=self.usage_counts.numel())
 
     def compute(self) -> UsageReport:

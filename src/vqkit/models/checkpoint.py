@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
+
+from vqkit.saved import CONFIG, WEIGHTS, check_described, check_finite
 
 __all__ = ["read_checkpoint"]
 
@@ -21,11 +23,15 @@ def read_checkpoint(kind: type[PreTrainedModel], name: str | Path, called: str) 
         The model.
 
     Raises:
-        ValueError: it cannot be read as such a checkpoint in safetensors.
+        ValueError: it cannot be read as such a checkpoint in safetensors, its config asks for more than the weights hold, or a weight is
+            NaN or Inf.
     """
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
+        config, weights = (_found(name, file) for file in (CONFIG, WEIGHTS))
+        settings: Any = kind.config_class
+        check_described(config, weights, lambda described: kind(settings.from_dict(described)))
         loaded: Any = kind.from_pretrained(str(name), use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -34,7 +40,14 @@ def read_checkpoint(kind: type[PreTrainedModel], name: str | Path, called: str) 
         if shown:
             logging.enable_progress_bar()
     model, report = loaded
+    check_finite(model, weights)
     missing = sorted(key for key in report["missing_keys"] if key.startswith(("encoder.", "decoder.")))
     if missing:
         raise ValueError(f"{name} lacks {len(missing)} weights of {called} encoder and decoder, first {missing[0]}")
     return model
+
+
+def _found(name: str | Path, file: str) -> Path:
+    if Path(name).is_dir() and not (Path(name) / file).is_file():
+        raise OSError(f"no file named {file}")
+    return Path(str(cached_file(str(name), file)))

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from transformers.models.encodec.modeling_encodec import EncodecDecoder, EncodecEncoder
 
-from vqkit.losses.ranks import mean_over_ranks
 from vqkit.models.encodec_checkpoint import codec_arguments, encodec_config, first_difference, read_encodec
+from vqkit.models.encodec_layers import with_plain_numbers
 from vqkit.models.encodec_stream import check_streamable, streaming_network
 from vqkit.models.loading import load_codec
 from vqkit.models.waveform_codec import CodecOutput, WaveformCodec
@@ -23,6 +23,7 @@ from vqkit.nn import scale_convolutions
 from vqkit.nn.streaming_layer import Chain
 from vqkit.nn.turned_layers import check_rotation
 from vqkit.quantize import Quantizer
+from vqkit.ranks import mean_over_ranks
 from vqkit.types import Float
 
 __all__ = ["AudioCodec", "CodecOutput"]
@@ -91,9 +92,9 @@ class AudioCodec(WaveformCodec):
         )
         self.sample_rate, self.channels = sample_rate, channels
         self.hop_samples = math.prod(strides)
-        self.encoder = EncodecEncoder(self.encodec)
+        self.encoder = with_plain_numbers(EncodecEncoder(self.encodec))
         self.quantizer = quantizer
-        self.decoder = EncodecDecoder(self.encodec)
+        self.decoder = with_plain_numbers(EncodecDecoder(self.encodec))
         self.initialized: Tensor
         self.register_buffer("initialized", torch.tensor(False))
 
@@ -170,7 +171,7 @@ class AudioCodec(WaveformCodec):
         Raises:
             ValueError: as in `forward`, or the batch is silent.
         """
-        self._checked(wav, None)
+        wav, _ = self._taken(wav)
         found: list[Tensor] = []
         scale_convolutions(self.encoder, lambda: found.append(self.encoder(wav)), mean_over_ranks)
         scale_convolutions(self.decoder, lambda: self.decoder(found[-1]), mean_over_ranks)
@@ -202,9 +203,9 @@ class AudioCodec(WaveformCodec):
             )
         last: Any = self.encoder.layers[-1]
         first: Any = self.decoder.layers[0]
-        last.conv.weight = torch.einsum("ick,io->ock", last.conv.weight, rotation)
+        _write_weight(last.conv, torch.einsum("ick,io->ock", last.conv.weight, rotation))
         last.conv.bias.copy_(last.conv.bias @ rotation)
-        first.conv.weight = torch.einsum("cik,io->cok", first.conv.weight, rotation)
+        _write_weight(first.conv, torch.einsum("cik,io->cok", first.conv.weight, rotation))
 
     def streaming_encoder(self) -> Chain:
         """The encoder in blocks, at the start of a signal, with the weights of now.
@@ -219,3 +220,15 @@ class AudioCodec(WaveformCodec):
         """The decoder in blocks; as `streaming_encoder`."""
         check_streamable(self.encodec)
         return streaming_network(self.decoder)
+
+
+def _write_weight(layer: Any, weight: Tensor) -> None:
+    """Set a weight-normed layer's weight within its parameters.
+
+    ``layer.weight = …`` gives them new storage instead, which DDP does not watch: no gradient would be averaged over ranks any more.
+    """
+    parameters = layer.parametrizations.weight
+    for own, value in zip(
+        (parameters.original0, parameters.original1), parameters[0].right_inverse(weight), strict=True
+    ):
+        own.copy_(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vqkit.data import AudioClips, Clip, list_clips
+from vqkit.data import MAX_MEGAPIXELS, AudioClips, Clip, list_clips
 from vqkit.models.export import export_onnx
 from vqkit.models.loading import load_codec, saved_class
 from vqkit.models.prior import CodingCost, codes_of, coding_cost, fit_prior
@@ -34,6 +34,9 @@ def main_fit_prior(argv: list[str]) -> int:
     parser.add_argument("--classes", type=int, default=32, help="of each context, 1 to 64")
     parser.add_argument("--minutes", type=float, default=60.0, help="of sound to fit; a quarter of it to measure")
     parser.add_argument("--megapixels", type=float, default=50.0, help="of images to fit; a quarter of it to measure")
+    parser.add_argument(
+        "--max-megapixels", type=float, default=MAX_MEGAPIXELS, metavar="N", help="refuse larger images"
+    )
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args(argv)
     if not asked.model.is_dir():
@@ -41,7 +44,15 @@ def main_fit_prior(argv: list[str]) -> int:
     if saved_class(asked.model) == "ImageTokenizer":
         need("PIL", "image")
         command = import_module("vqkit.models.image_prior_command")
-        command.fit_for_images(asked.model, asked.data, asked.coding, asked.classes, asked.megapixels, asked.device)
+        command.fit_for_images(
+            asked.model,
+            asked.data,
+            asked.coding,
+            asked.classes,
+            asked.megapixels,
+            asked.device,
+            asked.max_megapixels,
+        )
         return 0
     need("soundfile", "audio")
     codec = load_codec(asked.model).to(asked.device)

@@ -1,6 +1,5 @@
 """A waveform to the bytes of a ``.vqk`` file and back, with any codec."""
 
-import hashlib
 import io
 import warnings
 from collections.abc import Mapping
@@ -9,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter
+from vqkit.bitstream import OtherModelError, VqkHeader, VqkReader, VqkWriter
+from vqkit.models.identity import accepted_hashes, weight_hash
+from vqkit.models.input_checks import check_floating, check_wav_scale, transposed
 from vqkit.models.rates import stages_within
 from vqkit.models.resampling import resample
 from vqkit.types import Float
@@ -21,21 +22,6 @@ if TYPE_CHECKING:
     from vqkit.models.waveform_codec import WaveformCodec
 
 __all__ = ["compress", "decompress", "open_reader", "open_writer", "vqk_header", "weight_hash"]
-
-
-def weight_hash(model: nn.Module) -> str:
-    """SHA-256 of names, dtypes, shapes and values of a model's weights, in hexadecimal; the same on every device.
-
-    Example:
-        >>> one, other = nn.Linear(2, 2), nn.Linear(2, 2)
-        >>> weight_hash(one) == weight_hash(one) != weight_hash(other)
-        True
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def vqk_header(codec: "WaveformCodec", kbps: float | None = None) -> VqkHeader:
@@ -95,11 +81,11 @@ def open_reader(codec: "WaveformCodec | ImageTokenizer", source: str | Path | Bi
     Raises:
         BitstreamError: not a vqk file, of a newer version, its header damaged, or written with other weights or another prior.
     """
-    reader = VqkReader(source, entropy_model=codec.prior, model_hash=weight_hash(codec))
+    reader = VqkReader(source, entropy_model=codec.prior, model_hash=accepted_hashes(codec))
     header = reader.header
     if header.coding != "plain" and codec.prior is None and not header.tables:
         reader.close()
-        raise BitstreamError(
+        raise OtherModelError(
             f"written with the prior {header.tables_hash} ({header.coding}), and this {type(codec).__name__} has none; "
             "it is the prior.vqe beside the weights it was written with"
         )
@@ -115,10 +101,17 @@ def compress(
     plain: bool = False,
 ) -> bytes:
     """See `WaveformCodec.compress`."""
+    check_floating("wav", wav)
     if wav.ndim != 2 or 0 in wav.shape:
         raise ValueError(f"wav must be (channels, samples), got shape {tuple(wav.shape)}")
+    if transposed(wav.shape):
+        shape = tuple(wav.shape)
+        raise ValueError(
+            f"wav must be (channels, samples), got shape {shape}, which looks like (samples, channels): wav.T turns it"
+        )
     if wav.shape[0] != codec.channels and 1 not in (wav.shape[0], codec.channels):
         raise ValueError(f"wav has {wav.shape[0]} channels, this codec takes {codec.channels}; only mono is converted")
+    check_wav_scale("wav", wav)
     fitting = wav.mean(dim=0, keepdim=True) if codec.channels == 1 else wav.expand(codec.channels, -1)
     resampled = resample(fitting[None], sample_rate, codec.sample_rate)
     codes = codec.encode(resampled, kbps)[0]
@@ -143,6 +136,5 @@ def decompress(codec: "WaveformCodec", data: bytes) -> tuple[Float[Tensor, "chan
     if not length or bool(lost.all()):
         return torch.zeros(codec.channels, length), codec.sample_rate
     held = torch.where(lost[:, None], 0, codes)  # any code: what comes of it is silenced
-    device = next(codec.parameters()).device
-    wav = codec.decode(held.T[None].to(device), length)[0].cpu()
+    wav = codec.decode(held.T[None], length)[0].cpu().float()
     return wav * ~lost.repeat_interleave(codec.hop_samples)[:length], codec.sample_rate

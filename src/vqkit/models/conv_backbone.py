@@ -13,9 +13,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from vqkit.losses.ranks import mean_over_ranks
 from vqkit.models.image_backbone import ImageBackbone
 from vqkit.nn import scale_convolutions
+from vqkit.ranks import mean_over_ranks
 from vqkit.types import Float
 
 __all__ = ["ConvBackbone"]
@@ -54,10 +54,10 @@ class ConvBackbone(ImageBackbone):
         super().__init__()
         if channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, got {channels}")
-        if min(dim, residual_width, downsamples) < 1 or residual_blocks < 0 or width < 2:
+        if min(dim, residual_width, downsamples) < 1 or downsamples > 16 or residual_blocks < 0 or width < 2:
             raise ValueError(
-                "dim, residual_width and downsamples must be at least 1, width at least 2 and residual_blocks at least 0, got "
-                f"{dim}, {residual_width}, {downsamples}, {width} and {residual_blocks}"
+                "dim and residual_width must be at least 1, downsamples 1 … 16, width at least 2 and residual_blocks at least 0, "
+                f"got {dim}, {residual_width}, {downsamples}, {width} and {residual_blocks}"
             )
         self.channels, self.dim, self.cell = channels, dim, 2**downsamples
         widths = [channels, width // 2, *[width] * (downsamples - 1)]

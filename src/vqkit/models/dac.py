@@ -16,6 +16,7 @@ from transformers import DacConfig, DacModel
 from transformers.models.dac.modeling_dac import DacDecoder, DacEncoder
 
 from vqkit.models.checkpoint import read_checkpoint
+from vqkit.models.rates import check_sample_rate
 from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.quantize import Quantizer
 from vqkit.types import Float
@@ -60,10 +61,9 @@ class DacCodec(WaveformCodec):
         strides: Sequence[int] = (2, 4, 8, 8),
     ) -> None:
         super().__init__()
-        if sample_rate < 1 or num_filters < 1:
-            raise ValueError(
-                f"sample_rate and num_filters must be at least 1, got {sample_rate} Hz and {num_filters} filters"
-            )
+        check_sample_rate(sample_rate)
+        if num_filters < 1:
+            raise ValueError(f"num_filters must be at least 1, got {num_filters}")
         if not strides or any(stride < 2 for stride in strides):
             raise ValueError(f"strides must be integers from 2 on, at least one, got {tuple(strides)}")
         if decoder_filters < 1 or decoder_filters % 2 ** len(strides):

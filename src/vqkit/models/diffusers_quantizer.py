@@ -8,6 +8,7 @@ from diffusers.models.autoencoders.vae import VectorQuantizer
 from diffusers.models.autoencoders.vq_model import VQModel
 from torch import Tensor, nn
 
+from vqkit.models.quantizer_adapter import QuantizerAdapter
 from vqkit.quantize import VQ, Quantizer
 from vqkit.types import Float, Int
 
@@ -21,7 +22,8 @@ def replace_quantizer(model: VQModel, quantizer: Quantizer) -> VQModel:
     ``model.quantize(h)`` gives, as before, the quantized latent, the loss (ours, with its weights) and (None, None, indices). Indices are
     flat, (batch · height · width), and with a quantizer of several codes (batch · height · width, num_codes);
     ``model.quantize.get_codebook_entry(indices, shape)`` takes them, also in any other shape of as many numbers, and the codes of the
-    first stages only. The model's own quantizer is kept for `restore_quantizer`, outside of the model's parameters and of what it saves.
+    first stages only. ``config.num_vq_embeddings`` becomes the size of the largest alphabet. The model's own quantizer is kept for
+    `restore_quantizer`, outside of the model's parameters and of what it saves.
     diffusers does not load our quantizer after ``save_pretrained``, but warns and makes a new one: keep the quantizer beside the model, or
     use `ImageTokenizer.from_diffusers`.
 
@@ -48,10 +50,9 @@ def replace_quantizer(model: VQModel, quantizer: Quantizer) -> VQModel:
     dim = model.quant_conv.out_channels
     if quantizer.dim != dim:
         raise ValueError(f"the latents of this model have dim {dim}, the quantizer has {quantizer.dim}")
-    original = own.original if isinstance(own, VQAdapter) else own
-    weight = model.quant_conv.weight
-    adapter = VQAdapter(quantizer, original, weight.dtype)
-    model.add_module("quantize", adapter.to(weight.device).train(model.training))
+    before = {"num_vq_embeddings": model.config["num_vq_embeddings"]}
+    model.add_module("quantize", VQAdapter(quantizer, own, before, model.quant_conv.weight).train(model.training))
+    model.register_to_config(num_vq_embeddings=max(quantizer.code_sizes))
     return model
 
 
@@ -62,7 +63,7 @@ def restore_quantizer(model: VQModel) -> VQModel:
         model: after `replace_quantizer`, or any other.
 
     Returns:
-        The same model, with the same module in it that was there before: its weights have not changed since.
+        The same model, with the same module in it that was there before, whose weights have not changed since, and its config.
 
     Raises:
         TypeError: another model.
@@ -76,8 +77,8 @@ def restore_quantizer(model: VQModel) -> VQModel:
     """
     adapter: nn.Module = _checked(model).quantize
     if isinstance(adapter, VQAdapter):
-        weight = model.quant_conv.weight  # the model may have moved meanwhile
-        model.add_module("quantize", adapter.original.to(weight.device, weight.dtype).train(model.training))
+        model.add_module("quantize", adapter.restored(model.quant_conv.weight).train(model.training))
+        model.register_to_config(**adapter.before)
     return model
 
 
@@ -121,23 +122,8 @@ def _checked(model: VQModel) -> VQModel:
     return model
 
 
-class VQAdapter(nn.Module):
+class VQAdapter(QuantizerAdapter):
     """What ``VQModel`` asks of its quantizer."""
-
-    latent: Tensor
-
-    def __init__(self, quantizer: Quantizer, original: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.quantizer = quantizer
-        self.__dict__["_original"] = original  # no submodule: neither trained nor saved
-        # follows the model's dtype, which the vectors of indices must have; the quantizer may have another
-        self.register_buffer("latent", torch.empty(0, dtype=dtype), persistent=False)
-
-    @property
-    def original(self) -> nn.Module:
-        """The model's own quantizer."""
-        original: nn.Module = self.__dict__["_original"]
-        return original
 
     def forward(
         self, z: Float[Tensor, "batch dim height width"]

@@ -4,6 +4,7 @@ References:
     Défossez et al., "High fidelity neural audio compression" (2022), arXiv:2210.13438.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from transformers import EncodecConfig, EncodecModel
 from transformers.models.encodec.modeling_encodec import EncodecDecoder, EncodecEncoder
 
 from vqkit.models.checkpoint import read_checkpoint
+from vqkit.models.rates import check_sample_rate
 
 __all__ = ["LAYERS", "NAMES", "codec_arguments", "encodec_config", "first_difference", "read_encodec"]
 
@@ -28,6 +30,8 @@ NAMES = {
 LAYERS = ("num_residual_layers", "kernel_size", "last_kernel_size", "residual_kernel_size", "dilation_growth_rate",
           "pad_mode", "compress", "trim_right_ratio", "use_conv_shortcut")  # fmt: skip
 """The rest of what shapes EnCodec's layers. Its quantizer, chunks and loudness normalisation are not ours."""
+
+_MAX_DILATION = 4096  # samples of padding that no weight shows
 
 
 def encodec_config(
@@ -47,8 +51,8 @@ def encodec_config(
     Raises:
         ValueError: an argument out of range.
     """
-    sizes = {"sample_rate": sample_rate, "num_filters": num_filters, "num_lstm_layers": num_lstm_layers}
-    for name, value in sizes.items():
+    check_sample_rate(sample_rate)
+    for name, value in {"num_filters": num_filters, "num_lstm_layers": num_lstm_layers}.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     if channels not in (1, 2):
@@ -60,7 +64,7 @@ def encodec_config(
     unknown = sorted(set(layers) - set(LAYERS))
     if unknown:
         raise ValueError(f"layers holds {', '.join(unknown)}; allowed: {', '.join(LAYERS)}")
-    return EncodecConfig(
+    config = EncodecConfig(
         sampling_rate=sample_rate,
         audio_channels=channels,
         hidden_size=hidden_size,
@@ -71,6 +75,13 @@ def encodec_config(
         norm_type=norm,
         **layers,
     )
+    growth, blocks = config.dilation_growth_rate, config.num_residual_layers
+    if growth < 1 or (blocks - 1) * math.log2(growth) > math.log2(_MAX_DILATION):
+        raise ValueError(
+            f"layers must have a dilation_growth_rate of at least 1, to the power of num_residual_layers − 1 at most "
+            f"{_MAX_DILATION}, got {growth} and {blocks}"
+        )
+    return config
 
 
 def codec_arguments(config: EncodecConfig) -> dict[str, Any]:

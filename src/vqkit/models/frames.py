@@ -22,7 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vqkit.constants import Constant
 from vqkit.models.hub import HubModel
+from vqkit.models.input_checks import check_floating, check_wav_scale
+from vqkit.models.rates import check_sample_rate
 from vqkit.quantize import Quantizer
 from vqkit.quantize.sampling import sample_rows
 from vqkit.types import Bool, Float, Int, need
@@ -54,26 +57,31 @@ class FrameCodec(HubModel):
         (torch.Size([1, 2, 201]), 200.0, (0.8, 1.6), torch.Size([1, 1, 24000]))
     """
 
-    window: Tensor
     deviation: Tensor
-    rotation: Tensor
 
     def __init__(
         self, quantizer: Quantizer, *, sample_rate: int = 24000, whitening: float = 0.5, rotate: bool = True
     ) -> None:
         super().__init__()
-        if sample_rate < 1:
-            raise ValueError(f"sample_rate must be at least 1 Hz, got {sample_rate}")
+        check_sample_rate(sample_rate)
         if not 0 <= whitening <= 1:
             raise ValueError(f"whitening must be in 0 … 1, got {whitening}")
         self.quantizer, self.sample_rate, self.whitening = quantizer, sample_rate, whitening
         self.hop_samples = quantizer.dim
         self._unit = 2 * math.sqrt(quantizer.dim)  # makes the library's transform orthonormal
-        self.register_buffer("window", _transform.vorbis(2 * self.hop_samples), persistent=False)
         self.register_buffer("deviation", torch.ones(self.hop_samples))
-        self.register_buffer(
-            "rotation", _dct(self.hop_samples) if rotate else torch.eye(self.hop_samples), persistent=False
-        )
+        self._window = Constant(lambda: _transform.vorbis(2 * self.hop_samples))
+        self._rotation = Constant(lambda: _dct(self.hop_samples) if rotate else torch.eye(self.hop_samples))
+
+    @property
+    def window(self) -> Float[Tensor, " window"]:
+        """Window of a frame, of 2 · hop samples."""
+        return self._window.on(self.deviation.device)
+
+    @property
+    def rotation(self) -> Float[Tensor, "dim dim"]:
+        """Orthonormal map from whitened coefficients to the latent."""
+        return self._rotation.on(self.deviation.device)
 
     @property
     def frame_rate(self) -> float:
@@ -125,17 +133,23 @@ class FrameCodec(HubModel):
         self.deviation.copy_(power.clamp_min(1e-8 * power.max().clamp_min(1e-12)).sqrt())
 
     def analyze(self, wav: Float[Tensor, "batch 1 samples"]) -> Float[Tensor, "batch frames dim"]:
-        """The latent: ⌈samples / hop⌉ + 1 frames of weighted coefficients."""
-        if wav.ndim != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
-            raise ValueError(f"wav must be (batch, 1, samples), mono and not empty, got shape {tuple(wav.shape)}")
+        """The latent: ⌈samples / hop⌉ + 1 frames of weighted coefficients, in float32.
+
+        Raises:
+            TypeError: wav is not floating.
+            ValueError: wrong shape.
+        """
+        _check_mono(wav)
         return self._coefficients(wav[:, 0]) / self._weight() @ self.rotation
 
     def synthesize(
         self, z: Float[Tensor, "batch frames dim"], samples: int | None = None
     ) -> Float[Tensor, "batch 1 samples"]:
-        """The waveform of a latent; (frames − 1)·hop samples unless told."""
+        """The waveform of a latent, in the codec's dtype; (frames − 1)·hop samples unless told."""
+        z = z.to(self.deviation.device, torch.float32)
         coefficients = z @ self.rotation.T * self._weight() / self._unit
-        return _transform.imdct(coefficients.transpose(1, 2), self.window, n_samples=samples)[:, None]
+        wav = _transform.imdct(coefficients.transpose(1, 2), self.window, n_samples=samples)[:, None]
+        return wav.to(self.deviation.dtype)
 
     def frame_mask(self, lengths: Int[Tensor, " batch"], frames: int) -> Bool[Tensor, "batch frames"]:
         """True where a frame touches real samples of its item."""
@@ -149,8 +163,11 @@ class FrameCodec(HubModel):
         """Codes of a waveform, with as many stages as ``kbps`` affords (all by default).
 
         Raises:
-            ValueError: wrong shape, or less than the first stage's bitrate.
+            TypeError: wav is not floating.
+            ValueError: wrong shape, NaN, Inf or samples far outside −1 … 1, or less than the first stage's bitrate.
         """
+        _check_mono(wav)
+        check_wav_scale("wav", wav)
         codes = self.quantizer.encode(self.analyze(wav))
         if kbps is not None:
             stages = sum(rate <= kbps + 1e-9 for rate in self.rates_kbps)
@@ -166,15 +183,26 @@ class FrameCodec(HubModel):
         self, codes: Int[Tensor, "batch codes frames"], samples: int | None = None
     ) -> Float[Tensor, "batch 1 samples"]:
         """Waveform of codes, or of those of the first stages only."""
+        codes = codes.to(self.deviation.device)
         return self.synthesize(self.quantizer.decode(codes.transpose(1, 2)), samples)
 
     def _coefficients(self, wave: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch frames dim"]:
         # padded here: the library's own centring adds a frame of zeros behind the last
-        padded = functional.pad(wave.float(), (self.hop_samples, self.hop_samples - wave.shape[-1] % -self.hop_samples))
+        check_floating("wav", wave)
+        wave = wave.to(self.deviation.device, torch.float32)
+        padded = functional.pad(wave, (self.hop_samples, self.hop_samples - wave.shape[-1] % -self.hop_samples))
         return _transform.mdct(padded, self.window, center=False).transpose(1, 2) * self._unit
 
     def _weight(self) -> Tensor:
-        return self.deviation**self.whitening
+        # the least number above 0 of the buffer's dtype stands for what half precision rounded to 0
+        info = torch.finfo(self.deviation.dtype)
+        return self.deviation.float().clamp_min(info.smallest_normal * info.eps) ** self.whitening
+
+
+def _check_mono(wav: Tensor) -> None:
+    check_floating("wav", wav)
+    if wav.ndim != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
+        raise ValueError(f"wav must be (batch, 1, samples), mono and not empty, got shape {tuple(wav.shape)}")
 
 
 def _dct(size: int) -> Float[Tensor, "size size"]:

@@ -1,21 +1,23 @@
 """Saving, loading and sharing a model: ``config.json`` with the constructor's arguments and ``model.safetensors``; nothing is pickled."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import safetensors.torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from torch import nn
+from torch import Tensor, nn
 
 from vqkit.files import write_whole
+from vqkit.models import identity
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression, from_expression
+from vqkit.saved import CONFIG, WEIGHTS, built_for, check_arguments, one_line, read_config
 
 __all__ = ["HubModel"]
 
-_CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _CARD = """---
 {{ card_data }}
 ---
@@ -66,20 +68,20 @@ class HubModel(nn.Module, ModelHubMixin):
             The model.
 
         Raises:
-            ValueError: not such a folder or repository, or weights that do not fit the config.
+            ValueError: not such a folder or repository, weights that do not fit the config, or a weight that is NaN or Inf.
         """
         options = {"revision": revision, "cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
         return cls.from_folder(cls.saved_folder(name, **options))
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
-        """Read what ``save_pretrained`` wrote into a folder; errors as in `from_pretrained`."""
-        model = cls(**cls._read_arguments(folder / _CONFIG))
-        try:
-            model.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
-        except (RuntimeError, safetensors.SafetensorError) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"the weights in {folder} do not fit its config: {reason[:300]}") from None
+        """Read what ``save_pretrained`` wrote into a folder; errors as in `from_pretrained`.
+
+        The folder may be a stranger's: nothing is built before config and weights are known to belong together, see `vqkit.saved`.
+        """
+        config = cls._read_config(folder / CONFIG)
+        model = built_for(folder, lambda: cls(**cls._arguments_of(config)))
+        identity.read_claim(model, folder / WEIGHTS)
         model._read_beside(folder)
         return model.eval()
 
@@ -93,7 +95,7 @@ class HubModel(nn.Module, ModelHubMixin):
             raise ValueError(f"{name} is neither a folder nor a name on the hub (owner/model)")
         if not folder.is_dir():
             try:
-                for file in (_CONFIG, WEIGHTS, *cls._beside):
+                for file in (CONFIG, WEIGHTS, *cls._beside):
                     try:
                         folder = Path(str(hf_hub_download(str(name), file, **options))).parent
                     except EntryNotFoundError:
@@ -102,7 +104,7 @@ class HubModel(nn.Module, ModelHubMixin):
             except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
                 reason = str(error).strip().partition("\n")[0]
                 raise ValueError(f"{name} is neither a folder nor a model on the hub: {reason}") from None
-        for file in (_CONFIG, WEIGHTS):
+        for file in (CONFIG, WEIGHTS):
             if not (folder / file).is_file():
                 raise ValueError(f"{folder} is not a saved model: {file} is missing")
         return folder
@@ -111,22 +113,34 @@ class HubModel(nn.Module, ModelHubMixin):
         """Read what there is of the files in ``_beside``."""
 
     @classmethod
-    def _read_arguments(cls, path: Path) -> dict[str, Any]:
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from None
-        kind = config.pop("class", cls.__name__) if isinstance(config, dict) else cls.__name__
+    def _read_config(cls, path: Path) -> dict[str, Any]:
+        """Arguments of the constructor, as JSON."""
+        config = read_config(path)
+        kind = config.pop("class", cls.__name__)
         if kind != cls.__name__:
-            raise ValueError(f"{path} is the config of a {kind}, not of {cls.__name__}")
-        known = {key: value for key, value in cls._hub_mixin_init_parameters.items() if key != "self"}
-        if not isinstance(config, dict) or not config.keys() <= known.keys():
+            raise ValueError(f"{path} is the config of a {one_line(kind, 60)}, not of {cls.__name__}")
+        known = [name for name in cls._hub_mixin_init_parameters if name != "self"]
+        if not config.keys() <= set(known):
             raise ValueError(f"{path} is not the config of {cls.__name__}; its keys are {', '.join(known)}")
-        return {key: cls._decode_arg(known[key].annotation, value) for key, value in config.items()}
+        return config
+
+    @classmethod
+    def _arguments_of(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of the constructor; quantizers and other parts are built."""
+        known = cls._hub_mixin_init_parameters
+        arguments = {key: cls._decode_arg(known[key].annotation, value) for key, value in config.items()}
+        check_arguments(cls, arguments)
+        return arguments
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before = self.state_dict()  # moves and casts put other tensors in their place
+        super()._apply(fn, recurse)
+        identity.keep_hash(self, before)
+        return self
 
     def _save_pretrained(self, save_directory: Path) -> None:
         named = {"class": type(self).__name__, **self._hub_mixin_config}  # type: ignore[dict-item]
         config = json.dumps(named, indent=2, sort_keys=True) + "\n"
         state = {key: value.detach().contiguous() for key, value in self.state_dict().items()}
-        write_whole(save_directory / WEIGHTS, safetensors.torch.save(state))
-        write_whole(save_directory / _CONFIG, config.encode())
+        write_whole(save_directory / WEIGHTS, safetensors.torch.save(state, identity.claim(self) or None))
+        write_whole(save_directory / CONFIG, config.encode())

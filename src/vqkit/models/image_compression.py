@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter, thin_to_fit
+from vqkit.data.image_file import MAX_MEGAPIXELS
 from vqkit.data.image_pixels import pixels_to_tensor
-from vqkit.models.compression import open_reader, weight_hash
+from vqkit.models.compression import open_reader
+from vqkit.models.identity import weight_hash
 from vqkit.models.image_tiles import Watch, check_size, decode_tiles, encode_tiles
+from vqkit.models.input_checks import channels_last, check_floating, check_image_scale
 from vqkit.types import Float, Int
 
 if TYPE_CHECKING:
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["DecodedImage", "compress", "decode_image", "decompress", "encode_image", "image_header", "with_channels"]
 
 LOST = 0.5  # gray
-MAX_MEGAPIXELS = 64.0  # what vqkit.data reads by default
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def with_channels(image: Float[Tensor, "_ height width"], channels: int) -> Floa
     """Gray from RGB (BT.601 luma) or RGB from gray; an image that has these channels is returned itself."""
     if len(image) == channels:
         return image
-    return pixels_to_tensor(image.permute(1, 2, 0).cpu().numpy(), 1.0, channels)
+    return pixels_to_tensor(image.permute(1, 2, 0).float().cpu().numpy(), 1.0, channels)
 
 
 def encode_image(
@@ -103,12 +105,13 @@ def encode_image(
 
     Raises:
         TypeError: the image is not floating.
-        ValueError: the image has another shape, or one that the tokenizer does not take.
+        ValueError: the image has another shape, or one that the tokenizer does not take, NaN, Inf, or a pixel far outside 0 … 1.
     """
-    if not image.is_floating_point():
-        raise TypeError(f"image must be floating, got {image.dtype}")
+    check_floating("image", image)
     if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
-        raise ValueError(f"image must be (1 or 3 channels, height, width), got shape {tuple(image.shape)}")
+        shape = tuple(image.shape)
+        raise ValueError(f"image must be (1 or 3 channels, height, width), got shape {shape}{channels_last(shape)}")
+    check_image_scale("image", image)
     height, width = image.shape[-2:]
     check_size(tokenizer, height, width)
     fitting = with_channels(image, tokenizer.channels)

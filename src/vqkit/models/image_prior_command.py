@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vqkit.data import ImageItem, Images, list_images, read_image
+from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images, list_images, read_image
 from vqkit.data.image_formats import collection_pixels
 from vqkit.models.image_prior import ImageCodingCost, fit_image_prior, image_codes_of, image_coding_cost
 from vqkit.models.image_tokenizer import ImageTokenizer
@@ -19,7 +19,13 @@ _SIDE_PIXELS = 1024  # of a photograph its middle is taken, at most so large: ma
 
 
 def fit_for_images(
-    model: Path, data: Path, coding: str = "best", classes: int = 32, megapixels: float = 50.0, device: str = "cpu"
+    model: Path,
+    data: Path,
+    coding: str = "best",
+    classes: int = 32,
+    megapixels: float = 50.0,
+    device: str = "cpu",
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> None:
     """Fit priors, measure them on images held out, save one beside the weights, and print what was found.
 
@@ -30,14 +36,15 @@ def fit_for_images(
         classes: of each context, 1 … 64.
         megapixels: of images to fit, in 10^6 pixels; a quarter of it to measure.
         device: for the networks.
+        max_megapixels: refuse an image whose header says more, in 10^6 pixels.
 
     Raises:
         ValueError: too few images, or something in the folder cannot be read.
     """
     tokenizer = ImageTokenizer.from_pretrained(model).to(device)
     train, held_out = prior_split(list_images(data), data, "images")
-    fitted = image_codes_of(tokenizer, _images(tokenizer, train, megapixels))
-    measured = image_codes_of(tokenizer, _images(tokenizer, held_out, megapixels / 4))
+    fitted = image_codes_of(tokenizer, _images(tokenizer, train, megapixels, max_megapixels))
+    measured = image_codes_of(tokenizer, _images(tokenizer, held_out, megapixels / 4, max_megapixels))
     priors = {name: fit_image_prior(tokenizer, fitted, name, classes) for name in ("static", "context")}
     costs = [image_coding_cost(tokenizer, prior, measured) for prior in (None, *priors.values())]
     print(_table(tokenizer, costs, len(fitted), len(measured)))
@@ -49,24 +56,26 @@ def fit_for_images(
     print(f"{model / PRIOR_FILE}: {best}, {len(priors[best].to_bytes())} bytes")
 
 
-def _images(tokenizer: ImageTokenizer, items: Sequence[ImageItem], megapixels: float) -> Iterator[Tensor]:
+def _images(
+    tokenizer: ImageTokenizer, items: Sequence[ImageItem], megapixels: float, largest: float
+) -> Iterator[Tensor]:
     """So many megapixels of images in a fixed random order."""
     left = megapixels * 1e6
     for item in random.Random(0).sample(items, len(items)):
         if left <= 0:
             return
-        image = _image(tokenizer, item)
+        image = _image(tokenizer, item, largest)
         left -= image[0].numel()
         yield image
 
 
-def _image(tokenizer: ImageTokenizer, item: ImageItem) -> Tensor:
+def _image(tokenizer: ImageTokenizer, item: ImageItem, largest: float) -> Tensor:
     if tokenizer.backbone.image_size is not None:
         size = tokenizer.backbone.image_size
-        return Images([item], size, tokenizer.channels, unreadable="raise")[0].image
+        return Images([item], size, tokenizer.channels, unreadable="raise", max_megapixels=largest)[0].image
     if item.index is not None:
-        return collection_pixels(item.path).image(item.index, tokenizer.channels)
-    image = read_image(item.path, tokenizer.channels)
+        return collection_pixels(item.path, largest).image(item.index, tokenizer.channels)
+    image = read_image(item.path, tokenizer.channels, largest)
     top, left = (max(0, side - _SIDE_PIXELS) // 2 for side in image.shape[-2:])
     return image[:, top : top + _SIDE_PIXELS, left : left + _SIDE_PIXELS]
 

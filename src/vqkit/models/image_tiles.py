@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vqkit.models.input_checks import home
 from vqkit.types import Float, Int
 
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ def encode_tiles(
     """
     height, width = image.shape[-2:]
     check_size(tokenizer, height, width)
-    home = next(tokenizer.backbone.parameters())
+    like = home(tokenizer.backbone)
     cell, grid = tokenizer.backbone.cell, tokenizer.grid(height, width)
     rows, columns = _spans(tokenizer, grid, tile_pixels)
     for row, (top, bottom, above, below) in enumerate(rows):
         found = []
         for column, (left, right, before, behind) in enumerate(columns):
-            tile = image[None, :, above * cell : below * cell, before * cell : behind * cell].to(home)
+            tile = image[None, :, above * cell : below * cell, before * cell : behind * cell].to(like)
             codes = tokenizer.quantizer.encode(tokenizer.analyze(tile))[0].cpu()
             if codes.ndim == 3:
                 codes = codes[top - above : bottom - above, left - before : right - before]
@@ -110,13 +111,12 @@ def decode_tiles(
         raise ValueError(
             f"an image of {size[1]}×{size[0]} pixels has {math.prod(grid)} cells, got codes of {len(codes)}"
         )
-    device = next(tokenizer.backbone.parameters()).device
     places = codes.unflatten(0, grid).movedim(-1, 0)[None]  # batch, num_codes, *grid
     image = torch.empty(tokenizer.channels, *size)
     tiles = list(product(*_spans(tokenizer, grid, tile_pixels)))
     for number, ((top, bottom, above, below), (left, right, before, behind)) in enumerate(tiles, start=1):
         tile = places[..., above:below, before:behind] if len(grid) == 2 else places
-        made = tokenizer.decode(tile.to(device, torch.int64))[0]
+        made = tokenizer.decode(tile.long())[0]
         inner = made[
             :, (top - above) * cell : (bottom - above) * cell, (left - before) * cell : (right - before) * cell
         ]

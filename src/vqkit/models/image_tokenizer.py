@@ -18,6 +18,7 @@ from vqkit.bitstream import EntropyModel
 from vqkit.models import image_compression
 from vqkit.models.hub import HubModel
 from vqkit.models.image_backbone import ImageBackbone, read_backbone
+from vqkit.models.input_checks import check_image_scale, check_images, home
 from vqkit.models.prior_file import PRIOR_FILE, read_prior, save_prior
 from vqkit.models.reconstruction import Reconstruction
 from vqkit.quantize import Quantizer
@@ -40,8 +41,8 @@ TokenizerOutput = Reconstruction
 class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone)}):
     """A backbone with a quantizer in its middle.
 
-    Images are float in [0, 1]. Sides that are no multiples of the backbone's `cell` are continued by their last row and column, and cut
-    off again.
+    Images are float in [0, 1]; images and codes move to the backbone's device, and images to its dtype. Sides that are no multiples of
+    the backbone's `cell` are continued by their last row and column, and cut off again.
 
     Args:
         backbone: `ConvBackbone`, `VQGANBackbone`, `ViTBackbone`, `TransformBackbone`, or another `ImageBackbone`.
@@ -168,7 +169,7 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
         with torch.set_grad_enabled(torch.is_grad_enabled() and (self.training or images.requires_grad)):
             latent = self.backbone.encode(self._whole_cells(images))
             quantized = self.quantizer(latent)
-            made = self.backbone.decode(quantized.z_q)
+            made = self.backbone.decode(quantized.z_q.to(home(self.backbone)))
             return Reconstruction(self._cut(made, images.shape[-2:]), latent, quantized)
 
     def autoencode(self, images: Float[Tensor, "batch channels height width"]) -> Reconstruction:
@@ -193,7 +194,7 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
         self, z: Float[Tensor, "batch *grid dim"], size: tuple[int, int] | None = None
     ) -> Float[Tensor, "batch channels height width"]:
         """The images of latents, clamped to [0, 1]; ``size`` and errors as in `decode`."""
-        return self._cut(self.backbone.decode(z), size).clamp(0, 1)
+        return self._cut(self.backbone.decode(z.to(home(self.backbone))), size).clamp(0, 1)
 
     @torch.no_grad()
     def encode(
@@ -210,8 +211,10 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
 
         Raises:
             TypeError: images are not floating.
-            ValueError: as in `forward`, or bpp is below the first stage.
+            ValueError: as in `forward`, NaN, Inf or pixels far outside 0 … 1, or bpp is below the first stage.
         """
+        check_images(images, self.channels)
+        check_image_scale("images", images)
         latent = self.analyze(images)
         stages = None if bpp is None else self.stages_within(bpp, *images.shape[-2:])
         held = sum(self.quantizer.codes_per_stage[:stages])
@@ -242,8 +245,8 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
             raise ValueError(
                 f"codes must have {self.grid(*self.backbone.image_size)} places, got {tuple(codes.shape[2:])}"
             )
-        z_q = self.quantizer.decode(codes.movedim(1, -1)).to(next(self.backbone.parameters()).dtype)
-        return self.synthesize(z_q, size)
+        codes = codes.to(home(self.backbone).device)
+        return self.synthesize(self.quantizer.decode(codes.movedim(1, -1)), size)
 
     # --- files
 
@@ -253,7 +256,7 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
         """An image of any size as a ``.vqk`` file, in tiles, so that memory does not grow with the networks' layers.
 
         Args:
-            image: in [0, 1]; RGB is made gray for a gray tokenizer (BT.601 luma), and gray RGB.
+            image: in [0, 1], on any device; RGB is made gray for a gray tokenizer (BT.601 luma), and gray RGB.
             bpp: keep as many stages as fit into a file of so many bits a pixel; all by default.
             plain: plain bits although there is a `prior`.
 
@@ -262,7 +265,8 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
 
         Raises:
             TypeError: the image is not floating.
-            ValueError: the shape is wrong, the backbone does not take such an image, or not even one stage fits.
+            ValueError: the shape is wrong, NaN, Inf or a pixel far outside 0 … 1, the backbone does not take such an image, or not even
+                one stage fits.
         """
         return image_compression.compress(self, image, bpp, plain)
 
@@ -311,11 +315,8 @@ class ImageTokenizer(HubModel, coders={ImageBackbone: (expression, read_backbone
         self.prior = read_prior(folder, self.quantizer.code_sizes)
 
     def _whole_cells(self, images: Tensor) -> Tensor:
-        if not images.is_floating_point():
-            raise TypeError(f"images must be floating, got {images.dtype}")
-        if images.ndim != 4 or images.shape[1] != self.channels or 0 in images.shape:
-            shape = tuple(images.shape)
-            raise ValueError(f"images must be (batch, {self.channels} channels, height, width), got shape {shape}")
+        check_images(images, self.channels)
+        images = images.to(home(self.backbone))
         size, cell = tuple(images.shape[-2:]), self.backbone.cell
         if self.backbone.image_size is not None and size != self.backbone.image_size:
             raise ValueError(f"this backbone takes images of {self.backbone.image_size} pixels only, got {size}")

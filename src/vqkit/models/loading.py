@@ -1,11 +1,11 @@
 """A saved codec of whatever kind."""
 
-import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.saved import CONFIG, one_line, read_config
 
 __all__ = ["SHIPPED", "load_codec", "saved_class"]
 
@@ -33,24 +33,26 @@ def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
         ValueError: not a saved codec, or of a kind that is not imported.
     """
     folder = WaveformCodec.saved_folder(SHIPPED if name is None else name, **options)
-    kind = saved_class(folder)
+    kind = _named(read_config(folder / CONFIG))
     if kind in _MODULES:
         import_module(_MODULES[kind])
     known = {cls.__name__: cls for cls in _family(WaveformCodec)}
     if kind not in known:
-        raise ValueError(
-            f"{folder} holds a {kind or 'config that is not JSON'}; codecs known here: {', '.join(sorted({*known, *_MODULES}))}"
-        )
+        codecs = ", ".join(sorted({*known, *_MODULES}))
+        raise ValueError(f"{folder} holds a {one_line(kind, 60)}; codecs known here: {codecs}")
     return known[kind].from_folder(folder)
 
 
 def saved_class(folder: str | Path) -> str | None:
     """Name of the class whose ``save_pretrained`` wrote a folder; None if it is no saved model."""
     try:
-        config = json.loads((Path(folder) / "config.json").read_text("utf-8"))
+        return _named(read_config(Path(folder) / CONFIG))
     except (OSError, ValueError):
         return None
-    return config.get("class", "AudioCodec") if isinstance(config, dict) else None  # early configs name none
+
+
+def _named(config: dict[str, Any]) -> str:
+    return str(config.get("class", "AudioCodec"))  # early configs name none
 
 
 def _family(cls: type[WaveformCodec]) -> list[type[WaveformCodec]]:

@@ -9,6 +9,7 @@ from vqkit.files import write_whole
 __all__ = ["PRIOR_FILE", "read_prior", "save_prior"]
 
 PRIOR_FILE = "prior.vqe"
+_MAX_BYTES = 1 << 26  # the priors that ship have some 100 kB
 
 
 def save_prior(folder: str | Path, prior: EntropyModel | None) -> None:
@@ -33,6 +34,8 @@ def read_prior(folder: str | Path, code_sizes: Sequence[int]) -> EntropyModel | 
     path = Path(folder) / PRIOR_FILE
     if not path.is_file():
         return None
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"{path} is not a prior: {path.stat().st_size} bytes, allowed are {_MAX_BYTES}")
     try:
         prior = read_tables(path.read_bytes())
     except ValueError as error:

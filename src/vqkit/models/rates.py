@@ -2,10 +2,31 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 from vqkit.quantize import Quantizer
 
-__all__ = ["stage_rates_kbps", "stages_within"]
+__all__ = ["MAX_SAMPLE_RATE", "check_sample_rate", "stage_rates_kbps", "stages_within"]
+
+MAX_SAMPLE_RATE = 1 << 20
+"""Hz. The weights of a codec say nothing of its rate, and a rate of gigahertz would resample a short clip to gigabytes."""
+
+
+def check_sample_rate(sample_rate: int) -> int:
+    """See that the rate of a codec's waveforms is one.
+
+    Args:
+        sample_rate: in Hz.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: it is NaN, a fraction, below 1 or beyond `MAX_SAMPLE_RATE`.
+    """
+    if not isinstance(sample_rate, Integral) or not 1 <= sample_rate <= MAX_SAMPLE_RATE:
+        raise ValueError(f"sample_rate must be at least 1 Hz, at most {MAX_SAMPLE_RATE} and whole, got {sample_rate!r}")
+    return sample_rate
 
 
 def stage_rates_kbps(quantizer: Quantizer, frame_rate: float) -> tuple[float, ...]:

@@ -20,13 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqkit.losses.ranks import mean_over_ranks
+from vqkit.models.rates import check_sample_rate
 from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.nn.convnext import ConvNeXtBlock
 from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis, fourier_basis
 from vqkit.nn.streaming_layer import Chain, Pointwise, ResidualSum
 from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
+from vqkit.nn.wide import no_autocast, wide, wide_linear
 from vqkit.quantize import Quantizer
+from vqkit.ranks import mean_over_ranks
 from vqkit.types import Float
 
 __all__ = ["SpectralCodec", "SpectralDecoder", "SpectralEncoder"]
@@ -70,26 +72,26 @@ class SpectralEncoder(nn.Module):
     def streaming(self) -> Chain:
         """The same in blocks, with the weights of now."""
         network = Chain([Pointwise(self._start), *[_blockwise(b) for b in self.blocks], Pointwise(self._finish)])
-        return Chain([self.analysis.streaming(), ResidualSum(network, Pointwise(self._linear)), Pointwise(self._turn)])
+        analysis = self.analysis.streaming(self.linear.weight.device, self.linear.weight.dtype)
+        return Chain([analysis, ResidualSum(network, Pointwise(self._linear)), Pointwise(self._turn)])
 
     def _start(self, spectra: Tensor) -> Tensor:
         real, imaginary = spectra.unflatten(1, (self.analysis.channels, 2, -1)).unbind(2)
         magnitude = (real.square() + imaginary.square() + _SILENCE**2).sqrt()
         root = magnitude.rsqrt()
         features = torch.cat([real * root, imaginary * root, 0.3 * magnitude.log()], dim=2).flatten(1, 2)
-        return self.norm(self.enter(features.transpose(1, 2))).transpose(1, 2)
+        return self.norm(self.enter(_as(features, self.enter).transpose(1, 2))).transpose(1, 2)
 
     def _finish(self, x: Tensor) -> Tensor:
-        return self.leave(self.last_norm(x.transpose(1, 2))).transpose(1, 2).float()
+        return wide(self.leave(self.last_norm(x.transpose(1, 2))).transpose(1, 2))
 
     def _linear(self, spectra: Tensor) -> Tensor:
-        with torch.autocast(spectra.device.type, enabled=False):
-            return _signed_root(self.linear(spectra.transpose(1, 2))).transpose(1, 2)
+        with no_autocast(spectra.device):
+            return _signed_root(wide_linear(self.linear, spectra.transpose(1, 2))).transpose(1, 2)
 
     def _turn(self, z: Tensor) -> Tensor:
-        with torch.autocast(z.device.type, enabled=False):
-            turned: Tensor = self.turn(z.transpose(1, 2))
-            return turned.transpose(1, 2)
+        with no_autocast(z.device):
+            return wide_linear(self.turn, z.transpose(1, 2)).transpose(1, 2)
 
 
 class SpectralDecoder(nn.Module):
@@ -119,26 +121,27 @@ class SpectralDecoder(nn.Module):
     def forward(self, z: Float[Tensor, "batch dim frames"]) -> Float[Tensor, "batch channels samples"]:
         """The waveforms."""
         spectra = self._finish(self.blocks(self._start(z))) + self._linear(z)
-        wav: Tensor = self.synthesis(spectra)
-        return wav
+        return _as(self.synthesis(spectra), self.leave)
 
     def streaming(self) -> Chain:
         """The same in blocks, with the weights of now."""
         network = Chain([Pointwise(self._start), *[_blockwise(b) for b in self.blocks], Pointwise(self._finish)])
-        return Chain([ResidualSum(network, Pointwise(self._linear)), self.synthesis.streaming()])
+        synthesis = self.synthesis.streaming(self.linear.weight.device, self.linear.weight.dtype)
+        last = Pointwise(lambda wav: _as(wav, self.leave))
+        return Chain([ResidualSum(network, Pointwise(self._linear)), synthesis, last])
 
     def _start(self, z: Tensor) -> Tensor:
-        return self.norm(self.enter(z.transpose(1, 2))).transpose(1, 2)
+        return self.norm(self.enter(_as(z, self.enter).transpose(1, 2))).transpose(1, 2)
 
     def _finish(self, x: Tensor) -> Tensor:
-        made = self.leave(self.last_norm(x.transpose(1, 2))).transpose(1, 2).float()
+        made = wide(self.leave(self.last_norm(x.transpose(1, 2))).transpose(1, 2))
         level, real, imaginary = made.unflatten(1, (self.synthesis.channels, 3, -1)).unbind(2)
         size = (level - 3).clamp(max=6).exp() * (real.square() + imaginary.square() + 1e-4).rsqrt()
         return torch.cat([size * real, size * imaginary], dim=2).flatten(1, 2)
 
     def _linear(self, z: Tensor) -> Tensor:
-        with torch.autocast(z.device.type, enabled=False):
-            return self.linear(_signed_square(self.turn(z.float().transpose(1, 2)))).transpose(1, 2)
+        with no_autocast(z.device):
+            return wide_linear(self.linear, _signed_square(wide_linear(self.turn, z.transpose(1, 2)))).transpose(1, 2)
 
 
 class SpectralCodec(WaveformCodec):
@@ -183,8 +186,9 @@ class SpectralCodec(WaveformCodec):
         causal: bool = False,
     ) -> None:
         super().__init__()
-        if sample_rate < 1 or channels not in (1, 2):
-            raise ValueError(f"sample_rate must be at least 1 and channels 1 or 2, got {sample_rate} and {channels}")
+        check_sample_rate(sample_rate)
+        if channels not in (1, 2):
+            raise ValueError(f"channels must be 1 or 2, got {channels}")
         if hop_samples < 2 or hop_samples % 2:
             raise ValueError(f"hop_samples must be even and at least 2, got {hop_samples}")
         if quantizer.dim > channels * hop_samples:
@@ -215,7 +219,7 @@ class SpectralCodec(WaveformCodec):
         Raises:
             ValueError: as in `forward`, or the batch is silent.
         """
-        self._checked(wav, None)
+        wav, _ = self._taken(wav)
         spectra = self.encoder.analysis(wav).transpose(1, 2).flatten(end_dim=1)
         coefficients = spectra.double() @ _to_cosines(self.hop_samples, self.channels).T.to(spectra.device)
         level = coefficients.square().mean(dim=1, keepdim=True).sqrt()
@@ -276,6 +280,11 @@ def _to_cosines(hop_samples: int, channels: int) -> Tensor:
 def _blockwise(block: Any) -> ResidualSum:
     found: ResidualSum = block.streaming()
     return found
+
+
+def _as(x: Tensor, layer: nn.Linear) -> Tensor:
+    """In the dtype of a layer's weights."""
+    return x.to(layer.weight.dtype)
 
 
 def _signed_root(x: Tensor) -> Tensor:

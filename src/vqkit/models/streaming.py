@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
+from vqkit.models.input_checks import check_wav_scale, check_wav_shape, home
 from vqkit.models.pieces import Pieces
 from vqkit.models.rates import stages_within
 from vqkit.models.streaming_quantizer import StreamingQuantizer
@@ -102,16 +103,17 @@ class CodecStream:
         """Take the next samples of the signal.
 
         Args:
-            wav: any number of samples, also none; the same batch, dtype and device at each call.
+            wav: any number of samples, also none; the same batch at each call. They move to the codec's device and dtype.
 
         Returns:
             The codes of all whole frames that are now determined, perhaps none.
 
         Raises:
             TypeError: wav is not floating.
-            ValueError: wrong shape, a batch, dtype or device other than before or than the codec's, NaN or Inf, or a closed stream.
+            ValueError: wrong shape, another batch than before, NaN, Inf or samples far outside −1 … 1, or a closed stream. The stream
+                goes on as though the block had not come.
         """
-        self._check_wav(wav)
+        wav = self._taken(wav)
         return self._encoded(self._samples.push(wav), wav.shape[0])
 
     @torch.no_grad()
@@ -161,7 +163,7 @@ class CodecStream:
             TypeError: codes are not integers.
             ValueError: codes of the wrong shape or out of range, or a closed stream.
         """
-        self._check_codes(codes)
+        codes = self._taken_codes(codes)
         return self._decoded(self._frames.push(codes), codes.shape[0])
 
     @torch.no_grad()
@@ -281,37 +283,33 @@ class CodecStream:
 
     @property
     def _dtype(self) -> torch.dtype:
-        return next(self._codec.encoder.parameters()).dtype
+        return home(self._codec.encoder).dtype
 
     @property
     def _device(self) -> torch.device:
-        return next(self._codec.encoder.parameters()).device
+        return home(self._codec.encoder).device
 
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError("the stream is closed")
 
-    def _check_wav(self, wav: Tensor) -> None:
+    def _taken(self, wav: Tensor) -> Tensor:
+        """A block on the codec's device and in its dtype; one that is refused leaves the stream as it was."""
         self._check_open()
-        if not wav.is_floating_point():
-            raise TypeError(f"wav must be floating, got {wav.dtype}")
-        channels = self._codec.channels
-        if wav.ndim != 3 or wav.shape[1] != channels or not wav.shape[0]:
-            raise ValueError(f"wav must be (batch, {channels} channels, samples), got shape {tuple(wav.shape)}")
-        if (wav.dtype, wav.device) != (self._dtype, self._device):
-            raise ValueError(
-                f"wav must be {self._dtype} on {self._device} as the codec is, got {wav.dtype} on {wav.device}"
-            )
+        check_wav_shape(wav, self._codec.channels, least_samples=0)
+        check_wav_scale("wav", wav)  # found later, NaN would have spoilt the LSTM's state
+        wav = wav.to(self._device, self._dtype)
         self._samples.check(wav)
-        if not wav.isfinite().all():  # found later, it would have spoilt the LSTM's state
-            raise ValueError("wav has NaN or Inf; the stream goes on as though this block had not come")
+        return wav
 
-    def _check_codes(self, codes: Tensor) -> None:
+    def _taken_codes(self, codes: Tensor) -> Tensor:
         self._check_open()
         if codes.ndim != 3 or not codes.shape[0]:
             raise ValueError(f"codes must be (batch, num_codes, frames), got shape {tuple(codes.shape)}")
+        codes = codes.to(self._device)
         self._codec.quantizer._checked_codes(codes.transpose(1, 2), None)
         self._frames.check(codes)
+        return codes
 
 
 def _if_any(block: Tensor) -> Iterator[Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vqkit.bitstream import EntropyModel
 from vqkit.models import compression, padding
 from vqkit.models.hub import HubModel
+from vqkit.models.input_checks import check_wav_scale, check_wav_shape, home
 from vqkit.models.prior_file import PRIOR_FILE, read_prior, save_prior
 from vqkit.models.rates import stage_rates_kbps, stages_within
 from vqkit.models.reconstruction import Reconstruction
@@ -31,6 +32,9 @@ CodecOutput = Reconstruction
 
 class WaveformCodec(HubModel):
     """Encoder, quantizer, decoder; abstract. A subclass makes them in its constructor, and overrides what says so.
+
+    Waveforms and codes may be of any floating or integer dtype and on any device: they move to the codec's. Waveforms come back on its
+    device and in the dtype of its weights.
 
     Attributes:
         sample_rate: of the waveforms, in Hz.
@@ -90,12 +94,12 @@ class WaveformCodec(HubModel):
             TypeError: wav is not floating, or lengths are not integers.
             ValueError: wrong channels, an empty waveform, or lengths out of range.
         """
-        lengths = self._checked(wav, lengths)
+        wav, lengths = self._taken(wav, lengths)
         mask = None if lengths is None else padding.frame_mask(lengths, wav.shape[-1], self.hop_samples)
         with torch.set_grad_enabled(torch.is_grad_enabled() and (self.training or wav.requires_grad)):
             latent = padding.encode_padded(self.encoder, wav, lengths, self.hop_samples, together=self.training)
             quantized = self.quantizer(latent, mask)
-            decoded = padding.decode_padded(self.decoder, quantized.z_q, mask, self.hop_samples, together=self.training)
+            decoded = self._decoded(quantized.z_q, mask)
             return Reconstruction(padding.silence_end(decoded[..., : wav.shape[-1]], lengths), latent, quantized, mask)
 
     def autoencode(self, wav: Float[Tensor, "batch channels samples"]) -> Reconstruction:
@@ -107,15 +111,14 @@ class WaveformCodec(HubModel):
         Returns:
             `Reconstruction`, of which ``quantized`` is None; errors as in `forward`.
         """
-        self._checked(wav, None)
+        wav, _ = self._taken(wav)
         latent = padding.encode_padded(self.encoder, wav, None, self.hop_samples, together=self.training)
-        decoded = padding.decode_padded(self.decoder, latent, None, self.hop_samples, together=self.training)
-        return Reconstruction(decoded[..., : wav.shape[-1]], latent)
+        return Reconstruction(self._decoded(latent)[..., : wav.shape[-1]], latent)
 
     @torch.no_grad()
     def analyze(self, wav: Float[Tensor, "batch channels samples"]) -> Float[Tensor, "batch frames dim"]:
         """The latents of waveforms, as the quantizer gets them; errors as in `forward`."""
-        self._checked(wav, None)
+        wav, _ = self._taken(wav)
         return padding.encode_padded(self.encoder, wav, None, self.hop_samples, together=self.training)
 
     @torch.no_grad()
@@ -123,9 +126,7 @@ class WaveformCodec(HubModel):
         self, z: Float[Tensor, "batch frames dim"], samples: int | None = None
     ) -> Float[Tensor, "batch channels samples"]:
         """The waveforms of latents; ``samples`` and errors as in `decode`."""
-        return self._cut(
-            padding.decode_padded(self.decoder, z, None, self.hop_samples, together=self.training), samples
-        )
+        return self._cut(self._decoded(z), samples)
 
     @torch.no_grad()
     def encode(
@@ -149,12 +150,13 @@ class WaveformCodec(HubModel):
 
         Raises:
             TypeError: wav is not floating, or lengths are not integers.
-            ValueError: as in `forward`, or kbps below the first stage.
+            ValueError: as in `forward`, NaN, Inf or samples far outside −1 … 1, or kbps below the first stage.
         """
+        lengths = self._checked(wav, lengths)
+        check_wav_scale("wav", padding.silence_end(wav, lengths))
         stages = None if kbps is None else stages_within(self.rates_kbps, kbps)
-        wav, lengths = padding.resample_padded(
-            wav, self._checked(wav, lengths), sample_rate or self.sample_rate, self.sample_rate
-        )
+        wav, lengths = padding.resample_padded(wav, lengths, sample_rate or self.sample_rate, self.sample_rate)
+        wav, lengths = self._moved(wav, lengths)
         mask = None if lengths is None else padding.frame_mask(lengths, wav.shape[-1], self.hop_samples)
         latent = padding.encode_padded(self.encoder, wav, lengths, self.hop_samples, together=self.training)
         codes = self.quantizer.encode(latent, mask)
@@ -179,11 +181,9 @@ class WaveformCodec(HubModel):
         """
         if codes.ndim != 3 or codes.shape[-1] == 0:
             raise ValueError(f"codes must be (batch, num_codes, frames), got shape {tuple(codes.shape)}")
-        z_q = self.quantizer.decode(codes.transpose(1, 2)).to(next(self.decoder.parameters()).dtype)
-        return self._cut(
-            padding.decode_padded(self.decoder, z_q, padding.real_frames(codes), self.hop_samples, self.training),
-            samples,
-        )
+        codes = codes.to(home(self.decoder).device)
+        z_q = self.quantizer.decode(codes.transpose(1, 2))
+        return self._cut(self._decoded(z_q, padding.real_frames(codes)), samples)
 
     def compress(
         self,
@@ -196,7 +196,7 @@ class WaveformCodec(HubModel):
         """The bytes of a ``.vqk`` file, coded with the `prior` if there is one.
 
         Args:
-            wav: waveform; resampled, mixed to mono or doubled to stereo as the codec needs.
+            wav: waveform, in about −1 … 1, on any device; resampled, mixed to mono or doubled to stereo as the codec needs.
             sample_rate: of wav, in Hz.
             kbps: keep as many stages as fit into this rate; all by default.
             plain: plain bits although there is a prior.
@@ -206,12 +206,13 @@ class WaveformCodec(HubModel):
 
         Raises:
             TypeError: wav is not floating.
-            ValueError: wav has another shape, a sample rate below 1 Hz, or kbps is below the first stage.
+            ValueError: wav has another shape, NaN, Inf or samples far outside −1 … 1, a sample rate below 1 Hz, or kbps is below the
+                first stage.
         """
         return compression.compress(self, wav, sample_rate, kbps, plain)
 
     def decompress(self, data: bytes) -> tuple[Float[Tensor, "channels samples"], int]:
-        """The waveform of a ``.vqk`` file, and its sample rate in Hz.
+        """The waveform of a ``.vqk`` file, float32 on the CPU, and its sample rate in Hz.
 
         What is damaged is silent, and named in a warning; the rest is not touched by it.
 
@@ -296,9 +297,17 @@ class WaveformCodec(HubModel):
             raise ValueError(f"samples must be in 1 … {wav.shape[-1]}, got {samples}")
         return wav[..., :samples]
 
+    def _decoded(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
+        z = z.to(home(self.decoder))
+        return padding.decode_padded(self.decoder, z, mask, self.hop_samples, together=self.training)
+
+    def _taken(self, wav: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        return self._moved(wav, self._checked(wav, lengths))
+
+    def _moved(self, wav: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        wav = wav.to(home(self.encoder))
+        return wav, None if lengths is None else lengths.to(wav.device)
+
     def _checked(self, wav: Tensor, lengths: Tensor | None) -> Tensor | None:
-        if not wav.is_floating_point():
-            raise TypeError(f"wav must be floating, got {wav.dtype}")
-        if wav.ndim != 3 or wav.shape[1] != self.channels or 0 in wav.shape:
-            raise ValueError(f"wav must be (batch, {self.channels} channels, samples), got shape {tuple(wav.shape)}")
+        check_wav_shape(wav, self.channels)
         return padding.check_lengths(wav, lengths)

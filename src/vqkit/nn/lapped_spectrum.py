@@ -10,10 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqkit.constants import Constant
 from vqkit.nn.streaming_convolution import StreamingConvolution, StreamingTransposedConvolution
+from vqkit.nn.streaming_layer import Chain, Pointwise
+from vqkit.nn.wide import no_autocast, wide, wide_dtype
 from vqkit.types import Float
 
 __all__ = ["LappedAnalysis", "LappedSynthesis", "fourier_basis"]
+
+_CPU = torch.device("cpu")
 
 
 def fourier_basis(hop_samples: int) -> Float[Tensor, "coefficients window"]:
@@ -33,7 +38,7 @@ def fourier_basis(hop_samples: int) -> Float[Tensor, "coefficients window"]:
 
 def _windowed(hop_samples: int) -> Tensor:
     window = (math.pi / (2 * hop_samples) * (torch.arange(2 * hop_samples).double() + 0.5)).sin()
-    return (fourier_basis(hop_samples) * window).float()
+    return fourier_basis(hop_samples) * window
 
 
 class LappedAnalysis(nn.Module):
@@ -48,29 +53,28 @@ class LappedAnalysis(nn.Module):
         torch.Size([2, 322, 7])
     """
 
-    basis: Tensor
-
     def __init__(self, hop_samples: int, channels: int = 1) -> None:
         super().__init__()
         self.hop_samples, self.channels = hop_samples, channels
-        self.register_buffer("basis", _windowed(hop_samples).repeat(channels, 1)[:, None], persistent=False)
+        self.basis = Constant(lambda: _windowed(hop_samples).repeat(channels, 1)[:, None])
 
     def forward(self, wav: Float[Tensor, "batch channels samples"]) -> Float[Tensor, "batch coefficients frames"]:
-        """⌈samples / hop⌉ frames; in float32 whatever autocast says, since phases do not survive bfloat16."""
+        """⌈samples / hop⌉ frames; float32 (float64 of a float64 wav) whatever autocast says, since phases do not survive bfloat16."""
         hop, samples = self.hop_samples, wav.shape[-1]
         left = hop // 2
         right = (
             hop - left + (samples + hop - 1) // hop * hop - samples
         )  # no negative modulo: exporters round it another way
-        with torch.autocast(wav.device.type, enabled=False):
-            padded = functional.pad(wav.to(self.basis.dtype), (left, right))
-            return functional.conv1d(padded, self.basis, stride=self.hop_samples, groups=self.channels)
+        with no_autocast(wav.device):
+            padded = functional.pad(wide(wav), (left, right))
+            basis = self.basis.on(padded.device, padded.dtype)
+            return functional.conv1d(padded, basis, stride=self.hop_samples, groups=self.channels)
 
-    def streaming(self) -> StreamingConvolution:
-        """The same in blocks."""
+    def streaming(self, device: torch.device = _CPU, dtype: torch.dtype = torch.float32) -> Chain:
+        """The same in blocks of a device and dtype."""
         left = self.hop_samples // 2
-        return StreamingConvolution(
-            self.basis,
+        convolution = StreamingConvolution(
+            self.basis.on(device, wide_dtype(dtype)),
             None,
             stride=self.hop_samples,
             pad_left=left,
@@ -78,6 +82,7 @@ class LappedAnalysis(nn.Module):
             pad_mode="constant",
             groups=self.channels,
         )
+        return Chain([Pointwise(wide), convolution])
 
 
 class LappedSynthesis(nn.Module):
@@ -94,25 +99,37 @@ class LappedSynthesis(nn.Module):
         (torch.Size([2, 1, 1600]), True)
     """
 
-    basis: Tensor
-
     def __init__(self, hop_samples: int, channels: int = 1) -> None:
         super().__init__()
         self.hop_samples, self.channels = hop_samples, channels
-        one = _windowed(hop_samples)
-        basis = torch.stack([torch.block_diag(*[one[:, i : i + 1]] * channels) for i in range(one.shape[1])], dim=-1)
-        self.register_buffer("basis", basis, persistent=False)
+        self.basis = Constant(lambda: _side_by_side(_windowed(hop_samples), channels))
 
     def forward(self, spectra: Float[Tensor, "batch coefficients frames"]) -> Float[Tensor, "batch channels samples"]:
-        """Overlap-add; frames · hop samples, in float32."""
+        """Overlap-add; frames · hop samples, float32, or float64 of float64 spectra."""
         left = self.hop_samples // 2
-        with torch.autocast(spectra.device.type, enabled=False):
-            wav = functional.conv_transpose1d(spectra.to(self.basis.dtype), self.basis, stride=self.hop_samples)
+        with no_autocast(spectra.device):
+            spectra = wide(spectra)
+            basis = self.basis.on(spectra.device, spectra.dtype)
+            wav = functional.conv_transpose1d(spectra, basis, stride=self.hop_samples)
         return wav[..., left : left + spectra.shape[-1] * self.hop_samples]
 
-    def streaming(self) -> StreamingTransposedConvolution:
-        """The same in blocks."""
+    def streaming(
+        self, device: torch.device = _CPU, dtype: torch.dtype = torch.float32
+    ) -> StreamingTransposedConvolution:
+        """The same in blocks of a device, and of float32 or float64."""
         left = self.hop_samples // 2
         return StreamingTransposedConvolution(
-            self.basis, None, stride=self.hop_samples, trim_left=left, trim_right=self.hop_samples - left
+            self.basis.on(device, wide_dtype(dtype)),
+            None,
+            stride=self.hop_samples,
+            trim_left=left,
+            trim_right=self.hop_samples - left,
         )
+
+
+def _side_by_side(one: Tensor, channels: int) -> Tensor:
+    """The basis (coefficients, window) for channels that do not see each other: (channels · coefficients, channels, window)."""
+    basis = one.new_zeros(channels, one.shape[0], channels, one.shape[1])
+    for channel in range(channels):  # each is made of its own spectra
+        basis[channel, :, channel] = one
+    return basis.flatten(0, 1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from vqkit.constants import Constant
 from vqkit.types import Float
 
 __all__ = ["Judgement", "STFTDiscriminator"]
@@ -75,12 +76,10 @@ class STFTDiscriminator(nn.Module):
 
 
 class _OneWindow(nn.Module):
-    window: Tensor
-
     def __init__(self, num_filters: int, window_samples: int, dilations: Sequence[int]) -> None:
         super().__init__()
         self.window_samples = window_samples
-        self.register_buffer("window", torch.hann_window(window_samples), persistent=False)
+        self.window = Constant(lambda: torch.hann_window(window_samples))
         layers = [_conv(2, num_filters, (3, 9))]
         layers += [_conv(num_filters, num_filters, (3, 9), (1, 2), dilation) for dilation in dilations]
         layers += [_conv(num_filters, num_filters, (3, 3))]
@@ -89,13 +88,12 @@ class _OneWindow(nn.Module):
 
     def forward(self, wav: Tensor) -> list[Tensor]:
         """(rows, samples) → activations of the layers, and the score last."""
-        size = self.window_samples
+        size, window = self.window_samples, self.window.on(wav.device)
         with torch.autocast(device_type=wav.device.type, enabled=False):
-            spectrum = torch.stft(
-                wav.float(), size, size // 4, window=self.window, pad_mode="reflect", return_complex=True
-            )
-            spectrum = spectrum / self.window.square().sum().sqrt()
+            spectrum = torch.stft(wav.float(), size, size // 4, window=window, pad_mode="reflect", return_complex=True)
+            spectrum = spectrum / window.square().sum().sqrt()
         x = torch.stack([spectrum.real, spectrum.imag], dim=1).transpose(2, 3)  # (rows, 2, frames, bins)
+        x = x.to(next(self.score.parameters()).dtype)
         found = []
         for layer in self.layers:
             x = nn.functional.leaky_relu(layer(x), 0.2)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from vqkit.saved import check_finite, read_shapes
 from vqkit.types import need
 
 __all__ = ["load_exactly", "sha256_of"]
@@ -21,21 +22,21 @@ def load_exactly(trunk: nn.Module, path: str | Path, network: str) -> None:
     Raises:
         FileNotFoundError: there is no such file.
         ImportError: safetensors is not installed.
-        ValueError: a tensor is missing, or of another shape.
+        ValueError: no whole safetensors file; a tensor is missing, of another shape, or holds NaN or Inf.
     """
-    safetensors = need("safetensors.torch", "image")
+    load_file = need("safetensors.torch", "image").load_file
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no weights file {path}")
-    state, found = trunk.state_dict(), safetensors.load_file(path)
-    missing = [name for name in state if name not in found]
+    state, held = trunk.state_dict(), read_shapes(Path(path))
+    missing = [name for name in state if name not in held]
     if missing:
         raise ValueError(f"{path} does not hold {network}: there is no {', '.join(missing[:3])}")
     for name, tensor in state.items():
-        if tensor.shape != found[name].shape:
-            raise ValueError(
-                f"{path}: {name} has shape {tuple(found[name].shape)}, {network} has {tuple(tensor.shape)}"
-            )
+        if tuple(tensor.shape) != held[name][1]:
+            raise ValueError(f"{path}: {name} has shape {held[name][1]}, {network} has {tuple(tensor.shape)}")
+    found = load_file(path)
     trunk.load_state_dict({name: found[name] for name in state})
+    check_finite(trunk, Path(path))
 
 
 def sha256_of(path: str | Path) -> str:

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.quantize import pretrained
+from vqkit.quantize.losses import rank_weight
 from vqkit.quantize.sampling import sample_rows
+from vqkit.ranks import num_ranks, own_rank
 from vqkit.types import Bool, Float, Int, Quantized
 
 __all__ = ["Quantizer", "Step"]
@@ -36,11 +38,13 @@ class Quantizer(nn.Module, ABC):
     Attributes:
         dim: length of the vectors.
         straight_through: whether the gradient passes from z_q to z unchanged.
+        needs_grid: whether it looks at the neighbours of a vector, so that single vectors do not suffice.
         check_training_input: refuse NaN and Inf in training too (evaluation always does); costs a device sync a step.
     """
 
     dim: int
     straight_through: bool = True
+    needs_grid: bool = False
     check_training_input: bool = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -114,7 +118,8 @@ class Quantizer(nn.Module, ABC):
             mask: (batch, *spatial) of bool, True = real. Elsewhere z_q is 0 and the code −1, and nothing is learned.
 
         Returns:
-            `Quantized`, z_q in z's dtype.
+            `Quantized`, z_q in z's dtype. With several ranks the average over ranks of a loss is that of their joint batch, so that
+            DDP's gradient is that of one process; then a step in training is a step of all ranks.
 
         Raises:
             TypeError: z is not floating, or mask is not bool.
@@ -123,6 +128,9 @@ class Quantizer(nn.Module, ABC):
         x = self._checked(z, mask, finite=self.check_training_input or not self.training)
         with torch.autocast(device_type=z.device.type, enabled=False):
             z_q, codes, losses = self._quantize(x, mask)
+            if self.training and losses and num_ranks() > 1:
+                weight = rank_weight(torch.tensor(x[..., 0].numel(), device=x.device) if mask is None else mask.sum())
+                losses = {name: value * weight for name, value in losses.items()}
             loss = torch.stack(list(losses.values())).sum() if losses else x.new_zeros(())
             return Quantized(z_q.to(self.dtype).to(z.dtype), codes, loss, losses)
 
@@ -153,21 +161,32 @@ class Quantizer(nn.Module, ABC):
 
     @torch.no_grad()
     def fit(
-        self, vectors: Tensor | Iterable[Tensor], *, max_vectors: int = 1 << 17, iterations: int = 25, seed: int = 0
+        self,
+        vectors: Tensor | Iterable[Tensor],
+        *,
+        max_vectors: int = 1 << 17,
+        iterations: int = 25,
+        seed: int = 0,
+        joint: bool = False,
     ) -> Self:
         """Fit offline, without gradients: k-means stage by stage, or a projection where there is no codebook.
+
+        By default a fit is this process's own: one rank alone may call it (and DDP hands on what it found), and all ranks find the same
+        from the same vectors.
 
         Args:
             vectors: (…, dim), or an iterable of such tensors; of more than ``max_vectors`` a uniform sample is kept.
             max_vectors: most vectors used.
             iterations: k-means iterations of each codebook.
             seed: seed of the sample and of k-means; the global generator is left as it was.
+            joint: fit to the vectors of all ranks together, with the same result on each; then every rank has to call.
 
         Returns:
             The quantizer itself.
 
         Raises:
             ValueError: no vectors, wrong dim, NaN or Inf.
+            RuntimeError: ``fully_shard`` has split the codebook already.
 
         Example:
             >>> import torch
@@ -180,9 +199,73 @@ class Quantizer(nn.Module, ABC):
         rows = (self._fit_rows(self._checked(z, None, finite=True)) for z in tensors)
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            self._fit(sample_rows(rows, max_vectors), iterations)
+            torch.manual_seed(seed + own_rank() if joint else seed)
+            sample = sample_rows(rows, max_vectors, joint=joint)
+            if joint:
+                torch.manual_seed(seed)
+            self._fit(sample, iterations)
         return self
+
+    def freeze(self) -> Self:
+        """Stop all learning, also of moving averages and revival, until `unfreeze`; ``train()`` does not undo it.
+
+        Returns:
+            The quantizer itself. In training mode it then computes what it computes in evaluation, with losses for the encoder.
+        """
+        return self.requires_grad_(False)
+
+    def unfreeze(self) -> Self:
+        """Let it learn again."""
+        return self.requires_grad_(True)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze or unfreeze: what learns without gradients follows too.
+
+        A model that holds the quantizer reaches only its parameters by its own ``requires_grad_``: call this, or `freeze`, for codebooks
+        that learn by moving averages.
+        """
+        for module in self.modules():
+            if "frozen" in vars(module):
+                vars(module)["frozen"] = not requires_grad
+        return super().requires_grad_(requires_grad)
+
+    def defer_learning(self, deferred: bool = True) -> Self:
+        """Let forwards only gather what codebooks learn from, until `apply_learning`: for gradient accumulation and checkpointing.
+
+        Moving averages, restart and CVQ then learn as from one batch that joins all forwards in between; k-means still starts on the first
+        forward. Vectors are kept until then (4·dim bytes each) and are not part of the state: apply before you save. Forwards that
+        activation checkpointing computes again gather nothing.
+
+        Args:
+            deferred: False goes back to learning in every forward, and drops what was gathered.
+
+        Returns:
+            The quantizer itself.
+
+        Example:
+            >>> import torch
+            >>> from vqkit import VQ
+            >>> quantizer = VQ(dim=4, codebook_size=8).train().defer_learning()
+            >>> for micro_batch in torch.randn(4, 1, 64, 4):
+            ...     out = quantizer(micro_batch)  # and backward
+            >>> quantizer.apply_learning()  # beside optimizer.step()
+        """
+        for module in self.modules():
+            if "deferred" in vars(module):
+                vars(module)["deferred"] = [] if deferred else None
+        return self
+
+    def apply_learning(self) -> None:
+        """Learn once from all forwards since the last call; with several ranks each must call it.
+
+        Raises:
+            RuntimeError: learning is not deferred.
+        """
+        books = [module for module in self.modules() if "deferred" in vars(module)]
+        if any(vars(book)["deferred"] is None for book in books):
+            raise RuntimeError("learning is not deferred: call defer_learning() before the forwards")
+        for book in books:
+            book.apply_deferred()  # type: ignore[operator]
 
     def save_pretrained(self, folder: str) -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder; needs ``vqkit[train]`` for safetensors."""

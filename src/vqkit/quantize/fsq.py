@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 
 import torch
 from torch import Tensor
 
+from vqkit.constants import Constant
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import positive
 from vqkit.quantize.projection import Projection
 from vqkit.quantize.straight_through import straight_through
+from vqkit.types import Int
 
 __all__ = ["FSQ"]
 
@@ -42,10 +46,6 @@ class FSQ(Quantizer):
     """
 
     straight_through = False
-    basis: Tensor
-    half_width: Tensor
-    level_sizes: Tensor
-    scale: Tensor
 
     def __init__(self, dim: int, levels: Sequence[int], *, scale: float | Sequence[float] = 1.0) -> None:
         super().__init__()
@@ -61,15 +61,22 @@ class FSQ(Quantizer):
                 f"scale must be positive, one number or one for each of {len(self.levels)} levels, got {scale!r}"
             )
         self.projection = Projection(dim, len(self.levels))
-        sizes = torch.tensor(self.levels)
-        constants = {
-            "level_sizes": sizes,
-            "basis": torch.cat([sizes.new_ones(1), sizes[:-1].cumprod(0)]),
-            "half_width": sizes // 2,
-            "scale": torch.tensor(scales, dtype=torch.float64),
-        }
-        for name, value in constants.items():
-            self.register_buffer(name, value, persistent=False)
+        self.scale = tuple(scales)
+        self._sizes = Constant(lambda: torch.tensor(self.levels))
+        self._basis = Constant(lambda: torch.tensor([1, *accumulate(self.levels[:-1], mul)]))
+        self._half_width = Constant(lambda: torch.tensor(self.levels) // 2)
+        self._scales = Constant(lambda: torch.tensor(self.scale, dtype=torch.float32))
+        self._half = Constant(lambda: (torch.tensor(self.levels).float() - 1) * (1 + _MARGIN) / 2)
+        self._offset = Constant(lambda: torch.tensor([0.0 if level % 2 else 0.5 for level in self.levels]).float())
+        # two levels have no middle one to put 0 on: the boundary lies there, or tanh would be flat at the start
+        self._shift = Constant(
+            lambda: torch.atanh(self._offset.value / self._half.value) * (torch.tensor(self.levels) > 2)
+        )
+
+    @property
+    def level_sizes(self) -> Int[Tensor, " levels"]:
+        """The levels as a tensor on the CPU."""
+        return self._sizes.value
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
@@ -92,42 +99,46 @@ class FSQ(Quantizer):
         return self.projection.dtype
 
     def _bound(self, y: Tensor) -> Tensor:
-        half = (self.level_sizes - 1) * (1 + _MARGIN) / 2
-        offset = torch.where(self.level_sizes % 2 == 0, 0.5, 0.0)
-        return torch.tanh(y / self.scale.float() + torch.atanh(offset / half)) * half - offset
+        half, offset, shift = (constant.on(y.device) for constant in (self._half, self._offset, self._shift))
+        return torch.tanh(y / self._scales.on(y.device) + shift) * half - offset
+
+    def _round(self, bounded: Tensor) -> Tensor:
+        lowest = -self._half_width.on(bounded.device)  # the margin reaches beyond the last level where there are many
+        return torch.minimum(torch.maximum(bounded.round(), lowest), lowest + self._sizes.on(bounded.device) - 1)
 
     def _index(self, rounded: Tensor) -> Tensor:
-        return ((rounded.long() + self.half_width) * self.basis).sum(dim=-1)
+        digits = rounded.long() + self._half_width.on(rounded.device)
+        return (digits * self._basis.on(rounded.device)).sum(dim=-1)
 
     def _values(self, rounded: Tensor) -> Tensor:
-        return rounded / self.half_width * self.scale.float()
+        return rounded / self._half_width.on(rounded.device) * self._scales.on(rounded.device)
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         bounded = self._bound(self.projection.into(x))
-        rounded = straight_through(bounded, bounded.round())
+        rounded = straight_through(bounded, self._round(bounded))
         z_q, codes = self.projection.out_of(self._values(rounded)), self._index(rounded.detach())
         if mask is not None:
             z_q, codes = torch.where(mask[..., None], z_q, 0.0), torch.where(mask, codes, -1)
         return z_q, codes[..., None], {}
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        codes = self._index(self._bound(self.projection.into(x)).round())
+        codes = self._index(self._round(self._bound(self.projection.into(x))))
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
-        digits = codes.clamp_min(0) // self.basis % self.level_sizes
-        z_q = self.projection.out_of(self._values((digits - self.half_width).float()))
+        digits = codes.clamp_min(0) // self._basis.on(codes.device) % self._sizes.on(codes.device)
+        z_q = self.projection.out_of(self._values((digits - self._half_width.on(codes.device)).float()))
         return torch.where(codes < 0, 0.0, z_q)
 
     def _fit(self, x: Tensor, iterations: int) -> None:
-        best = torch.inf
+        best, scale = torch.inf, torch.tensor(self.scale, dtype=torch.float64, device=x.device)
         kept: dict[str, Tensor] = {}
         for deviation in (0.4, 0.6, 0.8, 1.0, 1.3):  # how far into tanh's bend the data should reach
             self.projection.fit_inward(x, deviation)
             if self.projection.inward is not None:
-                self.projection.inward.weight.mul_(self.scale[:, None])
-                self.projection.inward.bias.mul_(self.scale)
-            values = self._values(self._bound(self.projection.into(x)).round())
+                self.projection.inward.weight.mul_(scale[:, None])
+                self.projection.inward.bias.mul_(scale)
+            values = self._values(self._round(self._bound(self.projection.into(x))))
             self.projection.fit_outward(values, x)
             error = (self.projection.out_of(values) - x).square().mean().item()
             if error < best:

@@ -41,6 +41,7 @@ class Interpolated(Quantizer):
     """
 
     straight_through = False
+    needs_grid = True
 
     def __init__(
         self, quantizer: Quantizer, *, scale: int = 2, spatial_dims: int = 2, grouping: str = "channels"

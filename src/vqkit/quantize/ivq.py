@@ -1,6 +1,7 @@
 """IVQ: tiny structured codebooks by binary hierarchical composition."""
 
 from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ class IVQ(System):
     ``"top-down"`` the other way, ``"yin-yang"`` has four stages of one code a line: 8 codes and < 2·dim floats in all.
 
     The paper's two losses on the composed codebooks give every code a gradient at every step. They are off by default, since they made
-    every comparison here worse or no better (docs/results/table1-music); 0.1 for both weights is a strength at which they act.
+    every comparison here worse or no better (docs/results/table1-music); `paper` has them, at a strength at which they act.
 
     Args:
         dim: length of the vectors, a multiple of ``lines``.
@@ -41,9 +42,14 @@ class IVQ(System):
         contrast: ``"infonce"``, or ``"paper"`` for eq. 9 as printed (unbounded).
         flip: ``"lines"`` or ``"elements"``, what zong reverses in a vector.
         beta: β of eq. 5: β·‖z − sg e‖² + (1 − β)·‖sg z − e‖².
-        update: as in `VQ`; ``"ema"`` leaves the two losses without effect, so both weights must then be 0.
-        init: as in `VQ`.
-        revive: as in `VQ`.
+        distance: ``"l2"``, or ``"cosine"``: both sides normalised for the search.
+        update: how codes learn: ``"ema"``, which leaves the two losses without effect, so both weights must then be 0, or ``"gradient"``.
+            None takes ``"gradient"`` if a loss has a weight, and ``"ema"`` otherwise.
+        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
+        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors, see `VQ`) or ``"none"``.
+        anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``.
+        decay: γ of the moving averages.
+        restart_threshold: for ``"restart"``: the share of the fair share below which a code is unused.
 
     Raises:
         ValueError: ``dim`` is not a multiple of ``lines`` (it is never projected silently), or another argument out of range.
@@ -72,9 +78,13 @@ class IVQ(System):
         contrast: str = "infonce",
         flip: str = "lines",
         beta: float = 0.25,
-        update: str = "gradient",
-        init: str = "uniform",
-        revive: str = "none",
+        distance: str = "l2",
+        update: str | None = None,
+        init: str = "kmeans",
+        revive: str = "restart",
+        anchor: str = "random",
+        decay: float = 0.99,
+        restart_threshold: float = 0.1,
     ) -> None:
         if lines not in (4, 6, 12):
             raise ValueError(f"lines must be 4, 6 or 12, got {lines!r}")
@@ -92,6 +102,8 @@ class IVQ(System):
             raise ValueError(
                 f"structure_weight must be one number or three (zong, cuo, cuozong), got {structure_weight!r}"
             )
+        if update is None:
+            update = "gradient" if hierarchy_weight or any(weights) else "ema"
         if update == "ema" and (hierarchy_weight or any(weights)):
             raise ValueError(
                 "update='ema' gives codes no gradient: set hierarchy_weight=0 and structure_weight=0, or use update='gradient'"
@@ -102,9 +114,13 @@ class IVQ(System):
                 VQ(
                     dim // count,
                     1 << lines // count,
+                    distance=distance,
                     update=update,
                     init=init,
                     revive=revive,
+                    anchor=anchor,
+                    decay=decay,
+                    restart_threshold=restart_threshold,
                     commitment_weight=beta,
                     codebook_weight=1 - beta,
                 )
@@ -119,6 +135,17 @@ class IVQ(System):
         self.contrast = one_of("contrast", contrast, ("infonce", "paper"))
         self.flip = one_of("flip", flip, ("lines", "elements"))
         self.temperature = 0.1
+
+    @classmethod
+    def paper(cls, dim: int, **options: Any) -> Self:
+        """IVQ as the paper has it: both losses, at weight 0.1 each (it names none), codes that start near 0 and learn by gradient.
+
+        Args:
+            dim: length of the vectors, a multiple of the lines.
+            options: further arguments of the constructor.
+        """
+        published = {"hierarchy_weight": 0.1, "structure_weight": 0.1, "init": "uniform", "revive": "none"}
+        return cls(dim, **{**published, **options})
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         z_q, codes, losses = self.quantizer._quantize(x, mask)

@@ -1,23 +1,25 @@
 """The training batch of all ranks, joined: sums, draws and rows as one process on the concatenated batch would see them.
 
 Whether ranks exchange anything is decided here, when a batch arrives: a quantizer built before the process group starts syncs all the
-same. Random numbers are drawn on rank 0 and broadcast, so every rank holds the same codebook after each step.
+same. Random numbers are drawn on rank 0 and broadcast, so every rank holds the same codebook after each step. What nobody asks for is
+not exchanged: the ranks' numbers of vectors are gathered when a count or a row of the joint batch is first needed.
 """
 
 from collections.abc import Iterator
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from vqkit.quantize.search import CHUNK_SCORES, similarity
+from vqkit.ranks import from_first_rank, gather_ranks, max_over_ranks, num_ranks, own_rank, sum_over_ranks
 from vqkit.types import Bool, Float, Int
 
 __all__ = ["JointBatch"]
 
-
-def _synced() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+_CHUNK_ROWS = 1 << 20  # vectors summed at once in float32, which counts one by one only to 2²⁴
+_COUNT_UNIT = (
+    1 << 12
+)  # a count crosses the ranks as two float32, multiples of this and the rest: exact to 2³⁶ on 4096 ranks
 
 
 class JointBatch:
@@ -26,52 +28,66 @@ class JointBatch:
     Args:
         x: float32 vectors of this rank.
         real: True where a vector counts; None when all do.
+        alone: leave the other ranks out: these vectors are the whole batch, and nothing is exchanged.
     """
 
-    def __init__(self, x: Float[Tensor, "vectors dim"], real: Bool[Tensor, " vectors"] | None = None) -> None:
+    def __init__(
+        self, x: Float[Tensor, "vectors dim"], real: Bool[Tensor, " vectors"] | None = None, *, alone: bool = False
+    ) -> None:
         self.x = x
-        self.weight = x.new_ones(x.shape[0]) if real is None else real.to(x.dtype)
-        own = self.weight.sum().long().reshape(1)
-        self.start = torch.zeros_like(own)  # how many real vectors the ranks before this one hold
-        self.count = own  # how many all ranks hold
-        if _synced():
-            counts = self._all_gather(own).flatten()
-            self.start = counts[: dist.get_rank()].sum().reshape(1)
-            self.count = counts.sum().reshape(1)
+        self.real = x.new_ones(x.shape[0], dtype=torch.bool) if real is None else real
+        self.alone = alone or num_ranks() == 1
+        self._per_rank: Tensor | None = None
 
-    @staticmethod
-    def _all_gather(value: Tensor) -> Tensor:
-        parts = [torch.empty_like(value) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, value.contiguous())
-        return torch.stack(parts)
+    @property
+    def _counts(self) -> Int[Tensor, " ranks"]:
+        """How many real vectors each rank holds."""
+        if self._per_rank is None:
+            own = self.real.sum()
+            self._per_rank = own[None] if self.alone else gather_ranks(own)
+        return self._per_rank
 
-    @staticmethod
-    def total(value: Tensor) -> Tensor:
+    @property
+    def count(self) -> Int[Tensor, ""]:
+        """How many real vectors all ranks hold."""
+        return self._counts.sum()
+
+    @property
+    def _start(self) -> Int[Tensor, ""]:
+        """How many real vectors the ranks before this one hold."""
+        return self._counts[: 0 if self.alone else own_rank()].sum()
+
+    def total(self, value: Tensor) -> Tensor:
         """Sum of a tensor over ranks."""
-        if _synced():
-            value = value.contiguous()
-            dist.all_reduce(value)
-        return value
+        return value if self.alone else sum_over_ranks(value)
 
     def draw(self, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), the same on every rank."""
         numbers = torch.rand(shape, device=self.x.device)
-        if _synced():
-            dist.broadcast(numbers, src=0)
-        return numbers
+        return numbers if self.alone else from_first_rank(numbers)
 
-    def cluster(self, codes: Int[Tensor, " vectors"], num_codes: int) -> tuple[Tensor, Tensor]:
-        """Number and sum of the vectors assigned to each code: ``(codes,)`` and ``(codes, dim)``."""
-        packed = self.x.new_zeros(num_codes, self.x.shape[1] + 1)
-        rows = torch.cat([self.weight[:, None], self.x * self.weight[:, None]], dim=1)
-        packed = self.total(packed.index_add(0, codes, rows))
-        return packed[:, 0], packed[:, 1:]
+    def cluster(
+        self, codes: Int[Tensor, " vectors"], num_codes: int
+    ) -> tuple[Int[Tensor, " codes"], Float[Tensor, "codes dim"]]:
+        """Number and sum of the vectors assigned to each code."""
+        counts = torch.zeros(num_codes, dtype=torch.long, device=self.x.device)
+        counts = counts.index_add(0, codes, self.real.long())
+        sums = self.x.new_zeros(num_codes, self.x.shape[1])
+        chunks = zip(self.x.split(_CHUNK_ROWS), codes.split(_CHUNK_ROWS), self.real.split(_CHUNK_ROWS), strict=True)
+        for x, code, real in chunks:
+            sums = sums + torch.zeros_like(sums).index_add(0, code, torch.where(real[:, None], x, 0.0))
+        if self.alone:
+            return counts, sums
+        parts = torch.stack([counts // _COUNT_UNIT, counts % _COUNT_UNIT], dim=1).to(sums.dtype)
+        packed = sum_over_ranks(torch.cat([parts, sums], dim=1))
+        high, low = packed[:, 0].long(), packed[:, 1].long()
+        return high * _COUNT_UNIT + low, packed[:, 2:]
 
     def rows(self, index: Int[Tensor, " picks"]) -> Float[Tensor, "picks dim"]:
         """The real vectors at these places of the joint batch."""
-        order = self.weight.cumsum(0).long()
-        local = index - self.start
-        here = (local >= 0) & (local < self.weight.sum().long())
+        order = self.real.long().cumsum(0)
+        local = index - self._start
+        here = (local >= 0) & (local < self.real.sum())
         row = torch.searchsorted(order, local + 1).clamp(0, max(self.x.shape[0] - 1, 0))
         picked = self.x[row] if self.x.shape[0] else self.x.new_zeros(index.shape[0], self.x.shape[1])
         return self.total(torch.where(here[:, None], picked, 0.0))
@@ -91,10 +107,10 @@ class JointBatch:
             score, row = scores.max(dim=0)
             vector = torch.where((score > best)[:, None], x[row], vector)
             best = torch.maximum(score, best)
-        if not _synced():
+        if self.alone:
             return vector
-        winner = self._all_gather(best).argmax(dim=0)
-        return self.total(torch.where((winner == dist.get_rank())[:, None], vector, 0.0))
+        winner = gather_ranks(best).argmax(dim=0)
+        return self.total(torch.where((winner == own_rank())[:, None], vector, 0.0))
 
     def draw_similar(self, codebook: Float[Tensor, "codes dim"], distance: str) -> Float[Tensor, "codes dim"]:
         """For every code one real vector, drawn from the softmax of the similarities over the joint batch.
@@ -104,16 +120,16 @@ class JointBatch:
         peak = codebook.new_full((codebook.shape[0],), -torch.inf)
         for _, scores in self._scored(codebook, distance):
             peak = torch.maximum(peak, scores.amax(dim=0))
-        if _synced():
-            dist.all_reduce(peak, op=dist.ReduceOp.MAX)
+        if not self.alone:
+            peak = max_over_ranks(peak)
         peak = torch.where(peak.isfinite(), peak, 0.0)
         own = torch.zeros_like(peak, dtype=torch.float64)
         for _, scores in self._scored(codebook, distance):
             own += (scores - peak).double().exp().sum(dim=0)
         before, total = torch.zeros_like(own), own
-        if _synced():
-            parts = self._all_gather(own)
-            before, total = parts[: dist.get_rank()].sum(dim=0), parts.sum(dim=0)
+        if not self.alone:
+            parts = gather_ranks(own)
+            before, total = parts[: own_rank()].sum(dim=0), parts.sum(dim=0)
         target = self.draw(codebook.shape[0]) * total
         passed = torch.zeros_like(own, dtype=torch.long)  # real vectors of this rank that lie before the target
         for _, scores in self._scored(codebook, distance):
@@ -126,5 +142,5 @@ class JointBatch:
         """Chunks of the vectors with their similarity to every code, −inf where a vector is masked."""
         rows = max(1, CHUNK_SCORES // codebook.shape[0])
         for start in range(0, self.x.shape[0], rows):
-            x, weight = self.x[start : start + rows], self.weight[start : start + rows]
-            yield x, similarity(x, codebook, distance).masked_fill(weight[:, None] == 0, -torch.inf)
+            x, real = self.x[start : start + rows], self.real[start : start + rows]
+            yield x, similarity(x, codebook, distance).masked_fill(~real[:, None], -torch.inf)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vqkit.quantize.joint import JointBatch
 from vqkit.quantize.search import nearest
-from vqkit.types import Float
+from vqkit.types import Float, Int
 
 __all__ = ["kmeans"]
 
@@ -19,7 +19,7 @@ __all__ = ["kmeans"]
 @torch.no_grad()
 def kmeans(
     batch: JointBatch, num_codes: int, iterations: int, distance: str = "l2", reseed: bool = False
-) -> tuple[Float[Tensor, "codes dim"], Float[Tensor, " codes"]]:
+) -> tuple[Float[Tensor, "codes dim"], Int[Tensor, " codes"]]:
     """Fit ``num_codes`` centroids; all of them differ, also when there are fewer vectors than codes.
 
     Args:
@@ -36,7 +36,7 @@ def kmeans(
         >>> import torch
         >>> centroids, counts = kmeans(JointBatch(torch.tensor([[0.0], [0.2], [5.0], [5.2]])), 2, iterations=5)
         >>> centroids.flatten().tolist(), counts.tolist()
-        ([0.10000000149011612, 5.099999904632568], [2.0, 2.0])
+        ([0.10000000149011612, 5.099999904632568], [2, 2])
     """
     available = int(batch.count)
     if available < num_codes:
@@ -46,7 +46,7 @@ def kmeans(
             stacklevel=2,
         )
     centroids = _separated(batch, batch.sample(num_codes))
-    counts = centroids.new_zeros(num_codes)
+    counts = torch.zeros(num_codes, dtype=torch.long, device=centroids.device)
     for step in range(iterations):
         counts, sums = batch.cluster(nearest(batch.x, centroids, distance), num_codes)
         moved = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], centroids)
@@ -61,8 +61,9 @@ def kmeans(
 def _spread(batch: JointBatch) -> Tensor:
     """Standard deviation of the vectors about their mean, one number."""
     count = batch.count.clamp_min(1)
-    mean = batch.total((batch.x * batch.weight[:, None]).sum(dim=0)) / count
-    square = batch.total(((batch.x - mean).square() * batch.weight[:, None]).sum()) / (count * batch.x.shape[1])
+    real = batch.real[:, None]
+    mean = batch.total(torch.where(real, batch.x, 0.0).sum(dim=0)) / count
+    square = batch.total(torch.where(real, batch.x - mean, 0.0).square().sum()) / (count * batch.x.shape[1])
     return square.sqrt()
 
 

@@ -4,11 +4,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vqkit.constants import Constant
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import positive
 from vqkit.quantize.losses import masked_mean
 from vqkit.quantize.projection import Projection
 from vqkit.quantize.straight_through import straight_through
+from vqkit.ranks import num_ranks, sum_over_ranks
 
 __all__ = ["LFQ"]
 
@@ -20,7 +22,8 @@ class LFQ(Quantizer):
 
     Loss: entropy_weight·(E[H(p)] − diversity·H(E[p])), p the softmax over codes of −temperature-scaled squared distances, and a
     commitment term. p is a product over bits, so E[H(p)] is a sum over bits and E[p] over 2^b codes is one product of two
-    2^(b/2)-wide matrices: no (N, 2^b) tensor. Above 16 bits the entropy of E[p] is taken per factor of at most 16 bits.
+    2^(b/2)-wide matrices: no (N, 2^b) tensor. Above 16 bits the entropy of E[p] is taken per factor of at most 16 bits. In training E[p]
+    is over the joint batch of all ranks.
 
     Args:
         dim: length of the vectors; linear projections lead in and out when it is not ``bits``.
@@ -66,6 +69,7 @@ class LFQ(Quantizer):
         self.commitment_weight = commitment_weight
         self.projection = Projection(dim, bits)
         self.straight_through = self.projection.inward is None
+        self._place_values = Constant(lambda: torch.tensor([1 << bit for bit in range(bits - 1, -1, -1)]))
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
@@ -87,14 +91,11 @@ class LFQ(Quantizer):
         """Dtype of the projections; float32 without them."""
         return self.projection.dtype
 
-    def _place_values(self, device: torch.device) -> Tensor:
-        return torch.tensor([1 << bit for bit in range(self.bits - 1, -1, -1)], device=device)
-
     def _signs(self, y: Tensor) -> Tensor:
         return torch.where(y > 0, self.scale, -self.scale)
 
     def _index(self, y: Tensor) -> Tensor:
-        return ((y > 0).long() * self._place_values(y.device)).sum(dim=-1)
+        return ((y > 0).long() * self._place_values.on(y.device)).sum(dim=-1)
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         y = self.projection.into(x)
@@ -113,16 +114,19 @@ class LFQ(Quantizer):
     def _entropy(self, y: Tensor, weight: Tensor) -> Tensor:
         """E[H(p)] − γ·H(E[p]) in nats; ``weight`` is 1 for real vectors."""
         logits = 4 * self.scale * y / self.temperature  # −(y − s)² + (y + s)² = 4·s·y
-        share = weight / weight.sum().clamp_min(1)
+        count = weight.sum()
+        share = weight / count.clamp_min(1)
         on, off = logits.sigmoid(), (-logits).sigmoid()
         bit_entropy = -(on * F.logsigmoid(logits) + off * F.logsigmoid(-logits)).sum(dim=-1)
-        batch_entropy = y.new_zeros(())
+        joints = []
         for first in range(0, self.bits, _FACTOR_BITS):
             factor = torch.stack([off, on], dim=-1)[:, first : first + _FACTOR_BITS]
             middle = factor.shape[1] // 2
             left, right = _corner_products(factor[:, :middle]), _corner_products(factor[:, middle:])
-            joint = (left * share[:, None]).T @ right
-            batch_entropy = batch_entropy - (joint * joint.clamp_min(1e-12).log()).sum()
+            joints.append((left * share[:, None]).T @ right)
+        if self.training and num_ranks() > 1:
+            joints = _over_ranks(joints, count)
+        batch_entropy = -torch.stack([(joint * joint.clamp_min(1e-12).log()).sum() for joint in joints]).sum()
         return (bit_entropy * share).sum() - self.diversity * batch_entropy
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -130,13 +134,24 @@ class LFQ(Quantizer):
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
-        bits = codes.clamp_min(0) // self._place_values(codes.device) % 2
+        bits = codes.clamp_min(0) // self._place_values.on(codes.device) % 2
         z_q = self.projection.out_of(torch.where(bits == 1, self.scale, -self.scale))
         return torch.where(codes < 0, 0.0, z_q)
 
     def _fit(self, x: Tensor, iterations: int) -> None:
         self.projection.fit_inward(x, self.scale)
         self.projection.fit_outward(self._signs(self.projection.into(x)), x)
+
+
+def _over_ranks(means: list[Tensor], count: Tensor) -> list[Tensor]:
+    """Means over this rank's vectors → those over the joint batch, with the gradient of this rank's own mean.
+
+    The losses of a rank are weighted by its share of the vectors (`rank_weight`), so that this is the gradient of the joint mean.
+    """
+    packed = sum_over_ranks(torch.cat([*[mean.flatten() * count for mean in means], count[None]]))
+    joint = packed[:-1] / packed[-1].clamp_min(1)
+    parts = joint.split([mean.numel() for mean in means])
+    return [mean + (part.view_as(mean) - mean).detach() for mean, part in zip(means, parts, strict=True)]
 
 
 def _corner_products(factor: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """LooC: one low-dimensional codebook shared by all segments, on an interpolated grid."""
 
+from typing import Any, Self
+
 from vqkit.quantize.checks import one_of, positive
 from vqkit.quantize.interpolated import Interpolated
 from vqkit.quantize.named import divided
@@ -23,11 +25,14 @@ class LooC(System):
         spatial_dims: n = 1, 2 or 3: sequences, maps or volumes; matters only when scale > 1.
         grouping: ``"channels"`` (the paper's text) or ``"folded"`` (the published code), see `Interpolated`.
         distance: ``"l2"``, or ``"cosine"`` as in the published runs (refused at code_dim = 1).
-        update: as in `VQ`.
-        init: as in `VQ`.
-        revive: as in `VQ`; CVQ by default.
-        anchor: as in `VQ`.
-        commitment_weight: as in `VQ`.
+        update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
+        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
+        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors, see `VQ`) or ``"none"``.
+        anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``.
+        decay: γ of the moving averages.
+        restart_threshold: for ``"restart"``: the share of the fair share 1/K below which a code is unused.
+        commitment_weight: weight of ‖z − sg e‖².
+        codebook_weight: weight of ‖sg z − e‖²; without effect with ``"ema"``.
 
     Raises:
         ValueError: ``dim`` is not a multiple of ``code_dim``, or another argument out of range.
@@ -51,11 +56,14 @@ class LooC(System):
         spatial_dims: int = 2,
         grouping: str = "channels",
         distance: str = "l2",
-        update: str = "gradient",
-        init: str = "uniform",
-        revive: str = "cvq",
+        update: str = "ema",
+        init: str = "kmeans",
+        revive: str = "restart",
         anchor: str = "random",
+        decay: float = 0.99,
+        restart_threshold: float = 0.1,
         commitment_weight: float = 0.25,
+        codebook_weight: float = 1.0,
     ) -> None:
         segments = divided(dim, positive("code_dim", code_dim), "code_dim")
         folded = one_of("grouping", grouping, ("channels", "folded")) == "folded"
@@ -67,10 +75,26 @@ class LooC(System):
             init=init,
             revive=revive,
             anchor=anchor,
+            decay=decay,
+            restart_threshold=restart_threshold,
             commitment_weight=commitment_weight,
+            codebook_weight=codebook_weight,
         )
         if positive("scale", scale) == 1:
             super().__init__(Product.shared(leaf, segments))
             return
         product = Product.shared(leaf, segments * (scale**spatial_dims if folded else 1))
         super().__init__(Interpolated(product, scale=scale, spatial_dims=spatial_dims, grouping=grouping))
+
+    @classmethod
+    def paper(cls, dim: int, codebook_size: int, code_dim: int, **options: Any) -> Self:
+        """LooC as published: codes start near 0, learn by gradient, and are revived by CVQ; its text searches by distance.
+
+        Args:
+            dim: length of the vectors, a multiple of ``code_dim``.
+            codebook_size: codes of the one codebook.
+            code_dim: their length.
+            options: further arguments of the constructor; ``distance="cosine"`` is what the published code does.
+        """
+        published = {"update": "gradient", "init": "uniform", "revive": "cvq"}
+        return cls(dim, codebook_size, code_dim, **{**published, **options})

@@ -1,14 +1,19 @@
-"""The two pulls between a latent and its code.
+"""The two pulls between a latent and its code, and what the losses of several ranks add up to.
+
+Every rank computes its losses as means over its own real vectors. `rank_weight` makes their average over ranks, and with it the
+gradient that DDP or FSDP averages, the mean over the joint batch, however unevenly the ranks' vectors, masks and dropped stages fall.
 
 References:
     van den Oord et al. (2017), arXiv:1711.00937, eq. 3; IVQ eq. 5.
 """
 
+import torch
 from torch import Tensor
 
-from vqkit.types import Bool, Float
+from vqkit.ranks import num_ranks, sum_over_ranks
+from vqkit.types import Bool, Float, Int
 
-__all__ = ["masked_mean", "pulls"]
+__all__ = ["masked_mean", "pulls", "rank_weight"]
 
 
 def masked_mean(value: Float[Tensor, "*shape dim"], mask: Bool[Tensor, "*shape"] | None) -> Tensor:
@@ -29,3 +34,9 @@ def pulls(
     if codebook_weight:
         losses["codebook"] = codebook_weight * masked_mean((x.detach() - q).square(), mask)
     return losses
+
+
+def rank_weight(count: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Weight of this rank's mean over so many vectors: ranks · own count / joint count; 1 where no rank has any."""
+    joint = sum_over_ranks(count)
+    return torch.where(joint > 0, count * num_ranks() / joint.clamp_min(1), 1.0)

@@ -21,16 +21,18 @@ class RVQ(System):
         codebook_size: codes of each stage.
         num_quantizers: stages.
         stage_dropout: as in `Residual`.
-        distance: this and the following as in `VQ`.
-        update: as in `VQ`.
-        init: as in `VQ`.
-        revive: as in `VQ`.
-        decay: as in `VQ`.
-        commitment_weight: as in `VQ`.
-        codebook_weight: as in `VQ`.
+        distance: ``"l2"``, or ``"cosine"``: both sides normalised for the search.
+        update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
+        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
+        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors, see `VQ`) or ``"none"``.
+        anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``.
+        decay: γ of the moving averages.
+        restart_threshold: for ``"restart"``: the share of the fair share 1/K below which a code is unused.
+        commitment_weight: weight of ‖z − sg e‖².
+        codebook_weight: weight of ‖sg z − e‖²; without effect with ``"ema"``.
 
     Example:
-        >>> q = RVQ(dim=128, codebook_size=1024, num_quantizers=8, update="ema", init="kmeans", revive="restart")
+        >>> q = RVQ(dim=128, codebook_size=1024, num_quantizers=8)
         >>> q.bits_per_vector, q.codebook_numel
         (80.0, 1048576)
 
@@ -46,10 +48,12 @@ class RVQ(System):
         *,
         stage_dropout: float = 0.0,
         distance: str = "l2",
-        update: str = "gradient",
-        init: str = "uniform",
-        revive: str = "none",
+        update: str = "ema",
+        init: str = "kmeans",
+        revive: str = "restart",
+        anchor: str = "random",
         decay: float = 0.99,
+        restart_threshold: float = 0.1,
         commitment_weight: float = 0.25,
         codebook_weight: float = 1.0,
     ) -> None:
@@ -61,7 +65,9 @@ class RVQ(System):
                 update=update,
                 init=init,
                 revive=revive,
+                anchor=anchor,
                 decay=decay,
+                restart_threshold=restart_threshold,
                 commitment_weight=commitment_weight,
                 codebook_weight=codebook_weight,
             )
@@ -78,13 +84,15 @@ class PVQ(System):
         codebook_size: codes of each piece.
         num_pieces: pieces.
         shared: one codebook for all pieces.
-        distance: this and the following as in `VQ`.
-        update: as in `VQ`.
-        init: as in `VQ`.
-        revive: as in `VQ`.
-        decay: as in `VQ`.
-        commitment_weight: as in `VQ`.
-        codebook_weight: as in `VQ`.
+        distance: ``"l2"``, or ``"cosine"``: both sides normalised for the search.
+        update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
+        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
+        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors, see `VQ`) or ``"none"``.
+        anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``.
+        decay: γ of the moving averages.
+        restart_threshold: for ``"restart"``: the share of the fair share 1/K below which a code is unused.
+        commitment_weight: weight of ‖z − sg e‖².
+        codebook_weight: weight of ‖sg z − e‖²; without effect with ``"ema"``.
 
     Raises:
         ValueError: ``dim`` is not a multiple of ``num_pieces``.
@@ -106,10 +114,12 @@ class PVQ(System):
         *,
         shared: bool = False,
         distance: str = "l2",
-        update: str = "gradient",
-        init: str = "uniform",
-        revive: str = "none",
+        update: str = "ema",
+        init: str = "kmeans",
+        revive: str = "restart",
+        anchor: str = "random",
         decay: float = 0.99,
+        restart_threshold: float = 0.1,
         commitment_weight: float = 0.25,
         codebook_weight: float = 1.0,
     ) -> None:
@@ -122,7 +132,9 @@ class PVQ(System):
                 update=update,
                 init=init,
                 revive=revive,
+                anchor=anchor,
                 decay=decay,
+                restart_threshold=restart_threshold,
                 commitment_weight=commitment_weight,
                 codebook_weight=codebook_weight,
             )
@@ -139,9 +151,15 @@ class GroupedRVQ(System):
         codebook_size: codes of each stage of each group.
         num_quantizers: stages.
         num_groups: groups.
-        update: this and the following as in `VQ`.
-        init: as in `VQ`.
-        revive: as in `VQ`.
+        distance: ``"l2"``, or ``"cosine"``: both sides normalised for the search.
+        update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
+        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
+        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors, see `VQ`) or ``"none"``.
+        anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``.
+        decay: γ of the moving averages.
+        restart_threshold: for ``"restart"``: the share of the fair share 1/K below which a code is unused.
+        commitment_weight: weight of ‖z − sg e‖².
+        codebook_weight: weight of ‖sg z − e‖²; without effect with ``"ema"``.
 
     Raises:
         ValueError: ``dim`` is not a multiple of ``num_groups``.
@@ -161,13 +179,33 @@ class GroupedRVQ(System):
         num_quantizers: int,
         num_groups: int,
         *,
-        update: str = "gradient",
-        init: str = "uniform",
-        revive: str = "none",
+        distance: str = "l2",
+        update: str = "ema",
+        init: str = "kmeans",
+        revive: str = "restart",
+        anchor: str = "random",
+        decay: float = 0.99,
+        restart_threshold: float = 0.1,
+        commitment_weight: float = 0.25,
+        codebook_weight: float = 1.0,
     ) -> None:
         run = divided(dim, positive("num_groups", num_groups), "num_groups")
         groups = [
-            RVQ(run, codebook_size, num_quantizers, update=update, init=init, revive=revive) for _ in range(num_groups)
+            RVQ(
+                run,
+                codebook_size,
+                num_quantizers,
+                distance=distance,
+                update=update,
+                init=init,
+                revive=revive,
+                anchor=anchor,
+                decay=decay,
+                restart_threshold=restart_threshold,
+                commitment_weight=commitment_weight,
+                codebook_weight=codebook_weight,
+            )
+            for _ in range(num_groups)
         ]
         super().__init__(Product(groups))
 

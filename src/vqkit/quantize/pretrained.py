@@ -1,7 +1,8 @@
 """Saving and loading a quantizer: a JSON expression and safetensors, written whole or not at all, never pickled.
 
 ``config.json`` holds the expression: ``{"class": "Residual", "arguments": {"stages": [{"class": "VQ", "arguments": {…}}, …]}}``.
-Only subclasses of `Quantizer` that are already imported can be named, so a file cannot make Python import or run anything.
+Only subclasses of `Quantizer` that are already imported can be named, so a file cannot make Python import or run anything; and it is
+built only if the weights beside it are those of what it describes (`vqkit.saved`).
 """
 
 import inspect
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from vqkit.files import write_whole
+from vqkit.saved import CONFIG, WEIGHTS, built_for, check_arguments, one_line, read_config
 from vqkit.types import need
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 _DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-__all__ = ["bound_arguments", "expression", "from_expression", "load", "save"]
+_MAX_CODES = 1 << 16  # a vector; a .vqk file holds 1024
+
+__all__ = ["bound_arguments", "check_codes", "expression", "from_expression", "load", "save"]
 
 
 def bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +55,7 @@ def from_expression(cls: "type[Quantizer]", config: Any) -> Any:
     """Build what `expression` described; ``cls`` and its imported subclasses are allowed.
 
     Raises:
-        ValueError: an unknown class, or arguments that its constructor refuses.
+        ValueError: an unknown class, arguments that its constructor refuses, or too many codes.
     """
     if isinstance(config, list):
         return [from_expression(cls, item) for item in config]
@@ -61,14 +65,28 @@ def from_expression(cls: "type[Quantizer]", config: Any) -> Any:
     name = config.get("class")
     if name not in known or not isinstance(config.get("arguments"), dict):
         raise ValueError(
-            f"config names the {_root(cls).__name__.lower()} {name!r}; known here: {', '.join(sorted(known))}"
+            f"config names the {_root(cls).__name__.lower()} {one_line(repr(name), 60)}; known here: {', '.join(sorted(known))}"
         )
     base = _root(cls)
     arguments = {key: from_expression(base, value) for key, value in config["arguments"].items()}
+    check_arguments(known[name], arguments)
     try:
-        return known[name](**arguments)
+        built = known[name](**arguments)
     except TypeError as error:
         raise ValueError(f"config does not fit {name}: {error}") from None
+    check_codes(built)
+    return built
+
+
+def check_codes(built: Any) -> None:
+    """See that a quantizer has a number of codes that can be listed; `Product` and `Interpolated` multiply them without a tensor.
+
+    Raises:
+        ValueError: it has more than 65,536 codes a vector.
+    """
+    codes = sum(getattr(built, "codes_per_stage", ()))
+    if codes > _MAX_CODES:
+        raise ValueError(f"{type(built).__name__} has {codes} codes a vector, allowed are {_MAX_CODES}")
 
 
 def _family(cls: type[Any]) -> list[type[Any]]:
@@ -96,23 +114,17 @@ def save(quantizer: "Quantizer", folder: str | os.PathLike[str]) -> None:
 
 def load(cls: "type[Q]", folder: str | os.PathLike[str]) -> "Q":
     """Read config and weights written by `save`."""
-    safetensors = need("safetensors.torch", "train")
     folder = Path(folder)
-    for name in ("config.json", "model.safetensors"):
+    for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise ValueError(f"{folder} is not a saved quantizer: {name} is missing")
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / 'config.json'} is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"{folder / 'config.json'} must hold an object, got {type(config).__name__}")
+    config = read_config(folder / CONFIG)
     dtype = config.pop("dtype", "float32")
-    if dtype not in _DTYPES:
-        raise ValueError(f"{folder / 'config.json'} has dtype {dtype!r}; allowed: {', '.join(_DTYPES)}")
-    quantizer: Q = from_expression(cls, config).to(_DTYPES[dtype])
-    try:
-        quantizer.load_state_dict(safetensors.load_file(folder / "model.safetensors"))
-    except Exception as error:  # safetensors and torch raise several kinds; the user needs one
-        raise ValueError(f"the weights in {folder} do not fit its config: {error}") from None
-    return quantizer.eval()
+    if str(dtype) not in _DTYPES:
+        raise ValueError(f"{folder / CONFIG} has dtype {one_line(repr(dtype), 60)}; allowed: {', '.join(_DTYPES)}")
+
+    def make() -> "Q":
+        quantizer: Q = from_expression(cls, config).to(_DTYPES[dtype])
+        return quantizer
+
+    return built_for(folder, make).eval()

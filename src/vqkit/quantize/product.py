@@ -49,6 +49,10 @@ class Product(Quantizer):
         self.pieces = cast("Sequence[Quantizer]", nn.ModuleList(pieces))
         self.repeats = repeats
         self.dim = sum(piece.dim for piece in pieces) * repeats
+        if any(piece.needs_grid for piece in pieces):
+            raise ValueError(
+                "a Product cuts single vectors, and its pieces cannot look at neighbours: put Interpolated around the Product, as LooC does"
+            )
         self.straight_through = all(piece.straight_through for piece in pieces)
 
     @classmethod

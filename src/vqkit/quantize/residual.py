@@ -1,14 +1,16 @@
 """Residual quantization: each stage quantizes what the stages before it left."""
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Iterable, Sequence
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import share
+from vqkit.quantize.losses import rank_weight
 from vqkit.quantize.straight_through import straight_through
+from vqkit.ranks import num_ranks
 
 __all__ = ["Residual"]
 
@@ -55,6 +57,7 @@ class Residual(Quantizer):
         self.stages = cast("Sequence[Quantizer]", nn.ModuleList(stages))
         self.stage_dropout = share("stage_dropout", stage_dropout)
         self.straight_through = all(stage.straight_through for stage in stages)
+        self.needs_grid = any(stage.needs_grid for stage in stages)
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
@@ -79,6 +82,7 @@ class Residual(Quantizer):
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         kept = self._kept_stages(x)
         residual, total = x, torch.zeros_like(x)
+        weights = None if kept is None or num_ranks() == 1 else self._stage_weights(kept, mask, x)
         codes: list[Tensor] = []
         terms: dict[str, Tensor] = {}
         for index, stage in enumerate(self.stages):
@@ -88,6 +92,7 @@ class Residual(Quantizer):
             total = total + z_q
             codes.append(stage_codes)
             for name, value in losses.items():
+                value = value if weights is None else value * weights[index]
                 terms[name] = terms.get(name, 0) + value / len(self.stages)
         if self.straight_through:
             total = straight_through(x if mask is None else _zeroed(x, mask), total)
@@ -110,6 +115,33 @@ class Residual(Quantizer):
                 stages -= use
         return total
 
+    @torch.no_grad()
+    def fit(
+        self,
+        vectors: Tensor | Iterable[Tensor],
+        *,
+        max_vectors: int = 1 << 17,
+        iterations: int = 25,
+        seed: int = 0,
+        joint: bool = False,
+    ) -> Self:
+        """Fit stage by stage; arguments and errors as in `Quantizer.fit`.
+
+        A stage that looks at neighbours (`Interpolated`) cannot be fitted to a sample of single vectors: the first whole tensors that hold
+        ``max_vectors`` then serve all stages.
+        """
+        if not any(stage.needs_grid for stage in self.stages):
+            return super().fit(vectors, max_vectors=max_vectors, iterations=iterations, seed=seed, joint=joint)
+        kept: list[Tensor] = []
+        for z in [vectors] if isinstance(vectors, Tensor) else vectors:
+            kept.append(self._checked(z, None, finite=True))
+            if sum(x[..., 0].numel() for x in kept) >= max_vectors:
+                break
+        for stage in self.stages:
+            stage.fit(kept, max_vectors=max_vectors, iterations=iterations, seed=seed, joint=joint)
+            kept = [x - stage._decode(stage._encode(x, None), stage.num_stages) for x in kept]
+        return self
+
     def _fit(self, x: Tensor, iterations: int) -> None:
         for stage in self.stages:
             stage._fit(x, iterations)
@@ -121,6 +153,12 @@ class Residual(Quantizer):
             return None
         number = torch.randint(1, len(self.stages) + 1, (x.shape[0],), device=x.device)
         return torch.where(torch.rand(x.shape[0], device=x.device) < self.stage_dropout, number, len(self.stages))
+
+    def _stage_weights(self, kept: Tensor, mask: Tensor | None, x: Tensor) -> Tensor:
+        """Weight of each stage's losses on this rank: its share of the vectors that a stage sees, over its share of all vectors."""
+        seen = [_narrowed(mask, kept > index, x).sum() for index in range(-1, len(self.stages))]
+        weights = rank_weight(torch.stack(seen))
+        return weights[1:] / weights[0].clamp_min(1e-12)
 
 
 def _narrowed(mask: Tensor | None, elements: Tensor, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Nearest-code search: one matrix product and an argmax, in chunks, never an (N, K, D) tensor.
 
-With ē the mean code, argmin_j ‖x − e_j‖² = argmax_j x·(e_j − ē) − ½(e_j − ē)·(e_j + ē). Subtracting ē changes no decision and keeps
-the products small when the latents sit far from the origin, where x·e_j alone would lose the small differences to rounding.
+With ē the mean code, argmin_j ‖x − e_j‖² = argmax_j (x − ē)·(e_j − ē) − ½‖e_j − ē‖². Subtracting ē on both sides changes no decision
+and keeps the products small when the latents sit far from the origin, where x·e_j would lose the small differences to rounding.
 """
 
 import torch
@@ -35,15 +35,16 @@ def nearest(
         tensor([1])
     """
     if distance == "cosine":
+        mean = codebook.new_zeros(())
         direction, bias = F.normalize(codebook, dim=-1), codebook.new_zeros(codebook.shape[0])
     else:
         mean = codebook.mean(dim=0)
         direction = codebook - mean
-        bias = -0.5 * (direction * (codebook + mean)).sum(dim=-1)
+        bias = -0.5 * direction.square().sum(dim=-1)
     rows = max(1, CHUNK_SCORES // codebook.shape[0])
     if torch.compiler.is_exporting() or x.shape[0] <= rows:  # an exported graph must not depend on the batch size
-        return torch.addmm(bias, x, direction.T).argmax(dim=1)
-    return torch.cat([torch.addmm(bias, chunk, direction.T).argmax(dim=1) for chunk in x.split(rows)])
+        return torch.addmm(bias, x - mean, direction.T).argmax(dim=1)
+    return torch.cat([torch.addmm(bias, chunk - mean, direction.T).argmax(dim=1) for chunk in x.split(rows)])
 
 
 def similarity(

@@ -17,7 +17,7 @@ __all__ = ["straight_through"]
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, q: Tensor) -> Tensor:
-        return q.view_as(q)
+        return q.detach()  # not a view: a caller may add to z_q in place, and FSDP2 hangs its hooks on it
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:

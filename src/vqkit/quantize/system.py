@@ -19,7 +19,7 @@ class System(Quantizer):
         super().__init__()
         self.quantizer = quantizer
         self.dim = quantizer.dim
-        self.straight_through = quantizer.straight_through
+        self.straight_through, self.needs_grid = quantizer.straight_through, quantizer.needs_grid
 
     @property
     def code_sizes(self) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """Vector quantization: one codebook, the nearest code."""
 
+from typing import Any, Self
+
 import torch
 from torch import Tensor
 
@@ -16,15 +18,17 @@ __all__ = ["VQ"]
 class VQ(Quantizer):
     """Replace each vector by the nearest code of a learned codebook.
 
+    The defaults are what kept codes alive and errors least in benchmarks/defaults.py; `paper` has those of VQ-VAE.
+
     k = argmin_j ‖z − e_j‖², z_q = e_k. With ``distance="cosine"`` both sides are normalised for the search and e_k itself comes out.
 
     Args:
         dim: length of the vectors.
         codebook_size: number of codes K; log2 K bits a vector.
         distance: ``"l2"`` or ``"cosine"`` (needs dim > 1: in one dimension a direction is only a sign).
-        update: ``"gradient"`` or ``"ema"``.
-        init: ``"uniform"`` or ``"kmeans"`` (on the first training batch).
-        revive: ``"none"``, ``"restart"`` or ``"cvq"``.
+        update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
+        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` in ±1/K.
+        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors) or ``"none"``.
         anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``, see `Codebook`.
         decay: γ of the moving averages.
         restart_threshold: for ``"restart"``: a code used less than this share of 1/K becomes a vector of the batch.
@@ -39,7 +43,7 @@ class VQ(Quantizer):
         >>> q = VQ(dim=8, codebook_size=16)
         >>> out = q(torch.randn(2, 50, 8))
         >>> out.codes.shape, q.bits_per_vector, sorted(out.losses)
-        (torch.Size([2, 50, 1]), 4.0, ['codebook', 'commitment'])
+        (torch.Size([2, 50, 1]), 4.0, ['commitment'])
 
     References:
         van den Oord et al., "Neural discrete representation learning" (2017), arXiv:1711.00937; IVQ eqs 1–5.
@@ -53,9 +57,9 @@ class VQ(Quantizer):
         codebook_size: int,
         *,
         distance: str = "l2",
-        update: str = "gradient",
-        init: str = "uniform",
-        revive: str = "none",
+        update: str = "ema",
+        init: str = "kmeans",
+        revive: str = "restart",
         anchor: str = "random",
         decay: float = 0.99,
         restart_threshold: float = 0.1,
@@ -79,6 +83,17 @@ class VQ(Quantizer):
             decay=share("decay", decay),
             restart_threshold=share("restart_threshold", restart_threshold),
         )
+
+    @classmethod
+    def paper(cls, dim: int, codebook_size: int, **options: Any) -> Self:
+        """VQ-VAE as published: codes start near 0, learn by gradient, and stay dead once they are.
+
+        Args:
+            dim: length of the vectors.
+            codebook_size: number of codes.
+            options: further arguments of the constructor.
+        """
+        return cls(dim, codebook_size, **{"update": "gradient", "init": "uniform", "revive": "none", **options})
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
@@ -123,4 +138,4 @@ class VQ(Quantizer):
         return self.codebook.lookup(codes[..., 0])
 
     def _fit(self, x: Tensor, iterations: int) -> None:
-        self.codebook.fit(JointBatch(x), iterations, reseed=True)
+        self.codebook.fit(JointBatch(x, alone=True), iterations, reseed=True)

@@ -3,14 +3,16 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from vqkit.files import write_whole
 from vqkit.report.codec_section import CodecSection, codec_section, write_rate_figures
 from vqkit.report.examples import ExampleSection, example_section
 from vqkit.report.listening import data_uri
-from vqkit.report.markdown import markdown_table
+from vqkit.report.markdown import escape, markdown_table
 from vqkit.report.palette import system_looks
 from vqkit.report.plots import PLOTS, Plot, write_plots
 from vqkit.report.rate_markdown import rate_markdown
@@ -21,6 +23,7 @@ from vqkit.report.results import Results, load_results
 from vqkit.report.summary import how_to_read, protocol_text, summary_text
 from vqkit.report.systems import CodebookUse, System, Usage
 from vqkit.report.table import Cell, group_cells, table_columns
+from vqkit.terminal import printable
 
 __all__ = ["write_report"]
 
@@ -57,8 +60,7 @@ def write_report(folder: Path | str) -> Path:
         f"## {plot.title}\n\n{plot.caption}\n\n![{plot.title}](plots/{path.name})" for plot, path in plots
     )
     section = None
-    title = " ".join(results.title.split())
-    text = f"# {title}\n\n{markdown_table(results)}\n{pictures}\n"
+    text = f"# {escape(results.title)}\n\n{markdown_table(results)}\n{pictures}\n"
     if rates is not None:
         figures = write_rate_figures(rates, folder)
         section = codec_section(rates, folder, figures)
@@ -74,6 +76,7 @@ def _page(
     environment = Environment(
         loader=PackageLoader("vqkit.report", "page"),
         autoescape=True,
+        finalize=_harmless,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -99,6 +102,13 @@ def _page(
         bytes_text=bytes_text,
         digits=lambda value, decimals: "–" if math.isnan(value) else f"{value:.{decimals}f}",
     )
+
+
+def _harmless(value: Any) -> Any:
+    """Text of a result as a page may show it: marks that turn the direction of writing are spelt out."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "\n".join(map(printable, value.split("\n")))
 
 
 def _piece_uses(usage: Usage) -> list[tuple[str, CodebookUse]]:

@@ -12,6 +12,7 @@ from vqkit.report.node import Node
 from vqkit.report.results import parse_protocols
 from vqkit.report.systems import parse_system
 from vqkit.report.terminal import LiveRow, results_table
+from vqkit.terminal import printable
 
 __all__ = ["LiveResults"]
 
@@ -58,7 +59,7 @@ class LiveResults:
         if self._live is not None:
             self._live.update(self._table())
         elif row is None and not note.partition(", ")[2].startswith("step"):
-            self._console.print(f"{name}: {note}", highlight=False, markup=False)
+            self._console.print(printable(f"{name}: {note}"), highlight=False, markup=False)
 
     def _table(self, spread: bool = False) -> Any:
         rows, width = list(self._rows.values()), self._console.width

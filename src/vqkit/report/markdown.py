@@ -8,6 +8,7 @@ from vqkit.report.results import Results
 from vqkit.report.summary import how_to_read, protocol_text, summary_text
 from vqkit.report.systems import System
 from vqkit.report.table import Cell, Column, group_cells, table_columns
+from vqkit.terminal import printable
 
 __all__ = ["code_block", "escape", "markdown_table", "table_line"]
 
@@ -68,7 +69,8 @@ def code_block(text: str) -> str:
     """Text as it is, in a fence that it cannot close."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{text}\n{fence}"
+    shown = "\n".join(map(printable, text.split("\n")))
+    return f"{fence}\n{shown}\n{fence}"
 
 
 def table_line(cells: Sequence[str]) -> str:
@@ -77,6 +79,6 @@ def table_line(cells: Sequence[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Text that Markdown shows as it is, on one line, and that does not steer a terminal either."""
+    text = printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", text)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from vqkit.terminal import printable
+
 __all__ = ["Look", "plot_label", "stage_colours", "system_looks"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
@@ -68,7 +70,7 @@ def stage_colours(num_stages: int) -> list[str]:
 
 
 def plot_label(name: str, longest: int = 36) -> str:
-    r"""Return a name that matplotlib shows as it is: no formula between dollar signs, no hidden label.
+    r"""Return a name that matplotlib shows as it is: no formula between dollar signs, no hidden label, no control character.
 
     Args:
         name: any text.
@@ -81,6 +83,6 @@ def plot_label(name: str, longest: int = 36) -> str:
         >>> plot_label("cost in $ or $$")
         'cost in \\$ or \\$\\$'
     """
-    line = " ".join(name.split())
+    line = printable(" ".join(name.split()))
     line = line if len(line) <= longest else line[: longest - 1] + "…"
     return line.replace("$", r"\$").replace("_", " _", 1) if line.startswith("_") else line.replace("$", r"\$")

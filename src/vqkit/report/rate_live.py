@@ -12,6 +12,7 @@ from rich.text import Text
 from vqkit.report.rate_cells import rate_cells, rate_columns
 from vqkit.report.rate_results import RateResults
 from vqkit.report.table import Cell
+from vqkit.terminal import printable
 
 __all__ = ["LiveRates", "rates_table"]
 
@@ -34,15 +35,15 @@ class LiveRates:
     def update(self, sound: str, system: str, done: int, total: int) -> None:
         """Take a step: this system on this sound begins, after so many of so many."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total, description=f"{system}: {sound}")
+            self._bar.update(self._task, completed=done, total=total, description=printable(f"{system}: {sound}"))
         elif sound != self._sound:
-            self._console.print(f"coding {sound}", highlight=False, markup=False)
+            self._console.print(printable(f"coding {sound}"), highlight=False, markup=False)
         self._sound = sound
 
     def print(self, results: RateResults) -> None:
         """Print the notes and the tables."""
         for note in results.notes:
-            self._console.print(note, highlight=False, markup=False)
+            self._console.print(printable(note), highlight=False, markup=False)
         for kind in results.kinds:
             self._console.print(rates_table(results, kind, self._console.width))
 
@@ -75,7 +76,7 @@ def rates_table(results: RateResults, kind: str, width: int = 160) -> Table:
     hidden = f"\n{len(columns) - fit} more metrics in the report, or in a wider terminal" if len(columns) > fit else ""
     caption = "* nothing that takes as many bytes or fewer is better   ≈ not separated from a better one"
     table = Table(
-        title=Text(f"{results.title}: {kind}"),
+        title=Text(printable(f"{results.title}: {kind}")),
         caption=Text(caption + hidden),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -85,13 +86,13 @@ def rates_table(results: RateResults, kind: str, width: int = 160) -> Table:
     table.add_column("codec", min_width=13, overflow="fold", vertical="bottom")
     titles = [("packets", "kbps"), ("file", "kbps")]
     titles += [(column.protocol.name, f"{column.protocol.unit} {column.arrow}".strip()) for column in columns[:fit]]
-    for name, unit in titles:
+    for name, unit in ((printable(name), printable(unit)) for name, unit in titles):
         words = name.split() if len(name) > 9 else [name]
         header = Text("\n".join([*words, unit]), justify="right")
         table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
     for row, cells in zip(rows, rate_cells(rows, columns[:fit]), strict=True):
         shown = [_cell(cell) for cell in cells]
-        table.add_row(Text(row.system), f"{row.kbps:#.3g}", f"{row.file_kbps:#.3g}", *shown)
+        table.add_row(Text(printable(row.system)), f"{row.kbps:#.3g}", f"{row.file_kbps:#.3g}", *shown)
     return table
 
 

@@ -12,6 +12,7 @@ from vqkit.report.rates import rate_groups
 from vqkit.report.results import Protocol
 from vqkit.report.systems import System
 from vqkit.report.table import Cell, Column, group_cells, table_columns
+from vqkit.terminal import printable
 
 __all__ = ["LiveRow", "results_table"]
 
@@ -76,7 +77,7 @@ def results_table(
     columns = [column for column in columns if column.key not in left_out]
     hidden = f"\n{len(left_out)} more metrics in the report, or in a wider terminal" if left_out else ""
     table = Table(
-        title=Text(title) if title else None,
+        title=Text(printable(title)) if title else None,
         caption=CAPTION + hidden if done else None,
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -98,14 +99,15 @@ def results_table(
 
 
 def _header(column: Column) -> Text:
-    words = column.title.split() if len(column.title) > 9 else [column.title]
-    return Text("\n".join([*words, f"{column.unit} {column.arrow}".strip()]), justify="right")
+    title = printable(column.title)
+    words = title.split() if len(title) > 9 else [title]
+    return Text("\n".join([*words, printable(f"{column.unit} {column.arrow}".strip())]), justify="right")
 
 
 def _name(row: LiveRow) -> Text:
-    text = Text(row.name, style="" if row.system or row.progress else "dim")
+    text = Text(printable(row.name), style="" if row.system or row.progress else "dim")
     if row.system is None and row.progress:
-        text.append(f"\n  {row.progress}", style="yellow")
+        text.append(f"\n  {printable(row.progress)}", style="yellow")
     return text
 
 

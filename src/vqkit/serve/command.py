@@ -41,13 +41,32 @@ def main(argv: list[str]) -> int:
         "--max-megabytes", type=float, default=usual.max_megabytes, help="of an upload (default: %(default)g)"
     )
     parser.add_argument("--max-seconds", type=float, default=usual.max_seconds, help="of sound (default: %(default)g)")
+    parser.add_argument(
+        "--job-seconds",
+        type=float,
+        default=usual.job_seconds,
+        help="a job is ended after so long (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--disk-megabytes",
+        type=float,
+        default=usual.disk_megabytes,
+        help="of all files of all visitors, the oldest go first (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME[:PORT]",
+        help="a further name under which browsers may call this server, behind a tunnel or a proxy; may be repeated",
+    )
     asked = parser.parse_args(argv)
     if asked.port is not None and not 1 <= asked.port <= 65535:
         raise ValueError(f"--port is {asked.port}, it must be in 1 … 65535")
-    limits = Limits(asked.max_megabytes, asked.max_seconds)
+    limits = Limits(asked.max_megabytes, asked.max_seconds, asked.job_seconds, asked.disk_megabytes)
     codecs = _codecs(asked.model)
     signal.signal(signal.SIGTERM, _stop)
-    with serving(codecs, limits, host=asked.host, port=asked.port) as url:
+    with serving(codecs, limits, host=asked.host, port=asked.port, allow_hosts=asked.allow_host) as url:
         print(f"{', '.join(codecs)}: {url} (Ctrl-C ends it)", flush=True)
         if not _is_loopback(asked.host):
             print(f"vqkit: warning: everyone who reaches {asked.host} can use the page", file=sys.stderr, flush=True)
@@ -76,7 +95,7 @@ def _codecs(folders: Sequence[str]) -> dict[str, WaveformCodec]:
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
 

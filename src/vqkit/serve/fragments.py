@@ -1,11 +1,13 @@
 """Pieces of the page's HTML: a table of numbers, pictures with captions."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 
 from vqkit.serve.transcode import Numbers, Restored, Transcoded
+from vqkit.terminal import printable
 
-__all__ = ["CSS", "numbers_table", "restored_figures", "transcoded_figures"]
+__all__ = ["CSS", "notes_list", "numbers_table", "restored_figures", "safe_text", "transcoded_figures"]
 
 CSS = """
 .vqkit-figures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); }
@@ -23,6 +25,23 @@ CSS = """
 
 _CODES = ("Codes", "a row for each code of a frame; the colour is its index in the codebook")
 _USAGE = ("Codebook use", "of this file alone; grey: bits of a code before entropy coding")
+
+
+def safe_text(text: str) -> str:
+    r"""Text from a file, as HTML that shows it and does nothing else.
+
+    Markup and control characters are spelt out, those as well that turn the direction of writing.
+
+    Example:
+        >>> safe_text("<b>\x1b[31m red")
+        '&lt;b&gt;\\x1b[31m red'
+    """
+    return escape(printable(text))
+
+
+def notes_list(first: str, notes: Sequence[str]) -> str:
+    """A sentence and notes, each on a line; nothing where there are none."""
+    return "".join(f"<p>{safe_text(line)}</p>" for line in (first, *notes) if line)
 
 
 def numbers_table(numbers: Numbers) -> str:

@@ -1,7 +1,7 @@
 """A sound through a codec and back, with all that the page shows of it; and a ``.vqk`` file back to sound.
 
-upload ─ waveform ─┬─ codec's rate and channels ─ compress ─ .vqk ─ decompress ─ reconstruction
-                   └─ as it is: the original        └─ codes ─ pictures
+upload ─ codec's rate and channels ─┬─ compress ─ .vqk ─┬─ decompress ─ reconstruction
+                                    └─ the original     └─ codes ─ pictures
 """
 
 import io
@@ -18,12 +18,10 @@ from vqkit.bitstream import VqkReader
 from vqkit.data import Waveform
 from vqkit.metrics import SISDR, CodebookUsage, MelDistance
 from vqkit.models.compression import open_reader, weight_hash
-from vqkit.models.resampling import resample
 from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.report.spectrogram import draw_spectrogram, mel_power_db
 from vqkit.serve.pictures import DPI, WIDTH_INCHES, codes_png, usage_png
 from vqkit.serve.uploads import Limits, read_sound, read_vqk
-from vqkit.types import Float
 
 __all__ = ["Numbers", "Restored", "Transcoded", "restore", "transcode"]
 
@@ -64,9 +62,10 @@ class Transcoded:
     """A sound, and what a codec made of it.
 
     Attributes:
-        original: as it was uploaded, at its own rate.
-        reconstruction: at the codec's.
+        original: as the codec was given it, at its rate and with its channels.
+        reconstruction: likewise.
         vqk: the file between them.
+        warnings: what the reader warned of, a line each.
         numbers: see `Numbers`.
         original_png: spectrogram of what the codec was given.
         reconstruction_png: of what came back, in the same range of dB.
@@ -77,6 +76,7 @@ class Transcoded:
     original: Waveform
     reconstruction: Waveform
     vqk: bytes
+    warnings: tuple[str, ...]
     numbers: Numbers
     original_png: bytes
     reconstruction_png: bytes
@@ -131,10 +131,10 @@ def transcode(
         >>> codec = SpectralCodec(RVQ(16, 64, 4), encoder_width=16, decoder_width=16).eval()
         >>> made = transcode(sample_folder() / "music/stereo/test/freedoom_countd.flac", codec, kbps=0.6)
         >>> made.numbers.stages, made.numbers.frames, made.original.sample_rate, made.reconstruction.sample_rate
-        (2, 100, 48000, 16000)
+        (2, 100, 16000, 16000)
     """
-    original = read_sound(source, limits or Limits())
-    reference = _fitted(original, codec)
+    sound = read_sound(source, limits or Limits(), codec.sample_rate, codec.channels)
+    reference = sound.wave.samples
     begin = time.perf_counter()
     vqk = codec.compress(reference, codec.sample_rate, kbps)
     middle = time.perf_counter()
@@ -155,7 +155,16 @@ def transcode(
     )
     peak_db = float(mel_power_db(reference.T.numpy(), sample_rate).max())
     pictures = (_spectrogram(reference, sample_rate, peak_db), _spectrogram(wav, sample_rate, peak_db))
-    return Transcoded(original, Waveform(wav, sample_rate), vqk, numbers, *pictures, drawn.picture, drawn.usage)
+    return Transcoded(
+        sound.wave,
+        Waveform(wav, sample_rate),
+        vqk,
+        sound.warnings,
+        numbers,
+        *pictures,
+        drawn.picture,
+        drawn.usage,
+    )
 
 
 def restore(source: Path, codecs: Mapping[str, WaveformCodec], limits: Limits | None = None) -> Restored:
@@ -237,17 +246,6 @@ def _writer_of(vqk: bytes, codecs: Mapping[str, WaveformCodec]) -> tuple[str, Wa
     here = ", ".join(f"{name} ({found[:8]})" for name, found in hashes.items())
     writer = f"{header.model or 'a model'} with weights {header.model_hash[:8] or 'unstated'}"
     raise ValueError(f"the file was written by {writer}, which is not loaded here; loaded: {here}")
-
-
-def _fitted(wave: Waveform, codec: WaveformCodec) -> Float[Tensor, "channels samples"]:
-    """The waveform as the codec takes it, and as it is measured against."""
-    samples = wave.samples
-    if samples.shape[0] not in (1, codec.channels):
-        samples = samples.mean(dim=0, keepdim=True)
-    fitted = resample(samples[None], wave.sample_rate, codec.sample_rate)[0]
-    if not fitted.shape[-1]:
-        raise ValueError(f"the sound is shorter than one sample at {codec.sample_rate} Hz")
-    return fitted.expand(codec.channels, -1).contiguous()
 
 
 def _measured(metric: MelDistance | SISDR, wav: Tensor, reference: Tensor) -> float | None:

@@ -1,46 +1,64 @@
 """What may be dropped onto the page: sound and ``.vqk`` files of limited size and duration, whatever their names say."""
 
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vqkit.data import AudioBlocks, Waveform
+from vqkit.models.resampling_stream import ResamplingStream
 
-__all__ = ["Limits", "read_sound", "read_vqk"]
+__all__ = ["Limits", "Sound", "read_sound", "read_vqk"]
 
 _MOST_CHANNELS = 8
 _HIGHEST_RATE = 192_000
+_MOST_VALUES_A_SECOND = 384_000  # stereo at the highest rate, or eight channels at 48 kHz
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is taken.
+    """What one visitor of the page may use.
 
     Attributes:
-        max_megabytes: of an uploaded file; a megabyte has 2²⁰ bytes.
-        max_seconds: of sound, on the way in and on the way out.
+        max_megabytes: Size of an uploaded file; a megabyte has 2²⁰ bytes.
+        max_seconds: Duration of a sound, on the way in and on the way out.
+        job_seconds: Time that a job may take; it is then ended.
+        disk_megabytes: Size of all files of all visitors together.
 
     Raises:
-        ValueError: a limit that is not positive.
+        ValueError: A limit is not positive, or the disk's is below that of one file.
 
     Example:
         >>> Limits(max_seconds=5)
-        Limits(max_megabytes=25.0, max_seconds=5)
+        Limits(max_megabytes=25.0, max_seconds=5, job_seconds=120.0, disk_megabytes=1024.0)
     """
 
     max_megabytes: float = 25.0
     max_seconds: float = 60.0
+    job_seconds: float = 120.0
+    disk_megabytes: float = 1024.0
 
     def __post_init__(self) -> None:
-        for name, value in (("max_megabytes", self.max_megabytes), ("max_seconds", self.max_seconds)):
+        for name, value in vars(self).items():
             if not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a number above 0, got {value}")
+        if self.disk_megabytes < self.max_megabytes:
+            raise ValueError(
+                f"disk_megabytes is {self.disk_megabytes:g}, it must be at least max_megabytes, {self.max_megabytes:g}"
+            )
 
     @property
     def max_bytes(self) -> int:
-        """Of an uploaded file."""
+        """Size of an uploaded file."""
         return max(1, int(self.max_megabytes * 2**20))
+
+    @property
+    def disk_bytes(self) -> int:
+        """Size of all files together."""
+        return int(self.disk_megabytes * 2**20)
 
     def check_seconds(self, seconds: float) -> None:
         """Refuse what lasts too long.
@@ -52,24 +70,44 @@ class Limits:
             raise ValueError(f"the sound lasts {seconds:.1f} s; at most {self.max_seconds:g} s are taken here")
 
 
-def read_sound(path: Path, limits: Limits) -> Waveform:
-    """Read an uploaded sound file at its own rate, and never much more of it than the limits allow.
+@dataclass(frozen=True)
+class Sound:
+    """An uploaded sound as a codec takes it.
+
+    Attributes:
+        wave: The samples, at the codec's rate and with its channels.
+        warnings: What the reader warned of, a line each.
+    """
+
+    wave: Waveform
+    warnings: tuple[str, ...]
+
+
+def read_sound(path: Path, limits: Limits, sample_rate: int, channels: int) -> Sound:
+    """Read an uploaded sound file at a codec's rate.
+
+    Whatever the file expands to, no more than a second of it is in memory at its own rate and with its own channels.
 
     Args:
         path: where it lies; errors do not repeat it.
         limits: of size and duration.
+        sample_rate: in Hz, of what is returned.
+        channels: of what is returned; another number of channels than 1 and this one is mixed to mono first.
 
     Returns:
-        The waveform.
+        The sound, and what the reader warned of.
 
     Raises:
-        ValueError: too big, too long, empty, damaged or no sound.
+        ValueError: too big, too long, too many samples a second, empty, damaged or no sound.
     """
     _check_size(path, limits)
     try:
-        return _read_blocks(path, limits)
+        with warnings.catch_warnings(record=True) as caught, AudioBlocks(path) as source:
+            warnings.simplefilter("always")
+            wave = _resampled(source, limits, sample_rate, channels)
     except ValueError as error:  # a name that someone else chose is not repeated
-        raise ValueError(str(error).replace(str(path), "the file")) from None
+        raise ValueError(_nameless(error, path)) from None
+    return Sound(wave, tuple(_nameless(warning.message, path) for warning in caught))
 
 
 def read_vqk(path: Path, limits: Limits) -> bytes:
@@ -92,19 +130,36 @@ def _check_size(path: Path, limits: Limits) -> None:
         raise ValueError(f"the file has {size / 2**20:.1f} MB; at most {limits.max_megabytes:g} MB are taken here")
 
 
-def _read_blocks(path: Path, limits: Limits) -> Waveform:
-    with AudioBlocks(path) as source:
-        rate, channels = source.sample_rate, source.channels
-        if channels > _MOST_CHANNELS or rate > _HIGHEST_RATE:
-            raise ValueError(
-                f"the file has {channels} channels at {rate} Hz; at most {_MOST_CHANNELS} at {_HIGHEST_RATE} are taken"
-            )
-        if source.num_samples is not None:
-            limits.check_seconds(source.num_samples / rate)
-        blocks, samples = [], 0
-        for block in source:  # headers may state no length, or a wrong one
-            samples += block.shape[-1]
-            if samples > limits.max_seconds * rate:
-                raise ValueError(f"the sound lasts more than the {limits.max_seconds:g} s that are taken here")
-            blocks.append(block)
-    return Waveform(torch.cat(blocks, dim=-1), rate)
+def _resampled(source: AudioBlocks, limits: Limits, sample_rate: int, channels: int) -> Waveform:
+    mixed = source.channels if source.channels in (1, channels) else 1
+    stream = ResamplingStream(source.sample_rate, sample_rate, mixed)
+    parts = [
+        stream.push(block if mixed == len(block) else block.mean(dim=0, keepdim=True))
+        for block in _limited(source, limits)
+    ]
+    wav = torch.cat([*parts, stream.finish()], dim=-1)
+    if not wav.shape[-1]:
+        raise ValueError(f"the sound is shorter than one sample at {sample_rate} Hz")
+    return Waveform(wav.expand(channels, -1).contiguous(), sample_rate)
+
+
+def _limited(source: AudioBlocks, limits: Limits) -> Iterator[Tensor]:
+    """The blocks; what cannot be within the limits is refused before anything is decoded."""
+    rate, channels = source.sample_rate, source.channels
+    if channels > _MOST_CHANNELS or rate > _HIGHEST_RATE or rate * channels > _MOST_VALUES_A_SECOND:
+        raise ValueError(
+            f"the file has {channels} channels at {rate} Hz; at most {_MOST_CHANNELS} channels, {_HIGHEST_RATE} Hz, "
+            f"and {_MOST_VALUES_A_SECOND} samples a second of all channels are taken"
+        )
+    if source.num_samples is not None:
+        limits.check_seconds(source.num_samples / rate)
+    samples = 0
+    for block in source:  # headers may state no length, or a wrong one
+        samples += block.shape[-1]
+        if samples > limits.max_seconds * rate:
+            raise ValueError(f"the sound lasts more than the {limits.max_seconds:g} s that are taken here")
+        yield block
+
+
+def _nameless(message: object, path: Path) -> str:
+    return " ".join(str(message).replace(str(path), "the file").split())

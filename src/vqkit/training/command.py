@@ -13,6 +13,8 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from vqkit.files import write_whole
+from vqkit.recipe import check_recipes
+from vqkit.terminal import printable
 from vqkit.training.run import train
 from vqkit.training.seeding import seed_generators
 
@@ -34,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     try:
-        config = parser.parse_args(None if argv is None else list(argv))
+        words = sys.argv[1:] if argv is None else list(argv)
+        check_recipes(words)
+        config = parser.parse_args(words)
         _refuse_another_run(parser, config)
         seed_generators(config.seed)
         objects = parser.instantiate(config)
@@ -48,14 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return _complain(error, 130)
     if int(os.environ.get("RANK", 0)) == 0:
-        print(f"trained model: {model}")
+        print(f"trained model: {printable(model)}")
     return 0
 
 
 def build_parser() -> ArgumentParser:
     """The parser: flags of `vqkit.training.train`, with ``model`` and ``data`` as classes."""
     parser = ArgumentParser(prog="vqkit train", description=_DESCRIPTION, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file; flags after it override it")
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML file; flags after it override it; it is code: class_path imports modules",
+    )
     parser.add_function_arguments(train)
     return parser
 
@@ -99,5 +107,5 @@ def _first_difference(before: Any, now: Any, where: str) -> str | None:
 
 
 def _complain(error: BaseException, status: int) -> int:
-    print(f"vqkit train: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"vqkit train: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return status

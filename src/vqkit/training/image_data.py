@@ -6,7 +6,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vqkit.data import ImageItem, Images, ShuffledImages, list_images, sample_folder
+from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images, ShuffledImages, list_images, sample_folder
+from vqkit.data.image_file import check_megapixels
 from vqkit.training.audio_data import ResumableLoader, StepBatches
 from vqkit.types import Float
 
@@ -31,6 +32,7 @@ class ImageDataModule(LightningDataModule):
         valid_images: use at most so many, evenly spread.
         num_workers: processes that read; 0 reads in the training process.
         cache_megabytes: decoded image files kept in memory, in each process that reads.
+        max_megapixels: leave out an image whose header says more, before it is decoded, in 10^6 pixels.
         seed: of the order and the crops.
 
     Raises:
@@ -51,6 +53,7 @@ class ImageDataModule(LightningDataModule):
         valid_images: int = 256,
         num_workers: int = 0,
         cache_megabytes: float = 1024,
+        max_megapixels: float = MAX_MEGAPIXELS,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -60,11 +63,12 @@ class ImageDataModule(LightningDataModule):
             raise ValueError(
                 f"valid_images must be at least 1 and num_workers at least 0, got {valid_images} and {num_workers}"
             )
+        check_megapixels(max_megapixels)
         self.source, self.batch_size, self.seed = source, batch_size, seed
         self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
         self.crop, self.crop_share, self.flip = crop, crop_share, flip
         self.train_split, self.valid_split, self.valid_images = train_split, valid_split, valid_images
-        self.num_workers, self.cache_megabytes = num_workers, cache_megabytes
+        self.num_workers, self.cache_megabytes, self.max_megapixels = num_workers, cache_megabytes, max_megapixels
 
     def items(self, split: str | None) -> list[ImageItem]:
         """The images of a split; a subclass may have them from elsewhere."""
@@ -86,6 +90,7 @@ class ImageDataModule(LightningDataModule):
             crop=self.crop,
             crop_share=self.crop_share,
             seed=self.seed,
+            max_megapixels=self.max_megapixels,
             cache_megabytes=self.cache_megabytes,
         )
         batches = StepBatches(steps, self.batch_size, trainer.global_rank, trainer.world_size)
@@ -100,7 +105,7 @@ class ImageDataModule(LightningDataModule):
         kept = min(self.valid_images, len(items))
         items = [items[index * len(items) // kept] for index in range(kept)]
         crop: Literal["center", "stretch"] = "stretch" if self.crop == "stretch" else "center"
-        images = Images(items, self.size, channels, crop=crop)
+        images = Images(items, self.size, channels, crop=crop, max_megapixels=self.max_megapixels)
         rounds = -(-len(images) // trainer.world_size)  # every rank has as many; what is read twice is not counted
         own = [turn * trainer.world_size + trainer.global_rank for turn in range(rounds)]
         return DataLoader(_Counted(images, own), batch_size=min(self.batch_size, 32))

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from vqkit.models.hub import HubModel
 from vqkit.nn import balanced_rotation
-from vqkit.training.ranks import follow_first_rank
+from vqkit.ranks import follow_first_rank
 
 __all__ = ["fit_quantizer"]
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from vqkit.losses import Balancer, WeightedLoss, WeightedLosses, adaptive_weight
 from vqkit.models.hub import HubModel
 from vqkit.models.reconstruction import Reconstruction
+from vqkit.ranks import follow_first_rank
 from vqkit.training.adversary import Adversary
 from vqkit.training.optimisation import Optimisation
 from vqkit.training.phase import Phase, Span
 from vqkit.training.phased_module import PhasedModule
 from vqkit.training.quantizer_start import fit_quantizer
-from vqkit.training.ranks import follow_first_rank
 from vqkit.training.validation import Validation, validation_of
 from vqkit.types import Quantized
 

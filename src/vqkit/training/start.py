@@ -8,6 +8,7 @@ from vqkit.models.image_tokenizer import SHIPPED as SHIPPED_TOKENIZER
 from vqkit.models.image_tokenizer import ImageTokenizer
 from vqkit.models.loading import SHIPPED as SHIPPED_CODEC
 from vqkit.quantize.codebook import Codebook
+from vqkit.saved import WEIGHTS, read_shapes
 
 __all__ = ["start_from"]
 
@@ -23,11 +24,11 @@ def start_from(model: HubModel, name: str) -> None:
         name: a folder of ``save_pretrained``, or ``"shipped"`` for the model of that kind that ships with vqkit.
 
     Raises:
-        ValueError: the folder holds no model, or its weights have other names or shapes.
+        ValueError: the folder holds no model, or its weights have other names or shapes, or are NaN or Inf.
     """
     shipped = SHIPPED_TOKENIZER if isinstance(model, ImageTokenizer) else SHIPPED_CODEC
     folder = shipped if name == "shipped" else type(model).saved_folder(name)
-    saved = load_file(folder / "model.safetensors")
+    held = read_shapes(folder / WEIGHTS)
     own = model.state_dict()
     learning = {
         f"{prefix}.{key}"
@@ -35,10 +36,14 @@ def start_from(model: HubModel, name: str) -> None:
         if isinstance(part, Codebook)
         for key in ("ema_count", "ema_sum")
     }
-    strange = sorted((own.keys() - learning) ^ (saved.keys() - learning))
-    strange += sorted(key for key in own.keys() & saved.keys() if own[key].shape != saved[key].shape)
+    strange = sorted((own.keys() - learning) ^ (held.keys() - learning))
+    strange += sorted(key for key in own.keys() & held.keys() if tuple(own[key].shape) != held[key][1])
     if strange:
         raise ValueError(f"the model in {folder} does not fit the one to be trained: {strange[0]} differs")
+    saved = load_file(folder / WEIGHTS)
+    for key, value in saved.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{folder / WEIGHTS}: {key} holds NaN or Inf")
     model.load_state_dict({key: value.to(own[key].dtype) for key, value in saved.items() if key in own}, strict=False)
     for part in model.modules():
         if isinstance(part, Codebook) and part.ema_sum is not None and part.ema_count is not None:

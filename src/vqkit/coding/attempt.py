@@ -1,0 +1,62 @@
+"""One job, done or not, and how far it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import RawArray
+from typing import Any
+
+from vqkit.coding.coded import Coded, Watch
+from vqkit.coding.jobs import PIPE, Job
+
+__all__ = ["Board", "Outcome", "Work", "attempted"]
+
+Work = Callable[[Any, Job, Watch], Coded]  # with whatever `load` makes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: a result, or an error in one line; neither, if the job was settled before.
+
+    Attributes:
+        job: it.
+        coded: what was made.
+        error: why nothing was made.
+        appeared: the target was made by somebody else meanwhile.
+    """
+
+    job: Job
+    coded: Coded | None
+    error: str = ""
+    appeared: bool = False
+
+
+class Board:
+    """How far each job is, in memory that all processes share.
+
+    Args:
+        jobs: how many there are.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.seconds = RawArray("d", jobs)
+        self.shares = RawArray("d", jobs)
+
+    def note(self, job: int, seconds: float, share: float | None) -> None:
+        """Say how far a job is."""
+        self.seconds[job], self.shares[job] = seconds, share or 0.0
+
+
+def attempted(models: Any, job: Job, work: Work, watch: Watch) -> Outcome:
+    """Do a job; what goes wrong with it becomes its outcome."""
+    try:
+        return Outcome(job, work(models, job, watch))
+    except BrokenPipeError:
+        if job.target == PIPE:  # nobody reads the output any more
+            raise
+        return Outcome(job, None, "nobody reads it any more")
+    except Exception as error:  # whatever a file contains, the others are still to be done
+        if isinstance(error, FileExistsError) and error.filename == job.target:
+            return Outcome(job, None, f"{job.target} exists; -f overwrites it", appeared=True)
+        expected = isinstance(error, ValueError | OSError | ImportError)
+        text = " ".join(line.strip() for line in str(error).splitlines()).strip() or "failed"
+        return Outcome(job, None, text if expected else f"{type(error).__name__}: {text}")

@@ -1,0 +1,99 @@
+"""Whose weights a model has: the hash that a ``.vqk`` file names, and what it covers.
+
+Conventions
+    The *hash* of a model covers names, shapes and values of its state dict, floating values as float32. It does not depend on the device,
+    nor on the dtype that holds the same values: a float64 copy has the hash of the float32 weights.
+    A copy in half precision has other values, but its codes mean the same. It therefore keeps the hash of the weights that were rounded,
+    until its own weights change; ``save_pretrained`` writes that hash beside the weights.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+__all__ = ["accepted_hashes", "claim", "keep_hash", "read_claim", "weight_hash"]
+
+_COPY, _ORIGINAL = "weight_hash", "copy_of"  # in a weights file's metadata
+
+
+class _Rounded(NamedTuple):
+    """Hash of the values that a model had after it was rounded, and of those before."""
+
+    copy: str
+    original: str
+
+
+def weight_hash(model: nn.Module) -> str:
+    """SHA-256 of a model's weights, or of those it is a copy of in less precision, in hexadecimal.
+
+    Example:
+        >>> one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+        >>> weight_hash(one) == weight_hash(one) != weight_hash(other)
+        True
+        >>> weight_hash(one.double()) == weight_hash(one.float())
+        True
+    """
+    return _hash_of(model.state_dict(), model)
+
+
+def accepted_hashes(model: nn.Module) -> tuple[str, ...]:
+    """Hashes of the files that a model decodes: `weight_hash` first, then the one that early files of a half-precision model have."""
+    state = model.state_dict()
+    found = [_hash_of(state, model)]
+    if any(value.is_floating_point() and value.dtype != torch.float32 for value in state.values()):
+        found.append(_digest(state, canonical=False))
+    return tuple(found)
+
+
+def keep_hash(model: nn.Module, before: Mapping[str, Tensor]) -> None:
+    """Let a model that was just rounded keep its hash.
+
+    Args:
+        model: with its new weights.
+        before: its state dict as it was.
+    """
+    after = model.state_dict()
+    if any(_rounded(value, after[name]) for name, value in before.items() if name in after):
+        original = _hash_of(before, model)
+        model.__dict__["_rounded"] = _Rounded(_digest(after), original)
+
+
+def claim(model: nn.Module) -> dict[str, str]:
+    """Metadata for a file of the model's weights: nothing, or of which weights these are a copy."""
+    copy, original = _digest(model.state_dict()), weight_hash(model)
+    return {} if copy == original else {_COPY: copy, _ORIGINAL: original}
+
+
+def read_claim(model: nn.Module, weights: Path) -> None:
+    """Take over the `claim` of a file that the model's weights were just read from, if it is about these weights."""
+    with safe_open(weights, framework="pt") as file:
+        metadata = file.metadata()
+    if metadata and {_COPY, _ORIGINAL} <= metadata.keys() and metadata[_COPY] == _digest(model.state_dict()):
+        model.__dict__["_rounded"] = _Rounded(metadata[_COPY], metadata[_ORIGINAL])
+
+
+def _hash_of(state: Mapping[str, Tensor], model: nn.Module) -> str:
+    own, rounded = _digest(state), model.__dict__.get("_rounded")
+    return rounded.original if rounded and rounded.copy == own else own
+
+
+def _digest(state: Mapping[str, Tensor], canonical: bool = True) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        value = value.detach().cpu()
+        if canonical and value.is_floating_point():
+            value = value.float()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _rounded(before: Tensor, after: Tensor) -> bool:
+    if after.is_meta or before.is_meta or not before.is_floating_point() or not after.is_floating_point():
+        return False
+    return before.dtype != after.dtype and torch.finfo(after.dtype).eps > torch.finfo(torch.float32).eps

@@ -1,0 +1,141 @@
+"""What may be coded: the type of a signal first, then its shape, then its scale, before anything is computed."""
+
+import math
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    "channels_last",
+    "check_floating",
+    "check_image_scale",
+    "check_images",
+    "check_wav_scale",
+    "check_wav_shape",
+    "home",
+    "transposed",
+]
+
+_LOUDEST = 10.0  # 20 dB beyond full scale: no sound that means ±1, and all integer samples but the quietest
+_MOST_CHANNELS = 8
+_DARKEST, _BRIGHTEST = -0.5, 1.5  # overshoot of a filter or a network stays within
+
+
+def home(network: nn.Module) -> Tensor:
+    """A tensor with the device and dtype that a network computes in: its first floating parameter or buffer."""
+    for tensor in chain(network.parameters(), network.buffers()):
+        if tensor.is_floating_point():
+            return tensor
+    return torch.empty(0)
+
+
+def check_floating(name: str, signal: Tensor) -> None:
+    """Refuse what is no floating tensor.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(signal, Tensor):
+        raise TypeError(
+            f"{name} must be a floating torch.Tensor, got {type(signal).__module__}.{type(signal).__name__}"
+        )
+    if not signal.is_floating_point():
+        remedy = ""
+        if signal.dtype in (torch.int16, torch.int32):
+            remedy = f"; integer samples divided by {-torch.iinfo(signal.dtype).min} are"
+        elif signal.dtype == torch.uint8:
+            remedy = "; bytes divided by 255 are"
+        raise TypeError(f"{name} must be floating, got {signal.dtype}{remedy}")
+
+
+def check_wav_shape(wav: Tensor, channels: int, least_samples: int = 1) -> None:
+    """Refuse what is no batch of waveforms for a codec of so many channels.
+
+    Raises:
+        TypeError: not floating.
+        ValueError: another shape.
+    """
+    check_floating("wav", wav)
+    if wav.ndim != 3 or wav.shape[1] != channels or not wav.shape[0] or wav.shape[2] < least_samples:
+        shape = tuple(wav.shape)
+        hint = ""
+        if len(shape) == 3 and transposed(shape[1:]):
+            hint = ", which looks like (batch, samples, channels): wav.transpose(1, 2) turns it"
+        raise ValueError(f"wav must be (batch, {channels} channels, samples), got shape {shape}{hint}")
+
+
+def transposed(sizes: Sequence[int]) -> bool:
+    """Whether (channels, samples) are so unlike a sound's that they must be (samples, channels).
+
+    Example:
+        >>> transposed((16000, 2)), transposed((2, 16000)), transposed((2, 1))
+        (True, False, False)
+    """
+    return len(sizes) == 2 and sizes[0] > max(sizes[1], _MOST_CHANNELS)
+
+
+def check_wav_scale(name: str, wav: Tensor) -> None:
+    """Refuse NaN, infinity, and what is far outside −1 … 1.
+
+    Raises:
+        ValueError: a value is.
+    """
+    low, high = _extremes(name, wav)
+    peak = max(-low, high)
+    if peak > _LOUDEST:
+        raise ValueError(
+            f"{name} reaches {peak:.6g}, a codec takes samples of about −1 … 1, at most ±{_LOUDEST:g}: divide them by their full scale"
+        )
+
+
+def check_images(images: Tensor, channels: int) -> None:
+    """Refuse what is no batch of images for a tokenizer of so many channels.
+
+    Raises:
+        TypeError: not floating.
+        ValueError: another shape.
+    """
+    check_floating("images", images)
+    if images.ndim != 4 or images.shape[1] != channels or 0 in images.shape:
+        shape = tuple(images.shape)
+        raise ValueError(
+            f"images must be (batch, {channels} channels, height, width), got shape {shape}{channels_last(shape[1:])}"
+        )
+
+
+def channels_last(shape: Sequence[int]) -> str:
+    """What to say of an image of this shape if its channels seem to stand last; nothing otherwise.
+
+    Example:
+        >>> channels_last((480, 640, 3))
+        ', which looks like (height, width, channels): image.movedim(-1, -3) turns it'
+        >>> channels_last((3, 480, 640))
+        ''
+    """
+    if len(shape) != 3 or shape[2] not in (1, 3) or min(shape[:2]) <= 3:
+        return ""
+    return ", which looks like (height, width, channels): image.movedim(-1, -3) turns it"
+
+
+def check_image_scale(name: str, images: Tensor) -> None:
+    """Refuse NaN, infinity, and what is far outside 0 … 1.
+
+    Raises:
+        ValueError: a value is.
+    """
+    low, high = _extremes(name, images)
+    if low < _DARKEST or high > _BRIGHTEST:
+        raise ValueError(
+            f"{name} reaches from {low:.6g} to {high:.6g}, a tokenizer takes 0 … 1: divide by 255, or (x + 1) / 2 of what is in −1 … 1"
+        )
+
+
+def _extremes(name: str, signal: Tensor) -> tuple[float, float]:
+    if not signal.numel() or signal.is_meta or torch.compiler.is_compiling():  # there are no values to look at
+        return 0.0, 0.0
+    low, high = (float(value) for value in signal.detach().aminmax())
+    if not math.isfinite(high - low):  # NaN spreads to both, infinity to one at least
+        raise ValueError(f"{name} has NaN or Inf, it must be finite")
+    return low, high

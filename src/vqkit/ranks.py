@@ -1,0 +1,77 @@
+"""What the processes (ranks) of one distributed training exchange.
+
+Each function asks at every call whether there are several ranks: what was built before the process group started takes part all the
+same, and where there is one process nothing is exchanged and a tensor comes back as it is. Every rank has to make the same calls in
+the same order, with tensors of the same shapes.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+__all__ = [
+    "follow_first_rank",
+    "from_first_rank",
+    "gather_ranks",
+    "max_over_ranks",
+    "mean_over_ranks",
+    "num_ranks",
+    "own_rank",
+    "sum_over_ranks",
+]
+
+
+def num_ranks() -> int:
+    """How many processes train together; 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def own_rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if num_ranks() > 1 else 0
+
+
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """Sum of the ranks' tensors, without gradient."""
+    return value if num_ranks() == 1 else _reduced(value, dist.ReduceOp.SUM)
+
+
+def mean_over_ranks(value: Tensor) -> Tensor:
+    """Average of the ranks' tensors, without gradient where there are several."""
+    return value if num_ranks() == 1 else _reduced(value, dist.ReduceOp.SUM) / num_ranks()
+
+
+def max_over_ranks(value: Tensor) -> Tensor:
+    """The largest of the ranks' tensors, element by element, without gradient."""
+    return value if num_ranks() == 1 else _reduced(value, dist.ReduceOp.MAX)
+
+
+def gather_ranks(value: Tensor) -> Tensor:
+    """The ranks' tensors, stacked in the order of the ranks."""
+    own = value.detach()[None].contiguous()  # a compiled graph cannot gather what has no dimension
+    if num_ranks() == 1:
+        return own
+    parts = [torch.empty_like(own) for _ in range(num_ranks())]
+    dist.all_gather(parts, own)
+    return torch.cat(parts)
+
+
+def from_first_rank(value: Tensor) -> Tensor:
+    """Rank 0's tensor, on every rank, without gradient where there are several."""
+    # a sum with zeros, not a broadcast: torch.compile(fullgraph=True) traces only the former
+    return sum_over_ranks(value if own_rank() == 0 else torch.zeros_like(value))
+
+
+def follow_first_rank(model: nn.Module) -> None:
+    """Give every rank rank 0's parameters and persistent buffers."""
+    if num_ranks() > 1:
+        for value in model.state_dict().values():
+            dist.broadcast(value, src=0)
+
+
+def _reduced(value: Tensor, operation: Any) -> Tensor:
+    value = value.detach().clone(memory_format=torch.contiguous_format)  # all_reduce writes into what it is given
+    dist.all_reduce(value, op=operation)
+    return value
