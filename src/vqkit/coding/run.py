@@ -92,7 +92,9 @@ def run(
                 raise ValueError(_error(outcome))
             say(outcome)
     if how.folder and how.json:
-        print(json.dumps({"source": "", "target": "", "notes": [], "warnings": [], "total": total.record()}), flush=True)
+        print(
+            json.dumps({"source": "", "target": "", "notes": [], "warnings": [], "total": total.record()}), flush=True
+        )
     elif how.folder and not how.quiet:
         print(total, flush=True)
     if total.failed:
