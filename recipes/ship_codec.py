@@ -32,7 +32,7 @@ license: mit
 # {name}
 
 A neural codec for speech and music: mono, {sample_rate} Hz, {frame_rate:g} frames a second, {stages} stages of {bits:g} bits, which are
-{low:g} to {high:g} kbit/s before entropy coding. `AudioCodec.from_pretrained()` loads it, and `vqkit encode` uses it.
+{low:g} to {high:g} kbit/s before entropy coding. `AudioCodec.from_pretrained({argument})` loads it, and `vqkit encode{flag}` uses it.
 
 - `model.safetensors`: {parameters:,} values, {size:,} bytes, half precision, sha256 `{digest}`
 - `prior.vqe`: probabilities of the codes ({coding}, {prior_size:,} bytes), fitted to the train split
@@ -88,6 +88,8 @@ def write_card(folder: Path, run: Path, data: Path, steps: int, name: str, recip
     (folder / "MODEL_CARD.md").write_text(
         CARD.format(
             name=name,
+            argument="" if name == SHIPPED.name else f'"{name}"',
+            flag="" if name == SHIPPED.name else f" --model {name}",
             recipe=recipe,
             sample_rate=codec.sample_rate,
             frame_rate=codec.frame_rate,

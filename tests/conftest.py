@@ -34,3 +34,12 @@ def _bounded(seconds: float = 8, megabytes: int = 768) -> Iterator[None]:
 def bounded():
     """A context in which memory and time are short: ``with bounded(): …``."""
     return _bounded
+
+
+@pytest.fixture(autouse=True)
+def _gradients_on() -> Iterator[None]:
+    """Every test begins with gradients on, whatever a test before it in this process has left behind."""
+    import torch
+
+    with torch.enable_grad():
+        yield

@@ -63,6 +63,7 @@ def test_a_new_quantizer_draws_as_its_class_does():
         ("VQ(dim, b'x')", "may not stand in an expression"),
         ("VQ(dim, f'{dim}')", "may not stand in an expression"),
         ("VQ(dim, **{'codebook_size': 4})", "may not stand in an expression"),
+        ("VQ(dim, 4, **dim)", "may not stand in an expression"),
         ("VQ(*[dim, 4])", r"'\*\[dim, 4\]' may not stand in an expression"),
         ("(lambda: 1)()", "'lambda: 1' may not be called in an expression"),
         ("VQ(dim, 4).fit(1)", r"'VQ\(dim, 4\)' may not be called in an expression"),

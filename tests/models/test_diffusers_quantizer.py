@@ -96,9 +96,10 @@ def test_a_decoder_that_sees_the_latent():
 
 def test_back_again_to_the_bit():
     model, x = vqmodel(), pictures(1, 3, 16, 16)
-    own, before, names = model.quantize, model(x), list(model.state_dict())
+    own, before, names, config = model.quantize, model(x), list(model.state_dict()), dict(model.config)
     weights = {id(value) for value in own.parameters()}
-    replace_quantizer(replace_quantizer(model, VQ(4, 16)), RVQ(4, 16, 2))
+    replace_quantizer(replace_quantizer(model, VQ(4, 16)), RVQ(4, 20, 2))
+    assert model.config.num_vq_embeddings == 20
     assert not weights & {id(value) for value in model.parameters()}
     assert not torch.equal(model(x).sample, before.sample)
     copied = copy.deepcopy(model)
@@ -106,6 +107,7 @@ def test_back_again_to_the_bit():
     assert model.quantize is own
     assert list(model.state_dict()) == names
     for back in (model, restore_quantizer(model), restore_quantizer(copied)):
+        assert dict(back.config) == config
         after = back(x)
         assert torch.equal(after.sample, before.sample)
         assert torch.equal(after.commit_loss, before.commit_loss)

@@ -178,7 +178,7 @@ def test_a_nested_config_ends_at_once(tmp_path, bounded):
         Quantizer.from_pretrained(tmp_path)
     wide = {"class": "Residual", "arguments": {"stages": [one] * 10_000}}
     (tmp_path / "config.json").write_text(json.dumps(wide))
-    with bounded(), pytest.raises(ValueError, match="it takes more than 4288 steps to build"):
+    with bounded(), pytest.raises(ValueError, match=r"it takes more than \d+ steps to build"):
         Quantizer.from_pretrained(tmp_path)
 
 

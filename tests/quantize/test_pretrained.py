@@ -41,6 +41,9 @@ def test_bad_folders_are_refused(tmp_path):
     rewrite(folder, **{"class": "VQ", "arguments": {"dim": 4, "size": 3}})
     with pytest.raises(ValueError, match="config does not fit VQ: .*size"):
         VQ.from_pretrained(folder)
+    rewrite(folder, arguments={"dim": 4, "codebook_size": 8, "decay": "0.9"})
+    with pytest.raises(ValueError, match="decay of VQ must be float, got '0.9'"):
+        VQ.from_pretrained(folder)
     rewrite(folder, arguments={"dim": 5, "codebook_size": 8})
     with pytest.raises(ValueError, match="the weights in .* do not fit its config"):
         VQ.from_pretrained(folder)

@@ -405,18 +405,18 @@ def test_an_upload_is_as_big_as_it_may_be_and_no_bigger(page: Any) -> None:
 
 
 @pytest.mark.usefixtures("nothing_passes")
-def test_a_length_must_be_stated(page: Any) -> None:
+def test_a_length_must_be_stated_and_be_true(page: Any) -> None:
     body = form(bytes(100))
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     for path in ("upload", "queue/join", "call/encode"):
-        answer = ask(
-            page, "POST", f"{API}/{path}", chunked, Content_Type=FORM, Transfer_Encoding="chunked", Content_Length=""
-        )
-        assert answer.status in (400, 411)
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=10)
-    connection.request("POST", f"{API}/upload", iter([body]), {"Content-Type": FORM}, encode_chunked=True)
-    assert connection.getresponse().status == 411
-    connection.close()
+        for length in ({}, {"Content-Length": "10"}, {"Content-Length": "-1"}, {"Content-Length": "1e3"}):
+            connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=10)
+            connection.putrequest("POST", f"{API}/{path}")
+            for name, value in {"Content-Type": FORM, "Transfer-Encoding": "chunked", **length}.items():
+                connection.putheader(name, value)
+            connection.endheaders(chunked)
+            assert connection.getresponse().status in (400, 411), (path, length)
+            connection.close()
 
 
 def test_the_disk_is_never_fuller_than_its_quota_and_the_page_goes_on(

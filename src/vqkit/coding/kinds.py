@@ -23,7 +23,7 @@ from vqkit.data import (
 )
 from vqkit.data.content import HEAD_BYTES, Content, content_of, content_of_file
 from vqkit.models.image_tokenizer import SHIPPED, ImageTokenizer
-from vqkit.models.loading import load_codec, saved_class
+from vqkit.models.loading import load_codec, saved_class, shipped_folder
 from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.types import need
 
@@ -202,7 +202,8 @@ def open_models(kinds: Iterable[Kind], folders: Iterable[str] = ()) -> dict[Kind
     """
     named: dict[Kind, str] = {}
     wanted = list(kinds)
-    for folder in folders:
+    for name in folders:
+        folder = str(shipped_folder(name) or name)
         if not Path(folder).is_dir():
             raise ValueError(f"no such folder: {folder}; a model is a folder that save_pretrained wrote")
         kind = IMAGE if saved_class(folder) == ImageTokenizer.__name__ else SOUND

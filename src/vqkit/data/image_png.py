@@ -42,12 +42,13 @@ def bare_png(file: BinaryIO) -> BinaryIO:
     return io.BytesIO(b"".join(kept))
 
 
-def read_png(file: BinaryIO, opened: Callable[[], Any]) -> StoredImage:
+def read_png(file: BinaryIO, image: Any, again: Callable[[], Any]) -> StoredImage:
     """The pixels of a PNG file, and how they are meant.
 
     Args:
         file: open for reading, and seekable.
-        opened: makes Pillow's image of it, of which nothing is decoded yet.
+        image: Pillow's image of it, of which nothing is decoded yet.
+        again: makes another one.
 
     Raises:
         CannotConvertError, Exception: as of `decoded_by_pillow`.
@@ -56,9 +57,8 @@ def read_png(file: BinaryIO, opened: Callable[[], Any]) -> StoredImage:
     bits, colour = chunks[b"IHDR"][8:10]
     clear = chunks.get(b"tRNS", b"")
     if bits == 16 and colour != _GRAY:
-        stored = _deep(opened, colour)
+        stored = _deep(image, again, colour)
     else:
-        image = opened()
         if colour != _PALETTE:  # Pillow compares values before and after scaling
             image.info.pop("transparency", None)
         stored = decoded_by_pillow(image)
@@ -91,21 +91,20 @@ def _chunks(file: BinaryIO) -> dict[bytes, bytes]:
     return found
 
 
-def _deep(opened: Callable[[], Any], colour: int) -> StoredImage:
+def _deep(image: Any, again: Callable[[], Any], colour: int) -> StoredImage:
     """Colours, or gray and alpha, of 16 bits: Pillow keeps one byte of each sample, so it decodes twice."""
 
-    def decoded(raw: str) -> np.ndarray:
-        image = opened()
-        image.tile = [tile._replace(args=raw) for tile in image.tile]
-        image.load()
-        return np.asarray(image)
+    def decoded(one: Any, raw: str) -> np.ndarray:
+        one.tile = [tile._replace(args=raw) for tile in one.tile]
+        one.load()
+        return np.asarray(one)
 
     if colour == _GRAY_ALPHA:  # four bytes a pixel, like RGBA
-        pairs = np.ascontiguousarray(decoded("RGBA")).view(">u2").astype(np.uint16)
+        pairs = np.ascontiguousarray(decoded(image, "RGBA")).view(">u2").astype(np.uint16)
         return StoredImage(pairs[..., 0], 65535.0, pairs[..., 1])
     mode = "RGB" if colour == _RGB else "RGBA"
     # read as little-endian, the high byte is the one that is low in the file
-    values = decoded(f"{mode};16B").astype(np.uint16) << 8 | decoded(f"{mode};16L")
+    values = decoded(image, f"{mode};16B").astype(np.uint16) << 8 | decoded(again(), f"{mode};16L")
     return StoredImage(values[..., :3], 65535.0, values[..., 3] if colour == _RGBA else None)
 
 

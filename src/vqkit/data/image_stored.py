@@ -56,7 +56,7 @@ def read_stored(file: BinaryIO, max_megapixels: float) -> StoredImage:
     bare = bare_png(file) if head.startswith(PNG_START) else file
     image = _opened(bare, check_size)
     if image.format == "PNG":
-        stored = read_png(file, lambda: _opened(bare, check_size))
+        stored = read_png(file, image, lambda: _opened(bare, check_size))
     elif image.format == "JPEG2000":
         stored = read_jpeg2000(file, image, check_size)
     elif image.format == "AVIF":

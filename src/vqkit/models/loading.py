@@ -7,7 +7,7 @@ from typing import Any
 from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.saved import CONFIG, one_line, read_config
 
-__all__ = ["SHIPPED", "load_codec", "saved_class"]
+__all__ = ["SHIPPED", "load_codec", "saved_class", "shipped_folder"]
 
 SHIPPED = Path(__file__).with_name("weights") / "vqkit-codec-16khz"
 """The codec that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
@@ -23,7 +23,8 @@ def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
     """Read a codec that ``save_pretrained`` wrote, of the kind that its config names.
 
     Args:
-        name: a folder, or the name of a repository on the hub; the codec that ships with vqkit by default.
+        name: a folder, the name of a model that ships (see `shipped_folder`), or that of a repository on the hub; by default
+            ``"vqkit-codec-16khz"``.
         options: of ``from_pretrained``.
 
     Returns:
@@ -32,7 +33,7 @@ def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
     Raises:
         ValueError: not a saved codec, or of a kind that is not imported.
     """
-    folder = WaveformCodec.saved_folder(SHIPPED if name is None else name, **options)
+    folder = WaveformCodec.saved_folder(SHIPPED if name is None else shipped_folder(name) or name, **options)
     kind = _named(read_config(folder / CONFIG))
     if kind in _MODULES:
         import_module(_MODULES[kind])
@@ -41,6 +42,19 @@ def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
         codecs = ", ".join(sorted({*known, *_MODULES}))
         raise ValueError(f"{folder} holds a {one_line(kind, 60)}; codecs known here: {codecs}")
     return known[kind].from_folder(folder)
+
+
+def shipped_folder(name: str | Path) -> Path | None:
+    """The folder of a model that ships with vqkit, by its name; None if none has it.
+
+    Files name the weights they were written with, so an older model stays when a better one comes: its files decode for ever.
+
+    Example:
+        >>> shipped_folder("vqkit-codec-16khz-2").name, shipped_folder("other") is None
+        ('vqkit-codec-16khz-2', True)
+    """
+    known = {path.name: path for path in SHIPPED.parent.iterdir() if path.is_dir()}
+    return known.get(str(name))
 
 
 def saved_class(folder: str | Path) -> str | None:

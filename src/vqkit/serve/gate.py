@@ -265,7 +265,7 @@ def _is_ours(name: bytes) -> bool:
 
 def _length(headers: dict[str, str]) -> int:
     length = headers.get("content-length", "")
-    if not re.fullmatch("[0-9]{1,15}", length):
+    if "transfer-encoding" in headers or not re.fullmatch("[0-9]{1,15}", length):  # chunks would count, not the length
         raise _RefusedError(411, "the length of what is sent must be stated")
     return int(length)
 
