@@ -44,7 +44,7 @@ def walk_boxes(queue: ByteQueue, link: Link) -> Iterator[Span]:
         if size < 8 or not name.isascii():  # 0: to the end
             yield from pass_rest(queue)
             return
-        if not (yield from pass_on(queue, size)):
+        if not (yield from pass_on(queue, size)) and content:
             link.cut = _CUT
 
 
