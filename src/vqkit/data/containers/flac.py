@@ -53,7 +53,7 @@ class FlacPositions:
         """Index of the first sample of a frame; None where the bytes do not tell.
 
         Example:
-            >>> FlacPositions(bytes.fromhex("1000") * 17).first_sample(bytes.fromhex("fff8c91803"))
+            >>> FlacPositions(bytes.fromhex("1000") * 17).first_sample(bytes.fromhex("fff8c9180300"))
             12288
         """
         if len(packet) < 6 or packet[0] != 0xFF or packet[1] & 0xFE != 0xF8:
