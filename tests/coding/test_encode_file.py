@@ -3,6 +3,7 @@ import weakref
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from vqkit.bitstream import StaticTables, VqkReader, inspect, thin
@@ -173,21 +174,53 @@ def test_bad_sources_leave_no_file(codec, tmp_path, name, content, message):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_file_that_ends_early_or_holds_nan_leaves_no_file(codec, sound, tmp_path):
-    source = sound(tmp_path / "a.flac", 20.0)
+@pytest.mark.parametrize("piped", [False, True])
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".aiff"])
+def test_a_file_that_ends_early_is_encoded_with_silence_and_a_warning_or_with_strict_not_at_all(
+    codec, sound, tmp_path, suffix, piped
+):
+    source = sound(tmp_path / f"a{suffix}", 4.0)
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
-    with pytest.raises(ValueError, match="a.flac is (damaged|cut short)"):
-        encode_file(codec, source, tmp_path / "a.vqk")
+    given = io.BufferedReader(io.FileIO(source)) if piped else source
+    coded = encode_file(codec, given, tmp_path / "a.vqk")
+    assert coded.seconds == 4.0
+    assert coded.missing_seconds == pytest.approx(2.0, abs=0.6)
+    assert coded.record()["missing_seconds"] == coded.missing_seconds
+    assert any("the header promises 4.000 s" in text for text in coded.warnings)
+    with VqkReader(tmp_path / "a.vqk") as reader:
+        assert reader.length == 32000
+    given = io.BufferedReader(io.FileIO(source)) if piped else source
+    with pytest.raises(ValueError, match=rf"a{suffix} is damaged: "):
+        encode_file(codec, given, tmp_path / "b.vqk", strict=True)
+    assert {path.name for path in tmp_path.iterdir()} == {f"a{suffix}", "a.vqk"}
+
+
+def test_nan_and_too_little_leave_no_file(codec, sound, tmp_path):
     source = sound(tmp_path / "a.wav", 3.0, subtype="FLOAT")
     data = bytearray(source.read_bytes())
     data[-4:] = np.float32("nan").tobytes()
     source.write_bytes(data)
-    with pytest.raises(ValueError, match="a.wav holds NaN"):
+    with pytest.raises(
+        ValueError, match=r"a.wav holds NaN or infinite samples: the first is nan at sample 23999 \(2.9"
+    ):
         encode_file(codec, source, tmp_path / "a.vqk")
     source = sound(tmp_path / "b.wav", 1 / 44100, 44100)
     with pytest.raises(ValueError, match="it is too short: no sample is left at 8000 Hz"):
         encode_file(codec, source, tmp_path / "a.vqk")
-    assert {path.name for path in tmp_path.iterdir()} == {"a.flac", "a.wav", "b.wav"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.wav", "b.wav"}
+
+
+def test_notes_and_doubts_of_the_samples(codec, tmp_path):
+    tone = np.sin(np.arange(16000) * 0.05)
+    soundfile.write(tmp_path / "a.wav", np.stack([tone, -tone], 1), 8000, "FLOAT")
+    cancelled = "the channels cancel each other when they are mixed, in 2.0 s of 2.0 s: one is the other turned over"
+    coded = encode_file(codec, tmp_path / "a.wav", tmp_path / "a.vqk")
+    assert coded.notes == ("2 channels mixed to one: the codec is mono", cancelled)
+    assert (coded.warnings, coded.missing_seconds) == ((), 0)
+    assert "missing_seconds" not in coded.record()
+    soundfile.write(tmp_path / "a.wav", np.round(tone * 32767), 8000, "FLOAT")
+    with pytest.raises(ValueError, match="reaches 32767"):  # no codec was trained for that
+        encode_file(codec, tmp_path / "a.wav", tmp_path / "b.vqk")
 
 
 def test_an_interrupt_leaves_no_file(codec, sound, tmp_path):

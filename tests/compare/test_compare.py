@@ -5,6 +5,7 @@ import math
 import shutil
 
 import pytest
+import soundfile
 import torch
 
 from vqkit.bitstream import encode_codes
@@ -176,6 +177,19 @@ def test_clips_of_groups_take_turns(sounds):
     assert [clip.group for clip in Dataset(str(sounds)).clips(training=False)] == ["music", "speech"] * 2
     assert len(Dataset(str(sounds), max_test=2).clips(training=False)) == 2
     assert {clip.group for clip in Dataset(str(sounds), groups=("speech",)).clips(training=True)} == {"speech"}
+
+
+def test_clips_that_cannot_be_read_are_left_out_and_named(sounds, tmp_path):
+    shutil.copytree(sounds, tmp_path / "sounds")
+    first, second = sorted((tmp_path / "sounds/test/music").iterdir())
+    first.write_bytes(b"fLaC")
+    soundfile.write(second, [0.0] * 16000 + [float("inf")], 16000, "FLOAT", format="WAV")
+    with pytest.warns(UserWarning, match="skipped") as caught:
+        clips = Dataset(str(tmp_path / "sounds")).clips(training=False)
+    assert [clip.group for clip in clips] == ["speech", "speech"]
+    texts = [str(warning.message) for warning in caught]
+    assert [text.partition(": ")[0] for text in texts] == ["skipped 1 of 4 clips", f"skipped {second}"]
+    assert "holds NaN or infinite samples: the first is inf at sample 16000" in texts[1]
 
 
 @pytest.mark.parametrize(

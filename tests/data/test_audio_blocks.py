@@ -45,7 +45,7 @@ def test_a_pipe_gives_the_same_samples(tmp_path, form, subtype):
 def test_bad_sources(tmp_path):
     for make, message in (
         (lambda: AudioBlocks(Pipe(b"no sound at all" * 99)), "the stream is not audio that soundfile or PyAV can read"),
-        (lambda: AudioBlocks(Pipe(b"")), "the stream is not audio"),
+        (lambda: AudioBlocks(Pipe(b"")), "the stream is not audio: it is empty"),
         (lambda: AudioBlocks(tmp_path, 0), "block_seconds is 0, it must be more than 0"),
         (lambda: AudioBlocks(tmp_path), "is a folder, not an audio file"),
     ):

@@ -147,19 +147,50 @@ def test_other_bad_files_are_refused_by_name(tmp_path):
         with pytest.raises(ValueError, match=r"none\.wav holds no samples"):
             read(tmp_path / "none.wav")
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan, 0.1]), RATE, subtype="FLOAT")
-    with pytest.raises(ValueError, match=r"nan\.wav holds NaN or infinite samples"):
+    message = r"nan\.wav holds NaN or infinite samples: the first is nan at sample 1 \(0\.000042 s\)$"
+    with pytest.raises(ValueError, match=message):
         read_audio(tmp_path / "nan.wav")
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.95])
-def test_a_truncated_flac_is_refused(tmp_path, kept):
+def test_a_loss_is_a_warning_in_the_result_too_and_with_strict_an_error(tmp_path, kept):
     path = tmp_path / "cut.flac"
-    write_audio(path, torch.rand(1, RATE, generator=torch.Generator().manual_seed(0)) - 0.5, RATE)
+    samples = torch.rand(1, RATE, generator=torch.Generator().manual_seed(0)) - 0.5
+    write_audio(path, samples, RATE)
     data = path.read_bytes()
     path.write_bytes(data[: int(kept * len(data))])
-    with pytest.raises(ValueError, match=r"cut\.flac is (damaged|cut short)"):
-        read_audio(path)
-    assert read_audio(path, seconds=0.05).samples.shape == (1, 1200)  # the part that is there
+    with pytest.warns(UserWarning, match=r"cut\.flac: .*silence"):
+        wave = read_audio(path)
+    assert wave.samples.shape == samples.shape
+    there = int(kept * 0.9 * RATE) // 4096 * 4096
+    torch.testing.assert_close(wave.samples[:, :there], samples[:, :there], atol=2e-5, rtol=0)
+    assert not wave.samples[:, round((kept + 0.1) * RATE) :].any()
+    assert any("the header promises 1.000 s" in text for text in wave.warnings) or kept > 0.9
+    with pytest.raises(ValueError, match=r"cut\.flac is damaged: "):
+        read_audio(path, strict=True)
+    assert read_audio(path, seconds=0.05, strict=True).samples.shape == (1, 1200)  # the part that is there
+
+
+def test_values_far_outside_full_scale_are_named(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.array([0.0, -32767.0, 5.0]), RATE, "FLOAT")
+    text = "the samples reach 32767, far outside ±1, which is full scale: perhaps integers that were stored as floats"
+    with pytest.warns(UserWarning, match=r"a\.wav: the samples reach 32767"):
+        assert read_audio(tmp_path / "a.wav").warnings == (text,)
+    with pytest.raises(ValueError, match=r"a\.wav is damaged: the samples reach 32767"):
+        read_audio(tmp_path / "a.wav", strict=True)
+    soundfile.write(tmp_path / "a.wav", np.array([0.0, -4.0, 9.0]), RATE, "FLOAT")  # loud, but no integers
+    assert read_audio(tmp_path / "a.wav").samples.tolist() == [[0.0, -4.0, 9.0]]
+
+
+def test_channels_that_cancel_are_noted(tmp_path):
+    tone = np.sin(np.arange(3 * RATE) * 0.05)
+    soundfile.write(tmp_path / "a.wav", np.stack([tone, np.where(np.arange(3 * RATE) < RATE, tone, -tone)], 1), RATE)
+    wave = read_audio(tmp_path / "a.wav", channels=1)
+    text = "the channels cancel each other when they are mixed, in 2.0 s of 3.0 s: one is the other turned over"
+    assert (wave.notes, wave.warnings) == ((text,), ())
+    assert read_audio(tmp_path / "a.wav").notes == ()
+    soundfile.write(tmp_path / "b.wav", np.stack([tone, 0 * tone], 1), RATE)
+    assert read_audio(tmp_path / "b.wav", channels=1).notes == ()
 
 
 def test_arguments_are_checked(tmp_path):

@@ -1,3 +1,5 @@
+import struct
+
 import pytest
 import torch
 
@@ -37,7 +39,6 @@ def test_a_folder_without_manifest_is_walked(tmp_path):
     folder = tmp_path / "test"  # a split's name above the source says nothing
     sounds(folder, "b/train/x.wav", "b/Validation/y.flac", "a.ogg", "test/train/deep/z.WAV", ".hidden/h.wav", ".h.wav")
     (folder / "notes.txt").write_text("x")
-    (folder / "b/train/broken.mp3").write_bytes(b"broken")
     with pytest.warns(
         UserWarning, match=f"^passed over 1 file that is neither sound nor an image: notes.txt in {folder}$"
     ):
@@ -46,11 +47,10 @@ def test_a_folder_without_manifest_is_walked(tmp_path):
     assert [(clip.name, clip.split) for clip in clips] == [
         ("a.ogg", ""),
         ("b/Validation/y.flac", "valid"),
-        ("b/train/broken.mp3", "train"),
         ("b/train/x.wav", "train"),
         ("test/train/deep/z.WAV", "train"),
     ]
-    assert [(clip.seconds, clip.sample_rate) for clip in clips] == [(0.1, 16000)] * 2 + [(0.0, 0)] + [(0.1, 16000)] * 2
+    assert [(clip.seconds, clip.sample_rate) for clip in clips] == [(0.1, 16000)] * 4
     assert [clip.name for clip in list_clips(folder, split="valid")] == ["b/Validation/y.flac"]
 
 
@@ -65,9 +65,34 @@ def test_content_tells_sound_without_its_suffix(tmp_path):
     clips = list_clips(tmp_path)
     assert [(clip.name, clip.seconds) for clip in clips] == [("a.wav", 0.1), ("b.png", 0.1), ("c", 0.1)]
     (tmp_path / "film").rename(tmp_path / "film.mka")  # a container of films that holds sound alone
-    assert [clip.name for clip in list_clips(tmp_path)] == ["a.wav", "b.png", "c", "film.mka"]
+    with pytest.warns(UserWarning, match=r"skipped 1 of 4 clips: .*film\.mka"):
+        assert [clip.name for clip in list_clips(tmp_path)] == ["a.wav", "b.png", "c"]
     (tmp_path / "manifest.csv").write_text("path,split\nc,x\na.wav,x\npicture.wav,x\n")
-    assert [clip.name for clip in list_clips(tmp_path)] == ["a.wav", "c", "picture.wav"]
+    with pytest.warns(UserWarning, match=r"skipped 1 of 3 clips: .*picture\.wav"):
+        assert [clip.name for clip in list_clips(tmp_path)] == ["a.wav", "c"]
+
+
+def test_what_cannot_be_read_is_left_out_and_named(tmp_path):
+    sounds(tmp_path, "train/a.wav", "valid/b.wav")
+    no_decoder = struct.pack("<IHHIIHH", 16, 1, 1, 8000, 40000, 5, 36)  # integers of 36 bits
+    no_decoder = b"WAVEfmt " + no_decoder + b"data" + struct.pack("<I", 500) + bytes(500)
+    for name, content in (
+        ("c.mp3", b"broken"),
+        ("d.wav", b"RIFF" + struct.pack("<I", 540) + no_decoder),
+        ("e.wav", b""),
+    ):
+        (tmp_path / "train" / name).write_bytes(content)
+    text = r"skipped 3 of 4 clips: .*c\.mp3 \(is not audio .*d\.wav \(holds sound of a codec that FFmpeg has no decoder for\); .*e\.wav"
+    with pytest.warns(UserWarning, match=text) as caught:
+        assert [clip.name for clip in list_clips(tmp_path, "train")] == ["train/a.wav"]
+    assert caught[0].filename == __file__
+    assert [clip.name for clip in list_clips(tmp_path, "valid")] == ["valid/b.wav"]  # the others are not opened
+    (tmp_path / "manifest.csv").write_text("path,split\ntrain/c.mp3,train\ntrain/a.wav,valid\n")
+    assert [clip.name for clip in list_clips(tmp_path, "valid")] == ["train/a.wav"]
+    with pytest.raises(ValueError, match=r"no clip can be used, skipped 1 of 1 clips: .*c\.mp3"):
+        list_clips(tmp_path, "train")
+    (tmp_path / "manifest.csv").write_text("path,split,duration,sample_rate\ntrain/c.mp3,train,2,8000\n")
+    assert list_clips(tmp_path)[0].seconds == 2  # as the manifest says; who reads it finds out
 
 
 def test_one_file(tmp_path):

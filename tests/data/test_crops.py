@@ -126,25 +126,27 @@ def test_what_the_header_tells_is_found_at_once(tmp_path):
     ramps(tmp_path, 1.0)
     (tmp_path / "bad.wav").write_bytes(b"bad")
     (tmp_path / "empty.mp3").touch()
-    with pytest.warns(UserWarning, match=r"2 of 3 clips: .*bad\.wav is not audio.*empty\.mp3 is empty"):
-        crops = AudioCrops(list_clips(tmp_path), RATE, 1, 0.25, 10)
+    with pytest.warns(UserWarning, match=r"2 of 3 clips: .*bad\.wav \(is not audio.*empty\.mp3 \(is empty"):
+        crops = AudioCrops(
+            [Clip(path, path.name, "", "", 0, 0) for path in sorted(tmp_path.iterdir())], RATE, 1, 0.25, 10
+        )
     assert len(list(crops)) == 10
     assert len(crops.skipped) == 2
 
 
 def broken(folder, name, seconds=5.0):
-    """A file whose header promises more than can be read."""
-    soundfile.write(folder / name, np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * RATE)), RATE)
-    data = (folder / name).read_bytes()
-    (folder / name).write_bytes(data[: len(data) // 2])
+    """A file whose header is right and whose samples are not."""
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * RATE))
+    samples[-1] = np.nan
+    soundfile.write(folder / name, samples, RATE, "FLOAT")
     return Clip(folder / name, name, "train", "", seconds, RATE)
 
 
 def test_a_clip_that_fails_when_read_is_replaced_alike_in_every_process(tmp_path):
-    clips = [*ramps(tmp_path, 1.0, 1.0), broken(tmp_path, "broken.flac")]
+    clips = [*ramps(tmp_path, 1.0, 1.0), broken(tmp_path, "broken.wav")]
     crops = AudioCrops(clips, RATE, 1, 0.25, 16, seed=0)
     assert crops.skipped == {}
-    with pytest.warns(UserWarning, match=r"skipped .*broken\.flac: .* is damaged") as caught:
+    with pytest.warns(UserWarning, match=r"skipped .*broken\.wav: .* holds NaN") as caught:
         here = list(crops)
     assert len(caught) == 1  # named once, though drawn again and again
     assert list(crops.skipped) == [str(clips[2].path)]
@@ -156,6 +158,20 @@ def test_a_clip_that_fails_when_read_is_replaced_alike_in_every_process(tmp_path
         assert list(fresh.skipped) == [str(clips[2].path)]  # found by the workers
         late = AudioCrops(clips, RATE, 1, 0.25, 16, seed=0)
         assert torch.equal(late[11], here[11])  # whatever was read before
+
+
+@pytest.mark.parametrize("cache_megabytes", [256, 0])
+def test_a_clip_that_is_cut_short_is_used_and_named_once(tmp_path, cache_megabytes):
+    clips = ramps(tmp_path, 4.0)
+    data = clips[0].path.read_bytes()
+    clips[0].path.write_bytes(data[: len(data) // 2])
+    crops = AudioCrops(clips, RATE, 1, 0.25, 40, cache_megabytes=cache_megabytes)
+    with pytest.warns(UserWarning, match=r"0\.flac: .*silence") as caught:
+        found = list(crops)
+    assert len({str(warning.message) for warning in caught}) == (2 if cache_megabytes else 1)
+    assert crops.skipped == {}
+    silent = sum(not crop.any() for crop in found)
+    assert 8 < silent < 32
 
 
 def test_a_manifest_that_overstates_a_duration(tmp_path):
@@ -174,12 +190,12 @@ def test_a_manifest_that_overstates_a_duration(tmp_path):
 def test_all_clips_bad(tmp_path):
     with pytest.raises(ValueError, match=r"no clip can be used, skipped 2 of 2 clips: .*0\.flac \(lasts 0\.100 s"):
         AudioCrops(ramps(tmp_path, 0.1, 0.2), RATE, 1, 0.25, 10)
-    crops = AudioCrops([broken(tmp_path, "a.flac"), broken(tmp_path, "b.flac")], RATE, 1, 0.25, 10)
+    crops = AudioCrops([broken(tmp_path, "a.wav"), broken(tmp_path, "b.wav")], RATE, 1, 0.25, 10)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(2):
             with pytest.raises(
-                ValueError, match=r"none of the 2 clips can be read; the last failure: .*\.flac is damaged"
+                ValueError, match=r"none of the 2 clips can be read; the last failure: .*\.wav holds NaN"
             ):
                 crops[0]
 

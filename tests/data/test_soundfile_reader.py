@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqkit.data.soundfile_reader import SoundfileReader
+from vqkit.data.soundfile_reader import SoundfileReader, Undecodable
 
 
 def test_reads_parts_and_stops_at_the_end(tmp_path):
@@ -11,10 +11,11 @@ def test_reads_parts_and_stops_at_the_end(tmp_path):
     soundfile.write(path, values, 8000)
     reader = SoundfileReader(path)
     assert (reader.sample_rate, reader.channels, reader.num_samples) == (8000, 1, 100)
-    np.testing.assert_array_equal(reader.read(90, 50)[:, 0] * 2**15, values[90:])
-    np.testing.assert_array_equal(reader.read(10, 5)[:, 0] * 2**15, values[10:15])
-    assert reader.read(100, None).shape == (0, 1)
-    assert reader.read(500, 3).shape == (0, 1)
+    for start in (0, 10, 90):
+        got = np.concatenate([piece.samples for piece in SoundfileReader(path).pieces(start)])
+        np.testing.assert_array_equal(got[:, 0] * 2**15, values[start:])
+    assert not list(reader.pieces(100))
+    assert not list(SoundfileReader(path).pieces(500))
     reader.close()
 
 
@@ -30,3 +31,17 @@ def test_headerless_suffixes_are_refused(tmp_path):
     path.write_bytes(bytes(100))
     with pytest.raises(ValueError, match=r"a\.raw cannot be read by soundfile"):
         SoundfileReader(path)
+
+
+def test_damage_is_said_with_the_first_sample_that_is_not_given(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 200_000), 8000)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+    path.write_bytes(data)
+    reader = SoundfileReader(path)
+    given = []
+    with pytest.raises(Undecodable) as damage:
+        given.extend(len(piece.samples) for piece in reader.pieces(0))
+    assert damage.value.position == sum(given) > 50_000
+    reader.close()

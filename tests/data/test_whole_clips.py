@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from vqkit.data import AudioBatch, AudioClips, collate_clips, list_clips, read_audio, sample_folder
+from vqkit.data import AudioBatch, AudioClips, Clip, collate_clips, list_clips, read_audio, sample_folder
 
 
 def test_items_are_the_clips_in_order():
@@ -30,7 +30,7 @@ def test_batches_through_a_loader_with_workers():
 
 def test_bad_clips_are_errors(tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"bad")
-    dataset = AudioClips(list_clips(tmp_path), 16000, 1)
+    dataset = AudioClips([Clip(tmp_path / "bad.wav", "bad.wav", "", "", 1.0, 16000)], 16000, 1)
     with pytest.raises(ValueError, match=r"bad\.wav is not audio"):
         dataset[0]
     with pytest.raises(ValueError, match="clips is empty"):

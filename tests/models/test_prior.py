@@ -194,3 +194,21 @@ def test_command_holds_out_clips_where_no_split_is_named(codec, tmp_path, capsys
     assert "sound has 1 clips to fit and none to measure; at least two are needed" in said.err
     assert main(["fit-prior", str(tmp_path / "nowhere"), str(tmp_path)]) == 2
     assert "nowhere; a model is a folder that save_pretrained wrote" in capsys.readouterr().err
+
+
+def test_command_leaves_out_and_names_clips_that_cannot_be_read(codec, tmp_path, capsys):
+    codec.save_pretrained(tmp_path / "codec")
+    for split in ("train", "test"):
+        (tmp_path / "sound" / split).mkdir(parents=True)
+        soundfile.write(tmp_path / "sound" / split / "good.wav", 0.1 * torch.randn(16000).numpy(), 8000)
+        (tmp_path / "sound" / split / "bad.wav").write_bytes(b"RIFF")
+        soundfile.write(tmp_path / "sound" / split / "nan.wav", [0.0] * 99 + [float("nan")], 8000, "FLOAT")
+    words = ["fit-prior", str(tmp_path / "codec"), str(tmp_path / "sound")]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert main(words) == 0
+    assert "800 frames to fit, 800 held out" in capsys.readouterr().out
+    texts = " ".join(str(warning.message) for warning in caught)
+    assert "skipped 2 of 6 clips: " in texts
+    for name in ("train/bad.wav (is not audio", "train/nan.wav: holds NaN", "test/nan.wav: holds NaN"):
+        assert name in texts

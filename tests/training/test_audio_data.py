@@ -1,6 +1,8 @@
 from itertools import chain
+from types import SimpleNamespace
 
 import pytest
+import soundfile
 import torch
 
 from vqkit.training.audio_data import AudioDataModule, ResumableLoader, StepBatches
@@ -42,3 +44,15 @@ def test_bad_arguments_are_named():
         AudioDataModule("x", crop_seconds=0)
     with pytest.raises(ValueError, match="valid_clips must be at least 1 and num_workers at least 0, got 0 and 0"):
         AudioDataModule("x", valid_clips=0)
+
+
+def test_validation_leaves_out_and_names_clips_that_cannot_be_read(tmp_path, monkeypatch):
+    for name, last in (("a", 0.0), ("b", float("nan")), ("c", 0.0)):
+        soundfile.write(tmp_path / f"{name}.wav", [0.1] * 799 + [last], 8000, "FLOAT")
+    data = AudioDataModule(str(tmp_path), valid_split=None)
+    data.valid_split = ""
+    trainer = SimpleNamespace(world_size=1, global_rank=0)
+    monkeypatch.setattr(data, "_surroundings", lambda: (trainer, 8000, 1))
+    with pytest.warns(UserWarning, match=r"skipped .*b\.wav: holds NaN"):
+        loader = data.val_dataloader()
+    assert [batch.lengths.tolist() for batch in loader] == [[800], [800]]

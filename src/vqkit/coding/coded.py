@@ -40,9 +40,11 @@ class CodedSound(Coded):
 
     Attributes:
         seconds: of the sound.
+        missing_seconds: silence in it, in place of what was missing or could not be decoded.
     """
 
     seconds: float
+    missing_seconds: float = 0.0
 
     @property
     def kbps(self) -> float:
@@ -54,8 +56,9 @@ class CodedSound(Coded):
         return f"{self.seconds:.3f} s, {self.bytes} bytes, {self.kbps:.3f} kbit/s"
 
     def record(self) -> dict[str, float | int | str]:
-        """``seconds``, ``bytes`` and ``kbps``."""
-        return {"seconds": self.seconds, "bytes": self.bytes, "kbps": self.kbps}
+        """``seconds``, ``bytes``, ``kbps``, and ``missing_seconds`` if there are any."""
+        missing = {"missing_seconds": self.missing_seconds} if self.missing_seconds else {}
+        return {"seconds": self.seconds, "bytes": self.bytes, "kbps": self.kbps, **missing}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,11 @@ def main_encode(argv: list[str]) -> int:
     parser.add_argument(
         "--meta", action="append", default=[], metavar="KEY=VALUE", help="for the header; may be repeated"
     )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse sound of which something is missing or cannot be decoded, instead of silence and a warning",
+    )
     _add_options(parser)
     asked = parser.parse_args(argv)
     _check_megapixels(asked)
@@ -143,7 +148,9 @@ def main_encode(argv: list[str]) -> int:
         jobs = [replace(job, kind=job.kind or _kind_of(job.source)) if job.is_open else job for job in jobs]
     _check_rate(rate, [job for job in jobs if job.is_open])
     encode = _Encode(
-        Encoding(rate, asked.plain, asked.licence, _metadata(asked.meta), asked.max_megapixels), pipe, asked.force
+        Encoding(rate, asked.plain, asked.licence, _metadata(asked.meta), asked.max_megapixels, asked.strict),
+        pipe,
+        asked.force,
     )
     return run(jobs, _loading(jobs, asked), encode, _how(asked), rate)
 

@@ -14,6 +14,7 @@ from vqkit.coding.codec_blocks import encoded_blocks
 from vqkit.coding.coded import CodedSound, Watch, unwatched
 from vqkit.coding.rate import Rate, spooled
 from vqkit.data import AudioBlocks
+from vqkit.data.sample_check import Cancellation
 from vqkit.models.compression import open_writer
 from vqkit.models.resampling_stream import ResamplingStream, resampled_length
 from vqkit.models.waveform_codec import WaveformCodec
@@ -31,11 +32,13 @@ def encode_file(
     plain: bool = False,
     licence: str = "",
     metadata: Mapping[str, str] | None = None,
+    strict: bool = False,
     watch: Watch = unwatched,
 ) -> CodedSound:
     """Encode a sound file, or the sound of a video file, of any length in constant memory.
 
-    The file is the one that ``codec.compress`` makes of the whole sound, if no two codes lie equally near within float rounding.
+    All that can be decoded is encoded, with silence for what is missing where its length is known; the result's warnings name it. The
+    file is the one that ``codec.compress`` makes of the whole sound, if no two codes lie equally near within float rounding.
 
     Args:
         codec: in evaluation mode. One without streaming takes the whole sound at once.
@@ -46,18 +49,20 @@ def encode_file(
         plain: plain bits although the codec has a prior.
         licence: of the content, for the header.
         metadata: free text by name, for the header.
+        strict: whether what is missing, cannot be decoded or is doubtful is an error instead.
         watch: called with the seconds done and their share of all.
 
     Returns:
-        What was written.
+        What was written, and what was noted and warned of.
 
     Raises:
         FileNotFoundError: there is no such source.
-        ValueError: the source is no sound or damaged, has more channels than the codec can take, or the rate is too low.
+        ValueError: the source is no sound, or damaged with strict; it holds NaN, has more channels than the codec can take, or the rate is
+            too low.
     """
     stages = rate.stages_of(codec)
-    with AudioBlocks(source) as sound:
-        notes = _mixing(sound, codec)
+    with AudioBlocks(source, strict=strict) as sound:
+        _note_mixing(sound, codec)
         known = sound.num_samples
         length = None if known is None else resampled_length(known, sound.sample_rate, codec.sample_rate)
         blocks = _Prepared(sound, codec, watch)
@@ -77,17 +82,25 @@ def encode_file(
             size = writer.bytes_written
             if rate.max_bytes is not None and not isinstance(file, str | Path):
                 stages, size = thin_to_fit(file, target, max_bytes=rate.max_bytes)
-    return CodedSound(seconds=blocks.samples / codec.sample_rate, bytes=size, stages=stages, notes=notes)
+    return CodedSound(
+        seconds=blocks.samples / codec.sample_rate,
+        bytes=size,
+        stages=stages,
+        notes=sound.notes,
+        warnings=sound.warnings,
+        missing_seconds=sound.missing_seconds,
+    )
 
 
-def _mixing(sound: AudioBlocks, codec: WaveformCodec) -> tuple[str, ...]:
+def _note_mixing(sound: AudioBlocks, codec: WaveformCodec) -> None:
     if sound.channels == codec.channels:
-        return ()
+        return
     if codec.channels == 1:
-        return (f"{sound.channels} channels mixed to one: the codec is mono",)
-    if sound.channels == 1:
-        return (f"mono in each of {codec.channels} channels",)
-    raise ValueError(f"it has {sound.channels} channels, this codec takes {codec.channels} or 1")
+        sound.findings.note("mixing", f"{sound.channels} channels mixed to one: the codec is mono")
+    elif sound.channels == 1:
+        sound.findings.note("mixing", f"mono in each of {codec.channels} channels")
+    else:
+        raise ValueError(f"it has {sound.channels} channels, this codec takes {codec.channels} or 1")
 
 
 class _Prepared:
@@ -110,6 +123,11 @@ class _Prepared:
     def _resampled(self) -> Iterator[Tensor]:
         channels = self._codec.channels
         resampling = ResamplingStream(self._sound.sample_rate, self._codec.sample_rate, channels)
+        cancellation = Cancellation(self._sound.findings, self._sound.sample_rate)
         for block in self._sound:
-            yield resampling.push(block.mean(dim=0, keepdim=True) if channels == 1 else block.expand(channels, -1))
+            mixed = block.mean(dim=0, keepdim=True) if channels == 1 else block.expand(channels, -1)
+            if len(mixed) < len(block):
+                cancellation.look(block.T.numpy(), mixed.T.numpy())
+            yield resampling.push(mixed)
+        cancellation.finish()
         yield resampling.finish()

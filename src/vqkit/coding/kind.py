@@ -23,6 +23,7 @@ class Encoding:
         licence: of the content, for the header.
         metadata: free text by name, for the header.
         max_megapixels: refuse an image whose header says more, in 10^6 pixels.
+        strict: refuse sound of which something is missing, cannot be decoded or is doubtful.
     """
 
     rate: Rate
@@ -30,6 +31,7 @@ class Encoding:
     licence: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     max_megapixels: float = MAX_MEGAPIXELS
+    strict: bool = False
 
 
 @dataclass(frozen=True)  # all of a class are equal, in other processes too

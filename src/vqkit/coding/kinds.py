@@ -54,7 +54,15 @@ class _Sound(Kind):
 
     def encode(self, model: WaveformCodec, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
         return encode_file(
-            model, source, target, how.rate, plain=how.plain, licence=how.licence, metadata=how.metadata, watch=watch
+            model,
+            source,
+            target,
+            how.rate,
+            plain=how.plain,
+            licence=how.licence,
+            metadata=how.metadata,
+            strict=how.strict,
+            watch=watch,
         )
 
     def decode(

@@ -11,6 +11,7 @@ from vqkit.bitstream import encode_codes
 from vqkit.compare.codebooks import counted, residual_energy, usage_of, use_by_part, values_of
 from vqkit.compare.pca import code_cloud
 from vqkit.data import Clip, read_audio, write_audio
+from vqkit.data.unreadable import readable
 from vqkit.metrics import BitRate, StreamingMetric, comparison_metrics
 from vqkit.quantize import Quantizer
 
@@ -53,9 +54,10 @@ def label(clip: Clip) -> str:
 
 
 def waves(clips: Sequence[Clip], sample_rate: int) -> Iterator[tuple[Clip, Tensor]]:
-    """Mono waveforms (1, 1, samples)."""
-    for clip in clips:
-        yield clip, read_audio(clip.path, sample_rate, channels=1).samples[None]
+    """Mono waveforms (1, 1, samples) of those that can be read."""
+    return readable(
+        clips, lambda clip: clip.path, lambda clip: read_audio(clip.path, sample_rate, channels=1).samples[None]
+    )
 
 
 def described(train: Sequence[Clip], test: Sequence[Clip]) -> dict[str, Any]:

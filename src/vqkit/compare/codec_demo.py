@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from vqkit.compare.rate_quality import Judged
 from vqkit.compare.rate_rows import rate_rows
 from vqkit.compare.runner import commit
 from vqkit.data import fingerprint, sample_folder
+from vqkit.data.unreadable import readable
 from vqkit.models.rates import stages_within
 
 __all__ = ["CodecDemo", "Progress", "codec_demo"]
@@ -106,14 +108,16 @@ def _sounds(what: CodecDemo, sample_rate: int) -> tuple[list[Sound], dict[str, A
     sounds, told = [], {}
     for kind in KINDS:
         chosen = choose_excerpts(source_clips(source, what.split, kind), what.excerpts, what.seconds)
-        for part in chosen:
+        read = partial(load_excerpt, kind=kind, sample_rate=sample_rate)
+        loaded = list(readable(chosen, lambda part: part.clip.path, read))
+        for part, sound in loaded:
             name = Path(part.clip.name).stem + (f" from {part.start:.3g} s" if part.start else "")
-            sounds.append(replace(load_excerpt(part, kind, sample_rate), name=name))
+            sounds.append(replace(sound, name=name))
         told[kind] = {
             "source": str(what.source or "samples"),
             "split": what.split,
-            "excerpts": len(chosen),
-            "fingerprint": fingerprint(list({part.clip.name: part.clip for part in chosen}.values())),
+            "excerpts": len(loaded),
+            "fingerprint": fingerprint(list({part.clip.name: part.clip for part, _ in loaded}.values())),
         }
     return sounds, told
 

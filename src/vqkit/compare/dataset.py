@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TypeVar
 
-from vqkit.data import Clip, ImageItem, list_clips, list_images, sample_folder
+from vqkit.data import Clip, ImageItem, list_clips, list_images, read_audio, sample_folder
+from vqkit.data.unreadable import readable
 
 __all__ = ["Dataset", "Item"]
 
@@ -43,7 +44,10 @@ class Dataset:
         found = [clip for clip in list_clips(source, split=split) if clip.seconds >= self.min_seconds]
         if not found:
             raise ValueError(f"no {split} clips of at least {self.min_seconds:g} s in {place}")
-        return self._spread(found, lambda clip: clip.group, most, f"the {split} split of {place}")
+        chosen = self._spread(found, lambda clip: clip.group, most, f"the {split} split of {place}")
+        if training:  # crops of what cannot be read are replaced as they are drawn
+            return chosen
+        return [clip for clip, _ in readable(chosen, lambda clip: clip.path, lambda clip: read_audio(clip.path))]
 
     def images(self, training: bool) -> list[ImageItem]:
         """Images to train on, or to measure on, classes in turn."""

@@ -2,10 +2,12 @@
 
 Conventions
     Samples are float32 in about [−1, 1], ``(channels, samples)``; rates are in Hz, times in seconds.
-    libsndfile reads what it can read exactly; FFmpeg (PyAV) reads the rest.
+    libsndfile reads what it can read exactly; FFmpeg (PyAV) reads the rest, and what is damaged.
+    A loss is silence of the right length, where that is known, and is named; nothing ends early in silence.
 """
 
 import math
+import warnings
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqkit.data.av_reader import AvReader
+from vqkit.data.findings import Findings
+from vqkit.data.sample_check import Cancellation, SampleCheck
 from vqkit.data.sample_limit import check_samples
-from vqkit.data.soundfile_reader import SoundfileReader
+from vqkit.data.sound_reader import SoundReader
 from vqkit.types import Float, need
 
 _FILTER_SAMPLES = (
@@ -31,10 +34,14 @@ class Waveform:
     Attributes:
         samples: float32, ``(channels, samples)``, in about [−1, 1].
         sample_rate: in Hz.
+        notes: what was changed on the way and is no fault, such as a rate that changed in the middle.
+        warnings: what is missing, damaged or doubtful.
     """
 
     samples: Float[Tensor, "channels samples"]
     sample_rate: int
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -75,11 +82,13 @@ def audio_info(path: str | Path) -> AudioInfo:
         >>> audio_info(sample_folder() / "music/stereo/test/freedoom_countd.flac")
         AudioInfo(sample_rate=48000, channels=2, seconds=2.0)
     """
-    with closing(open_audio(Path(path))) as reader:
-        num_samples = len(reader.read(0, None)) if reader.num_samples is None else reader.num_samples
-        if num_samples == 0:
+    with closing(SoundReader(Path(path), str(path))) as reader:
+        seconds = reader.seconds if reader.num_samples is None else reader.num_samples / reader.sample_rate
+        if seconds is None:
+            seconds = sum(map(len, reader.blocks())) / reader.sample_rate
+        if not seconds:
             raise ValueError(f"{path} holds no samples")
-        return AudioInfo(reader.sample_rate, reader.channels, num_samples / reader.sample_rate)
+        return AudioInfo(reader.sample_rate, reader.channels, seconds)
 
 
 def read_audio(
@@ -89,12 +98,16 @@ def read_audio(
     offset_seconds: float = 0.0,
     seconds: float | None = None,
     max_samples: int | None = None,
+    strict: bool = False,
 ) -> Waveform:
     """Read an audio file, or the sound of a video file, or a part of either.
 
-    Only the wanted part is decoded where the format allows an exact seek; Vorbis, MP3, WebM and Matroska are decoded from their start. A
-    part equals the same part of the whole file, except for two codecs with a memory: Opus converges to within about 1e-3, and AAC fills
-    bands with noise that depends on where decoding began.
+    All that can be decoded is read, to the real end, through all parts of a file that was joined of several. What is missing or cannot
+    be decoded is silence, where its length is known; a Python warning names it, and so does the result.
+
+    Only the wanted part is decoded where the format allows an exact seek; Vorbis, MP3, WebM, Matroska and joined files are decoded from
+    their start. A part equals the same part of the whole file, except for two codecs with a memory: Opus converges to within about 1e-3,
+    and AAC fills bands with noise that depends on where decoding began.
 
     Args:
         path: wav, flac, ogg, opus, mp3, aiff, m4a, mp4, webm or whatever else libsndfile or FFmpeg reads.
@@ -104,13 +117,15 @@ def read_audio(
         seconds: how much to read; the result is shorter where the file ends before. None reads to the end.
         max_samples: most samples of all channels together that are decoded or made; more is an error, raised before
             it is decoded where the header states it. None allows any number.
+        strict: whether what is missing, cannot be decoded or is doubtful is an error instead of a warning.
 
     Returns:
         The waveform, ``(channels, samples)`` float32.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is empty, damaged or not audio, holds NaN, no samples or more than allowed, or an argument is out of range.
+        ValueError: the file is empty or not audio, holds NaN, no samples or more than allowed; with strict, it is damaged; or an argument
+            is out of range.
 
     Example:
         >>> from vqkit.data import read_audio, sample_folder
@@ -124,42 +139,55 @@ def read_audio(
         raise ValueError(f"offset_seconds is {offset_seconds}, it must be at least 0")
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"seconds is {seconds}, it must be more than 0")
-    with closing(open_audio(Path(path))) as reader:
-        rate = sample_rate or reader.sample_rate
+    wave = load_audio(path, sample_rate, channels, offset_seconds, seconds, max_samples, strict)
+    for text in wave.warnings:
+        warnings.warn(f"{path}: {text}", stacklevel=2)
+    return wave
+
+
+def load_audio(
+    path: str | Path,
+    sample_rate: int | None,
+    channels: int | None,
+    offset_seconds: float = 0.0,
+    seconds: float | None = None,
+    max_samples: int | None = None,
+    strict: bool = False,
+) -> Waveform:
+    """`read_audio` without its checks of arguments and its Python warnings: losses are in the result only."""
+    with closing(SoundReader(Path(path), str(path), strict)) as reader:
+        native = reader.sample_rate
+        rate = sample_rate or native
         start = round(offset_seconds * rate)
         count = None if seconds is None else max(1, round(seconds * rate))
-        first, skip, length = _native_span(start, count, reader.sample_rate, rate)
-        stated = None if reader.num_samples is None else max(0, reader.num_samples - first)
-        asked = stated if length is None else length if stated is None else min(length, stated)
-        check_samples(path, asked or 0, reader.channels, max_samples)
-        check_samples(path, math.ceil((asked or 0) * rate / reader.sample_rate), reader.channels, max_samples)
-        samples = reader.read(first, length, max_samples)
-        native_rate = reader.sample_rate
-    if not np.isfinite(samples).all():
-        raise ValueError(f"{path} holds NaN or infinite samples")
-    samples = _mix(samples, channels, path)
-    if rate != native_rate and len(samples):
-        samples = need("soxr", "audio").resample(samples, native_rate, rate, quality="VHQ")
+        first, skip, length = _native_span(start, count, native, rate)
+        stated = length if reader.num_samples is None else min(length or math.inf, reader.num_samples - first)
+        if stated is not None and stated > 0:  # before anything is decoded
+            check_samples(path, math.ceil(stated * max(1, rate / native)), reader.channels, max_samples)
+        check = SampleCheck(reader.findings, native, max_samples, first)
+        samples = _gathered(reader, first, length, check)
+        samples = _mix(samples, channels, path, reader.findings, native)
+        findings = reader.findings
+    if rate != native and len(samples):
+        samples = need("soxr", "audio").resample(samples, native, rate, quality="VHQ")
     samples = samples[skip:] if count is None else samples[skip : skip + count]
     if len(samples) == 0:
-        raise ValueError(f"{path} ends before offset_seconds={offset_seconds}" if start else f"{path} holds no samples")
-    return Waveform(torch.from_numpy(np.ascontiguousarray(samples.T)), rate)
+        reason = "".join(f": {text}" for text in findings.warnings[:1])
+        place = f"ends before offset_seconds={offset_seconds}" if start else "holds no samples"
+        raise ValueError(f"{path} {place}{reason}")
+    return Waveform(torch.from_numpy(np.ascontiguousarray(samples.T)), rate, findings.notes, findings.warnings)
 
 
-def open_audio(path: Path) -> SoundfileReader | AvReader:
-    """The reader that reads a file exactly; errors as of `audio_info`."""
-    if not path.exists():
-        raise FileNotFoundError(f"no such audio file: {path}")
-    if not path.is_file():
-        raise ValueError(f"{path} is a folder, not an audio file")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty (0 bytes)")
-    if path.suffix.lower() != ".mp3":  # libmpg123 would print its opinion of a damaged file to the terminal
-        try:
-            return SoundfileReader(path)
-        except ValueError:
-            pass
-    return AvReader(path)
+def _gathered(reader: SoundReader, first: int, length: int | None, check: SampleCheck) -> np.ndarray:
+    """So many samples from the first, fewer at the end; None takes all."""
+    blocks = []
+    for block in reader.blocks(first):
+        blocks.append(block if length is None else block[: length - check.samples])
+        check.look(blocks[-1])
+        if check.samples == length:
+            break
+    check.finish()
+    return np.concatenate(blocks) if blocks else np.zeros((0, reader.channels), np.float32)
 
 
 def _native_span(start: int, count: int | None, native_rate: int, rate: int) -> tuple[int, int, int | None]:
@@ -178,13 +206,17 @@ def _native_span(start: int, count: int | None, native_rate: int, rate: int) -> 
     return first, start - blocks * step, None if last is None else last - first
 
 
-def _mix(samples: np.ndarray, channels: int | None, path: str | Path) -> np.ndarray:
+def _mix(samples: np.ndarray, channels: int | None, path: str | Path, findings: Findings, rate: int) -> np.ndarray:
     """Convert ``(samples, channels)`` to the wanted number of channels."""
     have = samples.shape[1]
     if channels is None or channels == have:
         return samples
     if channels == 1:
-        return samples.mean(axis=1, keepdims=True, dtype=np.float32)
+        mixed = samples.mean(axis=1, keepdims=True, dtype=np.float32)
+        cancellation = Cancellation(findings, rate)
+        cancellation.look(samples, mixed)
+        cancellation.finish()
+        return mixed
     if channels == 2 and have == 1:
         return np.repeat(samples, 2, axis=1)
     allowed = "1, 2" if have == 1 else f"1, {have}"

@@ -1,14 +1,18 @@
-"""Read the sound of what FFmpeg knows: m4a, mp4, webm, mka, mp3 and many more, through PyAV."""
+"""Read the sound of what FFmpeg knows: m4a, mp4, webm, mka, mp3 and many more, through PyAV; and of what is damaged."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from vqkit.data.sample_limit import check_samples
+from vqkit.data.containers import FlacPositions
+from vqkit.data.findings import Findings
+from vqkit.data.pieces import Piece, as_float
 from vqkit.types import need
+
+__all__ = ["FORMATS", "AvReader"]
 
 # Containers that hold their sound themselves. FFmpeg also "reads" playlists and scripts (hls, dash, concat, sdp, image2, lavfi …), which
 # open other files, addresses or devices, whatever the protocols allowed; a list of what is refused would miss the next one.
@@ -18,117 +22,207 @@ FORMATS = (
     "sox,spdif,tak,truehd,tta,voc,w64,wav,wavarc,wsd,wtv,wv,xwma"
 )
 _PREROLL_SECONDS = 0.25  # codecs with overlapping windows need some packets before the first exact sample
+_LEAST_GAP_SECONDS = 0.005  # time stamps of Matroska and FLV are rounded to milliseconds
+_LONGEST_GAP_SECONDS = 10.0  # a longer step of time stamps in a broadcast is another recording, not a loss
+_BROADCAST = {"mpegts", "mpeg", "flv", "asf", "asf_o"}
+_LOSSLESS = {"flac", "wv", "tta", "ape", "tak"}
+_STATED = _LOSSLESS | {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "mpc", "mpc8"}
+_MOST_SILENCE = 99  # times what was there before: more is a wrong time stamp
+_MOST_FAILED_READS = 16
 
 
 class AvReader:
-    """The first audio stream of a file, read by FFmpeg; one `read` or `blocks` an opening.
+    """The first audio stream of a file that can be decoded, read by FFmpeg; `pieces` once an opening.
 
     Args:
-        path: an existing file, or an open binary file or pipe; of a pipe only `blocks` can be had.
+        source: an existing file, or an open binary file or pipe at its beginning.
+        findings: where notes and losses go.
+        begins_with_loss: asked when the first samples were decoded: whether time before them was lost, and stamps count from 0.
+
+    Attributes:
+        sample_rate: of the first sample, in Hz.
+        layout: of the first sample.
+        num_samples: None: what the header states is checked by who joins links.
+        seconds: duration as the header says, perhaps an estimate.
+        exact: whether the container states the length to the sample, and names exact samples after a seek.
 
     Raises:
-        ValueError: FFmpeg cannot read it, or it has no audio stream.
+        ValueError: FFmpeg cannot read it, it has no audio stream, or none that can be decoded.
     """
 
-    def __init__(self, path: Path | BinaryIO) -> None:
+    def __init__(
+        self, source: Path | BinaryIO, findings: Findings, begins_with_loss: Callable[[], bool] = lambda: False
+    ) -> None:
         self._av = need("av", "audio")
+        self._findings, self._begins_with_loss = findings, begins_with_loss
         # "file:" keeps a name with a colon from being taken for a protocol
-        source, allowed = (f"file:{path}", "file") if isinstance(path, Path) else (path, "pipe")
-        path = path if isinstance(path, Path) else Path(str(getattr(path, "name", "the stream")))
+        opened, allowed = (f"file:{source}", "file") if isinstance(source, Path) else (source, "pipe")
         try:
             options = {"protocol_whitelist": allowed, "format_whitelist": FORMATS}
-            self._container = self._av.open(source, options=options)
+            self._container = self._av.open(opened, options=options)
         except self._av.FFmpegError:
-            raise ValueError(f"{path} is not audio that soundfile or PyAV can read") from None
-        if not self._container.streams.audio:
+            raise ValueError(f"{findings.name} is not audio that soundfile or PyAV can read") from None
+        try:
+            self._open()
+        except ValueError:
             self._container.close()
-            raise ValueError(f"{path} has no audio stream")
-        self._path = path
-        self._stream = self._container.streams.audio[0]
-        self.sample_rate: int = self._stream.sample_rate
-        self.channels: int = self._stream.channels
-        if self.sample_rate <= 0 or self.channels <= 0:
-            self._container.close()
-            raise ValueError(f"{path} is not audio that soundfile or PyAV can read")
-        time_base = self._stream.time_base
+            raise
+
+    def _open(self) -> None:
+        name, streams = self._findings.name, self._container.streams.audio
+        if not streams:
+            raise ValueError(f"{name} has no audio stream")
+        decodable = [stream for stream in streams if stream.codec_context is not None]
+        if not decodable:
+            raise ValueError(f"{name} holds sound of a codec that FFmpeg has no decoder for")
+        self._stream = stream = decodable[0]
+        if len(streams) > 1:
+            number = list(streams).index(stream) + 1
+            self._findings.note("tracks", f"{len(streams)} sound tracks: number {number} is read")
+        self.sample_rate: int = stream.sample_rate
+        if self.sample_rate <= 0 or stream.channels <= 0:
+            raise ValueError(f"{name} is not audio that soundfile or PyAV can read")
+        self.layout = _layout(stream.layout)
+        self._flac = None
+        if stream.codec_context.name == "flac":
+            # a frame with a wrong checksum would be played as noise; by packets, not in threads: its number stands in the packet
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
+            stream.codec_context.thread_count = 1
+            self._flac = FlacPositions(bytes(stream.codec_context.extradata or b""))
+        self._time = float(stream.time_base or 0)
+        self._format = self._container.format.name
         # Only the mp4 family states the exact length, and only there do time stamps after a seek name exact samples:
         # Matroska and WebM round them to milliseconds, MP3 estimates them.
-        self._exact = (
-            "mp4" in self._container.format.name
-            and time_base is not None
-            and time_base <= Fraction(1, self.sample_rate)
-        )
-        if self._stream.duration is not None and time_base is not None:
-            seconds = self._stream.duration * time_base
-        else:
-            seconds = Fraction(self._container.duration or 0, 1_000_000)
-        self.num_samples: int | None = round(seconds * self.sample_rate) if seconds > 0 else None
+        self.exact = "mp4" in self._format and 0 < self._time <= 1 / self.sample_rate
+        self.num_samples: int | None = None
+        self.reached = 0
+        self.seconds = self._duration()
 
-    def read(self, start: int, count: int | None, max_samples: int | None = None) -> np.ndarray:
-        """Read ``count`` samples a channel from ``start``, fewer at the end of the file; None reads to the end.
+    def _duration(self) -> float | None:
+        if self._stream.duration is not None and self._time:
+            return float(self._stream.duration * Fraction(self._stream.time_base)) or None
+        return (self._container.duration or 0) / 1_000_000 or None
 
-        Returns:
-            float32 of shape ``(samples, channels)``.
+    @property
+    def stated_seconds(self) -> float | None:
+        """Duration as the header says, if it is no estimate and of this stream alone."""
+        alone = self._stream.duration is not None or len(self._container.streams) == 1
+        return self.seconds if self._format in _STATED and alone else None
 
-        Raises:
-            ValueError: the file is damaged, or holds more than max_samples in all channels.
-        """
-        if self._exact and self.num_samples is not None:
-            count = max(0, self.num_samples - start if count is None else min(count, self.num_samples - start))
-        try:
-            position, chunks = self._decode(start, None if count is None else start + count, max_samples)
-        except self._av.FFmpegError as error:
-            raise ValueError(f"{self._path} is damaged: {error.strerror}") from None
-        samples = (
-            np.concatenate(chunks, axis=1)[:, max(0, start - position) :]
-            if chunks
-            else np.zeros((self.channels, 0), np.float32)
-        )
-        return samples[:, :count].T
+    @property
+    def lossless(self) -> bool:
+        """Whether the stated duration is that of the samples, to the last one."""
+        return self._format in _LOSSLESS
 
-    def blocks(self) -> Iterator[np.ndarray]:
-        """The whole file, as FFmpeg's frames come.
-
-        Yields:
-            float32 of shape ``(samples, channels)``.
-
-        Raises:
-            ValueError: the file is damaged.
-        """
-        left = self.num_samples if self._exact and self.num_samples is not None else None
-        resampler = self._av.AudioResampler(format="fltp", layout=self._stream.layout, rate=self.sample_rate)
-        try:
-            for frame in self._container.decode(self._stream):
-                for converted in resampler.resample(frame):
-                    samples = converted.to_ndarray().T[:left]
-                    left = None if left is None else left - len(samples)
-                    yield samples
-        except self._av.FFmpegError as error:
-            raise ValueError(f"{self._path} is damaged: {error.strerror}") from None
-
-    def _decode(self, start: int, stop: int | None, max_samples: int | None) -> tuple[int, list[np.ndarray]]:
-        """Decode from at or before ``start`` until ``stop``; returns the index of the first decoded sample and the chunks."""
+    def pieces(self, start: int) -> Iterator[Piece]:
+        """The samples from this one on, with silence where packets are missing or cannot be decoded."""
+        first = max(0, start - int(_PREROLL_SECONDS * self.sample_rate)) if self.exact else 0
         origin = self._stream.start_time or 0
-        first = max(0, start - int(_PREROLL_SECONDS * self.sample_rate)) if self._exact else 0
-        time_base = self._stream.time_base or Fraction(1, self.sample_rate)
         if first:
-            self._container.seek(
-                origin + int(Fraction(first, self.sample_rate) / time_base), stream=self._stream, backward=True
-            )
-        resampler = self._av.AudioResampler(format="fltp", layout=self._stream.layout, rate=self.sample_rate)
-        position, end, chunks = None, 0, []
-        for frame in self._container.decode(self._stream):
+            offset = origin + int(first / self.sample_rate / self._time)
+            self._container.seek(offset, stream=self._stream, backward=True)
+        self.reached = first
+        position: int | None = None  # of the next sample, in samples of the first rate
+        for piece, at in self._filled(first / self.sample_rate):
             if position is None:
-                position = round((frame.pts - origin) * time_base * self.sample_rate) if first else 0
-                end = position
-            for converted in resampler.resample(frame):
-                chunks.append(converted.to_ndarray())
-                end += chunks[-1].shape[1]
-                check_samples(self._path, end - max(position, start), self.channels, max_samples)
-            if stop is not None and end >= stop:
-                break
-        return position or 0, chunks
+                position = round((at - origin * self._time) * self.sample_rate) if first and at is not None else 0
+            self.reached = position + round(len(piece.samples) * self.sample_rate / piece.sample_rate)
+            skipped = round(max(0, start - position) * piece.sample_rate / self.sample_rate)
+            if skipped < len(piece.samples):
+                yield piece._replace(samples=piece.samples[skipped:])
+            position = self.reached
+
+    def _filled(self, made: float) -> Iterator[tuple[Piece, float | None]]:
+        """Pieces with their time stamps in seconds, and silence where the stamps leave a gap; ``made`` counts seconds."""
+        end: float | None = None  # time after the last piece, by time stamps
+        failed_end: float | None = None  # time after the packets that failed since then
+        piece: Piece | None = None
+        for packet, frames, failed in self._decoded():
+            if failed:
+                self._findings.undecodable(made)
+                stamped = packet.pts is not None and bool(self._time)
+                failed_end = (packet.pts + (packet.duration or 0)) * self._time if stamped else failed_end or 0.0
+                continue
+            if packet.is_corrupt:
+                self._findings.damaged(made)
+            for frame in frames:
+                piece, at = self._piece(frame), self._place(packet, frame)
+                length = len(piece.samples) / piece.sample_rate
+                if at is not None:
+                    end = self._beginning(at, failed_end is not None) if end is None else end
+                    if at - end >= (0.5 / self.sample_rate if self._flac else max(length / 2, _LEAST_GAP_SECONDS)):
+                        for silence in self._silence(piece, at - end, made, failed_end is not None):
+                            yield silence, None
+                            made += len(silence.samples) / silence.sample_rate
+                    end = at + length
+                yield piece, at
+                made += length
+                failed_end = None
+        if failed_end is not None and piece is not None and end is not None and failed_end - end >= _LEAST_GAP_SECONDS:
+            for silence in self._silence(piece, failed_end - end, made, True):
+                yield silence, None
+
+    def _beginning(self, at: float, failed: bool) -> float:
+        """Time of the first sample, where the first that was decoded is at ``at``; before it packets may have failed."""
+        if self._begins_with_loss():
+            return 0.0
+        if not failed:
+            return at
+        return 0.0 if self._flac else (self._stream.start_time or 0) * self._time
+
+    def _place(self, packet: Any, frame: Any) -> float | None:
+        """Time of a frame's first sample in seconds, as the frame or its packet says."""
+        if self._flac is not None:
+            number = self._flac.first_sample(bytes(packet))
+            return None if number is None else number / frame.sample_rate
+        return None if frame.pts is None or not self._time else frame.pts * self._time
+
+    def _silence(self, like: Piece, seconds: float, made: float, failed: bool) -> Iterator[Piece]:
+        if self._format in _BROADCAST and seconds > _LONGEST_GAP_SECONDS:
+            return
+        if seconds > _LONGEST_GAP_SECONDS and seconds > made * _MOST_SILENCE:
+            self._findings.warn(f"the time stamps step by {seconds:.3f} s at {made:.3f} s: not filled with silence")
+            return
+        count = round(seconds * like.sample_rate)
+        self._findings.silence(made, count / like.sample_rate, missing=not failed)
+        for begin in range(0, count, like.sample_rate):
+            samples = np.zeros((min(like.sample_rate, count - begin), len(like.layout)), np.float32)
+            yield like._replace(samples=samples)
+
+    def _decoded(self) -> Iterator[tuple[Any, list[Any], bool]]:
+        """Packets, their frames, and whether the decoder has refused them."""
+        failures = 0
+        while failures < _MOST_FAILED_READS:
+            try:
+                for packet in self._container.demux(self._stream):
+                    try:
+                        frames = packet.decode()
+                    except self._av.FFmpegError:
+                        yield packet, [], True
+                    else:
+                        failures = 0
+                        yield packet, frames, False
+                return
+            except self._av.FFmpegError as error:  # of reading: what comes after it can perhaps be read
+                failures += 1
+                if failures == 1:
+                    self._findings.warn(f"a part cannot be read: {error.strerror}")
+
+    def _piece(self, frame: Any) -> Piece:
+        layout = _layout(frame.layout)
+        try:
+            values = frame.to_ndarray()
+        except ValueError:  # a format that NumPy does not get, such as integers of 64 bits
+            converter = self._av.AudioResampler(format="fltp", layout=frame.layout, rate=frame.sample_rate)
+            values = np.concatenate([part.to_ndarray() for part in converter.resample(frame)], axis=1)
+            return Piece(values.T, frame.sample_rate, layout)
+        samples = as_float(values.T if frame.format.is_planar else values.reshape(-1, len(layout)))
+        return Piece(samples, frame.sample_rate, layout)
 
     def close(self) -> None:
         """Close the file."""
         self._container.close()
+
+
+def _layout(layout: Any) -> tuple[str, ...]:
+    return tuple(channel.name for channel in layout.channels)

@@ -1,12 +1,14 @@
 """The audio clips of a data set: from a manifest, a folder or one file, in a fixed order."""
 
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from vqkit.data.audio_file import audio_info
 from vqkit.data.content import AUDIO_SUFFIXES, content_of_file
 from vqkit.data.folders import split_of, walk
 from vqkit.data.manifest import number, read_manifest
+from vqkit.data.unreadable import READ_ERRORS, named
 
 _NOT_LABELS = {"path", "split", "group", "duration", "sample_rate"}
 
@@ -20,8 +22,8 @@ class Clip:
         name: its path within the data set, with forward slashes; the same on every machine.
         split: "train", "valid", "test", another word of the manifest, or "" where none is known.
         group: the manifest's group, or "".
-        seconds: duration as the manifest or the header says; 0 where the header cannot be read.
-        sample_rate: in Hz as the manifest or the header says; 0 where the header cannot be read.
+        seconds: duration as the manifest or the header says; 0 where neither was asked.
+        sample_rate: in Hz as the manifest or the header says; 0 where neither was asked.
         labels: the manifest's other columns.
     """
 
@@ -59,11 +61,11 @@ def list_clips(source: str | Path, split: str | None = None, group: str | None =
         group: keep this group only.
 
     Returns:
-        The clips. In a folder without a manifest a damaged file is listed too, with 0 seconds.
+        The clips. Files whose header had to be asked and cannot be read are left out and named in a warning.
 
     Raises:
         FileNotFoundError: the source, or a file that its manifest lists, does not exist.
-        ValueError: the manifest is malformed, or no clip is left.
+        ValueError: the manifest is malformed, no clip is left, or none can be read.
 
     Example:
         >>> clips = list_clips(sample_folder(), split="test", group="music")
@@ -78,7 +80,8 @@ def list_clips(source: str | Path, split: str | None = None, group: str | None =
     if source.is_dir() and (source / "manifest.csv").is_file():
         clips = _from_manifest(source / "manifest.csv")
     elif source.is_dir():
-        clips = [_from_file(source / name, name, split_of(name)) for name in walk(source, AUDIO_SUFFIXES, _is_sound)]
+        names = walk(source, AUDIO_SUFFIXES, _is_sound)
+        clips = [Clip(source / name, name, split_of(name), "", 0.0, 0) for name in names]
     elif source.suffix.lower() == ".csv":
         clips = _from_manifest(source)
     else:
@@ -88,7 +91,7 @@ def list_clips(source: str | Path, split: str | None = None, group: str | None =
         raise ValueError(f"{source} holds no audio files ({' '.join(sorted(AUDIO_SUFFIXES))})")
     clips = _keep(clips, "split", split, source)
     clips = _keep(clips, "group", group, source)
-    return sorted(clips, key=lambda clip: clip.name)
+    return _with_headers(sorted(clips, key=lambda clip: clip.name))
 
 
 def _from_manifest(manifest: Path) -> list[Clip]:
@@ -96,9 +99,6 @@ def _from_manifest(manifest: Path) -> list[Clip]:
     for row in read_manifest(manifest, AUDIO_SUFFIXES, _is_sound):
         path, name = manifest.parent / row["path"], PurePosixPath(row["path"]).as_posix()
         seconds, sample_rate = number(row, "duration", manifest), int(number(row, "sample_rate", manifest))
-        if not (seconds and sample_rate):
-            header = _from_file(path, name, "")
-            seconds, sample_rate = seconds or header.seconds, sample_rate or header.sample_rate
         labels = {column: text for column, text in row.items() if column not in _NOT_LABELS}
         clips.append(Clip(path, name, row["split"], row.get("group", ""), seconds, sample_rate, labels))
     return clips
@@ -116,12 +116,24 @@ def _is_sound(path: Path) -> bool | None:
     return content == "sound" if content else None
 
 
-def _from_file(path: Path, name: str, split: str) -> Clip:
-    try:
-        info = audio_info(path)
-    except ValueError:
-        return Clip(path, name, split, "", 0.0, 0)
-    return Clip(path, name, split, "", info.seconds, info.sample_rate)
+def _with_headers(clips: list[Clip]) -> list[Clip]:
+    """The clips with what their headers say, where nothing else has said it; without those that cannot be read."""
+    found, reasons = [], {}
+    for clip in clips:
+        if not (clip.seconds and clip.sample_rate):
+            try:
+                info = audio_info(clip.path)
+            except READ_ERRORS as error:
+                reasons[str(clip.path)] = str(error)
+                continue
+            seconds, sample_rate = clip.seconds or info.seconds, clip.sample_rate or info.sample_rate
+            clip = replace(clip, seconds=seconds, sample_rate=sample_rate)
+        found.append(clip)
+    if not found:
+        raise ValueError(f"no clip can be used, skipped {named(reasons, len(clips))}")
+    if reasons:
+        warnings.warn(f"skipped {named(reasons, len(clips))}", stacklevel=3)
+    return found
 
 
 def _keep(clips: list[Clip], what: str, wanted: str | None, source: Path) -> list[Clip]:

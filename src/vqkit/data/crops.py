@@ -12,11 +12,11 @@ from torch.utils.data import Dataset
 
 from vqkit.data.audio_augment import AudioAugmentation
 from vqkit.data.audio_cache import AudioCache
-from vqkit.data.audio_file import audio_info, read_audio
+from vqkit.data.audio_file import audio_info, load_audio
 from vqkit.data.clips import Clip
+from vqkit.data.unreadable import READ_ERRORS, named
 from vqkit.types import Float
 
-_SHOWN = 5  # clips named in a warning
 _END_SECONDS = 0.1  # headers of some containers overstate the length by a packet: no crop starts that close to the end
 
 
@@ -25,7 +25,8 @@ class AudioCrops(Dataset[Tensor]):
 
     Crop ``index`` of an epoch depends only on ``seed``, the epoch and ``index``: not on the number of workers or ranks, nor on what was
     read before. Clips that cannot be used are named in a warning, listed in `skipped` and replaced by others: at construction where the
-    header tells, otherwise when they are first read.
+    header tells, otherwise when they are first read. Of clips that are damaged in part the rest is used, with a warning: silence stands
+    for what is missing.
 
     Args:
         clips: from `list_clips`.
@@ -85,6 +86,7 @@ class AudioCrops(Dataset[Tensor]):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._unusable = torch.zeros(len(clips), dtype=torch.bool).share_memory_()
         self._reasons: dict[int, str] = {}
+        self._lossy: set[int] = set()  # clips of which something is missing, named by this process
         seconds = [self._header_seconds(index) for index in range(len(clips))]
         self._weights = np.asarray(seconds)
         self._seconds = self._weights if group_shares is None else self._weights.copy()
@@ -93,8 +95,7 @@ class AudioCrops(Dataset[Tensor]):
             self._weights[members] *= share / max(self._weights[members].sum(), 1e-9)
         self._bounds = np.cumsum(self._weights)
         if self._reasons:
-            named = [f"{self.clips[index].path} ({reason})" for index, reason in list(self._reasons.items())[:_SHOWN]]
-            what = f"{len(self._reasons)} of {len(clips)} clips: {'; '.join(named)}{'; …' if len(self._reasons) > _SHOWN else ''}"
+            what = named({str(self.clips[index].path): reason for index, reason in self._reasons.items()}, len(clips))
             if not self._weights.any():
                 raise ValueError(f"no clip can be used, skipped {what}")
             warnings.warn(f"skipped {what}", stacklevel=2)
@@ -154,7 +155,7 @@ class AudioCrops(Dataset[Tensor]):
         try:
             seconds = clip.seconds or audio_info(clip.path).seconds
             self._check_length(seconds * self.sample_rate)
-        except (OSError, ValueError) as error:
+        except READ_ERRORS as error:
             self._skip(index, str(error))
             return 0.0
         return seconds
@@ -184,11 +185,13 @@ class AudioCrops(Dataset[Tensor]):
                 room = int((audio_info(clip.path).seconds - _END_SECONDS) * self.sample_rate) - self.crop_samples
                 start = int(position * (max(0, room) + 1))
                 length = self.crop_samples / self.sample_rate
-                samples = read_audio(
-                    clip.path, self.sample_rate, self.channels, start / self.sample_rate, length
-                ).samples
+                wave = load_audio(clip.path, self.sample_rate, self.channels, start / self.sample_rate, length)
+                samples = wave.samples
                 self._check_length(samples.shape[1])
-        except (OSError, ValueError) as error:
+                if wave.warnings and index not in self._lossy:  # each part would warn anew
+                    self._lossy.add(index)
+                    warnings.warn(f"{clip.path}: {wave.warnings[0]}", stacklevel=4)
+        except READ_ERRORS as error:
             self._skip(index, str(error))
             if warn:
                 warnings.warn(f"skipped {clip.path}: {error}", stacklevel=4)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from vqkit.data.sample_limit import check_samples
+from vqkit.data.pieces import Piece, channel_names
 from vqkit.types import need
+
+__all__ = ["SoundfileReader", "Undecodable"]
 
 _OPUS_PREROLL_SECONDS = (
     1.0  # an Opus decoder needs a while to converge after a seek: RFC 7845 asks for 80 ms, longer is closer
@@ -15,11 +15,23 @@ _BLOCK_SAMPLES = 1 << 16
 _UNKNOWN_FRAMES = 2**60  # libsndfile reports a length about 2^63 when a header leaves it open (FLAC from a pipe)
 
 
+class Undecodable(Exception):
+    """libsndfile has met damage, and goes no further.
+
+    Args:
+        position: first sample that it has not given.
+    """
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
+
+
 class SoundfileReader:
     """An open audio file, read by libsndfile.
 
     Args:
-        path: an existing file.
+        path: an existing file that is no MP3.
 
     Raises:
         ValueError: libsndfile cannot read it, or cannot read it exactly.
@@ -35,61 +47,38 @@ class SoundfileReader:
         if self._file.format == "MP3" or self._file.frames >= _UNKNOWN_FRAMES:
             self._file.close()
             raise ValueError(f"{path} cannot be read exactly by soundfile")
-        self._path = path
         self._error = soundfile.LibsndfileError
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
-        self.num_samples: int = self._file.frames
+        self.layout = channel_names(self.channels)
+        self.num_samples: int | None = self._file.frames
+        self.reached = 0
+        self.seconds: float | None = self._file.frames / self.sample_rate
 
-    def read(self, start: int, count: int | None, max_samples: int | None = None) -> np.ndarray:
-        """Read ``count`` samples a channel from ``start``, fewer at the end of the file; None reads to the end.
-
-        Returns:
-            float32 of shape ``(samples, channels)``.
+    def pieces(self, start: int) -> Iterator[Piece]:
+        """The samples from this one on.
 
         Raises:
-            ValueError: the file is damaged, shorter than its header says, or holds more than max_samples in all channels.
+            Undecodable: the file is damaged.
         """
+        total = self._file.frames
         preroll = int(_OPUS_PREROLL_SECONDS * self.sample_rate) if self._file.subtype == "OPUS" else 0
         # Vorbis seeks land up to a block beside the mark (libsndfile issue 885), so it is decoded from the start: 1000 times real time
-        first = 0 if self._file.subtype == "VORBIS" else max(0, start - preroll)
-        wanted = max(0, self.num_samples - start) if count is None else max(0, min(count, self.num_samples - start))
-        check_samples(self._path, wanted, self.channels, max_samples)
-        if wanted == 0:
-            return np.zeros((0, self.channels), np.float32)
+        position = 0 if self._file.subtype == "VORBIS" else max(0, min(start, total) - preroll)
         try:
-            self._file.seek(first)
-            for position in range(first, start, _BLOCK_SAMPLES):
-                self._file.read(min(_BLOCK_SAMPLES, start - position), dtype="float32")
-            samples: np.ndarray = self._file.read(wanted, dtype="float32", always_2d=True)
-        except self._error as error:
-            raise ValueError(f"{self._path} is damaged: {error}") from None
-        self._check_end(start + len(samples), start + wanted)
-        return samples
-
-    def blocks(self, size: int) -> Iterator[np.ndarray]:
-        """The whole file, ``size`` samples a channel at a time, the last block shorter; nothing may have been read before.
-
-        Yields:
-            float32 of shape ``(samples, channels)``.
-
-        Raises:
-            ValueError: the file is damaged or shorter than its header says.
-        """
-        for start in range(0, self.num_samples, size):
-            stop = min(start + size, self.num_samples)
-            try:
-                samples: np.ndarray = self._file.read(stop - start, dtype="float32", always_2d=True)
-            except self._error as error:
-                raise ValueError(f"{self._path} is damaged: {error}") from None
-            self._check_end(start + len(samples), stop)
-            yield samples
-
-    def _check_end(self, end: int, wanted: int) -> None:
-        if end < wanted:
-            raise ValueError(
-                f"{self._path} is cut short: the header promises {self.num_samples} samples a channel, {end} can be read"
-            )
+            if position:
+                self._file.seek(position)
+            while position < total:
+                stop = start if position < start else total
+                samples = self._file.read(min(_BLOCK_SAMPLES, stop - position), dtype="float32", always_2d=True)
+                if len(samples) == 0:
+                    raise Undecodable(max(position, start))
+                if position >= start:
+                    yield Piece(samples, self.sample_rate, self.layout)
+                position += len(samples)
+                self.reached = position
+        except self._error:
+            raise Undecodable(max(position, start)) from None
 
     def close(self) -> None:
         """Close the file."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vqkit.data import MAX_MEGAPIXELS, AudioClips, Clip, list_clips
+from vqkit.data.unreadable import readable
 from vqkit.models.export import export_onnx
 from vqkit.models.loading import load_codec, saved_class
 from vqkit.models.prior import CodingCost, codes_of, coding_cost, fit_prior
@@ -56,7 +57,7 @@ def main_fit_prior(argv: list[str]) -> int:
         return 0
     need("soundfile", "audio")
     codec = load_codec(asked.model).to(asked.device)
-    clips = [clip for clip in list_clips(asked.data) if clip.seconds]
+    clips = list_clips(asked.data)
     train, held_out = prior_split(clips, asked.data, "clips")
     fitted = codes_of(codec, _sound(codec, train, asked.minutes))
     measured = codes_of(codec, _sound(codec, held_out, asked.minutes / 4))
@@ -94,13 +95,15 @@ def main_export(argv: list[str]) -> int:
 def _sound(codec: WaveformCodec, clips: list[Clip], minutes: float) -> Iterator[Tensor]:
     """So many minutes of clips in a fixed random order, at most one minute of each."""
     left = minutes * 60
-    for clip in random.Random(0).sample(clips, len(clips)):
+
+    def read(clip: Clip) -> Tensor:
+        return AudioClips([clip], codec.sample_rate, codec.channels, min(_CLIP_SECONDS, left))[0]
+
+    for _, wav in readable(random.Random(0).sample(clips, len(clips)), lambda clip: clip.path, read):
+        yield wav
+        left -= wav.shape[-1] / codec.sample_rate
         if left <= 0:
             return
-        seconds = min(_CLIP_SECONDS, left)
-        wav = AudioClips([clip], codec.sample_rate, codec.channels, seconds)[0]
-        left -= wav.shape[-1] / codec.sample_rate
-        yield wav
 
 
 def _table(codec: WaveformCodec, costs: list[CodingCost], fitted: int, measured: int) -> str:

@@ -1,6 +1,5 @@
 """What may be dropped onto the page: sound and ``.vqk`` files of limited size and duration, whatever their names say."""
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,12 +101,11 @@ def read_sound(path: Path, limits: Limits, sample_rate: int, channels: int) -> S
     """
     _check_size(path, limits)
     try:
-        with warnings.catch_warnings(record=True) as caught, AudioBlocks(path) as source:
-            warnings.simplefilter("always")
+        with AudioBlocks(path) as source:
             wave = _resampled(source, limits, sample_rate, channels)
     except ValueError as error:  # a name that someone else chose is not repeated
         raise ValueError(_nameless(error, path)) from None
-    return Sound(wave, tuple(_nameless(warning.message, path) for warning in caught))
+    return Sound(wave, tuple(_nameless(warning, path) for warning in source.warnings))
 
 
 def read_vqk(path: Path, limits: Limits) -> bytes:

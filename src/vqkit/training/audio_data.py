@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vqkit.data import AudioAugmentation, AudioClips, AudioCrops, Clip, collate_clips, list_clips, sample_folder
+from vqkit.data.unreadable import readable
 
 __all__ = ["AudioDataModule", "ResumableLoader", "StepBatches"]
 
@@ -174,7 +175,10 @@ class AudioDataModule(LightningDataModule):
         clips = self.clips(self.valid_split)
         kept = min(self.valid_clips, len(clips))
         clips = [clips[index * len(clips) // kept] for index in range(kept)]
-        dataset = AudioClips(clips, rate, channels, self.valid_seconds)
+        whole = AudioClips(clips, rate, channels, self.valid_seconds)
+        # found out now, and not when the first epoch is over
+        places = [place for place, _ in readable(range(kept), lambda place: clips[place].path, whole.__getitem__)]
+        dataset = AudioClips([clips[place] for place in places], rate, channels, self.valid_seconds)
         rounds = -(
             -len(dataset) // trainer.world_size
         )  # every rank has as many; the last round starts over where clips run out
