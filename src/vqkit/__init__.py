@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Residual,
         ResidualFSQ,
         ResidualLFQ,
+        System,
     )
     from vqkit.types import Quantized
 
@@ -44,6 +45,7 @@ __all__ = [
     "Residual",
     "ResidualFSQ",
     "ResidualLFQ",
+    "System",
 ]
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from plain import RVQ, VQ, GroupedRVQ, LooC
 
-from vqkit import Interpolated, Product, Residual
+from vqkit import Interpolated, Product, Residual, System
 
 
 def scalar(codes: list[float], **options) -> VQ:
@@ -194,3 +194,44 @@ def test_codes_without_their_grid_are_named():
     quantizer = Interpolated(VQ(4, 8), scale=2, spatial_dims=2).eval()
     with pytest.raises(ValueError, match=r"codes must have 2 spatial dims \(spatial_dims=2\), got shape \(1, 6, 4\)"):
         quantizer.decode(torch.zeros(1, 6, 4, dtype=torch.int64))
+
+
+def test_a_residual_with_an_interpolated_stage_is_fitted_stage_by_stage():
+    z = torch.randn(4, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    quantizer = Residual([VQ(8, 16), LooC(8, 16, 4, scale=2)])
+    alone = VQ(8, 16).fit(z)
+    quantizer.fit(z)
+    first, second = quantizer.stages
+    assert torch.equal(first.codebook.weight, alone.codebook.weight)
+    rest = z - alone.decode(alone.encode(z))
+    torch.testing.assert_close(
+        second.state_dict()["quantizer.quantizer.pieces.0.codebook.weight"],
+        LooC(8, 16, 4, scale=2).fit(rest).state_dict()["quantizer.quantizer.pieces.0.codebook.weight"],
+    )
+    errors = [float((quantizer.eval().decode(quantizer.encode(z), stages=n) - z).square().mean()) for n in (1, 2)]
+    assert errors[1] < errors[0]
+
+
+def test_pieces_that_look_at_neighbours_are_refused():
+    with pytest.raises(ValueError, match="put Interpolated around the Product"):
+        Product([LooC(4, 8, 2, scale=2), LooC(4, 8, 2, scale=2)])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: System(Residual([VQ(8, 16), LooC(8, 16, 4, scale=2)])),
+        lambda: Residual([Interpolated(RVQ(8, 16, 2)), Residual([VQ(8, 16), LooC(8, 16, 4, scale=2)])]),
+        lambda: Interpolated(Residual([VQ(8, 16), LooC(8, 16, 4, scale=2)])),
+    ],
+)
+def test_a_residual_with_an_interpolated_stage_is_fitted_wherever_it_stands(make):
+    torch.manual_seed(0)
+    maps = [torch.randn(4, 6, 5, 8), torch.randn(2, 3, 7, 8), torch.randn(9, 8)]  # of any size, and bare vectors
+    quantizer = make()
+    before = (quantizer.eval()(maps[0]).z_q - maps[0]).square().mean()
+    quantizer.fit(iter(maps))
+    after = (quantizer.eval()(maps[0]).z_q - maps[0]).square().mean()
+    assert after < 0.8 * before
+    with pytest.raises(ValueError, match="no vectors to fit"):
+        quantizer.fit([])

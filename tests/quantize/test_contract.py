@@ -21,6 +21,7 @@ from vqkit import (
     Residual,
     ResidualFSQ,
     ResidualLFQ,
+    System,
 )
 
 DIM = 24
@@ -44,6 +45,8 @@ SYSTEMS = {
     "Residual": lambda n: Residual([VQ(DIM, 8), FSQ(DIM, levels=[4, 4], scale=0.5), LFQ(DIM, bits=3)]),
     "Product": lambda n: Product([VQ(10, 8), FSQ(8, levels=[5, 3]), LFQ(6, bits=6)]),
     "Product-shared": lambda n: Product.shared(VQ(6, 8), 4),
+    "Residual-interpolated": lambda n: Residual([VQ(DIM, 8), Interpolated(VQ(DIM, 8), spatial_dims=n)]),
+    "System": lambda n: System(Residual([LooC(DIM, 8, 4, scale=2, spatial_dims=n), VQ(DIM, 8)])),
     "Interpolated": lambda n: Interpolated(RVQ(DIM, 8, 2), scale=2, spatial_dims=n),
     "RVQ": lambda n: RVQ(DIM, 16, 3, stage_dropout=0.5),
     "PVQ": lambda n: PVQ(DIM, 16, 4),

@@ -169,3 +169,21 @@ def test_bare_residual_fsq_needs_and_has_its_scale():
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("levels", [[1024], [4096], [1023], [2], [2, 2, 2], [3, 2]])
+def test_fsq_codes_stay_in_range_and_every_level_is_reached(levels):
+    quantizer = FSQ(len(levels), levels).eval()
+    z = torch.linspace(-20, 20, 20001)[None, :, None].expand(-1, -1, len(levels))
+    codes = quantizer.encode(z)
+    assert int(codes.min()) == 0
+    assert int(codes.max()) == quantizer.code_sizes[0] - 1
+
+
+def test_fsq_with_two_levels_is_alive_at_the_start():
+    quantizer = FSQ(3, [2, 2, 2]).train()
+    z = torch.randn(1, 1000, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    out = quantizer(z)
+    assert len(out.codes.unique()) == 8
+    out.z_q.sum().backward()
+    assert float(z.grad.abs().median()) > 0.1

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from sklearn.cluster import KMeans
 
@@ -74,3 +75,15 @@ def test_more_stages_and_pieces_lower_the_error():
     errors = [error(RVQ(8, 32, n)) for n in (1, 2, 4)]
     assert errors[0] > 1.3 * errors[1] > 1.3 * 1.3 * errors[2]
     assert error(PVQ(8, 32, 4)) < error(PVQ(8, 32, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(("vectors", "dim"), [([1.0], 1), ([1e4], 3), ([0.0], 2), ([-3.0, 500.0, 500.0], 1)])
+def test_codes_of_too_few_vectors_differ_in_the_dtype_of_the_table(vectors, dim, dtype):
+    """One dimension and few digits leave little room beside a code: 8 bits near 500 are steps of 2."""
+    q = VQ(dim, 32).to(dtype).train()
+    with pytest.warns(UserWarning, match=f"k-means of 32 codes from only {len(vectors)} vectors"):
+        q(torch.tensor(vectors)[None, :, None].expand(1, -1, dim))
+    assert q.codebook.weight.dtype == dtype
+    assert len(q.codebook.weight.unique(dim=0)) == 32
+    assert (q.codebook.weight.float() - torch.tensor(vectors)[0]).abs().amin() <= 0.01 * (1 + abs(vectors[0]))

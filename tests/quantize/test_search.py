@@ -67,3 +67,11 @@ def test_memory_stays_within_the_chunk(monkeypatch):
     monkeypatch.setattr(search, "CHUNK_SCORES", 1 << 20)
     VQ(4, 256).encode(torch.randn(1, 200_000, 4))
     assert largest <= 1 << 20
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e2, 1e4])
+def test_the_search_finds_the_nearest_code_far_from_the_origin(offset):
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(64, 8, generator=generator) + offset
+    x = torch.randn(2000, 8, generator=generator) + offset
+    assert float((nearest(x, codes) != nearest_plain(x, codes)).float().mean()) < 0.002

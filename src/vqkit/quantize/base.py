@@ -229,9 +229,13 @@ class Quantizer(Learner):
         if self._fits_fields:
             fields: list[Tensor] = []
             for z in tensors:
-                fields.append(self._checked(z, None, finite=True))
+                x = self._checked(z, None, finite=True)
+                grid = x.ndim == self._grid_dims + 2  # bare vectors are fields of one position
+                fields.append(x if grid else x.reshape(-1, *[1] * self._grid_dims, self.dim))
                 if sum(field[..., 0].numel() for field in fields) >= max_vectors:
                     break
+            if not fields:
+                raise ValueError("no vectors to fit: the tensor or iterator is empty")
             self._fit_fields(fields, max_vectors=max_vectors, iterations=iterations, seed=seed, joint=joint)
             return self
         rows = (self._fit_rows(self._checked(z, None, finite=True)) for z in tensors)

@@ -157,11 +157,15 @@ class Learner(nn.Module, ABC):
                 "codes: call it after backward"
             )
 
+    @property
+    def _grid_dims(self) -> int:
+        """How many spatial dims the parts that look at neighbours need; 0 where there are none."""
+        return max((getattr(module, "spatial_dims", 0) for module in self.modules()), default=0)
+
     def _nothing(self) -> tuple[Tensor, Tensor]:
         """A batch of one masked vector."""
         device = next(chain(self.parameters(), self.buffers(), [torch.empty(0)])).device
-        spatial_dims = max((getattr(module, "spatial_dims", 0) for module in self.modules()), default=0)
-        mask = torch.zeros((1,) * (1 + spatial_dims), dtype=torch.bool, device=device)
+        mask = torch.zeros((1,) * (1 + self._grid_dims), dtype=torch.bool, device=device)
         return torch.zeros(*mask.shape, self.dim, device=device), mask
 
 
