@@ -14,10 +14,12 @@ from vqkit.training import Adversary, AudioDataModule, CodecModule, Reconstructi
 from vqkit.training.checkpoint_io import SafeCheckpointIO
 from vqkit.training.quantizer_start import fit_quantizer
 
+PLAIN = {"update": "gradient", "init": "uniform", "revive": "none"}  # a forward in training then changes nothing
+
 
 def codec(quantizer=None):
     torch.manual_seed(0)
-    return AudioCodec(quantizer or RVQ(12, 8, 2), sample_rate=8000, num_filters=4, strides=(2, 2))
+    return AudioCodec(quantizer or RVQ(12, 8, 2, **PLAIN), sample_rate=8000, num_filters=4, strides=(2, 2))
 
 
 def run(module, clips, folder, **options):

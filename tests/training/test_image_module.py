@@ -84,7 +84,9 @@ def test_a_step_is_the_gradient_of_the_weighted_sum(blob_images, tmp_path):
 
     def seeded():
         torch.manual_seed(2)
-        return RVQ(12, 16, 2)  # k-means would draw its start in the step
+        return RVQ(
+            12, 16, 2, update="gradient", init="uniform", revive="none"
+        )  # k-means would draw its start in the step
 
     weights = {"l1_weight": 0.5, "l2_weight": 3.0, "perceptual_weight": 2.0, "quantizer_weight": 4.0}
     module = Sum(tokenizer(seeded()), perceptual=Edges(), **weights)
@@ -157,7 +159,7 @@ def test_the_trunk_is_not_in_checkpoints_and_goes_to_the_models_device(blob_imag
 
 
 def test_quantizer_joins_after_the_steps_without_it_fitted(blob_images, tmp_path):
-    look, start = Look(), tokenizer(VQ(12, 16))
+    look, start = Look(), tokenizer(VQ(12, 16, update="gradient"))
     flat = torch.cat([p.detach().flatten().clone() for p in start.quantizer.parameters()])
     run(ImageModule(start, quantize_after=2), tmp_path, blob_images, steps=3, callbacks=[look])
     assert ["train/quantization_nmse" in step for step in look.steps] == [False, False, True]

@@ -11,7 +11,7 @@ from vqkit.training.start import start_from
 
 def codec(width: int = 8, **options: object) -> SpectralCodec:
     return SpectralCodec(
-        RVQ(8, 16, 2, **options),
+        RVQ(8, 16, 2, **{"update": "gradient", "init": "uniform", "revive": "none", **options}),
         hop_samples=32,
         encoder_width=width,
         encoder_blocks=1,

@@ -120,8 +120,13 @@ def _changed(value: Any, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
     if not isinstance(value, Quantizer):
         return {}
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # only Python attributes are compared
-        return changed_settings(value, from_expression(type(value), config))
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):  # only Python attributes are compared
+                fresh = from_expression(type(value), config)
+        except (RuntimeError, NotImplementedError):  # its constructor looks at values, which that device does not have
+            fresh = from_expression(type(value), config)
+    return changed_settings(value, fresh)
 
 
 def check_codes(built: Any) -> None:

@@ -116,7 +116,7 @@ class Backbone(Base):
                 optimizer.zero_grad()
                 total.backward()
                 optimizer.step()
-            schedule.step()
+                schedule.step()
             if step % every == 0 or step == self.steps - 1:
                 steps.append(step)
                 losses.append(float(error.detach() / z.square().mean()))
