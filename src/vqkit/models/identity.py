@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 __all__ = ["accepted_hashes", "claim", "keep_hash", "read_claim", "weight_hash"]
 
+_STATISTICS = ("codebook.usage", "codebook.ema_count", "codebook.ema_sum")
 _COPY, _ORIGINAL = "weight_hash", "copy_of"  # in a weights file's metadata
 
 
@@ -45,8 +46,11 @@ def accepted_hashes(model: nn.Module) -> tuple[str, ...]:
     """Hashes of the files that a model decodes: `weight_hash` first, then the one that early files of a half-precision model have."""
     state = model.state_dict()
     found = [_hash_of(state, model)]
-    if any(value.is_floating_point() and value.dtype != torch.float32 for value in state.values()):
-        found.append(_digest(state, canonical=False))
+    other = next((v.dtype for v in state.values() if v.is_floating_point() and v.dtype != torch.float32), None)
+    if other is not None:
+        # a cast used to round the statistics of codebooks, too, before it made float32 of them again
+        early = {n: v.to(other).float() if n.endswith(_STATISTICS) else v for n, v in state.items()}
+        found += [_digest(state, canonical=False), _digest(early, canonical=False)]
     return tuple(found)
 
 
