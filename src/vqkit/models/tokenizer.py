@@ -157,7 +157,7 @@ class Tokenizer(HubModel, ABC):
 
     @torch.no_grad()
     def synthesize(
-        self, z: Float[Tensor, "batch *grid dim"], size: Any = None
+        self, z: Float[Tensor, "batch *grid dim"], size: Any = None, /
     ) -> Float[Tensor, "batch channels *size"]:
         """The signal of a latent, of a size as in `decode`; errors as there."""
         return self._finished(self._cut(self._synthesized(z, None), size))

@@ -60,6 +60,12 @@ class AudioTokenizer(Tokenizer):
 
     # --- coding
 
+    def synthesize(
+        self, z: Float[Tensor, "batch frames dim"], samples: int | None = None
+    ) -> Float[Tensor, "batch channels samples"]:
+        """The waveforms of latents; ``samples`` and errors as in `decode`."""
+        return super().synthesize(z, samples)
+
     @torch.no_grad()
     def encode(
         self,

@@ -135,6 +135,12 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
 
     # --- coding
 
+    def synthesize(
+        self, z: Float[Tensor, "batch *grid dim"], size: tuple[int, int] | None = None
+    ) -> Float[Tensor, "batch channels height width"]:
+        """The images of latents, clamped to [0, 1]; ``size`` and errors as in `decode`."""
+        return super().synthesize(z, size)
+
     @torch.no_grad()
     def encode(
         self, images: Float[Tensor, "batch channels height width"], bpp: float | None = None
