@@ -29,6 +29,7 @@ from vqkit.bitstream.limits import (
     MAX_RATE,
     MAX_TEXT_BYTES,
 )
+from vqkit.modality import IMAGE, Modality, modality_of_size
 
 __all__ = ["VqkHeader"]
 
@@ -130,7 +131,12 @@ class VqkHeader:
     @property
     def pixels(self) -> int:
         """Of an image; 0 if this is none."""
-        return math.prod(self.image_size) if self.image_size and not self.sample_rate else 0
+        return math.prod(self.image_size) if self.modality is IMAGE else 0
+
+    @property
+    def modality(self) -> Modality:
+        """What the codes are of."""
+        return modality_of_size(self.sample_rate, self.image_size)
 
     @property
     def rates_bpp(self) -> tuple[float, ...]:

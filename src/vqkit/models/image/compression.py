@@ -17,6 +17,7 @@ from torch import Tensor
 from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter, thin_to_fit
 from vqkit.data.image_file import MAX_MEGAPIXELS
 from vqkit.data.image_pixels import pixels_to_tensor
+from vqkit.modality import IMAGE
 from vqkit.models.image.tiles import Tiled, Watch, check_size, decode_tiles, encode_tiles
 from vqkit.models.input_checks import channels_last, check_floating, check_image_scale
 from vqkit.models.vqk_files import HasCodes, header_of, open_reader
@@ -32,8 +33,6 @@ __all__ = [
     "image_header",
     "with_channels",
 ]
-
-LOST = 0.5  # gray
 
 
 class ImageModel(Tiled, HasCodes, Protocol):
@@ -152,13 +151,13 @@ def decode_image(
         elif not reader.complete:
             found.append("the file is cut off behind its last cell")
     if bool(lost.all()) or (len(grid) == 1 and bool(lost.any())):  # tokens of the whole image
-        image = torch.full((tokenizer.channels, *size), LOST)
+        image = torch.full((tokenizer.channels, *size), IMAGE.lost_value)
     else:
         image = decode_tiles(tokenizer, codes, size, watch=watch)
         if bool(lost.any()):
             cell = tokenizer.backbone.cell
             pixels = lost.view(grid).repeat_interleave(cell, 0).repeat_interleave(cell, 1)[: size[0], : size[1]]
-            image.masked_fill_(pixels, LOST)
+            image.masked_fill_(pixels, IMAGE.lost_value)
     return DecodedImage(image, stages, size_bytes, tuple(found))
 
 
