@@ -70,6 +70,7 @@ def test_content_tells_sound_without_its_suffix(tmp_path):
     (tmp_path / "film").rename(tmp_path / "film.mka")  # a container of films that holds sound alone
     with pytest.warns(UserWarning, match=r"skipped 1 of 4 clips: .*film\.mka"):
         assert [clip.name for clip in list_clips(tmp_path)] == ["a.wav", "b.png", "c"]
+    (tmp_path / "picture.wav").write_bytes(b"GIF89a")
     (tmp_path / "manifest.csv").write_text("path,split\nc,x\na.wav,x\npicture.wav,x\n")
     with pytest.warns(UserWarning, match=r"skipped 1 of 3 clips: .*picture\.wav"):
         assert [clip.name for clip in list_clips(tmp_path)] == ["a.wav", "c"]

@@ -21,7 +21,7 @@ from vqkit.models.hub import HubModel
 from vqkit.models.prior_file import PRIOR_FILE, read_prior, save_prior
 from vqkit.models.reconstruction import Reconstruction
 from vqkit.quantize import Quantizer
-from vqkit.quantize.rates import stages_within
+from vqkit.stages import stages_within
 from vqkit.types import Bool, Float, Int
 
 __all__ = ["Tokenizer"]
@@ -181,7 +181,7 @@ class Tokenizer(HubModel, ABC):
     def _encoded(self, signal: Tensor, lengths: Tensor | None, stages: int | None) -> Tensor:
         latent, mask = self._analyzed(signal, lengths)
         codes = self.quantizer.encode(latent, mask)
-        return codes[..., : self.quantizer.stage_ends[-1 if stages is None else stages - 1]].movedim(-1, 1)
+        return self.quantizer.first_stages(codes, stages).movedim(-1, 1)
 
     def _decoded(self, codes: Tensor, size: Any, mask: Tensor | None = None) -> Tensor:
         z_q = self.quantizer.decode(codes.movedim(1, -1))
