@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from vqkit.models.codec import AudioCodec, CodecOutput
     from vqkit.models.conv_backbone import ConvBackbone
     from vqkit.models.dac import DacCodec
+    from vqkit.models.generator.token_generator import TokenGenerator
     from vqkit.models.image_tokenizer import ImageTokenizer
     from vqkit.models.loading import load_codec
     from vqkit.models.spectral_codec import SpectralCodec
@@ -25,6 +26,7 @@ __all__ = [
     "DacCodec",
     "ImageTokenizer",
     "SpectralCodec",
+    "TokenGenerator",
     "TransformBackbone",
     "VQGANBackbone",
     "ViTBackbone",
@@ -42,6 +44,7 @@ _HOMES = {
     "TransformBackbone": ("vqkit.models.transform_backbone", "torch", "image"),
     "ViTBackbone": ("vqkit.models.vit_backbone", "torch", "image"),
     "VQGANBackbone": ("vqkit.models.vqgan_backbone", "diffusers", "image"),
+    "TokenGenerator": ("vqkit.models.generator.token_generator", "transformers", "image"),
     "CodecStream": ("vqkit.models.streaming", "huggingface_hub", "audio"),
 }
 
