@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vqkit.models.audio.streaming import CodecStream
     from vqkit.models.audio.tokenizer import AudioTokenizer
     from vqkit.models.audio.waveform_codec import CodecOutput, WaveformCodec
+    from vqkit.models.generator.token_generator import TokenGenerator
     from vqkit.models.image.conv_backbone import ConvBackbone
     from vqkit.models.image.tokenizer import ImageTokenizer
     from vqkit.models.image.transform_backbone import TransformBackbone
@@ -40,6 +41,7 @@ __all__ = [
     "ImageTokenizer",
     "Reconstruction",
     "SpectralCodec",
+    "TokenGenerator",
     "Tokenizer",
     "TransformBackbone",
     "VQGANBackbone",
@@ -65,6 +67,7 @@ _HOMES = {
     "ViTBackbone": ("vqkit.models.image.vit_backbone", "torch", "image"),
     "WaveformCodec": ("vqkit.models.audio.waveform_codec", "huggingface_hub", "audio"),
     "load_codec": ("vqkit.models.loading", "huggingface_hub", "audio"),
+    "TokenGenerator": ("vqkit.models.generator.token_generator", "transformers", "image"),
 }
 
 _AUDIO = (
