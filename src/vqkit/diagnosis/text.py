@@ -1,20 +1,42 @@
 """An examination for the terminal: plain lines, without any package."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from vqkit.diagnosis.examine import Examination
+from vqkit.diagnosis.finding import Finding
+from vqkit.diagnosis.measures import Measures
+from vqkit.diagnosis.rate import Rates
+from vqkit.diagnosis.trials import Trial
 
 __all__ = ["examination_text"]
 
 _MOST_ROWS = 16
 
 
-def examination_text(found: "Examination") -> str:
+class _Examined(Protocol):
+    """What this module shows of `Examination`."""
+
+    @property
+    def quantizer(self) -> str: ...
+
+    @property
+    def measures(self) -> Measures: ...
+
+    @property
+    def rates(self) -> Rates: ...
+
+    @property
+    def trials(self) -> Sequence[Trial]: ...
+
+    @property
+    def findings(self) -> Sequence[Finding]: ...
+
+
+def examination_text(found: _Examined) -> str:
     """The numbers as small tables, then what is wrong.
 
     Args:
-        found: see `Examination`.
+        found: the examination.
     """
     measures = found.measures
     lines = [
@@ -56,7 +78,7 @@ def examination_text(found: "Examination") -> str:
     return "\n".join(lines)
 
 
-def _rates(found: "Examination") -> str:
+def _rates(found: _Examined) -> str:
     rates = found.rates
     parts = [f"{rates.plain:.2f} as plain bytes"]
     parts += [f"{rates.static:.2f} with a table a code"] if rates.static is not None else []
@@ -64,7 +86,7 @@ def _rates(found: "Examination") -> str:
     return ", ".join(parts)
 
 
-def _balance(found: "Examination") -> list[str]:
+def _balance(found: _Examined) -> list[str]:
     lines = []
     for product in found.measures.balance[:_MOST_ROWS]:
         shares = ", ".join(f"{share:.1%}" for share in product.shares[:8])

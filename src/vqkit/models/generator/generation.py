@@ -1,23 +1,57 @@
 """Sampling from a `TokenGenerator`: position after position, in windows where the stream is longer than what the model sees."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
+from vqkit.models.generator.heads import CodeHeads
+from vqkit.models.generator.patterns import TokenPattern
 from vqkit.models.generator.sampling import Sampler, Sampling
 from vqkit.types import Float, Int
-
-if TYPE_CHECKING:
-    from vqkit.models.generator.token_generator import TokenGenerator
 
 __all__ = ["generate"]
 
 
+class _Model(Protocol):
+    """What this module needs of `TokenGenerator`."""
+
+    first: nn.Parameter
+    window: int
+    training: bool
+    pattern: TokenPattern
+    transformer: Any
+    heads: CodeHeads
+
+    @property
+    def num_codes(self) -> int: ...
+
+    def check(self, codes: Tensor | None, classes: Tensor | None, condition: Tensor | None) -> None: ...
+
+    def context(
+        self,
+        slots: Tensor,
+        batch: int,
+        first_frame: int,
+        classes: Tensor | None,
+        condition: Tensor | None,
+        dropped: Tensor,
+        /,
+    ) -> Tensor: ...
+
+    def embedded(self, sequence: Tensor) -> Tensor: ...
+
+    def shifted(self, sequence: Tensor) -> Tensor: ...
+
+    def eval(self) -> Any: ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+
 def generate(
-    model: "TokenGenerator",
+    model: _Model,
     steps: int,
     batch: int,
     classes: Int[Tensor, " batch"] | None,
@@ -71,7 +105,7 @@ class _Window:
 
     def __init__(
         self,
-        model: "TokenGenerator",
+        model: _Model,
         codes: Int[Tensor, "batch frames num_codes"],
         first_frame: int,
         classes: Tensor | None,
