@@ -160,6 +160,7 @@ class ReconstructionModule(PhasedModule):
 
     def learn(self, batch: Tensor, step: int, phase: ReconstructionPhase) -> None:
         """One step of the model, and one of the discriminator where it plays."""
+        self.losses.train(self.training)  # no submodule: after a validation Lightning would leave it in evaluation mode
         made: Reconstruction = self.model(batch) if phase.quantized else self.model.autoencode(batch)
         losses = self.losses(made.signal, batch)
         judge = self.adversary if phase.adversary else None
@@ -229,16 +230,11 @@ class ReconstructionModule(PhasedModule):
         for name, value in zip(self.validation.names, sums, strict=True):
             self.log(f"valid/{name}", value / items, prog_bar=name == self.validation.names[-1])
 
-    # --- modes and devices of what is no submodule
+    # --- devices of what is no submodule
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self.losses.apply_to_tensors(fn)
         return super()._apply(fn, recurse)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of the model and of the losses."""
-        self.losses.train(mode)
-        return super().train(mode)
 
 
 def _variance(latent: Tensor) -> Tensor:
