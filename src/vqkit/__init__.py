@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ResidualFSQ,
         ResidualLFQ,
         System,
+        usage_advice,
     )
     from vqkit.types import Quantized
 
@@ -46,6 +47,7 @@ __all__ = [
     "ResidualFSQ",
     "ResidualLFQ",
     "System",
+    "usage_advice",
 ]
 
 

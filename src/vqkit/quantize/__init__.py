@@ -10,6 +10,7 @@ from vqkit.quantize.named import PVQ, RVQ, GroupedRVQ, ResidualFSQ, ResidualLFQ
 from vqkit.quantize.product import Product
 from vqkit.quantize.residual import Residual
 from vqkit.quantize.system import System
+from vqkit.quantize.usage import usage_advice
 from vqkit.quantize.vq import VQ
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "ResidualFSQ",
     "ResidualLFQ",
     "System",
+    "usage_advice",
 ]

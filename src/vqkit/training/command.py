@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, 130)
     if int(os.environ.get("RANK", 0)) == 0:
         print(f"trained model: {printable(model)}")
+        if objects.model.usage_advice is not None:
+            print(f"usage: {printable(objects.model.usage_advice)}")
     return 0
 
 

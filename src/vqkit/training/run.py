@@ -64,7 +64,7 @@ def train(
         callbacks: further Lightning callbacks; what their ``state_dict`` gives is kept in the checkpoint.
 
     Returns:
-        The folder of the trained model.
+        The folder of the trained model. What the last validation found of unused codes is in ``model.usage_advice``.
 
     Raises:
         ValueError: an argument out of range, or a checkpoint that does not fit.
