@@ -9,43 +9,59 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vqkit.quantize import (
+        BSQ,
         FSQ,
         IVQ,
         LFQ,
         PVQ,
         RVQ,
         VQ,
+        GainShape,
         GroupedRVQ,
         Interpolated,
+        LloydMax,
         LooC,
         Product,
+        Projected,
         Quantizer,
+        RandomProjection,
         Residual,
         ResidualFSQ,
         ResidualLFQ,
+        Rotated,
+        SimVQ,
         System,
+        TurboQuant,
     )
     from vqkit.types import Quantized
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "BSQ",
     "FSQ",
     "IVQ",
     "LFQ",
     "PVQ",
     "RVQ",
     "VQ",
+    "GainShape",
     "GroupedRVQ",
     "Interpolated",
+    "LloydMax",
     "LooC",
     "Product",
+    "Projected",
     "Quantized",
     "Quantizer",
+    "RandomProjection",
     "Residual",
     "ResidualFSQ",
     "ResidualLFQ",
+    "Rotated",
+    "SimVQ",
     "System",
+    "TurboQuant",
 ]
 
 
