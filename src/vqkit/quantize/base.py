@@ -12,7 +12,7 @@ Conventions
 import math
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -47,6 +47,8 @@ class Quantizer(CodeLayout, Learner):
     straight_through: bool = True
     needs_grid: bool = False
     check_training_input: bool = True
+
+    has_settings: ClassVar[bool] = True  # for `pretrained`, which knows quantizers by it
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Keep the constructor's arguments: they are what `save_pretrained` writes."""

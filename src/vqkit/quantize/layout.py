@@ -4,6 +4,8 @@ import math
 from abc import ABC, abstractmethod
 from itertools import accumulate
 
+from vqkit.quantize.rates import stages_within
+
 __all__ = ["CodeLayout"]
 
 
@@ -57,9 +59,4 @@ class CodeLayout(ABC):
             >>> RVQ(dim=8, codebook_size=64, num_quantizers=4).stages_within(20)
             3
         """
-        stages = sum(
-            rate <= bits + 1e-9 for rate in self.stage_bits
-        )  # a sum of logarithms may end a little above a whole number
-        if stages == 0:
-            raise ValueError(f"bits must be at least {self.stage_bits[0]:g}, the rate of the first stage, got {bits!r}")
-        return stages
+        return stages_within(self.stage_bits, bits, "bits", "this quantizer has", "bits a vector")
