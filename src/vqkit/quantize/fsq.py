@@ -26,9 +26,10 @@ class FSQ(Quantizer):
     """Round each of a few dimensions to one of L_i levels; the codebook is implicit and there is no loss.
 
     y = round(tanh(p + shift)·(L − 1)/2 − offset), with offset ½ for even L; the value given out is y / ⌊L/2⌋ in [−1, 1].
-    With ``bound="sigmoid"`` 2σ(1.6p) − 1 takes the place of tanh, so that a standard Gaussian uses the levels more evenly. With
-    ``bound="clamp"`` p is cut to ±scale and [−scale, scale] into L equal cells, whose middles are the values: nothing is companded, and
-    what is left lies within ±scale/L, where a next stage of that scale goes on.
+    With ``bound="sigmoid"`` 2σ(1.6p) − 1 takes the place of tanh and makes a standard Gaussian nearly even in (−1, 1); since the
+    outermost cells are half as wide, tanh fills the levels more evenly all the same (tests/quantize/test_field.py).
+    With ``bound="clamp"`` p is cut to ±scale and [−scale, scale] into L equal cells, whose middles are the values: nothing is companded,
+    and what is left lies within ±scale/L, where a next stage of that scale goes on.
     When ``dim`` differs from the number of levels, linear projections lead in and out.
 
     Args:
