@@ -9,7 +9,7 @@ Metrics:
     ``bitrate``: measured kbit/s. ``collection``: the default sets.
     ``sisdr`` ``pesq`` ``stoi`` ``visqol`` ``dnsmos``: from well-kept packages.
     ``image_errors`` ``image_ssim`` ``image_perceptual`` ``image_frechet`` ``classifier_score``: of images, with the default
-    set in ``image_collection``.
+    set in ``image_collection``. ``image_coverage``: of generated images, precision, recall and the nearest training image.
     ``frechet`` ``kld`` ``speaker_similarity``: with a network of your choice. ``logmel_statistics`` is an extractor that
     needs none, ``sound_classifier`` the classifier that ships; ``ast_classifier`` and ``xvector`` load published
     networks from a local folder.
@@ -23,6 +23,7 @@ from vqkit.metrics.collection import comparison_metrics, reconstruction_metrics
 from vqkit.metrics.dnsmos import DNSMOS
 from vqkit.metrics.frechet import Extractor, FrechetDistance
 from vqkit.metrics.image_collection import image_metrics
+from vqkit.metrics.image_coverage import Coverage, Nearest, coverage, nearest
 from vqkit.metrics.image_errors import ImageMAE, ImageMSE, ImagePSNR
 from vqkit.metrics.image_frechet import ImageExtractor, ImageFrechetDistance
 from vqkit.metrics.image_perceptual import ImageDistance, PerceptualMetric
@@ -59,6 +60,7 @@ __all__ = [
     "Classifier",
     "ClassifierScore",
     "CodebookUsage",
+    "Coverage",
     "Extractor",
     "FrechetDistance",
     "ImageClassifier",
@@ -74,6 +76,7 @@ __all__ = [
     "LogMelSSIM",
     "LogMelStatistics",
     "MelDistance",
+    "Nearest",
     "PerceptualMetric",
     "ReconstructionMetric",
     "SoundClassifier",
@@ -85,6 +88,8 @@ __all__ = [
     "ViSQOL",
     "XVectorEmbedder",
     "comparison_metrics",
+    "coverage",
     "image_metrics",
+    "nearest",
     "reconstruction_metrics",
 ]
