@@ -1,4 +1,4 @@
-"""``vqkit generate image`` and ``vqkit generate music``."""
+"""``vqkit generate image``, ``vqkit generate music`` and ``vqkit generate pairs``."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="vqkit generate", description="Make images, or music for a video, from tokens."
     )
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="image | music")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="image | music | pairs")
     image = kinds.add_parser("image", help="a grid of images, of a class or of none")
     image.add_argument(
         "--class", dest="classes", action="append", metavar="C", help="what they show; may be repeated: a row each"
@@ -33,7 +33,20 @@ def main(argv: list[str] | None = None) -> int:
     music.add_argument("--video", required=True, metavar="FILE", help="of any length")
     music.add_argument("--out", required=True, metavar="FILE", help="mp4, mkv or mov")
     _add_options(music, temperature=1.0)
+    pairs = kinds.add_parser(
+        "pairs", help="a folder of paired clips to learn from: drawn scenes that follow synthetic music"
+    )
+    pairs.add_argument(
+        "--out", required=True, metavar="FOLDER", help="clips that exist in it are kept: an interrupted call goes on"
+    )
+    for split, count in (("train", 120), ("valid", 24), ("test", 24)):
+        pairs.add_argument(f"--{split}", type=int, default=count, metavar="N", help=f"{split} clips ({count})")
+    pairs.add_argument("--seconds", type=float, default=8.0, help="of a clip")
+    pairs.add_argument("--seed", type=int, default=0, help="of the random numbers: the same seed makes the same clips")
+    pairs.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     asked = parser.parse_args(argv)
+    if asked.kind == "pairs":
+        return _pairs(asked)
     if Path(asked.out).exists() and not asked.force:
         raise FileExistsError(f"{asked.out} exists already; -f overwrites it")
     return _image(asked) if asked.kind == "image" else _music(asked)
@@ -112,6 +125,24 @@ def _music(asked: argparse.Namespace) -> int:
             asked.video, asked.out, seed=asked.seed, overwrite=asked.force, watch=progress, **_sampling(asked)
         )
     _say(asked, {"out": asked.out, "seconds": round(done.seconds, 3), "pictures": done.pictures, "seed": asked.seed})
+    return 0
+
+
+def _pairs(asked: argparse.Namespace) -> int:
+    from vqkit.generate.paired import write_pairs
+
+    with Progress("drawing clips", not asked.quiet) as progress:
+        made = write_pairs(
+            asked.out,
+            train=asked.train,
+            valid=asked.valid,
+            test=asked.test,
+            seconds=asked.seconds,
+            seed=asked.seed,
+            watch=progress,
+        )
+    if not asked.quiet:
+        print(f"{printable(asked.out)}: {len(made)} clips of {asked.seconds:g} s, seed {asked.seed}")
     return 0
 
 

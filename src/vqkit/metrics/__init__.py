@@ -10,6 +10,7 @@ Metrics:
     ``sisdr`` ``pesq`` ``stoi`` ``visqol`` ``dnsmos``: from well-kept packages.
     ``image_errors`` ``image_ssim`` ``image_perceptual`` ``image_frechet`` ``classifier_score``: of images, with the default
     set in ``image_collection``. ``image_coverage``: of generated images, precision, recall and the nearest training image.
+    ``cross_modal`` ``temporal_alignment``: of a sound beside a video.
     ``frechet`` ``kld`` ``speaker_similarity``: with a network of your choice. ``logmel_statistics`` is an extractor that
     needs none, ``sound_classifier`` the classifier that ships; ``ast_classifier`` and ``xvector`` load published
     networks from a local folder.
@@ -20,6 +21,7 @@ from vqkit.metrics.bitrate import BitRate
 from vqkit.metrics.chroma import ChromaSimilarity
 from vqkit.metrics.classifier_score import ClassifierScore, ImageClassifier
 from vqkit.metrics.collection import comparison_metrics, reconstruction_metrics
+from vqkit.metrics.cross_modal import TwoTower
 from vqkit.metrics.dnsmos import DNSMOS
 from vqkit.metrics.frechet import Extractor, FrechetDistance
 from vqkit.metrics.image_collection import image_metrics
@@ -42,6 +44,7 @@ from vqkit.metrics.sound_classifier import SoundClassifier
 from vqkit.metrics.speaker_similarity import SpeakerEmbedder, SpeakerSimilarity
 from vqkit.metrics.stoi import STOI
 from vqkit.metrics.streaming import StreamingMetric
+from vqkit.metrics.temporal_alignment import temporal_alignment
 from vqkit.metrics.usage import CodebookUsage, UsageReport, Use
 from vqkit.metrics.visqol import ViSQOL
 from vqkit.metrics.xvector import XVectorEmbedder
@@ -83,6 +86,7 @@ __all__ = [
     "SpeakerEmbedder",
     "SpeakerSimilarity",
     "StreamingMetric",
+    "TwoTower",
     "UsageReport",
     "Use",
     "ViSQOL",
@@ -92,4 +96,5 @@ __all__ = [
     "image_metrics",
     "nearest",
     "reconstruction_metrics",
+    "temporal_alignment",
 ]
