@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.models.loading import load_codec
 from vqkit.quantize import IVQ, Quantizer
 from vqkit.types import Float, Int
