@@ -15,7 +15,7 @@ from torch.nn import functional
 from vqkit.models.generator.packing import StagePacking
 from vqkit.models.generator.picture_tokens import check_same_weights
 from vqkit.models.generator.token_generator import TokenGenerator
-from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.types import Float
 
 __all__ = ["ImageGenerator", "image_grid"]

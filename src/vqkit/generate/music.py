@@ -20,13 +20,13 @@ from torch import Tensor
 
 from vqkit.files import write_whole
 from vqkit.generate.video_file import copy_with_sound, pictures, video_info
+from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.models.generator.bridge import ConditionBridge, HexagramBridge, LatentBridge, align, picture_tokens
 from vqkit.models.generator.packing import StagePacking
 from vqkit.models.generator.picture_tokens import check_same_weights, picture_codes
 from vqkit.models.generator.token_generator import TokenGenerator
-from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.models.loading import load_codec
-from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.types import Float, Int
 
 __all__ = ["MusicGenerator", "Scored"]

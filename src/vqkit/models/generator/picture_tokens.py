@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vqkit.bitstream import VqkWriter
 from vqkit.models.identity import accepted_hashes
-from vqkit.models.image_compression import image_header
-from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.image.compression import image_header
+from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.types import Float, Int
 
 __all__ = ["check_same_weights", "picture_codes", "write_pictures"]
