@@ -74,7 +74,8 @@ def test_pictures_cut_at_each_bar():
 def test_clips_are_the_same_from_the_same_seed_and_kept(clips, tmp_path):
     names = sorted(path.relative_to(clips).as_posix() for path in clips.rglob("*.mp4"))
     assert names == [
-        "test/calm_0000.mp4", "test/happy_0001.mp4", "test/sad_0002.mp4", "test/tense_0003.mp4", "train/calm_0000.mp4", "train/happy_0001.mp4"
+        "test/calm_0000.mp4", "test/happy_0001.mp4", "test/sad_0002.mp4", "test/tense_0003.mp4", "train/calm_0000.mp4",
+        "train/happy_0001.mp4",
     ]  # fmt: skip
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "calm_0000.mp4").write_bytes(b"mine")

@@ -49,10 +49,11 @@ class ImageGenerator:
         check_same_weights(generator.tokens_of, tokenizer, "image tokenizer")
         self.packing = StagePacking.fitting(tokenizer.quantizer, generator.code_sizes)
         cell, grid = tokenizer.backbone.cell, generator.grid
-        self.size = tokenizer.backbone.image_size or tuple(cell * side for side in grid)
-        if not grid or tokenizer.grid(*self.size) != grid:
-            expected = tokenizer.grid(*self.size) if self.size else "(rows, columns)"
+        size = tokenizer.backbone.image_size or tuple(cell * side for side in grid)
+        if len(size) != 2 or tokenizer.grid(*size) != grid:
+            expected = tokenizer.grid(*size) if len(size) == 2 else "(rows, columns)"
             raise ValueError(f"the generator's grid is {grid}, that of the tokenizer's images {expected}")
+        self.size: tuple[int, int] = (size[0], size[1])
         self.generator, self.tokenizer = generator.eval(), tokenizer.eval()
 
     @classmethod

@@ -1,23 +1,60 @@
 """Sampling from a `TokenGenerator`: position after position, in windows where the stream is longer than what the model sees."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, LlamaModel
 
+from vqkit.models.generator.heads import CodeHeads
+from vqkit.models.generator.patterns import TokenPattern
 from vqkit.models.generator.sampling import Sampler, Sampling
 from vqkit.types import Float, Int
 
-if TYPE_CHECKING:
-    from vqkit.models.generator.token_generator import TokenGenerator
+__all__ = ["Generating", "generate"]
 
-__all__ = ["generate"]
+
+class Generating(Protocol):
+    """What sampling needs of a model; `TokenGenerator` documents it."""
+
+    window: int
+    pattern: TokenPattern
+    heads: CodeHeads
+    transformer: LlamaModel
+    first: torch.nn.Parameter
+    training: bool
+
+    @property
+    def num_codes(self) -> int:
+        """Codes of a frame."""
+
+    def check(self, codes: Tensor | None, classes: Tensor | None, condition: Tensor | None) -> None:
+        """Refuse what is none of the model's."""
+
+    def shifted(self, sequence: Tensor) -> Tensor:
+        """What each position sees of the one before it."""
+
+    def embedded(self, sequence: Tensor) -> Tensor:
+        """Vectors of positions."""
+
+    def context(
+        self,
+        slots: Tensor,
+        batch: int,
+        first_frame: int,
+        classes: Tensor | None,
+        condition: Tensor | None,
+        hidden: Tensor,
+    ) -> Tensor:
+        """What is known of each position before its codes are."""
+
+    def train(self, mode: bool = True) -> object:
+        """Set the mode."""
 
 
 def generate(
-    model: "TokenGenerator",
+    model: Generating,
     steps: int,
     batch: int,
     classes: Int[Tensor, " batch"] | None,
@@ -47,7 +84,7 @@ def generate(
     if prefix is not None:
         codes[:, :known] = prefix.to(device)
     was_training = model.training
-    model.eval()
+    model.train(False)
     try:
         first = max(0, known - model.window // 2) if steps > model.window else 0
         while True:
@@ -77,7 +114,7 @@ class _Window:
 
     def __init__(
         self,
-        model: "TokenGenerator",
+        model: Generating,
         codes: Int[Tensor, "batch frames num_codes"],
         first_frame: int,
         classes: Tensor | None,
