@@ -80,6 +80,11 @@ COMMANDS = {
         _FILES,
     ),
     "decode": Command(".vqk files to sound and images", "vqkit.coding.command:main_decode", _FILES),
+    "generate": Command(
+        "images of a class, or music for a video, from tokens",
+        "vqkit.generate.command:main",
+        (*_FILES, ("transformers", "image")),
+    ),
     "inspect": Command(
         "what is in .vqk files: model, rates, chunks, damage", "vqkit.bitstream.command:main_inspect", _FILES[:1]
     ),
