@@ -2,9 +2,11 @@
 
 import math
 from abc import ABC, abstractmethod
-from itertools import accumulate
 
-from vqkit.quantize.rates import stages_within
+from torch import Tensor
+
+from vqkit.stages import stage_bits, stage_ends, stages_within
+from vqkit.types import Int
 
 __all__ = ["CodeLayout"]
 
@@ -40,13 +42,23 @@ class CodeLayout(ABC):
     @property
     def stage_ends(self) -> tuple[int, ...]:
         """Number of codes of the first stage, of the first two stages, …; the last is ``num_codes``."""
-        return tuple(accumulate(self.codes_per_stage))
+        return stage_ends(self.codes_per_stage)
 
     @property
     def stage_bits(self) -> tuple[float, ...]:
         """Rate of the first stage, of the first two stages, …, in bits a position; the last is ``bits_per_vector``."""
-        bits = [0.0, *accumulate(math.log2(size) for size in self.code_sizes)]
-        return tuple(bits[end] for end in self.stage_ends)
+        return stage_bits(self.code_sizes, self.codes_per_stage)
+
+    def first_stages(self, codes: Int[Tensor, "*shape codes"], stages: int | None) -> Int[Tensor, "*shape kept"]:
+        """The codes of the first so many stages; of all by default.
+
+        Example:
+            >>> import torch
+            >>> from vqkit import RVQ
+            >>> RVQ(dim=8, codebook_size=64, num_quantizers=4).first_stages(torch.zeros(1, 5, 4, dtype=torch.int64), 3).shape
+            torch.Size([1, 5, 3])
+        """
+        return codes if stages is None else codes[..., : self.stage_ends[stages - 1]]
 
     def stages_within(self, bits: float) -> int:
         """Most stages whose rate is at most ``bits`` a position.

@@ -66,8 +66,8 @@ class Product(Quantizer):
         sizes: list[int] = []
         for stage in range(self.pieces[0].num_stages):
             for piece in self.pieces:
-                first = sum(piece.codes_per_stage[:stage])
-                sizes += piece.code_sizes[first : first + piece.codes_per_stage[stage]] * self.repeats
+                end = piece.stage_ends[stage]
+                sizes += piece.code_sizes[end - piece.codes_per_stage[stage] : end] * self.repeats
         return tuple(sizes)
 
     @property

@@ -164,7 +164,7 @@ class Residual(Quantizer):
         for stage in self.stages:
             if stages > 0:
                 use = min(stages, stage.num_stages)
-                own, codes = codes.tensor_split([sum(stage.codes_per_stage[:use])], dim=-1)
+                own, codes = codes.tensor_split([(0, *stage.stage_ends)[use]], dim=-1)
                 total = total + stage._decode(own, use)
                 stages -= use
         return total
