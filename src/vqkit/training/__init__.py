@@ -8,6 +8,8 @@ from vqkit.training.adversary import Adversary  # noqa: E402
 from vqkit.training.audio_data import AudioDataModule  # noqa: E402
 from vqkit.training.checkpoint_io import SafeCheckpointIO  # noqa: E402
 from vqkit.training.codec_module import CodecModule  # noqa: E402
+from vqkit.training.generator import GeneratorModule  # noqa: E402
+from vqkit.training.generator_data import GeneratorDataModule  # noqa: E402
 from vqkit.training.image_data import ImageDataModule  # noqa: E402
 from vqkit.training.image_module import ImageModule  # noqa: E402
 from vqkit.training.optimisation import Optimisation  # noqa: E402
@@ -27,6 +29,8 @@ __all__ = [
     "AudioDataModule",
     "CodecModule",
     "FitQuantizer",
+    "GeneratorDataModule",
+    "GeneratorModule",
     "ImageDataModule",
     "ImageModule",
     "Optimisation",
