@@ -32,8 +32,8 @@ class ProgressLine:
     """Shows a board on a terminal, where rich is installed; use it in a ``with``.
 
     Args:
-        board: of the jobs.
-        sizes: of the jobs, in any unit: what share of all each is.
+        board: board of the jobs.
+        sizes: sizes of the jobs, in any unit: what share of all each is.
         shown: whether to show anything.
     """
 

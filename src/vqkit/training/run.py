@@ -50,9 +50,9 @@ def train(
     Args:
         model: what is trained and how, such as `vqkit.training.ReconstructionModule`, or `CodecModule` and `ImageModule`.
         data: what it is trained on, such as `vqkit.training.AudioDataModule` or `ImageDataModule`.
-        folder: of the run; made if need be.
-        steps: of the whole run.
-        seed: of the random numbers of each step.
+        folder: folder of the run; made if need be.
+        steps: number of steps of the whole run.
+        seed: seed of the random numbers of each step.
         accelerator: what to compute on.
         precision: ``"bf16-mixed"`` runs the convolutions in bfloat16.
         average_decay: decay of a moving average of the weights, which validation and the saved model then use; None keeps none.
