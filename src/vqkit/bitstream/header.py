@@ -49,15 +49,15 @@ class VqkHeader:
     Args:
         code_sizes: alphabet of each code of a frame, 1 … 2^32; at most 1024 of them.
         codes_per_stage: how many consecutive codes each stage has; one by default.
-        sample_rate: of the sound in Hz, or ``hop_samples`` times the pictures a second; 0 where there is no time.
+        sample_rate: sample rate of the sound in Hz, or ``hop_samples`` times the pictures a second; 0 where there is no time.
         hop_samples: samples between frames, or between pictures.
-        channels: of the sound; 0 if it is none.
+        channels: number of channels of the sound; 0 if it is none.
         grid: cells of a picture, such as (rows, columns); empty for sound.
         image_size: (height, width) in pixels; empty for sound.
         length: samples in all, if known beforehand; `VqkWriter.close` can state it later.
         model: name of the model that decodes.
-        model_hash: of its weights, hexadecimal, at most 32 bytes; empty if not stated.
-        licence: of the content.
+        model_hash: hash of its weights, hexadecimal, at most 32 bytes; empty if not stated.
+        licence: licence of the content.
         metadata: free text by name, at most 256 entries.
         coding: ``"plain"``, ``"static"`` or ``"context"``.
         tables_hash: hash of the entropy model, 16 bytes in hexadecimal.
@@ -130,7 +130,7 @@ class VqkHeader:
 
     @property
     def pixels(self) -> int:
-        """Of an image; 0 if this is none."""
+        """Number of pixels of an image; 0 if the file holds none."""
         return math.prod(self.image_size) if self.modality is IMAGE else 0
 
     @property
@@ -140,7 +140,7 @@ class VqkHeader:
 
     @property
     def rates_bpp(self) -> tuple[float, ...]:
-        """The same of an image in bits a pixel; empty if this is none."""
+        """Rates of an image in bits a pixel, stage by stage as `rates_kbps`; empty if the file holds none."""
         cells = math.prod(self.grid)
         return tuple(bits * cells / self.pixels for bits in self._stage_bits) if self.pixels else ()
 

@@ -39,7 +39,7 @@ def decode_file(
     What is damaged is silent, and named in the result's ``warnings``; the rest is not touched by it.
 
     Args:
-        codec: in evaluation mode, of the weights that the file names. One without streaming takes all codes at once.
+        codec: a codec in evaluation mode, of the weights that the file names. One without streaming takes all codes at once.
         source: path, or open file or pipe.
         target: path, whose suffix decides the format and which appears when it is complete; or open file or pipe, which gets WAV as it
             comes and other formats at the end.

@@ -21,7 +21,7 @@ class Encoding:
     Attributes:
         rate: stages to keep.
         plain: plain bits although the model has a prior.
-        licence: of the content, for the header.
+        licence: licence of the content, for the header.
         metadata: free text by name, for the header.
         max_megapixels: refuse an image whose header says more, in 10^6 pixels.
         strict: refuse sound of which something is missing, cannot be decoded or is doubtful.

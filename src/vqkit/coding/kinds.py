@@ -223,8 +223,8 @@ def open_models(kinds: Iterable[Kind], folders: Iterable[str] = ()) -> dict[Kind
     """A model for each kind.
 
     Args:
-        kinds: that are to be coded.
-        folders: of ``save_pretrained``, at most one a kind; for the others the models that ship.
+        kinds: kinds that are to be coded.
+        folders: folders of ``save_pretrained``, at most one a kind; for the others the models that ship.
 
     Raises:
         ValueError: there is no such folder, it holds no model, or none of these kinds, or two are of one kind.

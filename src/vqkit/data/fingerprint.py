@@ -22,7 +22,7 @@ def fingerprint(items: Sequence[Item]) -> str:
     holds as paths are known by their paths.
 
     Args:
-        items: from `list_clips` or `list_images`.
+        items: items from `list_clips` or `list_images`.
 
     Returns:
         64 hexadecimal digits (SHA-256).

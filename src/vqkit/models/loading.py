@@ -29,7 +29,7 @@ def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
     Args:
         name: a folder, the name of a model that ships (see `shipped_folder`), or that of a repository on the hub; by default
             ``"vqkit-codec-16khz"``.
-        options: of ``from_pretrained``.
+        options: options of ``from_pretrained``.
 
     Returns:
         The codec in evaluation mode, with its prior if it has one.

@@ -27,9 +27,9 @@ class StepBatches(Sampler[list[int]]):
     """Which items each step of a run reads on this rank: step s of the run takes items s·B … (s + 1)·B − 1, the ranks in turn.
 
     Args:
-        steps: of the run.
+        steps: number of steps of the run.
         batch_size: B, items a step over all ranks.
-        rank: of this process.
+        rank: rank of this process.
         world_size: how many processes.
 
     Raises:
@@ -117,7 +117,7 @@ class AudioDataModule(LightningDataModule):
         short: what to do with clips shorter than a crop: "skip" them with a warning, or "pad" them.
         num_workers: processes that read; 0 reads in the training process.
         cache_megabytes: decoded audio kept in memory, in each process that reads.
-        seed: of the crops.
+        seed: seed of the crops.
         group_shares: share of the training crops from each group of the manifest, as in `AudioCrops`; by duration by default.
         peak_db: random level of the training crops, as in `AudioCrops`.
         augment: random changes of the training crops; None makes none.

@@ -33,7 +33,7 @@ class ImageDataModule(LightningDataModule):
         num_workers: processes that read; 0 reads in the training process.
         cache_megabytes: decoded image files kept in memory, in each process that reads.
         max_megapixels: leave out an image whose header says more, before it is decoded, in 10^6 pixels.
-        seed: of the order and the crops.
+        seed: seed of the order and the crops.
 
     Raises:
         ValueError: an argument out of range.

@@ -29,8 +29,8 @@ class PhasedModule(LightningModule):
         usage_advice: a line on codes that the last validation did not use, if there were many; `vqkit train` ends with it.
 
     Args:
-        phases: in order; see `Phase`.
-        optimisation: of all phases that have none of their own.
+        phases: phases in order; see `Phase`.
+        optimisation: settings of all phases that have none of their own.
     """
 
     automatic_optimization: bool
@@ -106,7 +106,7 @@ class PhasedModule(LightningModule):
         Args:
             loss: scalar.
             parameters: whose gradient is clipped together.
-            step: for the message.
+            step: the step, for the message.
             optimizer: index in `configure_optimizers`.
 
         Returns:

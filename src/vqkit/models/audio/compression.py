@@ -69,7 +69,7 @@ def open_writer(
         stages: number of stages to keep; all by default.
         plain: plain bits although there is a prior: any reader can then read the codes.
         length: samples in all, if known; `VqkWriter.close` can state it later.
-        licence: of the content.
+        licence: licence of the content.
         metadata: free text by name.
 
     Returns:

@@ -46,8 +46,8 @@ class DecodedImage:
 
     Attributes:
         image: ``(channels, height, width)`` in [0, 1]; gray in cells that are lost.
-        stages: that the file holds.
-        bytes: of the file.
+        stages: number of stages that the file holds.
+        bytes: size of the file.
         warnings: what is damaged or missing.
     """
 
@@ -62,9 +62,9 @@ def image_header(tokenizer: ImageModel, height: int, width: int, stages: int | N
 
     Args:
         tokenizer: see `ImageTokenizer`.
-        height: of the image in pixels.
-        width: of the image in pixels.
-        stages: that the file keeps; all by default.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        stages: number of stages that the file keeps; all by default.
     """
     return header_of(tokenizer, stages, grid=tokenizer.grid(height, width), image_size=(height, width))
 
@@ -90,12 +90,12 @@ def encode_image(
     """Write an image as a file; the codes are coded with the tokenizer's prior, if it has one.
 
     Args:
-        tokenizer: in evaluation mode.
+        tokenizer: a tokenizer in evaluation mode.
         target: path or stream.
-        image: in [0, 1], gray or RGB; it gets the tokenizer's channels.
-        stages: to keep; all by default.
+        image: an image in [0, 1], gray or RGB; it gets the tokenizer's channels.
+        stages: number of stages to keep; all by default.
         plain: plain bits although there is a prior.
-        licence: of the content.
+        licence: licence of the content.
         metadata: free text by name.
         watch: called with the share that is done.
 
@@ -132,7 +132,7 @@ def decode_image(
     """Read the image of a file. What is damaged or cut off is gray, and named.
 
     Args:
-        tokenizer: in evaluation mode, of the weights that the file names.
+        tokenizer: a tokenizer in evaluation mode, of the weights that the file names.
         source: path, or file or pipe.
         max_megapixels: refuse a file that promises more, in 10^6 pixels.
         watch: called with the share that is done.

@@ -27,12 +27,12 @@ class VQGANBackbone(ImageBackbone):
     Attention sees the whole image: images of any size are taken, but a large one cannot be cut into tiles that join without seams.
 
     Args:
-        dim: of the latent (taming: 256).
-        channels: of the images, 1 or 3.
+        dim: width of the latent (taming: 256).
+        channels: number of channels of the images, 1 or 3.
         widths: channels at each scale; taming's f16 has 128, 128, 256, 256, 512.
         blocks: residual blocks a scale.
         latent_channels: channels between the networks and the 1×1 convolutions beside the quantizer; dim by default.
-        norm_groups: of the group norms; divides every width.
+        norm_groups: number of groups of the group norms; divides every width.
         attention_scales: scales with attention after every residual block, 0 being the full size; taming's f16 has it at 4.
         middle_attention: attention between the two residual blocks of the middle.
         activation: "silu" (or "swish"), "mish", "gelu" or "relu".
@@ -96,7 +96,7 @@ class VQGANBackbone(ImageBackbone):
         """A copy of the networks of a VQModel, in float32; its quantizer does not matter.
 
         Args:
-            model: of diffusers. The backbone takes images in [0, 1], the model in [−1, 1].
+            model: model of diffusers. The backbone takes images in [0, 1], the model in [−1, 1].
 
         Returns:
             The backbone, on the model's device.

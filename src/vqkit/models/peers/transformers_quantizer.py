@@ -35,7 +35,7 @@ def replace_quantizer(model: Model, quantizer: Quantizer) -> Model:
     save ours beside it, or use `AudioCodec.from_encodec` and `DacCodec.from_dac`.
 
     Args:
-        model: of ``transformers``.
+        model: model of ``transformers``.
         quantizer: its ``dim`` is the model's ``config.hidden_size``.
 
     Returns:
@@ -146,7 +146,7 @@ class EncodecAdapter(QuantizerAdapter):
     """What ``EncodecModel`` asks of its quantizer.
 
     Attributes:
-        rates_kbps: with the first stage, the first two and so on.
+        rates_kbps: bitrate with the first stage, the first two and so on.
     """
 
     rates_kbps: tuple[float, ...]
