@@ -96,6 +96,11 @@ COMMANDS = {
         "vqkit.models.command:main_fit_prior",
         _FILES,
     ),
+    "tokenize": Command(
+        "a corpus (folders, tars, Parquet, datasets, scp lists) to token files, on all cores or a Ray cluster; resumable",
+        "vqkit.tokenize.command:main",
+        (*_FILES, ("pyarrow", "image")),
+    ),
     "doctor": Command(
         "what is wrong with a model's quantizer on a folder of sound or images, why, and what a change would gain",
         "vqkit.diagnosis.command:main",

@@ -8,10 +8,9 @@ never taken for one of this. The notes are for people.
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
 
 from vqkit.bitstream.errors import BitstreamError
 from vqkit.bitstream.fields import FieldReader, block_bytes, number_bytes, runs_bytes
@@ -29,6 +28,8 @@ from vqkit.bitstream.limits import (
     MAX_RATE,
     MAX_TEXT_BYTES,
 )
+from vqkit.modality import IMAGE, Modality, modality_of_size
+from vqkit.stages import stage_bits, stage_ends
 
 __all__ = ["VqkHeader"]
 
@@ -110,7 +111,7 @@ class VqkHeader:
     @cached_property
     def stage_ends(self) -> tuple[int, ...]:
         """Where each stage's codes end."""
-        return tuple(accumulate(self.codes_per_stage))
+        return stage_ends(self.codes_per_stage)
 
     @property
     def columns(self) -> int:
@@ -130,7 +131,12 @@ class VqkHeader:
     @property
     def pixels(self) -> int:
         """Of an image; 0 if this is none."""
-        return math.prod(self.image_size) if self.image_size and not self.sample_rate else 0
+        return math.prod(self.image_size) if self.modality is IMAGE else 0
+
+    @property
+    def modality(self) -> Modality:
+        """What the codes are of."""
+        return modality_of_size(self.sample_rate, self.image_size)
 
     @property
     def rates_bpp(self) -> tuple[float, ...]:
@@ -141,8 +147,15 @@ class VqkHeader:
     @property
     def _stage_bits(self) -> tuple[float, ...]:
         """Bits a frame of the first stage, of the first two and so on."""
-        bits = tuple(accumulate(math.log2(size) for size in self.code_sizes))
-        return tuple(bits[end - 1] for end in self.stage_ends)
+        return stage_bits(self.code_sizes, self.codes_per_stage)
+
+    def stages_of(self, codes: Sequence[int]) -> int:
+        """Stages that a frame holds.
+
+        Args:
+            codes: the frame's codes, −1 for those of stages that were dropped.
+        """
+        return 1 + self.stage_ends.index(sum(code >= 0 for code in codes))
 
     @property
     def largest_chunk(self) -> int:

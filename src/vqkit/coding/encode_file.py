@@ -70,7 +70,7 @@ def encode_file(
             with open_writer(
                 codec,
                 file,
-                codec.rates_kbps[stages - 1],
+                stages,
                 plain=plain,
                 length=length,
                 licence=licence,

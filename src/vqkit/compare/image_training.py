@@ -15,6 +15,7 @@ from vqkit.compare.dataset import Dataset
 from vqkit.compare.image import ImageMeasure
 from vqkit.compare.watch import Watch
 from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images
+from vqkit.modality import IMAGE
 from vqkit.models.hub import WEIGHTS
 from vqkit.models.image.backbone import ImageBackbone
 from vqkit.models.image.tokenizer import ImageTokenizer
@@ -85,7 +86,7 @@ class ImageTraining(Backbone):
     save_every: int = 500
     max_megapixels: float = MAX_MEGAPIXELS
 
-    modality = "image"
+    modality = IMAGE
 
     @abstractmethod
     def networks(self) -> ImageBackbone:

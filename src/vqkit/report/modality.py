@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from vqkit.modality import IMAGE as IMAGE_
+from vqkit.modality import SOUND
 from vqkit.report.clips import AudioData, Clip, parse_audio_data, parse_clip
 from vqkit.report.node import Node
 from vqkit.report.pictures import ImageData, Picture, parse_image_data, parse_picture
@@ -65,7 +67,7 @@ class Modality:
 
 
 AUDIO = Modality(
-    name="audio",
+    name=SOUND.name,
     examples_key="clips",
     parse_data=parse_audio_data,
     parse_example=parse_clip,
@@ -79,7 +81,7 @@ AUDIO = Modality(
 )
 
 IMAGE = Modality(
-    name="image",
+    name=IMAGE_.name,
     examples_key="images",
     parse_data=parse_image_data,
     parse_example=parse_picture,

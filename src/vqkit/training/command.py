@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return _complain(error, 130)
     if int(os.environ.get("RANK", 0)) == 0:
-        print(f"trained model: {printable(model)}")
+        if objects.model.usage_advice is not None:
+            print(f"usage: {printable(objects.model.usage_advice)}")
+        print(f"trained model: {printable(model)}")  # last: scripts take the path from there
     return 0
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from vqkit.training.checkpoint_io import SafeCheckpointIO
 from vqkit.training.phased_module import PhasedModule
+from vqkit.training.restartable import RestartableDDP
 from vqkit.training.run_files import RunFiles
 from vqkit.training.seeding import StepSeed
 from vqkit.training.start import start_from
@@ -42,7 +43,7 @@ def train(
     """Train, and leave checkpoint, model and logs in a folder.
 
     Killed at any moment, a run continued on the same number of processes gives the same weights, bit for bit, as one that was never
-    interrupted. For several devices start it by ``torchrun --nproc_per_node N``.
+    interrupted. For several devices start it by ``torchrun --nproc_per_node N``, to which ``--max-restarts`` may be added.
 
     Args:
         model: what is trained and how, such as `vqkit.training.ReconstructionModule`, or `CodecModule` and `ImageModule`.
@@ -63,7 +64,7 @@ def train(
         callbacks: further Lightning callbacks; what their ``state_dict`` gives is kept in the checkpoint.
 
     Returns:
-        The folder of the trained model.
+        The folder of the trained model. What the last validation found of unused codes is in ``model.usage_advice``.
 
     Raises:
         ValueError: an argument out of range, or a checkpoint that does not fit.
@@ -88,7 +89,6 @@ def train(
     local, world = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     # a step of the model leaves the discriminator, or what learns in another phase, without gradients
     unused = len(model.phases) > 1 or len(model.configure_optimizers()) > 1
-    distributed = "ddp_find_unused_parameters_true" if unused else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PossibleUserWarning)  # how many loader workers would be nicer, and the like
@@ -96,7 +96,7 @@ def train(
             warnings.filterwarnings("ignore", category=category, module=r"(lightning|torch)\.")
         trainer = Trainer(
             accelerator=accelerator,
-            strategy=distributed if world > 1 else "auto",
+            strategy=RestartableDDP(find_unused_parameters=unused) if world > 1 else "auto",
             devices=local,
             num_nodes=world // local,
             precision=precision,
@@ -116,6 +116,7 @@ def train(
         )
         try:
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint)
+            files.finish(model)
         except SystemExit:  # how Lightning answers SIGTERM and Ctrl-C, with status 0 for the former
             step = trainer.fit_loop.total_batch_idx + 1
             raise KeyboardInterrupt(f"stopped after step {step} of {steps}; the same command goes on") from None

@@ -14,6 +14,7 @@ from vqkit.compare.cache import key_of, read_json, write_json
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.watch import Watch
 from vqkit.data import Clip, fingerprint
+from vqkit.modality import SOUND
 from vqkit.models import AudioCodec
 from vqkit.quantize import VQ, Quantizer
 from vqkit.training.audio_data import AudioDataModule
@@ -62,7 +63,7 @@ class Backbone(Base):
     quantizer_weight: float = 1.0
     save_every: int = 250
 
-    modality = "audio"
+    modality = SOUND
 
     @property
     def dim(self) -> int:

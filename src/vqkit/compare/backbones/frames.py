@@ -14,6 +14,7 @@ from vqkit.compare.backbone import Backbone as Base
 from vqkit.compare.backbone import Note, Training
 from vqkit.compare.dataset import Dataset
 from vqkit.data import Clip
+from vqkit.modality import SOUND
 from vqkit.models.audio.frames import FrameCodec
 from vqkit.quantize import Quantizer
 
@@ -48,7 +49,7 @@ class Backbone(Base):
     run_frames: int = 64
     learning_rate: float = 1e-3
 
-    modality = "audio"
+    modality = SOUND
 
     @property
     def dim(self) -> int:

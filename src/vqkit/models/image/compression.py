@@ -17,8 +17,10 @@ from torch import Tensor
 from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter, thin_to_fit
 from vqkit.data.image_file import MAX_MEGAPIXELS
 from vqkit.data.image_pixels import pixels_to_tensor
+from vqkit.modality import IMAGE
 from vqkit.models.image.tiles import Tiled, Watch, check_size, decode_tiles, encode_tiles
 from vqkit.models.input_checks import channels_last, check_floating, check_image_scale
+from vqkit.models.lost import cover_lost
 from vqkit.models.vqk_files import HasCodes, header_of, open_reader
 from vqkit.types import Float, Int
 
@@ -32,8 +34,6 @@ __all__ = [
     "image_header",
     "with_channels",
 ]
-
-LOST = 0.5  # gray
 
 
 class ImageModel(Tiled, HasCodes, Protocol):
@@ -152,13 +152,13 @@ def decode_image(
         elif not reader.complete:
             found.append("the file is cut off behind its last cell")
     if bool(lost.all()) or (len(grid) == 1 and bool(lost.any())):  # tokens of the whole image
-        image = torch.full((tokenizer.channels, *size), LOST)
+        image = torch.full((tokenizer.channels, *size), IMAGE.lost_value)
     else:
         image = decode_tiles(tokenizer, codes, size, watch=watch)
         if bool(lost.any()):
             cell = tokenizer.backbone.cell
-            pixels = lost.view(grid).repeat_interleave(cell, 0).repeat_interleave(cell, 1)[: size[0], : size[1]]
-            image.masked_fill_(pixels, LOST)
+            pixels = lost.view(grid).repeat_interleave(cell, 0).repeat_interleave(cell, 1)
+            image = cover_lost(image, pixels[: size[0], : size[1]], IMAGE)
     return DecodedImage(image, stages, size_bytes, tuple(found))
 
 
@@ -221,5 +221,5 @@ def _read(reader: VqkReader, cells: int) -> tuple[Int[Tensor, "cells num_codes"]
         if not block.lost and len(block.codes):
             codes[block.start_frame : stop] = block.codes.to(codes.dtype)
             lost[block.start_frame : stop] = False
-            stages = max(stages, 1 + reader.header.stage_ends.index(int((block.codes[0] >= 0).sum())))
+            stages = max(stages, reader.header.stages_of(block.codes[0].tolist()))
     return codes, lost, stages

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vqkit.modality import IMAGE
 from vqkit.models.image import compression
 from vqkit.models.image.backbone import ImageBackbone, read_backbone
 from vqkit.models.input_checks import check_image_scale, check_images, home
@@ -60,7 +61,7 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
         LooC, section 3; IVQ, section 4.4.
     """
 
-    rate_name, rate_unit, kind = "bpp", "bits a pixel", "tokenizer"
+    modality = IMAGE
     saved_as = "tokenizer"
 
     def __init__(self, backbone: ImageBackbone, quantizer: Quantizer) -> None:
