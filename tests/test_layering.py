@@ -14,7 +14,7 @@ LAYERS = [
     {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
     {"models"},
     {"training", "tokenize", "generate", "report", "coding"},
-    {"compare", "serve"},
+    {"compare", "serve", "pretraining"},
     {"cli"},
     {"completion", "__main__"},
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from vqkit.types import check_installed
 
 if TYPE_CHECKING:
+    from vqkit.models.bridle import Bridle
     from vqkit.models.codec import AudioCodec, CodecOutput
     from vqkit.models.conv_backbone import ConvBackbone
     from vqkit.models.dac import DacCodec
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioCodec",
+    "Bridle",
     "CodecOutput",
     "CodecStream",
     "ConvBackbone",
@@ -33,6 +35,7 @@ __all__ = [
 
 _HOMES = {
     "AudioCodec": ("vqkit.models.codec", "transformers", "audio"),
+    "Bridle": ("vqkit.models.bridle", "transformers", "audio"),
     "CodecOutput": ("vqkit.models.codec", "transformers", "audio"),
     "DacCodec": ("vqkit.models.dac", "transformers", "audio"),
     "load_codec": ("vqkit.models.loading", "huggingface_hub", "audio"),

@@ -6,6 +6,9 @@ need("lightning", "train")
 
 from vqkit.training.adversary import Adversary  # noqa: E402
 from vqkit.training.audio_data import AudioDataModule  # noqa: E402
+from vqkit.training.autoencoder_module import PatchAutoencoderModule  # noqa: E402
+from vqkit.training.bridle_module import BridleModule  # noqa: E402
+from vqkit.training.bridle_phases import BridlePhase  # noqa: E402
 from vqkit.training.checkpoint_io import SafeCheckpointIO  # noqa: E402
 from vqkit.training.codec_module import CodecModule  # noqa: E402
 from vqkit.training.image_data import ImageDataModule  # noqa: E402
@@ -20,22 +23,27 @@ from vqkit.training.reconstruction import (  # noqa: E402
 )
 from vqkit.training.run import train  # noqa: E402
 from vqkit.training.run_files import RunFiles  # noqa: E402
+from vqkit.training.video_data import VideoDataModule  # noqa: E402
 from vqkit.training.weight_average import WeightAverage  # noqa: E402
 
 __all__ = [
     "Adversary",
     "AudioDataModule",
+    "BridleModule",
+    "BridlePhase",
     "CodecModule",
     "FitQuantizer",
     "ImageDataModule",
     "ImageModule",
     "Optimisation",
+    "PatchAutoencoderModule",
     "Phase",
     "PhasedModule",
     "ReconstructionModule",
     "ReconstructionPhase",
     "RunFiles",
     "SafeCheckpointIO",
+    "VideoDataModule",
     "WeightAverage",
     "train",
 ]
