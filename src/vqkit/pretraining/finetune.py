@@ -95,11 +95,14 @@ class Classifier(nn.Module):
             lengths: samples of each sound.
             settings: of SpecAugment, in training.
         """
-        pixels, real = self.front(x), None
+        real = None
         if isinstance(self.front, AudioFront):
+            pixels = self.front(x, lengths)
             if settings is not None:
                 pixels = spec_augment(pixels, settings.mask_frames, settings.mask_bands)
             real = self._real(pixels, lengths)
+        else:
+            pixels = self.front(x)
         patches = patchify(pixels, self.patch)[:, : self.longest]
         tokens = self.encoder(patches, real=real)
         pooled = tokens.mean(1) if real is None else (tokens * real[..., None]).sum(1) / real.sum(1, keepdim=True)

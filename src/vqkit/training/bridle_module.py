@@ -8,7 +8,7 @@ tokenizer phase:  patches ┬ encoder (frozen) ─ teacher's vectors ───�
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,15 @@ from vqkit.models.bridle.bridle import Patches
 from vqkit.models.bridle.front import AudioFront
 from vqkit.models.bridle.patches import gather
 from vqkit.models.hub import HubModel
+from vqkit.ranks import mean_over_ranks
 from vqkit.training.bridle_phases import BridlePhase, decaying, interleaved_phases, joint_phases
 from vqkit.training.bridle_usage import UsageLog
 from vqkit.training.optimisation import Optimisation
 from vqkit.training.phase import EntryAction
 from vqkit.training.phased_module import PhasedModule
+from vqkit.types import Float
 
-__all__ = ["BridleModule", "long_enough", "signals_of"]
+__all__ = ["BridleModule", "long_enough", "signals_of", "standardised"]
 
 _MASK_RATIOS = {"audio": 0.8, "image": 0.8, "video": 0.9}
 _ENCODER = Optimisation(learning_rate=5e-4, betas=(0.9, 0.95), weight_decay=1e-4)
@@ -46,6 +48,8 @@ class BridleModule(PhasedModule):
         shares: steps of an encoder phase and of a tokenizer phase, in proportion; in joint training those of the cold start and of what
             follows.
         mask_ratio: share of the patches that the encoder does not see; 0.8 by default, for video 0.9.
+        teacher: what the estimator is compared with: the encoder's vectors, ``"standardised"`` channel by channel over the batch, or
+            ``"raw"`` as published. Vectors of a young encoder share a large part; to estimate it takes no code, and codebooks collapse.
         augment: roll training sound in a circle and change its level; images and video are augmented by their data modules.
         joint: after the cold start train both together.
         joint_weight: λ of equation 8, weight of the tokenizer's losses in joint training.
@@ -69,6 +73,7 @@ class BridleModule(PhasedModule):
         tokenizer: Optimisation = _TOKENIZER,
         shares: tuple[float, float] = (130, 30),
         mask_ratio: float | None = None,
+        teacher: Literal["standardised", "raw"] = "standardised",
         augment: bool = True,
         joint: bool = False,
         joint_weight: float = 1.0,
@@ -90,7 +95,9 @@ class BridleModule(PhasedModule):
                 f"joint_weight must be positive, tokenizer_every and usage_every at least 1, got {joint_weight}, "
                 f"{tokenizer_every} and {usage_every}"
             )
-        self.bridle, self.mask_ratio, self.augment = bridle, ratio, augment
+        if teacher not in ("standardised", "raw"):
+            raise ValueError(f"teacher must be 'standardised' or 'raw', got {teacher!r}")
+        self.bridle, self.mask_ratio, self.teacher, self.augment = bridle, ratio, teacher, augment
         self.joint_weight, self.tokenizer_every = joint_weight, tokenizer_every
         self.usage = UsageLog(bridle.quantizer, usage_every)
         self._laid_out: int | None = None  # steps of the run that a checkpoint is of
@@ -183,7 +190,9 @@ class BridleModule(PhasedModule):
         """
         tokenizer = self.bridle.tokenizer
         with torch.no_grad():
-            teacher = self.bridle.encoder(cut.values)
+            teacher = self.bridle.encoder(cut.values).float()
+            if self.teacher == "standardised":
+                teacher = standardised(teacher)
         latents = tokenizer.latents(cut.values, cut.grid)
         if first:
             with tokenizer.resetting_unused():
@@ -192,7 +201,7 @@ class BridleModule(PhasedModule):
             made = tokenizer.quantize(latents)
         self._codes = made.codes.flatten(1, len(cut.grid)).detach()
         estimate = self.bridle.estimator(made.z_q.flatten(1, len(cut.grid)))
-        similarity = F.cosine_similarity(teacher.float(), estimate.float(), dim=-1)
+        similarity = F.cosine_similarity(teacher, estimate.float(), dim=-1)
         return {"cosine": 1 - similarity.mean(), "codebook": made.loss}
 
     # --- validation and checkpoints
@@ -232,6 +241,13 @@ def long_enough(bridle: Bridle, x: Tensor) -> Tensor:
     """Sound that is shorter than a patch, with silence behind it; everything else as it is."""
     missing = bridle.front.shortest_samples - x.shape[-1] if isinstance(bridle.front, AudioFront) else 0
     return F.pad(x, (0, missing)) if missing > 0 else x
+
+
+def standardised(vectors: Float[Tensor, "batch places width"]) -> Float[Tensor, "batch places width"]:
+    """Every channel with mean 0 and variance 1 over batch and places, of all ranks together."""
+    mean = mean_over_ranks(vectors.mean((0, 1)))
+    variance = mean_over_ranks(vectors.square().mean((0, 1))) - mean.square()
+    return (vectors - mean) / (variance.clamp_min(0) + 1e-6).sqrt()
 
 
 def signals_of(batch: Any) -> Tensor:

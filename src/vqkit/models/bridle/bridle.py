@@ -203,7 +203,7 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
         """Signals as patches; sound may have more rows of them than the model's size."""
         if lengths is not None and self.modality != "audio":
             raise ValueError(f"lengths are for sound, got them with {self.modality}")
-        pixels = self.front(x)
+        pixels = self.front(x, lengths) if isinstance(self.front, AudioFront) else self.front(x)
         grid = tuple(size // step for size, step in zip(pixels.shape[2:], self.patch, strict=True))
         values = patchify(pixels, self.patch)
         if lengths is None or not isinstance(self.front, AudioFront) or bool((lengths == x.shape[-1]).all()):

@@ -42,11 +42,14 @@ class AudioFront(nn.Module):
         """Samples of the shortest clip, which fills one patch."""
         return self.filterbank.window_samples + (self.rows - 1) * self.filterbank.hop_samples
 
-    def forward(self, wave: Tensor) -> Float[Tensor, "batch 1 frames mels"]:
+    def forward(
+        self, wave: Tensor, lengths: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch 1 frames mels"]:
         """Spectrograms whose number of frames is a multiple of a patch's; what is missing of the last patch is silence.
 
         Args:
             wave: (batch, samples) or (batch, 1, samples).
+            lengths: samples of each clip; what stands behind its end has no influence.
 
         Raises:
             ValueError: another shape, or clips shorter than a patch.
@@ -62,15 +65,25 @@ class AudioFront(nn.Module):
             raise ValueError(
                 f"a clip of {wave.shape[1] / rate:.3f} s is shorter than a patch, {self.shortest_samples / rate:.3f} s"
             )
+        if lengths is not None:
+            lengths = lengths.to(wave.device)
+            real = torch.arange(wave.shape[1], device=wave.device) < lengths[:, None]
+            mean = (wave * real).sum(1, keepdim=True) / lengths[:, None]
+            wave = (wave - mean) * real  # the filterbank would remove the mean of clip and padding
         spectra = (self.filterbank(wave) - self.mean) / (2 * self.std)
+        if lengths is not None:
+            behind = torch.arange(spectra.shape[1], device=wave.device) >= self._frames(lengths)[:, None]
+            spectra = spectra.masked_fill(behind[..., None], self.silence)
         missing = -spectra.shape[1] % self.rows
         return F.pad(spectra, (0, 0, 0, missing), value=self.silence)[:, None]
 
     def patch_rows(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """Rows of patches that clips of so many samples have, at least one."""
+        return torch.div(self._frames(lengths) + self.rows - 1, self.rows, rounding_mode="floor").clamp_min(1)
+
+    def _frames(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         hop, window = self.filterbank.hop_samples, self.filterbank.window_samples
-        frames = 1 + torch.div(lengths - window, hop, rounding_mode="floor")
-        return torch.div(frames + self.rows - 1, self.rows, rounding_mode="floor").clamp_min(1)
+        return 1 + torch.div(lengths - window, hop, rounding_mode="floor")
 
 
 class PixelFront(nn.Module):
