@@ -19,7 +19,7 @@ from torch import Tensor
 from vqkit import RVQ
 from vqkit.bitstream import EntropyModel, StaticTables, VqkHeader, VqkWriter, fit_contexts, inspect
 from vqkit.data import list_clips, read_audio, sample_folder
-from vqkit.models.frames import FrameCodec
+from vqkit.models.audio.frames import FrameCodec
 
 SAMPLE_RATE, HOP_SAMPLES = 24000, 320
 

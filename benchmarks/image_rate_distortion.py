@@ -29,7 +29,7 @@ from vqkit.data.image_formats import collection_pixels
 from vqkit.files import write_whole
 from vqkit.metrics import image_metrics
 from vqkit.models import ImageTokenizer
-from vqkit.models.image_compression import decode_image, encode_image
+from vqkit.models.image.compression import decode_image, encode_image
 from vqkit.report.figures import axis_style, legend_below, log_axis, look_handle, panels, png_bytes
 from vqkit.report.palette import system_looks
 

@@ -29,7 +29,7 @@ from vqkit.compare.rate_rows import Goal, rate_rows, verdict
 from vqkit.compare.runner import commit
 from vqkit.data import fingerprint
 from vqkit.files import write_whole
-from vqkit.models.rates import stages_within
+from vqkit.models.audio.rates import stages_within
 from vqkit.report.figures import png_bytes
 from vqkit.report.markdown import code_block, escape
 from vqkit.report.rate_curves import rate_curves_figure

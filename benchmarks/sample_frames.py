@@ -5,7 +5,7 @@ from torch import Tensor
 
 from vqkit import VQ
 from vqkit.data import list_clips, read_audio, sample_folder
-from vqkit.models.frames import FrameCodec
+from vqkit.models.audio.frames import FrameCodec
 
 SAMPLE_RATE, HOP = 24000, 320
 

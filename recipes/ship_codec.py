@@ -21,8 +21,8 @@ from vqkit import RVQ
 from vqkit.cli import main as vqkit
 from vqkit.data import list_clips
 from vqkit.models import AudioCodec, SpectralCodec
+from vqkit.models.audio.rates import stages_within
 from vqkit.models.loading import SHIPPED
-from vqkit.models.rates import stages_within
 
 CARD = """---
 library_name: vqkit

@@ -20,7 +20,7 @@ from sources import sources_table
 from vqkit import RVQ
 from vqkit.cli import main as vqkit
 from vqkit.models import ImageTokenizer, TransformBackbone
-from vqkit.models.image_tokenizer import SHIPPED
+from vqkit.models.image.tokenizer import SHIPPED
 
 CARD = """---
 library_name: vqkit

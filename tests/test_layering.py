@@ -9,12 +9,13 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqkit"
 LAYERS = [
-    {"types", "files", "ranks", "constants", "terminal", "allowance", "processes"},
+    {"types", "moved", "files", "ranks", "constants", "terminal", "allowance", "processes"},
     {"saved", "recipe"},
     {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
     {"models"},
-    {"training", "tokenize", "generate", "report", "coding"},
-    {"compare", "serve", "pretraining"},
+    {"diagnosis"},
+    {"training", "generate", "report", "coding"},
+    {"compare", "serve", "tokenize", "pretraining"},
     {"cli"},
     {"completion", "__main__"},
 ]
@@ -47,11 +48,52 @@ def imported_rooms(path: Path) -> set[str]:
 def test_imports_point_one_way(path):
     own = room(path)
     if own == "__init__":
-        assert imported_rooms(path) <= {"types", "quantize"}
+        assert imported_rooms(path) <= {"types", "quantize", "diagnosis"}
         return
     assert own in LEVEL, f"{path}: a room that no layer names"
     for other in imported_rooms(path) - {own}:
         assert LEVEL[other] < LEVEL[own], f"{path.relative_to(SOURCE)} ({own}) must not import vqkit.{other}"
+
+
+def imported_modules() -> dict[str, set[str]]:
+    """Modules of vqkit → those that they import, anywhere in them, also for annotations only."""
+    names = {".".join(("vqkit", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in FILES}
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    graph: dict[str, set[str]] = {}
+    for name, path in names.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                full = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= full & names.keys() or {str(node.module)}
+        graph[name] = (found & names.keys()) - {name}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Groups of more than one node, each of which leads to all the others (strongly connected components)."""
+    reached: dict[str, set[str]] = {}
+    for start in graph:
+        seen, waiting = set(), [start]
+        while waiting:
+            for other in graph[waiting.pop()] - seen:
+                seen.add(other)
+                waiting.append(other)
+        reached[start] = seen
+    groups = {frozenset({b for b in reached[a] if a in reached[b]}) for a in graph if a in reached[a]}
+    return [set(group) for group in groups]
+
+
+def test_what_a_circle_is():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": set()}
+    assert circles(graph) == [{"a", "b", "c"}]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_module_imports_what_imports_it():
+    assert circles(imported_modules()) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))

@@ -9,9 +9,9 @@ import sys, warnings
 warnings.simplefilter("ignore")
 sys.path[:0] = sys.argv[1:]
 from jaxtyping import install_import_hook
-with install_import_hook(["vqkit.quantize", "vqkit.models.frames"], "shape_checker.checked"):
+with install_import_hook(["vqkit.quantize", "vqkit.models.audio.frames"], "shape_checker.checked"):
     import vqkit.quantize
-    import vqkit.models.frames
+    import vqkit.models.audio.frames
 import torch
 from test_contract import LAYOUTS, SYSTEMS, latents, padding
 for layout in LAYOUTS:
@@ -23,7 +23,7 @@ for layout in LAYOUTS:
         quantizer.train()(z, mask).loss
         quantizer.eval()
         quantizer.decode(quantizer.encode(z.to(torch.bfloat16), mask))
-codec = vqkit.models.frames.FrameCodec(vqkit.quantize.VQ(24, 8)).fit([torch.randn(4800)])
+codec = vqkit.models.audio.frames.FrameCodec(vqkit.quantize.VQ(24, 8)).fit([torch.randn(4800)])
 codec.decode(codec.encode(torch.randn(2, 1, 480)), samples=480)
 from vqkit.quantize.search import nearest
 try:

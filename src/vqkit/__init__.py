@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vqkit.diagnosis import doctor
     from vqkit.quantize import (
         FSQ,
         IVQ,
@@ -46,13 +47,16 @@ __all__ = [
     "ResidualFSQ",
     "ResidualLFQ",
     "System",
+    "doctor",
 ]
+
+_HOMES = {"Quantized": "vqkit.types", "doctor": "vqkit.diagnosis"}  # the others are quantizers
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module("vqkit.types" if name == "Quantized" else "vqkit.quantize"), name)
+    value = getattr(import_module(_HOMES.get(name, "vqkit.quantize")), name)
     globals()[name] = value
     return value
 

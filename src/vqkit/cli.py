@@ -106,6 +106,11 @@ COMMANDS = {
         "vqkit.models.command:main_fit_prior",
         _FILES,
     ),
+    "doctor": Command(
+        "what is wrong with a model's quantizer on a folder of sound or images, why, and what a change would gain",
+        "vqkit.diagnosis.command:main",
+        _FILES,
+    ),
     "export": Command("a codec as ONNX: encoder and decoder", "vqkit.models.command:main_export", _FILES),
     "serve": Command(
         "a page: drop a sound, hear and see what a codec makes of it, take the .vqk file", "vqkit.serve.command:main"

@@ -9,7 +9,7 @@ from vqkit.bitstream import BitstreamError, VqkWriter, inspect
 from vqkit.coding import Rate, decode_file, encode_file
 from vqkit.coding.decode_file import VqkReader
 from vqkit.data import read_audio
-from vqkit.models.compression import vqk_header
+from vqkit.models.audio.compression import vqk_header
 
 
 class Pipe(io.BytesIO):

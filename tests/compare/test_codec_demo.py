@@ -18,7 +18,7 @@ from vqkit.compare.codec_demo import CodecDemo, codec_demo
 from vqkit.data import read_audio
 from vqkit.metrics import SISDR
 from vqkit.models import load_codec
-from vqkit.models.spectral_codec import SpectralCodec
+from vqkit.models.audio.spectral_codec import SpectralCodec
 from vqkit.report import load_rate_results
 
 

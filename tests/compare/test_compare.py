@@ -14,7 +14,7 @@ from vqkit.compare import runner
 from vqkit.compare.backbones.frames import Backbone
 from vqkit.compare.runner import Comparison, Dataset, compare
 from vqkit.data import read_audio, write_audio
-from vqkit.models.frames import FrameCodec
+from vqkit.models.audio.frames import FrameCodec
 from vqkit.report import load_results, markdown_table
 
 SYSTEMS = {"RVQ 2×8": "RVQ(dim, 8, 2)", "PVQ 2×8": "PVQ(dim, 8, 2)", "VQ <16>": "VQ(dim, 16)", "IVQ": "IVQ(dim)"}

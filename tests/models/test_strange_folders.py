@@ -22,8 +22,8 @@ from vqkit.models import (
     VQGANBackbone,
     load_codec,
 )
-from vqkit.models.frames import FrameCodec
-from vqkit.models.rates import MAX_SAMPLE_RATE
+from vqkit.models.audio.frames import FrameCodec
+from vqkit.models.audio.rates import MAX_SAMPLE_RATE
 
 
 def quantizer():

@@ -94,7 +94,7 @@ def test_what_cannot_be_used_is_named_in_one_warning(sounds, bridle, tmp_path):
     write_audio(tmp_path / "hum" / "silent.wav", torch.zeros(1, 8000), 8000)
     with pytest.warns(UserWarning, match="there is no"):
         data = list_labelled(tmp_path, "audio")
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="cannot be used") as caught:
         places, signals, skipped = read_items(bridle(), data)
     assert len(caught) == 1
     text = str(caught[0].message)

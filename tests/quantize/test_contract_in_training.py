@@ -301,7 +301,7 @@ def test_stages_within_a_rate(name):
         if bits > 0:
             assert quantizer.stages_within(bits) >= stages
             if stages == 1:
-                with pytest.raises(ValueError, match=r"bits must be at least .*, the rate of the first stage, got"):
+                with pytest.raises(ValueError, match=r"bits=.* is below the first stage; this quantizer has the rates"):
                     quantizer.stages_within(bits * 0.99)
             else:
                 assert quantizer.stages_within(bits * 0.999) == stages - 1

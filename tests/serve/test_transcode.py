@@ -13,7 +13,7 @@ from vqkit import LFQ
 from vqkit.data import read_audio, write_audio
 from vqkit.metrics import MelDistance
 from vqkit.models import SpectralCodec, load_codec
-from vqkit.models.resampling import resample
+from vqkit.models.audio.resampling import resample
 from vqkit.serve.transcode import Transcoded, restore, transcode
 from vqkit.serve.uploads import Limits
 

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from vqkit.data import AudioBlocks
-from vqkit.models.resampling import resample
+from vqkit.models.audio.resampling import resample
 from vqkit.serve import uploads
 from vqkit.serve.uploads import Limits, read_sound, read_vqk
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -214,10 +215,7 @@ def test_joint_training_updates_the_tokenizer_now_and_then(noise_clips, tmp_path
 
     joint = Watched(bridle(), encoder=QUICK, joint=True, tokenizer_every=3, shares=(2, 8))
     run(joint, noise_clips, tmp_path)
-    moved = [
-        [not torch.equal(a, b) for a, b in zip(one, other, strict=True)]
-        for one, other in zip(states, states[1:], strict=False)
-    ]
+    moved = [[not torch.equal(a, b) for a, b in zip(one, other, strict=True)] for one, other in pairwise(states)]
     assert [tokenizer for tokenizer, _ in moved] == [False, True, False, False, True, False, False, True, False]
     assert all(encoder for _, encoder in moved)
 

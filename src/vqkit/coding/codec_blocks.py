@@ -6,8 +6,8 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from vqkit.models.streaming import CodecStream
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.audio.streaming import CodecStream
+from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.types import Float, Int
 
 __all__ = ["decoded_blocks", "encoded_blocks"]

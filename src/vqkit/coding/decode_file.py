@@ -17,8 +17,8 @@ from vqkit.coding.codec_blocks import decoded_blocks
 from vqkit.coding.coded import CodedSound, Watch, unwatched
 from vqkit.coding.temporary import written_as_file
 from vqkit.data import AudioWriter, WavStream
-from vqkit.models.compression import open_reader
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.vqk_files import open_reader
 from vqkit.types import Float, Int
 
 __all__ = ["decode_file"]

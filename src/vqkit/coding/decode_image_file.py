@@ -9,8 +9,8 @@ from typing import BinaryIO
 from vqkit.coding.coded import CodedImage, Watch, unwatched
 from vqkit.coding.temporary import written_as_file
 from vqkit.data import MAX_MEGAPIXELS, write_image
-from vqkit.models.image_compression import decode_image
-from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.image.compression import decode_image
+from vqkit.models.image.tokenizer import ImageTokenizer
 
 __all__ = ["decode_image_file"]
 

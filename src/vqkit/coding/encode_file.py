@@ -15,9 +15,9 @@ from vqkit.coding.coded import CodedSound, Watch, unwatched
 from vqkit.coding.rate import Rate, spooled
 from vqkit.data import AudioBlocks
 from vqkit.data.sample_check import Cancellation
-from vqkit.models.compression import open_writer
-from vqkit.models.resampling_stream import ResamplingStream, resampled_length
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.audio.compression import open_writer
+from vqkit.models.audio.resampling_stream import ResamplingStream, resampled_length
+from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.types import Float
 
 __all__ = ["encode_file"]

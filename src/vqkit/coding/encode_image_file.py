@@ -12,9 +12,9 @@ from vqkit.coding.coded import CodedImage, Watch, unwatched
 from vqkit.coding.rate import Rate, spooled
 from vqkit.coding.temporary import read_as_file
 from vqkit.data import MAX_MEGAPIXELS, read_image_with_notes
-from vqkit.models.image_compression import encode_image, with_channels
-from vqkit.models.image_tiles import check_size
-from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.image.compression import encode_image, with_channels
+from vqkit.models.image.tiles import check_size
+from vqkit.models.image.tokenizer import ImageTokenizer
 
 __all__ = ["encode_image_file"]
 

@@ -22,9 +22,9 @@ from vqkit.data import (
     WRITTEN_SUFFIXES,
 )
 from vqkit.data.content import HEAD_BYTES, Content, content_of, content_of_file
-from vqkit.models.image_tokenizer import SHIPPED, ImageTokenizer
+from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.image.tokenizer import SHIPPED, ImageTokenizer
 from vqkit.models.loading import load_codec, saved_class, shipped_folder
-from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.types import need
 
 __all__ = [

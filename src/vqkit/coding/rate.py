@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from vqkit.models.rates import stages_within
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.audio.waveform_codec import WaveformCodec
 
 __all__ = ["Rate", "spooled"]
 
@@ -51,7 +50,7 @@ class Rate:
             ValueError: kbps is below the first stage, or there are fewer stages.
         """
         if self.kbps is not None:
-            return stages_within(codec.rates_kbps, self.kbps)
+            return codec.stages_within(self.kbps)
         return self.check_stages(codec.quantizer.num_stages, "codec")
 
     def check_stages(self, most: int, model: str) -> int:

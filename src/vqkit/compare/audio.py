@@ -152,7 +152,7 @@ def _rate_curve(model: AudioModel, test: Sequence[Clip]) -> list[dict[str, Any]]
     curve = []
     for stages in sorted({*(1 << n for n in range(8) if 1 << n < quantizer.num_stages), quantizer.num_stages}):
         metrics, rate = comparison_metrics(model.sample_rate), BitRate()
-        held = sum(quantizer.codes_per_stage[:stages])
+        held = quantizer.stage_ends[stages - 1]
         for _, wave in waves(test, model.sample_rate):
             codes = quantizer.encode(model.analyze(wave))[..., :held]
             metrics.update(model.synthesize(quantizer.decode(codes), wave.shape[-1]), wave)

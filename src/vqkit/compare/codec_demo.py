@@ -22,7 +22,6 @@ from vqkit.compare.rate_rows import rate_rows
 from vqkit.compare.runner import commit
 from vqkit.data import fingerprint, sample_folder
 from vqkit.data.unreadable import readable
-from vqkit.models.rates import stages_within
 
 __all__ = ["CodecDemo", "Progress", "codec_demo"]
 
@@ -124,12 +123,13 @@ def _sounds(what: CodecDemo, sample_rate: int) -> tuple[list[Sound], dict[str, A
 
 def _own_systems(what: CodecDemo, notes: list[str]) -> list[SavedCodec]:
     """The codec at the rates that it has."""
-    rates = load_codec(what.model).rates_kbps
+    codec = load_codec(what.model)
+    rates = codec.rates_kbps
     found: dict[int, SavedCodec] = {}
     for kbps in sorted(what.kbps):
         if kbps < rates[0]:
             notes.append(f"{kbps:g} kbps is left out: the lowest rate of this codec is {rates[0]:.3g} kbps.")
-        elif (stages := stages_within(rates, kbps)) in found:
+        elif (stages := codec.stages_within(kbps)) in found:
             notes.append(f"{kbps:g} kbps is left out: this codec is at its {found[stages].kbps:g} kbps there too.")
         else:
             found[stages] = SavedCodec(what.model, kbps)

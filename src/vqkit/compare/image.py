@@ -14,7 +14,7 @@ from vqkit.compare.codebooks import counted, residual_energy, usage_of, use_by_p
 from vqkit.compare.pca import code_cloud
 from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images, write_image
 from vqkit.metrics import StreamingMetric, image_metrics
-from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.nn import EfficientNetLite0, PerceptualDistance
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class ImageMeasure:
         pixels = len(test) * self.boxes * math.prod(self.size)
         for stages in sorted({*(1 << n for n in range(8) if 1 << n < quantizer.num_stages), quantizer.num_stages}):
             metrics, codes = self._metrics(), []
-            held = sum(quantizer.codes_per_stage[:stages])
+            held = quantizer.stage_ends[stages - 1]
             for images in self._batches(test):
                 found = quantizer.encode(tokenizer.analyze(images))[..., :held]
                 metrics.update(tokenizer.synthesize(quantizer.decode(found), self.size), images)

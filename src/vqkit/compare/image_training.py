@@ -16,8 +16,8 @@ from vqkit.compare.image import ImageMeasure
 from vqkit.compare.watch import Watch
 from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images
 from vqkit.models.hub import WEIGHTS
-from vqkit.models.image_backbone import ImageBackbone
-from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.image.backbone import ImageBackbone
+from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.nn import EfficientNetLite0, PatchDiscriminator, PerceptualDistance
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression

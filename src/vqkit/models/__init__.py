@@ -1,52 +1,98 @@
-"""Models that carry a quantizer; each is imported when it is first asked for, with the packages it needs."""
+"""Models that carry a quantizer; each is imported when it is first asked for, with the packages it needs.
+
+tokenizer.py   the base of what has codes
+audio/  image/ the models of each signal, and their files
+peers/         models and checkpoints of transformers and diffusers
+export/        ONNX
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vqkit.moved import keep_old_names
 from vqkit.types import check_installed
 
 if TYPE_CHECKING:
+    from vqkit.models.audio.codec import AudioCodec
+    from vqkit.models.audio.dac import DacCodec
+    from vqkit.models.audio.frames import FrameCodec
+    from vqkit.models.audio.spectral_codec import SpectralCodec
+    from vqkit.models.audio.streaming import CodecStream
+    from vqkit.models.audio.tokenizer import AudioTokenizer
+    from vqkit.models.audio.waveform_codec import CodecOutput, WaveformCodec
     from vqkit.models.bridle import Bridle
-    from vqkit.models.codec import AudioCodec, CodecOutput
-    from vqkit.models.conv_backbone import ConvBackbone
-    from vqkit.models.dac import DacCodec
-    from vqkit.models.image_tokenizer import ImageTokenizer
+    from vqkit.models.generator.token_generator import TokenGenerator
+    from vqkit.models.image.conv_backbone import ConvBackbone
+    from vqkit.models.image.tokenizer import ImageTokenizer
+    from vqkit.models.image.transform_backbone import TransformBackbone
+    from vqkit.models.image.vit_backbone import ViTBackbone
+    from vqkit.models.image.vqgan_backbone import VQGANBackbone
     from vqkit.models.loading import load_codec
-    from vqkit.models.spectral_codec import SpectralCodec
-    from vqkit.models.streaming import CodecStream
-    from vqkit.models.transform_backbone import TransformBackbone
-    from vqkit.models.vit_backbone import ViTBackbone
-    from vqkit.models.vqgan_backbone import VQGANBackbone
+    from vqkit.models.reconstruction import Reconstruction
+    from vqkit.models.tokenizer import Tokenizer
 
 __all__ = [
     "AudioCodec",
+    "AudioTokenizer",
     "Bridle",
     "CodecOutput",
     "CodecStream",
     "ConvBackbone",
     "DacCodec",
+    "FrameCodec",
     "ImageTokenizer",
+    "Reconstruction",
     "SpectralCodec",
+    "TokenGenerator",
+    "Tokenizer",
     "TransformBackbone",
     "VQGANBackbone",
     "ViTBackbone",
+    "WaveformCodec",
     "load_codec",
 ]
 
 _HOMES = {
-    "AudioCodec": ("vqkit.models.codec", "transformers", "audio"),
+    "AudioCodec": ("vqkit.models.audio.codec", "transformers", "audio"),
+    "AudioTokenizer": ("vqkit.models.audio.tokenizer", "huggingface_hub", "audio"),
     "Bridle": ("vqkit.models.bridle", "transformers", "audio"),
-    "CodecOutput": ("vqkit.models.codec", "transformers", "audio"),
-    "DacCodec": ("vqkit.models.dac", "transformers", "audio"),
+    "CodecOutput": ("vqkit.models.audio.waveform_codec", "huggingface_hub", "audio"),
+    "CodecStream": ("vqkit.models.audio.streaming", "huggingface_hub", "audio"),
+    "ConvBackbone": ("vqkit.models.image.conv_backbone", "torch", "image"),
+    "DacCodec": ("vqkit.models.audio.dac", "transformers", "audio"),
+    "FrameCodec": ("vqkit.models.audio.frames", "torch_mdct", "audio"),
+    "ImageTokenizer": ("vqkit.models.image.tokenizer", "huggingface_hub", "image"),
+    "Reconstruction": ("vqkit.models.reconstruction", "torch", "train"),
+    "SpectralCodec": ("vqkit.models.audio.spectral_codec", "huggingface_hub", "audio"),
+    "Tokenizer": ("vqkit.models.tokenizer", "huggingface_hub", "train"),
+    "TransformBackbone": ("vqkit.models.image.transform_backbone", "torch", "image"),
+    "VQGANBackbone": ("vqkit.models.image.vqgan_backbone", "diffusers", "image"),
+    "ViTBackbone": ("vqkit.models.image.vit_backbone", "torch", "image"),
+    "WaveformCodec": ("vqkit.models.audio.waveform_codec", "huggingface_hub", "audio"),
     "load_codec": ("vqkit.models.loading", "huggingface_hub", "audio"),
-    "SpectralCodec": ("vqkit.models.spectral_codec", "huggingface_hub", "audio"),
-    "ImageTokenizer": ("vqkit.models.image_tokenizer", "huggingface_hub", "image"),
-    "ConvBackbone": ("vqkit.models.conv_backbone", "torch", "image"),
-    "TransformBackbone": ("vqkit.models.transform_backbone", "torch", "image"),
-    "ViTBackbone": ("vqkit.models.vit_backbone", "torch", "image"),
-    "VQGANBackbone": ("vqkit.models.vqgan_backbone", "diffusers", "image"),
-    "CodecStream": ("vqkit.models.streaming", "huggingface_hub", "audio"),
+    "TokenGenerator": ("vqkit.models.generator.token_generator", "transformers", "image"),
 }
+
+_AUDIO = (
+    "codec compression dac encodec_layers encodec_stream frames padding pieces prior rates resampling resampling_stream "
+    "spectral_codec streaming streaming_quantizer waveform_codec"
+)
+_IMAGE = "conv_backbone transform_backbone vit_backbone vqgan_backbone"
+_PEERS = "checkpoint diffusers_quantizer encodec_checkpoint quantizer_adapter transformers_quantizer"
+keep_old_names(
+    __name__,
+    {
+        **{name: f"audio.{name}" for name in _AUDIO.split()},
+        **{name: f"image.{name}" for name in _IMAGE.split()},
+        **{name: f"peers.{name}" for name in _PEERS.split()},
+        "image_backbone": "image.backbone",
+        "image_compression": "image.compression",
+        "image_prior": "image.prior",
+        "image_tiles": "image.tiles",
+        "image_tokenizer": "image.tokenizer",
+        "onnx_layers": "export.layers",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:

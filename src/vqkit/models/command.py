@@ -10,12 +10,12 @@ from torch import Tensor
 
 from vqkit.data import MAX_MEGAPIXELS, AudioClips, Clip, list_clips
 from vqkit.data.unreadable import readable
-from vqkit.models.export import export_onnx
+from vqkit.models.audio.prior import CodingCost, codes_of, coding_cost, fit_prior
+from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.export.codec import export_onnx
 from vqkit.models.loading import load_codec, saved_class
-from vqkit.models.prior import CodingCost, codes_of, coding_cost, fit_prior
 from vqkit.models.prior_file import PRIOR_FILE, save_prior
 from vqkit.models.prior_split import prior_split
-from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.types import need
 
 __all__ = ["main_export", "main_fit_prior"]
@@ -44,7 +44,7 @@ def main_fit_prior(argv: list[str]) -> int:
         raise ValueError(f"no such folder: {asked.model}; a model is a folder that save_pretrained wrote")
     if saved_class(asked.model) == "ImageTokenizer":
         need("PIL", "image")
-        command = import_module("vqkit.models.image_prior_command")
+        command = import_module("vqkit.models.image.prior_command")
         command.fit_for_images(
             asked.model,
             asked.data,

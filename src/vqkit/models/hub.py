@@ -27,7 +27,7 @@ A vqkit model. `config.json` holds the arguments of its constructor, `model.safe
 
 
 def _quantizer(config: Any) -> Any:
-    return from_expression(Quantizer, config)  # type: ignore[type-abstract]
+    return from_expression(Quantizer, config)
 
 
 class HubModel(nn.Module, ModelHubMixin):

@@ -10,16 +10,23 @@ Conventions
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-__all__ = ["accepted_hashes", "claim", "keep_hash", "read_claim", "weight_hash"]
+__all__ = ["HasState", "accepted_hashes", "claim", "keep_hash", "read_claim", "weight_hash"]
 
 _STATISTICS = ("codebook.usage", "codebook.ema_count", "codebook.ema_sum")
 _COPY, _ORIGINAL = "weight_hash", "copy_of"  # in a weights file's metadata
+
+
+class HasState(Protocol):
+    """A module, or what else has a state dict."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors by name."""
 
 
 class _Rounded(NamedTuple):
@@ -29,7 +36,7 @@ class _Rounded(NamedTuple):
     original: str
 
 
-def weight_hash(model: nn.Module) -> str:
+def weight_hash(model: HasState) -> str:
     """SHA-256 of a model's weights, or of those it is a copy of in less precision, in hexadecimal.
 
     Example:
@@ -42,7 +49,7 @@ def weight_hash(model: nn.Module) -> str:
     return _hash_of(model.state_dict(), model)
 
 
-def accepted_hashes(model: nn.Module) -> tuple[str, ...]:
+def accepted_hashes(model: HasState) -> tuple[str, ...]:
     """Hashes of the files that a model decodes: `weight_hash` first, then the one that early files of a half-precision model have."""
     state = model.state_dict()
     found = [_hash_of(state, model)]
@@ -81,7 +88,7 @@ def read_claim(model: nn.Module, weights: Path) -> None:
         model.__dict__["_rounded"] = _Rounded(metadata[_COPY], metadata[_ORIGINAL])
 
 
-def _hash_of(state: Mapping[str, Tensor], model: nn.Module) -> str:
+def _hash_of(state: Mapping[str, Tensor], model: HasState) -> str:
     own, rounded = _digest(state), model.__dict__.get("_rounded")
     return rounded.original if rounded and rounded.copy == own else own
 

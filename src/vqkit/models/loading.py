@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.saved import CONFIG, one_line, read_config
 
 __all__ = ["SHIPPED", "load_codec", "saved_class", "shipped_folder"]
@@ -13,9 +13,9 @@ SHIPPED = Path(__file__).with_name("weights") / "vqkit-codec-16khz"
 """The codec that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
 
 _MODULES = {
-    "AudioCodec": "vqkit.models.codec",
-    "DacCodec": "vqkit.models.dac",
-    "SpectralCodec": "vqkit.models.spectral_codec",
+    "AudioCodec": "vqkit.models.audio.codec",
+    "DacCodec": "vqkit.models.audio.dac",
+    "SpectralCodec": "vqkit.models.audio.spectral_codec",
 }  # only the module of the kind at hand is imported: transformers, which two of them need, takes seconds
 
 

@@ -109,28 +109,29 @@ def list_labelled(
         targets[row, [classes.index(word) for word in own]] = 1
     items = tuple(item for item, _ in kept)
     first = [own[0] for _, own in kept]
+    numbers: list[int] = []
+    splits: tuple[str, ...]
     if folds:
-        numbers, splits = _folds(items, first, folds), ["train"] * len(items)
+        numbers, splits = _folds(items, first, folds), ("train",) * len(items)
     else:
-        numbers, splits = [], [item.split for item in items]
-        notes += _deal(items, first, splits)
+        dealt = [item.split for item in items]
+        notes += _deal(items, first, dealt)
+        splits = tuple(dealt)
         train = torch.tensor([split == "train" for split in splits])
         unlearned = (targets[train].sum(0) == 0).tolist()
         if any(unlearned):
-            names = [name for name, missing in zip(classes, unlearned, strict=True) if missing]
-            notes.append(f"left out {_few(names, 'class')} without an item to train on")
+            gone = [name for name, missing in zip(classes, unlearned, strict=True) if missing]
+            notes.append(f"left out {_few(gone, 'class')} without an item to train on")
             targets = targets[:, [not missing for missing in unlearned]]
-            classes = [name for name in classes if name not in names]
+            classes = [name for name in classes if name not in gone]
             own = (targets.sum(1) > 0).tolist()
-            items, splits = tuple(compress(items, own)), list(compress(splits, own))
+            items, splits = tuple(compress(items, own)), tuple(compress(splits, own))
             targets = targets[torch.tensor(own)]
     for note in notes:
         warnings.warn(f"{source}: {note}", stacklevel=2)
     multiple = bool((targets.sum(1) > 1).any())
     names = tuple(item.name for item in items)
-    return Labelled(
-        modality, items, names, tuple(classes), targets, tuple(splits), tuple(numbers), multiple, tuple(notes)
-    )
+    return Labelled(modality, items, names, tuple(classes), targets, splits, tuple(numbers), multiple, tuple(notes))
 
 
 def _items(source: Path, modality: str, label: str, where: str | None) -> list[tuple[Any, str]]:
@@ -151,10 +152,9 @@ def _items(source: Path, modality: str, label: str, where: str | None) -> list[t
 
 def _column(item: Any, column: str) -> str:
     """What the manifest says of an item."""
-    if column == "group" and getattr(item, "group", ""):
-        return str(item.group)
+    group = str(getattr(item, "group", ""))
     found: str = getattr(item, "labels", {}).get(column, "")
-    return found
+    return group if column == "group" and group else found
 
 
 def _folder_label(item: Any, label: str) -> str:

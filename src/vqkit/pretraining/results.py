@@ -92,7 +92,7 @@ def measure(
         precision: whether mAP, which takes longest, is wanted where there is another metric.
 
     Example:
-        >>> measure(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.eye(2))
+        >>> measure(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.eye(2))
         {'mAP': 1.0, 'accuracy': 1.0}
     """
     single = bool((targets.sum(1) == 1).all())

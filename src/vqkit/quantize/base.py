@@ -13,7 +13,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from vqkit.quantize import pretrained
 from vqkit.quantize.inputs import checked_codes, checked_vectors
 from vqkit.quantize.learning import Learner, Step
 from vqkit.quantize.losses import rank_weight
+from vqkit.quantize.rates import stages_within
 from vqkit.quantize.sampling import sample_rows
 from vqkit.ranks import num_ranks, own_rank
 from vqkit.types import Bool, Float, Int, Quantized
@@ -46,6 +47,8 @@ class Quantizer(Learner):
     straight_through: bool = True
     needs_grid: bool = False
     check_training_input: bool = True
+
+    has_settings: ClassVar[bool] = True  # for `pretrained`, which knows quantizers by it
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Keep the constructor's arguments: they are what `save_pretrained` writes."""
@@ -128,12 +131,7 @@ class Quantizer(Learner):
             >>> RVQ(dim=8, codebook_size=64, num_quantizers=4).stages_within(20)
             3
         """
-        stages = sum(
-            rate <= bits + 1e-9 for rate in self.stage_bits
-        )  # a sum of logarithms may end a little above a whole number
-        if stages == 0:
-            raise ValueError(f"bits must be at least {self.stage_bits[0]:g}, the rate of the first stage, got {bits!r}")
-        return stages
+        return stages_within(self.stage_bits, bits, "bits", "this quantizer has", "bits a vector")
 
     def forward(self, z: Float[Tensor, "*shape dim"], mask: Bool[Tensor, "*shape"] | None = None) -> Quantized:
         """Quantize, with a straight-through gradient and the losses; in training mode also learn.

@@ -10,19 +10,17 @@ import inspect
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from vqkit.files import write_whole
 from vqkit.quantize.settings import changed_settings, set_settings
 from vqkit.saved import CONFIG, WEIGHTS, built_for, check_arguments, one_line, read_config
 from vqkit.types import need
 
-if TYPE_CHECKING:
-    from vqkit.quantize.base import Quantizer
-
-    Q = TypeVar("Q", bound=Quantizer)
+Q = TypeVar("Q", bound=nn.Module)
 
 _DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -64,7 +62,7 @@ def expression(value: Any) -> Any:
     raise TypeError(f"cannot save a constructor argument of type {type(value).__name__}: {value!r}")
 
 
-def from_expression(cls: "type[Quantizer]", config: Any) -> Any:
+def from_expression(cls: type[Any], config: Any) -> Any:
     """Build what `expression` described; ``cls`` and its imported subclasses are allowed.
 
     Raises:
@@ -91,7 +89,7 @@ def from_expression(cls: "type[Quantizer]", config: Any) -> Any:
     return built
 
 
-def _argument(base: "type[Quantizer]", config: Any) -> Any:
+def _argument(base: type[Any], config: Any) -> Any:
     if isinstance(config, list):
         return [_argument(base, item) for item in config]
     if isinstance(config, dict) and "class" not in config:  # what a constructor takes as a dict, or by **kwargs
@@ -116,9 +114,7 @@ def _call(kind: type, arguments: dict[str, Any]) -> Any:
 
 def _changed(value: Any, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Settings that differ from those that the constructor makes of the same arguments; only quantizers have any."""
-    from vqkit.quantize.base import Quantizer
-
-    if not isinstance(value, Quantizer):
+    if not getattr(type(value), "has_settings", False):
         return {}
     with torch.random.fork_rng(devices=[]):
         try:
@@ -145,13 +141,12 @@ def _family(cls: type[Any]) -> list[type[Any]]:
     return [cls, *(kind for child in children for kind in _family(child))]
 
 
-def _root(cls: "type[Quantizer]") -> "type[Quantizer]":
-    from vqkit.quantize.base import Quantizer
+def _root(cls: type[Any]) -> type[Any]:
+    """The class whose subclasses may stand in arguments: `Quantizer`, which is where ``has_settings`` is, or ``cls`` itself."""
+    return next((base for base in cls.__mro__ if "has_settings" in vars(base)), cls)
 
-    return Quantizer if issubclass(cls, Quantizer) else cls
 
-
-def save(quantizer: "Quantizer", folder: str | os.PathLike[str]) -> None:
+def save(quantizer: Any, folder: str | os.PathLike[str]) -> None:
     """Write config and weights; each file appears whole or not at all."""
     safetensors = need("safetensors.torch", "train")
     folder = Path(folder)
@@ -163,7 +158,7 @@ def save(quantizer: "Quantizer", folder: str | os.PathLike[str]) -> None:
     write_whole(folder / "config.json", config.encode())
 
 
-def load(cls: "type[Q]", folder: str | os.PathLike[str]) -> "Q":
+def load(cls: type[Q], folder: str | os.PathLike[str]) -> Q:
     """Read config and weights written by `save`."""
     folder = Path(folder)
     for name in (CONFIG, WEIGHTS):
@@ -174,7 +169,7 @@ def load(cls: "type[Q]", folder: str | os.PathLike[str]) -> "Q":
     if str(dtype) not in _DTYPES:
         raise ValueError(f"{folder / CONFIG} has dtype {one_line(repr(dtype), 60)}; allowed: {', '.join(_DTYPES)}")
 
-    def make() -> "Q":
+    def make() -> Q:
         quantizer: Q = from_expression(cls, config).to(_DTYPES[dtype])
         return quantizer
 

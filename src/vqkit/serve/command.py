@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.models.loading import load_codec
-from vqkit.models.waveform_codec import WaveformCodec
 from vqkit.serve.server import serving
 from vqkit.serve.uploads import Limits
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vqkit.data import Waveform, write_audio
 from vqkit.files import write_whole
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.serve.fragments import notes_list, numbers_table, restored_figures, transcoded_figures
 from vqkit.serve.transcode import restore, transcode
 from vqkit.serve.uploads import Limits

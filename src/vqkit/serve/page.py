@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.serve.folder import FolderFull, PrivateFolder
 from vqkit.serve.fragments import safe_text
 from vqkit.serve.jobs import decode_job, encode_job, result_bytes

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.serve.folder import PrivateFolder, private_folder
 from vqkit.serve.fragments import CSS
 from vqkit.serve.gate import Gate

@@ -17,8 +17,9 @@ from torch import Tensor
 from vqkit.bitstream import VqkReader
 from vqkit.data import Waveform
 from vqkit.metrics import SISDR, CodebookUsage, MelDistance
-from vqkit.models.compression import open_reader, weight_hash
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.identity import weight_hash
+from vqkit.models.vqk_files import open_reader
 from vqkit.report.spectrogram import draw_spectrogram, mel_power_db
 from vqkit.serve.pictures import DPI, WIDTH_INCHES, codes_png, usage_png
 from vqkit.serve.uploads import Limits, read_sound, read_vqk

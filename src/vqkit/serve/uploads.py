@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vqkit.data import AudioBlocks, Waveform
-from vqkit.models.resampling_stream import ResamplingStream
+from vqkit.models.audio.resampling_stream import ResamplingStream
 
 __all__ = ["Limits", "Sound", "read_sound", "read_vqk"]
 

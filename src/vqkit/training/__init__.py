@@ -11,6 +11,8 @@ from vqkit.training.bridle_module import BridleModule  # noqa: E402
 from vqkit.training.bridle_phases import BridlePhase  # noqa: E402
 from vqkit.training.checkpoint_io import SafeCheckpointIO  # noqa: E402
 from vqkit.training.codec_module import CodecModule  # noqa: E402
+from vqkit.training.generator import GeneratorModule  # noqa: E402
+from vqkit.training.generator_data import GeneratorDataModule  # noqa: E402
 from vqkit.training.image_data import ImageDataModule  # noqa: E402
 from vqkit.training.image_module import ImageModule  # noqa: E402
 from vqkit.training.optimisation import Optimisation  # noqa: E402
@@ -33,6 +35,8 @@ __all__ = [
     "BridlePhase",
     "CodecModule",
     "FitQuantizer",
+    "GeneratorDataModule",
+    "GeneratorModule",
     "ImageDataModule",
     "ImageModule",
     "Optimisation",

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import nn
 
 from vqkit.losses import CompressedSpectra, MultiScaleMel, WeightedLoss
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.training.adversary import Adversary
 from vqkit.training.optimisation import Optimisation
 from vqkit.training.reconstruction import FitQuantizer, ReconstructionModule, ReconstructionPhase

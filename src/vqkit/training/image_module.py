@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import nn
 
-from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.training.adversary import Adversary
 from vqkit.training.codec_module import usual_phases, weighted_losses
 from vqkit.training.optimisation import Optimisation

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.losses import Balancer, WeightedLoss, WeightedLosses, adaptive_weight
-from vqkit.models.hub import HubModel
 from vqkit.models.reconstruction import Reconstruction
+from vqkit.models.tokenizer import Tokenizer
 from vqkit.ranks import follow_first_rank
 from vqkit.training.adversary import Adversary
 from vqkit.training.optimisation import Optimisation
@@ -77,7 +77,7 @@ class ReconstructionModule(PhasedModule):
 
     def __init__(
         self,
-        model: HubModel,
+        model: Tokenizer,
         losses: Sequence[WeightedLoss],
         *,
         optimisation: Optimisation | None = None,
@@ -105,14 +105,13 @@ class ReconstructionModule(PhasedModule):
 
     # --- what is trained
 
-    def models(self) -> Mapping[str, HubModel]:
+    def models(self) -> Mapping[str, Tokenizer]:
         """The one model, by the name of its folder."""
         return {self.model_name: getattr(self, self.model_name)}
 
     def networks(self) -> list[nn.Parameter]:
         """Parameters of the model without its quantizer's."""
-        of_quantizer = {id(parameter) for parameter in self.quantizer_parameters()}
-        return [parameter for parameter in self.model.parameters() if id(parameter) not in of_quantizer]
+        return self.model.network_parameters()
 
     def quantizer_parameters(self) -> list[nn.Parameter]:
         """Parameters of the quantizer."""

@@ -4,8 +4,8 @@ import torch
 from safetensors.torch import load_file
 
 from vqkit.models.hub import HubModel
-from vqkit.models.image_tokenizer import SHIPPED as SHIPPED_TOKENIZER
-from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.image.tokenizer import SHIPPED as SHIPPED_TOKENIZER
+from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.models.loading import SHIPPED as SHIPPED_CODEC
 from vqkit.quantize.codebook import Codebook
 from vqkit.saved import WEIGHTS, read_shapes

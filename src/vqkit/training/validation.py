@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from vqkit.data import AudioBatch
 from vqkit.losses import MultiScaleMel, waveform_l1
-from vqkit.models.hub import HubModel
-from vqkit.models.image_tokenizer import ImageTokenizer
+from vqkit.models.image.tokenizer import ImageTokenizer
+from vqkit.models.tokenizer import Tokenizer
 from vqkit.types import Float
 
 __all__ = ["AudioValidation", "ImageValidation", "Validation", "validation_of"]
@@ -80,7 +80,7 @@ class ImageValidation:
         return errors.abs().mean(dim=1).sum(), psnr.sum(), torch.as_tensor(len(errors))
 
 
-def validation_of(model: HubModel) -> Validation:
+def validation_of(model: Tokenizer) -> Validation:
     """The measurements for what a model reconstructs."""
     if isinstance(model, ImageTokenizer):
         return ImageValidation()

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vqkit.compare.image_training import ImageTraining
-from vqkit.models.conv_backbone import ConvBackbone
-from vqkit.models.image_backbone import ImageBackbone
+from vqkit.models.image.backbone import ImageBackbone
+from vqkit.models.image.conv_backbone import ConvBackbone
 
 __all__ = ["Backbone"]
 

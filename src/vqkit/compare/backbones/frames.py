@@ -14,7 +14,7 @@ from vqkit.compare.backbone import Backbone as Base
 from vqkit.compare.backbone import Note, Training
 from vqkit.compare.dataset import Dataset
 from vqkit.data import Clip
-from vqkit.models.frames import FrameCodec
+from vqkit.models.audio.frames import FrameCodec
 from vqkit.quantize import Quantizer
 
 __all__ = ["Backbone"]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vqkit.compare.image_training import ImageTraining
-from vqkit.models.image_backbone import ImageBackbone
-from vqkit.models.vit_backbone import ViTBackbone
+from vqkit.models.image.backbone import ImageBackbone
+from vqkit.models.image.vit_backbone import ViTBackbone
 
 __all__ = ["Backbone"]
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vqkit.compare.image_training import ImageTraining
-from vqkit.models.image_backbone import ImageBackbone
-from vqkit.models.vqgan_backbone import VQGANBackbone
+from vqkit.models.image.backbone import ImageBackbone
+from vqkit.models.image.vqgan_backbone import VQGANBackbone
 
 __all__ = ["Backbone"]
 

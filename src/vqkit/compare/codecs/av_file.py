@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vqkit.compare.codecs.coded import Coded, checked_mono, fit_length
-from vqkit.models.resampling import resample
+from vqkit.models.audio.resampling import resample
 from vqkit.types import Float, need
 
 __all__ = ["code_in_file"]

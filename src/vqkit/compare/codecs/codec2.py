@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vqkit.compare.codecs.coded import Coded, checked_mono, fit_length
-from vqkit.models.resampling import resample
+from vqkit.models.audio.resampling import resample
 from vqkit.types import Float
 
 __all__ = ["Codec2"]

@@ -11,9 +11,9 @@ from torch import Tensor
 from vqkit.bitstream import inspect
 from vqkit.compare.codecs.coded import Coded, checked_mono, fit_length
 from vqkit.models import loading
-from vqkit.models.compression import weight_hash
-from vqkit.models.resampling import resample
-from vqkit.models.waveform_codec import WaveformCodec
+from vqkit.models.audio.resampling import resample
+from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.identity import weight_hash
 from vqkit.types import Float
 
 __all__ = ["SavedCodec", "load_codec"]

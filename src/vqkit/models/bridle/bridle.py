@@ -17,6 +17,7 @@ from vqkit.models.bridle.front import AudioFront, PixelFront
 from vqkit.models.bridle.masking import Mask, random_mask, tube_mask
 from vqkit.models.bridle.patches import patchify
 from vqkit.models.bridle.predictor import Estimator, Predictor
+from vqkit.models.bridle.presets import preset_arguments
 from vqkit.models.bridle.stack import Stack
 from vqkit.models.bridle.tokenizer import Tokenizer
 from vqkit.models.hub import HubModel
@@ -78,7 +79,7 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
         >>> bridle = Bridle.preset("audio-tiny").eval()
         >>> wave = torch.randn(2, 16000) / 10
         >>> bridle.features(wave).shape, bridle.pooled(wave).shape, bridle.tokens(wave).shape
-        (torch.Size([2, 56, 192]), torch.Size([2, 192]), torch.Size([2, 56, 4]))
+        (torch.Size([2, 56, 128]), torch.Size([2, 128]), torch.Size([2, 56, 4]))
 
     References:
         "BRIDLE: generalized self-supervised learning with quantization" (2025), arXiv:2502.02118; Chen et al., "BEATs" (2023),
@@ -132,9 +133,7 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
     @classmethod
     def preset(cls, name: str, quantizer: Quantizer | None = None, **options: Any) -> "Bridle":
         """A model of sizes that work, by name; options are further arguments of the constructor. See `vqkit.models.bridle.preset`."""
-        from vqkit.models.bridle.presets import preset
-
-        return preset(name, quantizer, options)
+        return cls(**preset_arguments(name, quantizer, options))
 
     @property
     def quantizer(self) -> Quantizer:

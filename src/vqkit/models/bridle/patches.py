@@ -22,6 +22,7 @@ def patchify(x: Tensor, patch: Sequence[int]) -> Float[Tensor, "batch places val
         The boxes, the last coordinate running fastest; the values of a box are (channels, *patch), flattened.
 
     Example:
+        >>> import torch
         >>> patchify(torch.arange(16.0).reshape(1, 1, 4, 4), (2, 2))[0, 1]
         tensor([2., 3., 6., 7.])
     """

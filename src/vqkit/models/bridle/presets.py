@@ -1,15 +1,14 @@
 """Sizes that work: ``base`` as published, ``small``, and ``tiny`` for two cores."""
 
-from typing import Any, cast
+from typing import Any
 
-from vqkit.models.bridle.bridle import Bridle
 from vqkit.models.bridle.stack import Stack
 from vqkit.quantize import RVQ, Quantizer
 
-__all__ = ["PRESETS", "preset"]
+__all__ = ["PRESETS", "preset_arguments"]
 
 _SIZES = {
-    "tiny": {"encoder": Stack(192, 4, 3), "predictor": Stack(128, 2, 4), "estimator": Stack(128, 1, 4)},
+    "tiny": {"encoder": Stack(128, 3, 4), "predictor": Stack(96, 1, 4), "estimator": Stack(96, 1, 4)},
     "small": {"encoder": Stack(384, 8, 6), "predictor": Stack(256, 4, 8), "estimator": Stack(384, 2, 6)},
     "base": {"encoder": Stack(768, 12, 12), "predictor": Stack(512, 16, 16), "estimator": Stack(768, 3, 12)},
 }
@@ -41,21 +40,11 @@ _SIGNALS: dict[str, dict[str, dict[str, Any]]] = {
 PRESETS = tuple(f"{modality}-{size}" for modality in _SIGNALS for size in _SIZES)
 
 
-def preset(name: str, quantizer: Quantizer | None = None, options: dict[str, Any] | None = None) -> Bridle:
-    """A `Bridle` of sizes that work.
-
-    Args:
-        name: ``"audio-tiny"``, ``"audio-small"``, ``"audio-base"``, and likewise of ``image`` and ``video``.
-        quantizer: the codebooks; by default RVQ of four stages, as published for the base size: k-means, moving averages, no revival (a
-            tokenizer phase resets unused codes once).
-        options: further arguments of `Bridle`, in place of the preset's.
+def preset_arguments(name: str, quantizer: Quantizer | None, options: dict[str, Any] | None) -> dict[str, Any]:
+    """Arguments of `Bridle`; see `vqkit.models.bridle.preset`.
 
     Raises:
         ValueError: an unknown name.
-
-    Example:
-        >>> preset("image-tiny").grid
-        (8, 8)
     """
     if name not in PRESETS:
         raise ValueError(f"no preset {name!r}; there is {', '.join(PRESETS)}")
@@ -63,5 +52,5 @@ def preset(name: str, quantizer: Quantizer | None = None, options: dict[str, Any
     dim, codes = _CODES[size]
     if quantizer is None:
         quantizer = RVQ(dim, codes, _STAGES, revive="none")
-    arguments = {**_SIZES[size], **_SIGNALS[modality][size], **(options or {})}
-    return Bridle(cast(Any, modality), quantizer=quantizer, **arguments)
+    sizes = {**_SIZES[size], **_SIGNALS[modality][size], **(options or {})}
+    return {"modality": modality, "quantizer": quantizer, **sizes}

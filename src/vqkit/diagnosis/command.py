@@ -1,0 +1,46 @@
+"""``vqkit doctor MODEL FOLDER``: examine a saved model's quantizer on the latents of a folder of sound or images."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from vqkit.diagnosis.examine import doctor
+from vqkit.diagnosis.latents import item_latents, open_model
+from vqkit.diagnosis.page import write_page
+from vqkit.terminal import printable
+
+__all__ = ["main"]
+
+
+def main(argv: list[str]) -> int:
+    """Examine; exit code 1 with ``--strict`` where a fault was found."""
+    parser = argparse.ArgumentParser(
+        prog="vqkit doctor",
+        description="Find out what is wrong with a model's quantizer, why, and what a change would gain on this data.",
+    )
+    parser.add_argument("model", help="folder of a saved codec or image tokenizer, or the name of one that ships")
+    parser.add_argument("folder", type=Path, help="folder, manifest or file of sound or images")
+    parser.add_argument(
+        "--vectors", type=int, default=1 << 14, help="latents to look at, half of them to fit changes to"
+    )
+    parser.add_argument("--no-trials", action="store_true", help="measure only, without trying changes on copies")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of the files")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="write a page, too")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 if a fault is found")
+    parser.add_argument("--device", default="cpu")
+    asked = parser.parse_args(argv)
+    if asked.vectors < 2:
+        raise ValueError(f"--vectors is {asked.vectors}, it must be at least 2")
+    model = open_model(asked.model).to(asked.device)
+    latents = item_latents(model, asked.folder, asked.seed)  # encoded as the doctor asks for them
+    found = doctor(model.quantizer, latents, max_vectors=asked.vectors, trials=not asked.no_trials)
+    if asked.json:
+        print(json.dumps({"model": asked.model, "source": str(asked.folder), **found.record()}))
+    else:
+        print("\n".join(printable(line) for line in str(found).splitlines()))
+    if asked.html is not None:
+        write_page(found, asked.html, title=f"Codebook doctor: {Path(asked.model).name} on {asked.folder.name}")
+        print(f"report: {printable(asked.html)}", file=sys.stderr)
+    return 1 if asked.strict and not found.healthy else 0

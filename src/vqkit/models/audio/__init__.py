@@ -1,0 +1,1 @@
+"""Codecs: models of sound that have codes."""

@@ -1,0 +1,133 @@
+"""A waveform to the bytes of a ``.vqk`` file and back, with any model of sound that has codes."""
+
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import torch
+from torch import Tensor
+
+from vqkit.bitstream import VqkHeader, VqkWriter
+from vqkit.models.audio.resampling import resample
+from vqkit.models.input_checks import check_floating, check_wav_scale, transposed
+from vqkit.models.vqk_files import HasCodes, header_of, open_reader
+from vqkit.types import Float, Int
+
+__all__ = ["Codec", "compress", "decompress", "open_writer", "vqk_header"]
+
+
+class Codec(HasCodes, Protocol):
+    """What this module needs of `AudioTokenizer`."""
+
+    sample_rate: int
+    channels: int
+    hop_samples: int
+
+    def stages_within(self, kbps: float) -> int:
+        """Stages that fit into a rate."""
+
+    def samples_of(self, frames: int) -> int:
+        """Samples that so many frames decode to."""
+
+    def touched(self, frames: Tensor) -> Tensor:
+        """Which samples depend on some frames."""
+
+    def encode(self, wav: Tensor, kbps: float | None = None, /) -> Int[Tensor, "batch num_codes frames"]:
+        """Codes."""
+
+    def decode(self, codes: Tensor, samples: int | None = None, /) -> Float[Tensor, "batch channels samples"]:
+        """Waveforms."""
+
+
+def vqk_header(codec: Codec, kbps: float | None = None) -> VqkHeader:
+    """What a file says about the codec that wrote it, and the stages it keeps at a bitrate.
+
+    Raises:
+        ValueError: kbps is below the first stage.
+    """
+    stages = None if kbps is None else codec.stages_within(kbps)
+    return header_of(
+        codec, stages, sample_rate=codec.sample_rate, hop_samples=codec.hop_samples, channels=codec.channels
+    )
+
+
+def open_writer(
+    codec: Codec,
+    target: str | Path | BinaryIO,
+    kbps: float | None = None,
+    *,
+    plain: bool = False,
+    length: int | None = None,
+    licence: str = "",
+    metadata: Mapping[str, str] | None = None,
+) -> VqkWriter:
+    """Begin a file of a codec's codes, which come whole or in blocks; they are coded with the codec's prior, if it has one.
+
+    Args:
+        codec: its header, and its `prior`.
+        target: path or stream.
+        kbps: keep as many stages as fit into this rate; all by default.
+        plain: plain bits although there is a prior: any reader can then read the codes.
+        length: samples in all, if known; `VqkWriter.close` can state it later.
+        licence: of the content.
+        metadata: free text by name.
+
+    Returns:
+        The writer; it takes codes as (frames, num_codes).
+
+    Raises:
+        ValueError: kbps is below the first stage.
+    """
+    header = replace(vqk_header(codec, kbps), length=length, licence=licence, metadata=metadata or {})
+    return VqkWriter(target, header, entropy_model=None if plain else codec.prior)
+
+
+@torch.no_grad()
+def compress(
+    codec: Codec,
+    wav: Float[Tensor, "channels samples"],
+    sample_rate: int,
+    kbps: float | None = None,
+    plain: bool = False,
+) -> bytes:
+    """See `AudioTokenizer.compress`."""
+    check_floating("wav", wav)
+    if wav.ndim != 2 or 0 in wav.shape:
+        raise ValueError(f"wav must be (channels, samples), got shape {tuple(wav.shape)}")
+    if transposed(wav.shape):
+        shape = tuple(wav.shape)
+        raise ValueError(
+            f"wav must be (channels, samples), got shape {shape}, which looks like (samples, channels): wav.T turns it"
+        )
+    if wav.shape[0] != codec.channels and 1 not in (wav.shape[0], codec.channels):
+        raise ValueError(f"wav has {wav.shape[0]} channels, this codec takes {codec.channels}; only mono is converted")
+    check_wav_scale("wav", wav)
+    fitting = wav.mean(dim=0, keepdim=True) if codec.channels == 1 else wav.expand(codec.channels, -1)
+    resampled = resample(fitting[None], sample_rate, codec.sample_rate)
+    codes = codec.encode(resampled, kbps)[0]
+    file = io.BytesIO()
+    with open_writer(codec, file, kbps, plain=plain, length=resampled.shape[-1]) as writer:
+        writer.write(codes.T.cpu())
+    return file.getvalue()
+
+
+@torch.no_grad()
+def decompress(codec: Codec, data: bytes) -> tuple[Float[Tensor, "channels samples"], int]:
+    """See `AudioTokenizer.decompress`."""
+    reader = open_reader(codec, io.BytesIO(data))
+    codes = reader.read()
+    lost = (codes < 0).all(dim=1)
+    for damage in reader.damage:
+        warnings.warn(f"{damage}; silence stands for them", stacklevel=3)
+    if not reader.complete:
+        warnings.warn(f"the file is cut off after {reader.frames} frames", stacklevel=3)
+    samples = codec.samples_of(len(codes))
+    length = min(reader.length or samples, samples)
+    if not length or bool(lost.all()):
+        return torch.zeros(codec.channels, length), codec.sample_rate
+    held = torch.where(lost[:, None], 0, codes)  # any code: what comes of it is silenced
+    wav = codec.decode(held.T[None], length)[0].cpu().float()
+    return wav * ~codec.touched(lost)[:length], codec.sample_rate

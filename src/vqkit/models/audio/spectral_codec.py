@@ -1,0 +1,302 @@
+"""A neural audio codec at one frame rate: ConvNeXt blocks between a windowed Fourier transform and its inverse.
+
+    wav ─ spectrum ─┬─ compressed parts, log magnitudes ─ ConvNeXt blocks ─┐
+                    └─ linear map ─ signed root ───────────────────────────┴─ z ─ quantizer ─ z_q
+
+    z_q ─┬─ ConvNeXt blocks ─ magnitudes and phases ─┐
+         └─ signed square ─ linear map ──────────────┴─ spectrum ─ wav
+
+The linear way through is a transform codec: it starts as the principal components of the cosine transform and carries the phase from the
+first step on, which networks alone take very long to find. The networks do what a transform codec cannot. All layers work at the frame
+rate, so it trains and runs several times faster than strided convolutions on samples.
+
+References:
+    Siuzdak, "Vocos" (2023), arXiv:2306.00814 (the decoder's blocks and head); Princen & Bradley (1986) (the cosine transform).
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vqkit.models.audio.rates import check_sample_rate
+from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.nn.convnext import ConvNeXtBlock
+from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis, fourier_basis
+from vqkit.nn.streaming_layer import Chain, Pointwise, ResidualSum
+from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
+from vqkit.nn.wide import no_autocast, wide, wide_linear
+from vqkit.quantize import Quantizer
+from vqkit.ranks import mean_over_ranks
+from vqkit.types import Float
+
+__all__ = ["SpectralCodec", "SpectralDecoder", "SpectralEncoder"]
+
+_SILENCE = 1e-3  # magnitude below which logarithms and roots flatten: 60 dB under noise of variance one
+_NETWORK_SHARE = 0.3  # of the latent, at the start
+
+
+class SpectralEncoder(nn.Module):
+    """Waveforms (batch, channels, samples) → latents (batch, dim, ⌈samples / hop⌉).
+
+    Args:
+        dim: of the latent.
+        hop_samples: samples a frame.
+        channels: of the waveform.
+        width: channels of the blocks.
+        blocks: how many.
+        causal: they see no future beyond their frame's window.
+    """
+
+    def __init__(self, dim: int, hop_samples: int, channels: int, width: int, blocks: int, causal: bool) -> None:
+        super().__init__()
+        bins = channels * (hop_samples + 1)
+        self.analysis = LappedAnalysis(hop_samples, channels)
+        self.linear = nn.Linear(2 * bins, dim, bias=False)
+        self.enter = nn.Linear(3 * bins, width)
+        self.norm = nn.LayerNorm(width)
+        self.blocks = nn.Sequential(*[ConvNeXtBlock(width, causal=causal) for _ in range(blocks)])
+        self.last_norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, dim)
+        self.turn = nn.Linear(dim, dim, bias=False)
+        with torch.no_grad():
+            self.leave.weight.mul_(_NETWORK_SHARE)
+            self.turn.weight.copy_(torch.eye(dim))
+
+    def forward(self, wav: Float[Tensor, "batch channels samples"]) -> Float[Tensor, "batch dim frames"]:
+        """The latents."""
+        spectra = self.analysis(wav)
+        return self._turn(self._finish(self.blocks(self._start(spectra))) + self._linear(spectra))
+
+    def streaming(self) -> Chain:
+        """The same in blocks, with the weights of now."""
+        network = Chain([Pointwise(self._start), *[_blockwise(b) for b in self.blocks], Pointwise(self._finish)])
+        analysis = self.analysis.streaming(self.linear.weight.device, self.linear.weight.dtype)
+        return Chain([analysis, ResidualSum(network, Pointwise(self._linear)), Pointwise(self._turn)])
+
+    def _start(self, spectra: Tensor) -> Tensor:
+        real, imaginary = spectra.unflatten(1, (self.analysis.channels, 2, -1)).unbind(2)
+        magnitude = (real.square() + imaginary.square() + _SILENCE**2).sqrt()
+        root = magnitude.rsqrt()
+        features = torch.cat([real * root, imaginary * root, 0.3 * magnitude.log()], dim=2).flatten(1, 2)
+        return self.norm(self.enter(_as(features, self.enter).transpose(1, 2))).transpose(1, 2)
+
+    def _finish(self, x: Tensor) -> Tensor:
+        return wide(self.leave(self.last_norm(x.transpose(1, 2))).transpose(1, 2))
+
+    def _linear(self, spectra: Tensor) -> Tensor:
+        with no_autocast(spectra.device):
+            return _signed_root(wide_linear(self.linear, spectra.transpose(1, 2))).transpose(1, 2)
+
+    def _turn(self, z: Tensor) -> Tensor:
+        with no_autocast(z.device):
+            return wide_linear(self.turn, z.transpose(1, 2)).transpose(1, 2)
+
+
+class SpectralDecoder(nn.Module):
+    """Latents (batch, dim, frames) → waveforms of frames · hop samples.
+
+    Args:
+        dim: of the latent.
+        hop_samples: samples a frame.
+        channels: of the waveform.
+        width: channels of the blocks.
+        blocks: how many.
+        causal: they see no future.
+    """
+
+    def __init__(self, dim: int, hop_samples: int, channels: int, width: int, blocks: int, causal: bool) -> None:
+        super().__init__()
+        bins = channels * (hop_samples + 1)
+        self.turn = nn.Linear(dim, dim)
+        self.linear = nn.Linear(dim, 2 * bins, bias=False)
+        self.enter = nn.Linear(dim, width)
+        self.norm = nn.LayerNorm(width)
+        self.blocks = nn.Sequential(*[ConvNeXtBlock(width, causal=causal) for _ in range(blocks)])
+        self.last_norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, 3 * bins)
+        self.synthesis = LappedSynthesis(hop_samples, channels)
+
+    def forward(self, z: Float[Tensor, "batch dim frames"]) -> Float[Tensor, "batch channels samples"]:
+        """The waveforms."""
+        spectra = self._finish(self.blocks(self._start(z))) + self._linear(z)
+        return _as(self.synthesis(spectra), self.leave)
+
+    def streaming(self) -> Chain:
+        """The same in blocks, with the weights of now."""
+        network = Chain([Pointwise(self._start), *[_blockwise(b) for b in self.blocks], Pointwise(self._finish)])
+        synthesis = self.synthesis.streaming(self.linear.weight.device, self.linear.weight.dtype)
+        last = Pointwise(lambda wav: _as(wav, self.leave))
+        return Chain([ResidualSum(network, Pointwise(self._linear)), synthesis, last])
+
+    def _start(self, z: Tensor) -> Tensor:
+        return self.norm(self.enter(_as(z, self.enter).transpose(1, 2))).transpose(1, 2)
+
+    def _finish(self, x: Tensor) -> Tensor:
+        made = wide(self.leave(self.last_norm(x.transpose(1, 2))).transpose(1, 2))
+        level, real, imaginary = made.unflatten(1, (self.synthesis.channels, 3, -1)).unbind(2)
+        size = (level - 3).clamp(max=6).exp() * (real.square() + imaginary.square() + 1e-4).rsqrt()
+        return torch.cat([size * real, size * imaginary], dim=2).flatten(1, 2)
+
+    def _linear(self, z: Tensor) -> Tensor:
+        with no_autocast(z.device):
+            return wide_linear(self.linear, _signed_square(wide_linear(self.turn, z.transpose(1, 2)))).transpose(1, 2)
+
+
+class SpectralCodec(WaveformCodec):
+    """Encoder, quantizer, decoder, all at the frame rate.
+
+    Args:
+        quantizer: any; its ``dim`` is the width of the latent.
+        sample_rate: of the waveforms, in Hz.
+        channels: of the waveforms, 1 or 2.
+        hop_samples: samples a frame, even; the window is twice as long.
+        encoder_width: channels of the encoder's blocks.
+        encoder_blocks: how many.
+        decoder_width: channels of the decoder's blocks.
+        decoder_blocks: how many.
+        causal: blocks that see no future.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    Example:
+        >>> from vqkit import RVQ
+        >>> codec = SpectralCodec(RVQ(16, 64, 4), sample_rate=16000, encoder_width=16, decoder_width=16).eval()
+        >>> codes = codec.encode(torch.randn(1, 1, 16000), kbps=0.6)
+        >>> codes.shape, codec.frame_rate, codec.rates_kbps, codec.decode(codes, samples=16000).shape
+        (torch.Size([1, 2, 50]), 50.0, (0.3, 0.6, 0.9, 1.2), torch.Size([1, 1, 16000]))
+    """
+
+    encoder: SpectralEncoder
+    decoder: SpectralDecoder
+
+    def __init__(
+        self,
+        quantizer: Quantizer,
+        *,
+        sample_rate: int = 16000,
+        channels: int = 1,
+        hop_samples: int = 320,
+        encoder_width: int = 256,
+        encoder_blocks: int = 4,
+        decoder_width: int = 288,
+        decoder_blocks: int = 6,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sample_rate(sample_rate)
+        if channels not in (1, 2):
+            raise ValueError(f"channels must be 1 or 2, got {channels}")
+        if hop_samples < 2 or hop_samples % 2:
+            raise ValueError(f"hop_samples must be even and at least 2, got {hop_samples}")
+        if quantizer.dim > channels * hop_samples:
+            raise ValueError(f"the quantizer's dim must be at most {channels * hop_samples}, got {quantizer.dim}")
+        for name, value in {
+            "encoder_width": encoder_width,
+            "encoder_blocks": encoder_blocks,
+            "decoder_width": decoder_width,
+            "decoder_blocks": decoder_blocks,
+        }.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.sample_rate, self.channels, self.hop_samples = sample_rate, channels, hop_samples
+        self.encoder = SpectralEncoder(quantizer.dim, hop_samples, channels, encoder_width, encoder_blocks, causal)
+        self.quantizer = quantizer
+        self.decoder = SpectralDecoder(quantizer.dim, hop_samples, channels, decoder_width, decoder_blocks, causal)
+        self.initialized: Tensor
+        self.register_buffer("initialized", torch.tensor(False))
+        self._start_linear(torch.eye(channels * hop_samples)[:, : quantizer.dim])
+
+    @torch.no_grad()
+    def initialize(self, wav: Float[Tensor, "batch channels samples"]) -> None:
+        """Let the linear way carry the principal components of a batch's cosine transform.
+
+        Args:
+            wav: a training batch; quiet frames count more than their energy.
+
+        Raises:
+            ValueError: as in `forward`, or the batch is silent.
+        """
+        wav = self._taken(wav)
+        spectra = self.encoder.analysis(wav).transpose(1, 2).flatten(end_dim=1)
+        coefficients = spectra.double() @ _to_cosines(self.hop_samples, self.channels).T.to(spectra.device)
+        level = coefficients.square().mean(dim=1, keepdim=True).sqrt()
+        if not level.max() > 0:
+            raise ValueError("a codec cannot be initialized on silence")
+        weighted = coefficients / (level + _SILENCE).sqrt()
+        covariance = mean_over_ranks(weighted.T @ weighted)
+        self._start_linear(torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, : self.quantizer.dim])
+        self.initialized.fill_(True)
+
+    @property
+    def last_layer(self) -> Tensor:
+        """Weight of the network's last linear layer."""
+        return self.decoder.leave.weight
+
+    @property
+    def rotatable(self) -> bool:
+        """Whether `rotate_latent` can turn the latent."""
+        return True
+
+    @torch.no_grad()
+    def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:
+        """Make the latent ``z @ rotation``, and let the decoder turn it back: what the codec does without quantizer stays the same.
+
+        Args:
+            rotation: orthonormal, such as `vqkit.nn.balanced_rotation` gives.
+
+        Raises:
+            ValueError: another shape, or not orthonormal.
+        """
+        check_rotation(rotation, self.quantizer.dim)
+        turn_outputs(self.encoder.turn, rotation)
+        for layer in (self.decoder.turn, self.decoder.enter):
+            turn_inputs(layer, rotation)
+
+    def streaming_encoder(self) -> Chain:
+        """The encoder in blocks, at the start of a signal, with the weights of now."""
+        return self.encoder.streaming()
+
+    def streaming_decoder(self) -> Chain:
+        """The decoder in blocks, at the start of a signal, with the weights of now."""
+        return self.decoder.streaming()
+
+    @torch.no_grad()
+    def _start_linear(self, directions: Tensor) -> None:
+        """Carry these directions (channels · hop, dim) of the cosine transform through the linear way."""
+        to_cosines = _to_cosines(self.hop_samples, self.channels).to(directions)
+        basis = directions.T.double() @ to_cosines.double()
+        self.encoder.linear.weight.copy_(basis)
+        self.decoder.linear.weight.copy_(basis.T)
+        self.decoder.turn.weight.copy_(torch.eye(self.quantizer.dim))
+        self.decoder.turn.bias.zero_()
+
+
+def _to_cosines(hop_samples: int, channels: int) -> Tensor:
+    """Matrix from a frame's windowed Fourier spectrum to its modified discrete cosine transform (channels · hop, coefficients)."""
+    time = torch.arange(2 * hop_samples, dtype=torch.float64) + 0.5 + hop_samples / 2
+    bins = torch.arange(hop_samples, dtype=torch.float64)[:, None] + 0.5
+    cosines = math.sqrt(2 / hop_samples) * (math.pi / hop_samples * bins * time).cos()
+    return torch.block_diag(*[cosines @ fourier_basis(hop_samples).T] * channels)
+
+
+def _blockwise(block: Any) -> ResidualSum:
+    found: ResidualSum = block.streaming()
+    return found
+
+
+def _as(x: Tensor, layer: nn.Linear) -> Tensor:
+    """In the dtype of a layer's weights."""
+    return x.to(layer.weight.dtype)
+
+
+def _signed_root(x: Tensor) -> Tensor:
+    """sign(x) √|x|, with a finite slope at 0."""
+    return x * (x.square() + 1e-4).pow(-0.25)
+
+
+def _signed_square(x: Tensor) -> Tensor:
+    """sign(x) x²."""
+    return x * (x.square() + 1e-4).sqrt()

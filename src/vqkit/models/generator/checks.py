@@ -1,0 +1,86 @@
+"""What a `TokenGenerator` refuses: settings that make no model, and codes, classes or conditions that are none of its own."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_inputs", "check_settings"]
+
+_MAX_CODES = 1 << 20  # rows of the embedding: beyond it a generator is the wrong model
+
+
+def check_inputs(
+    code_sizes: Sequence[int],
+    num_classes: int,
+    condition_dim: int,
+    codes: Tensor | None,
+    classes: Tensor | None,
+    condition: Tensor | None,
+) -> None:
+    """See that codes, classes and condition are such as a generator takes.
+
+    Args:
+        code_sizes: alphabets of the generator.
+        num_classes: number of its classes.
+        condition_dim: length of its conditions.
+        codes: to check, or None.
+        classes: to check, or None.
+        condition: to check, or None.
+
+    Raises:
+        TypeError: codes are not integers.
+        ValueError: a wrong shape, a value out of range, or classes or a condition where the generator takes none.
+    """
+    if codes is not None:
+        if codes.is_floating_point():
+            raise TypeError(f"codes must be integers, got {codes.dtype}")
+        if codes.ndim != 3 or codes.shape[2] != len(code_sizes) or 0 in codes.shape:
+            raise ValueError(f"codes must be (batch, frames, {len(code_sizes)}), got shape {tuple(codes.shape)}")
+        sizes = torch.tensor(code_sizes, device=codes.device)
+        if bool(((codes < -1) | (codes >= sizes)).any()):
+            raise ValueError(f"codes must be −1 or below their sizes {code_sizes[:8]}, got one outside")
+    if classes is not None:
+        if not num_classes:
+            raise ValueError("classes are given, and this generator has none")
+        if classes.ndim != 1 or bool(((classes < -1) | (classes >= num_classes)).any()):
+            raise ValueError(f"classes must be (batch,) numbers from −1 to {num_classes - 1}, got {classes}")
+    if condition is not None:
+        if not condition_dim:
+            raise ValueError("a condition is given, and this generator takes none")
+        if condition.ndim != 3 or condition.shape[2] != condition_dim:
+            raise ValueError(f"condition must be (batch, frames, {condition_dim}), got shape {tuple(condition.shape)}")
+
+
+def check_settings(
+    code_sizes: Sequence[int],
+    width: int,
+    layers: int,
+    heads: int,
+    depth_layers: int,
+    window: int,
+    grid: Sequence[int],
+    classes: Sequence[str],
+    condition_dim: int,
+    condition_dropout: float,
+) -> None:
+    """See that the arguments of `TokenGenerator`, which names them, make a model.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+    if not code_sizes or min(code_sizes) < 1 or sum(code_sizes) > _MAX_CODES:
+        raise ValueError(f"code_sizes must be at least 1 and have a sum of at most 2^20, got {tuple(code_sizes)[:8]}")
+    if min(width, layers, heads, window) < 1 or depth_layers < 0 or condition_dim < 0:
+        raise ValueError(
+            "width, layers, heads and window must be at least 1, depth_layers and condition_dim at least 0, got "
+            f"{width}, {layers}, {heads}, {window}, {depth_layers} and {condition_dim}"
+        )
+    if width % (2 * heads):
+        raise ValueError(f"heads must divide the width into even parts, got {heads} of {width}")
+    if any(side < 1 for side in grid):
+        raise ValueError(f"the sides of the grid must be at least 1, got {tuple(grid)}")
+    if len(set(classes)) != len(classes):
+        raise ValueError(f"the names of the classes must differ, got {tuple(classes)}")
+    if not 0 <= condition_dropout <= 1:
+        raise ValueError(f"condition_dropout must be in [0, 1], got {condition_dropout}")

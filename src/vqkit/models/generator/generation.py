@@ -1,0 +1,116 @@
+"""Sampling from a `TokenGenerator`: position after position, in windows where the stream is longer than what the model sees."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from vqkit.models.generator.sampling import Sampler, Sampling
+from vqkit.types import Float, Int
+
+if TYPE_CHECKING:
+    from vqkit.models.generator.token_generator import TokenGenerator
+
+__all__ = ["generate"]
+
+
+def generate(
+    model: "TokenGenerator",
+    steps: int,
+    batch: int,
+    classes: Int[Tensor, " batch"] | None,
+    condition: Float[Tensor, "batch frames condition_dim"] | None,
+    prefix: Int[Tensor, "batch frames num_codes"] | None,
+    how: Sampling,
+    cache: bool,
+    watch: Callable[[float], None],
+) -> Int[Tensor, "batch steps num_codes"]:
+    """See `TokenGenerator.generate`."""
+    model.check(prefix, classes, condition)
+    given = [len(value) for value in (classes, condition, prefix) if value is not None]
+    items = given[0] if given else batch
+    known = 0 if prefix is None else prefix.shape[1]
+    if items < 1 or any(count != items for count in given):
+        raise ValueError(f"classes, condition and prefix must be of one batch of at least 1, got {given or batch}")
+    if steps < 1 or steps < known:
+        raise ValueError(f"steps must be at least 1 and not below the {known} frames of the prefix, got {steps}")
+    if condition is not None and condition.shape[1] != steps:
+        raise ValueError(f"the condition has {condition.shape[1]} frames, the result {steps}")
+    sampler = Sampler(how)
+    if sampler.guided and classes is None and condition is None:
+        raise ValueError(f"guidance={how.guidance} needs a class or a condition")
+    device = model.first.device
+    codes = torch.full((items, steps, model.num_codes), -1, device=device)
+    if prefix is not None:
+        codes[:, :known] = prefix.to(device)
+    was_training = model.training
+    model.eval()
+    try:
+        first = max(0, known - model.window // 2) if steps > model.window else 0
+        while True:
+            last = min(first + model.window, steps)
+            shown = None if condition is None else condition[:, first:last].to(device)
+            window = _Window(model, codes[:, first:last], first, classes, shown, sampler)
+            begin, end = known / steps, last / steps
+            codes[:, first:last] = window.fill(cache, lambda share, b=begin, e=end: watch(b + share * (e - b)))  # type: ignore[misc]
+            known = last
+            if last == steps:
+                return codes
+            first = last - max(1, model.window // 2)
+    finally:
+        model.train(was_training)
+
+
+class _Window:
+    """Frames that the model sees at once, some of them known.
+
+    With guidance every row is there twice: with its condition, then without.
+    """
+
+    def __init__(
+        self,
+        model: "TokenGenerator",
+        codes: Int[Tensor, "batch frames num_codes"],
+        first_frame: int,
+        classes: Tensor | None,
+        condition: Tensor | None,
+        sampler: Sampler,
+    ) -> None:
+        self.model, self.sampler, self.frames = model, sampler, codes.shape[1]
+        self.sequence = model.pattern.arrange(codes)
+        self.slots = model.pattern.slots(self.frames, model.num_codes).to(codes.device)
+        shown = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
+        with_it = model.context(self.slots, len(codes), first_frame, classes, condition, shown)
+        without = model.context(self.slots, len(codes), first_frame, None, None, shown)
+        if sampler.guided:
+            self.context = torch.cat([with_it, without])
+        else:
+            self.context = with_it if sampler.how.guidance else without
+
+    def fill(self, cache: bool, watch: Callable[[float], None]) -> Int[Tensor, "batch frames num_codes"]:
+        """Choose the codes that are not known, and return all."""
+        held = self.slots >= 0
+        missing = (held & (self.sequence < 0).any(dim=0)).any(dim=1).nonzero()[:, 0].tolist()
+        if not missing:
+            return self.model.pattern.restore(self.sequence, self.frames)
+        past = DynamicCache(config=self.model.transformer.config) if cache else None
+        seen = 0  # positions that the cache holds
+        for position in range(missing[0], len(held)):
+            states = self._states(seen, position + 1, past)
+            seen = position + 1 if cache else 0
+            chosen = self.model.heads.choose(states, self.sequence[:, position], held[position], self.sampler)
+            self.sequence[:, position] = chosen
+            watch((position + 1 - missing[0]) / (len(held) - missing[0]))
+        return self.model.pattern.restore(self.sequence, self.frames)
+
+    def _states(self, start: int, stop: int, past: DynamicCache | None) -> Float[Tensor, "rows width"]:
+        """The transformer's state at position ``stop`` − 1, given positions from ``start`` on and the cache of those before."""
+        model, sequence = self.model, self.sequence
+        before = model.embedded(sequence[:, start - 1 : stop - 1]) if start else model.shifted(sequence[:, :stop])
+        branches = len(self.context) // len(self.sequence)
+        inputs = before.repeat(branches, 1, 1) + self.context[:, start:stop]
+        made = model.transformer(inputs_embeds=inputs, past_key_values=past, use_cache=past is not None)
+        states: Tensor = made.last_hidden_state[:, -1]
+        return states

@@ -1,0 +1,1 @@
+"""Image tokenizers: models of images that have codes."""

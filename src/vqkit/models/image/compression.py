@@ -1,0 +1,225 @@
+"""An image to the bytes of a ``.vqk`` file and back, with any image tokenizer.
+
+image ─ tiles ─ codes of cells, row by row ─ chunks of whole rows ─ file ─ codes (any, where they are lost) ─ tiles ─ image (gray there)
+"""
+
+import io
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import torch
+from torch import Tensor
+
+from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter, thin_to_fit
+from vqkit.data.image_file import MAX_MEGAPIXELS
+from vqkit.data.image_pixels import pixels_to_tensor
+from vqkit.models.image.tiles import Tiled, Watch, check_size, decode_tiles, encode_tiles
+from vqkit.models.input_checks import channels_last, check_floating, check_image_scale
+from vqkit.models.vqk_files import HasCodes, header_of, open_reader
+from vqkit.types import Float, Int
+
+__all__ = [
+    "DecodedImage",
+    "ImageModel",
+    "compress",
+    "decode_image",
+    "decompress",
+    "encode_image",
+    "image_header",
+    "with_channels",
+]
+
+LOST = 0.5  # gray
+
+
+class ImageModel(Tiled, HasCodes, Protocol):
+    """What this module needs of `ImageTokenizer`."""
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """What a file held.
+
+    Attributes:
+        image: ``(channels, height, width)`` in [0, 1]; gray in cells that are lost.
+        stages: that the file holds.
+        bytes: of the file.
+        warnings: what is damaged or missing.
+    """
+
+    image: Float[Tensor, "channels height width"]
+    stages: int
+    bytes: int
+    warnings: tuple[str, ...]
+
+
+def image_header(tokenizer: ImageModel, height: int, width: int, stages: int | None = None) -> VqkHeader:
+    """What a file says about an image and the tokenizer that wrote it.
+
+    Args:
+        tokenizer: see `ImageTokenizer`.
+        height: of the image in pixels.
+        width: of the image in pixels.
+        stages: that the file keeps; all by default.
+    """
+    return header_of(tokenizer, stages, grid=tokenizer.grid(height, width), image_size=(height, width))
+
+
+def with_channels(image: Float[Tensor, "_ height width"], channels: int) -> Float[Tensor, "channels height width"]:
+    """Gray from RGB (BT.601 luma) or RGB from gray; an image that has these channels is returned itself."""
+    if len(image) == channels:
+        return image
+    return pixels_to_tensor(image.permute(1, 2, 0).float().cpu().numpy(), 1.0, channels)
+
+
+def encode_image(
+    tokenizer: ImageModel,
+    target: str | Path | BinaryIO,
+    image: Float[Tensor, "channels height width"],
+    stages: int | None = None,
+    *,
+    plain: bool = False,
+    licence: str = "",
+    metadata: Mapping[str, str] | None = None,
+    watch: Watch = lambda share: None,
+) -> int:
+    """Write an image as a file; the codes are coded with the tokenizer's prior, if it has one.
+
+    Args:
+        tokenizer: in evaluation mode.
+        target: path or stream.
+        image: in [0, 1], gray or RGB; it gets the tokenizer's channels.
+        stages: to keep; all by default.
+        plain: plain bits although there is a prior.
+        licence: of the content.
+        metadata: free text by name.
+        watch: called with the share that is done.
+
+    Returns:
+        Bytes of the file.
+
+    Raises:
+        TypeError: the image is not floating.
+        ValueError: the image has another shape, or one that the tokenizer does not take, NaN, Inf, or a pixel far outside 0 … 1.
+    """
+    check_floating("image", image)
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
+        shape = tuple(image.shape)
+        raise ValueError(f"image must be (1 or 3 channels, height, width), got shape {shape}{channels_last(shape)}")
+    check_image_scale("image", image)
+    height, width = image.shape[-2:]
+    check_size(tokenizer, height, width)
+    fitting = with_channels(image, tokenizer.channels)
+    header = replace(image_header(tokenizer, height, width, stages), licence=licence, metadata=metadata or {})
+    with VqkWriter(target, header, entropy_model=None if plain else tokenizer.prior) as writer:
+        for codes in encode_tiles(tokenizer, fitting, watch=watch):
+            writer.write(codes[:, : header.num_codes])
+        writer.close()
+        return writer.bytes_written
+
+
+def decode_image(
+    tokenizer: ImageModel,
+    source: str | Path | BinaryIO,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    watch: Watch = lambda share: None,
+) -> DecodedImage:
+    """Read the image of a file. What is damaged or cut off is gray, and named.
+
+    Args:
+        tokenizer: in evaluation mode, of the weights that the file names.
+        source: path, or file or pipe.
+        max_megapixels: refuse a file that promises more, in 10^6 pixels.
+        watch: called with the share that is done.
+
+    Raises:
+        BitstreamError: not a vqk file, of a newer version, its header damaged, written with other weights, or no image of this tokenizer.
+        ValueError: the image is larger than allowed.
+    """
+    with open_reader(tokenizer, source) as reader:
+        size = _checked_size(tokenizer, reader.header, max_megapixels)
+        grid = tokenizer.grid(*size)
+        codes, lost, stages = _read(reader, math.prod(grid))
+        found = [f"{damage}; these cells are gray" if damage.frames else str(damage) for damage in reader.damage]
+        size_bytes = reader.size
+        if reader.frames < len(lost):
+            found.append(f"the file ends after {reader.frames} of {len(lost)} cells; the others are gray")
+        elif not reader.complete:
+            found.append("the file is cut off behind its last cell")
+    if bool(lost.all()) or (len(grid) == 1 and bool(lost.any())):  # tokens of the whole image
+        image = torch.full((tokenizer.channels, *size), LOST)
+    else:
+        image = decode_tiles(tokenizer, codes, size, watch=watch)
+        if bool(lost.any()):
+            cell = tokenizer.backbone.cell
+            pixels = lost.view(grid).repeat_interleave(cell, 0).repeat_interleave(cell, 1)[: size[0], : size[1]]
+            image.masked_fill_(pixels, LOST)
+    return DecodedImage(image, stages, size_bytes, tuple(found))
+
+
+def compress(
+    tokenizer: ImageModel,
+    image: Float[Tensor, "channels height width"],
+    bpp: float | None = None,
+    plain: bool = False,
+) -> bytes:
+    """See `ImageTokenizer.compress`."""
+    file, fitting = io.BytesIO(), io.BytesIO()
+    encode_image(tokenizer, file, image, plain=plain)
+    if bpp is None:
+        return file.getvalue()
+    thin_to_fit(file, fitting, bpp=bpp)
+    return fitting.getvalue()
+
+
+def decompress(tokenizer: ImageModel, data: bytes) -> Float[Tensor, "channels height width"]:
+    """See `ImageTokenizer.decompress`."""
+    decoded = decode_image(tokenizer, io.BytesIO(data))
+    for warning in decoded.warnings:
+        warnings.warn(warning, stacklevel=3)
+    return decoded.image
+
+
+def _checked_size(tokenizer: ImageModel, header: VqkHeader, max_megapixels: float) -> tuple[int, int]:
+    """(height, width), believed only where all that the header says fits together."""
+    if len(header.image_size) != 2 or header.sample_rate:
+        raise BitstreamError(
+            f"it holds no image: its image size is {header.image_size}, its rate {header.sample_rate} Hz"
+        )
+    height, width = header.image_size
+    if height * width > max_megapixels * 1e6:
+        raise ValueError(f"it has {width} × {height} pixels, allowed are at most {max_megapixels:g} megapixels")
+    check_size(tokenizer, height, width)
+    quantizer = tokenizer.quantizer
+    sizes = tuple(quantizer.code_sizes)[: header.num_codes]
+    if (
+        header.grid != tokenizer.grid(height, width)
+        or header.code_sizes != sizes
+        or header.stage_ends != quantizer.stage_ends[: header.num_stages]
+    ):
+        raise BitstreamError(
+            f"its grid {header.grid} or its code sizes {header.code_sizes[:8]} are not this tokenizer's"
+        )
+    return height, width
+
+
+def _read(reader: VqkReader, cells: int) -> tuple[Int[Tensor, "cells num_codes"], Tensor, int]:
+    """Codes (any, where they are lost), the cells that are lost, and the stages that there are."""
+    small = max(reader.header.code_sizes) <= 1 << 31
+    codes = torch.zeros(cells, reader.header.num_codes, dtype=torch.int32 if small else torch.int64)
+    lost = torch.ones(cells, dtype=torch.bool)
+    stages = 0
+    for block in reader:
+        stop = block.start_frame + len(block.codes)
+        if stop > cells:
+            raise BitstreamError(f"it holds more than the {cells} cells of its image")
+        if not block.lost and len(block.codes):
+            codes[block.start_frame : stop] = block.codes.to(codes.dtype)
+            lost[block.start_frame : stop] = False
+            stages = max(stages, 1 + reader.header.stage_ends.index(int((block.codes[0] >= 0).sum())))
+    return codes, lost, stages

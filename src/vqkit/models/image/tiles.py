@@ -1,0 +1,167 @@
+"""An image of any size through a tokenizer in tiles, with what the tokenizer gives for the whole.
+
+Every tile goes in with the backbone's margin around it, of which nothing is kept. At the border of the image there is no margin, so the
+networks pad there and only there, as they do with the whole image.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vqkit.models.image.backbone import ImageBackbone
+from vqkit.models.input_checks import home
+from vqkit.quantize import Quantizer
+from vqkit.types import Float, Int
+
+__all__ = ["MAX_WHOLE_PIXELS", "TILE_PIXELS", "Tiled", "check_size", "decode_tiles", "encode_tiles"]
+
+TILE_PIXELS = 512  # least side of a tile
+MAX_WHOLE_PIXELS = 1 << 21  # of an image that cannot be cut into tiles: Full HD
+
+Watch = Callable[[float], None]  # share of the image that is done
+
+
+class Tiled(Protocol):
+    """What this module needs of `ImageTokenizer`."""
+
+    quantizer: Quantizer
+    backbone: ImageBackbone
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+
+    def grid(self, height: int, width: int) -> tuple[int, ...]:
+        """Shape of the codes of an image."""
+
+    def analyze(self, images: Tensor, /) -> Tensor:
+        """Latents of images."""
+
+    def decode(self, codes: Tensor, size: tuple[int, int] | None = None, /) -> Tensor:
+        """Images of codes."""
+
+
+def check_size(tokenizer: Tiled, height: int, width: int) -> None:
+    """Refuse an image that the tokenizer can code neither whole nor in tiles.
+
+    Raises:
+        ValueError: the backbone takes images of another size only, or sees the whole image and this one is too large for that.
+    """
+    backbone = tokenizer.backbone
+    if backbone.image_size is not None and (height, width) != backbone.image_size:
+        only = "×".join(map(str, reversed(backbone.image_size)))
+        raise ValueError(f"this tokenizer codes images of {only} pixels only, and this one has {width}×{height}")
+    if backbone.image_size is None and backbone.margin is None and height * width > MAX_WHOLE_PIXELS:
+        raise ValueError(
+            f"this tokenizer ({type(backbone).__name__}) sees the whole image at once, so it codes at most {MAX_WHOLE_PIXELS} pixels, "
+            f"and this one has {width}×{height} = {height * width}"
+        )
+
+
+@torch.no_grad()
+def encode_tiles(
+    tokenizer: Tiled,
+    image: Float[Tensor, "channels height width"],
+    tile_pixels: int | None = None,
+    watch: Watch = lambda share: None,
+) -> Iterator[Int[Tensor, "cells num_codes"]]:
+    """Codes of all stages, cell by cell and row by row, on the CPU.
+
+    Args:
+        tokenizer: in evaluation mode.
+        image: in [0, 1], on any device.
+        tile_pixels: side of a tile, at least a cell; what the networks are given is a tile and the margins. By default 512, or four margins
+            where they are more, so that not much more is computed than kept.
+        watch: called after every tile.
+
+    Yields:
+        The next whole rows of cells.
+
+    Raises:
+        ValueError: the tokenizer does not take such an image, or tile_pixels is less than a cell.
+    """
+    height, width = image.shape[-2:]
+    check_size(tokenizer, height, width)
+    like = home(tokenizer.backbone)
+    cell, grid = tokenizer.backbone.cell, tokenizer.grid(height, width)
+    rows, columns = _spans(tokenizer, grid, tile_pixels)
+    for row, (top, bottom, above, below) in enumerate(rows):
+        found = []
+        for column, (left, right, before, behind) in enumerate(columns):
+            tile = image[None, :, above * cell : below * cell, before * cell : behind * cell].to(like)
+            codes = tokenizer.quantizer.encode(tokenizer.analyze(tile))[0].cpu()
+            if codes.ndim == 3:
+                codes = codes[top - above : bottom - above, left - before : right - before]
+            found.append(codes)
+            watch((row * len(columns) + column + 1) / (len(rows) * len(columns)))
+        yield torch.cat(found, dim=-2).flatten(end_dim=-2)
+
+
+@torch.no_grad()
+def decode_tiles(
+    tokenizer: Tiled,
+    codes: Int[Tensor, "cells num_codes"],
+    size: tuple[int, int],
+    tile_pixels: int | None = None,
+    watch: Watch = lambda share: None,
+) -> Float[Tensor, "channels height width"]:
+    """The image of codes, float32 on the CPU.
+
+    Args:
+        tokenizer: in evaluation mode.
+        codes: of all cells, row by row; of all stages or of the first ones.
+        size: (height, width) of the image.
+        tile_pixels: side of a tile, at least a cell; by default as in `encode_tiles`.
+        watch: called after every tile.
+
+    Returns:
+        The image in [0, 1].
+
+    Raises:
+        ValueError: the tokenizer does not make such an image, there are not as many codes, or tile_pixels is less than a cell.
+    """
+    check_size(tokenizer, *size)
+    cell, grid = tokenizer.backbone.cell, tokenizer.grid(*size)
+    if len(codes) != math.prod(grid):
+        raise ValueError(
+            f"an image of {size[1]}×{size[0]} pixels has {math.prod(grid)} cells, got codes of {len(codes)}"
+        )
+    places = codes.unflatten(0, grid).movedim(-1, 0)[None]  # batch, num_codes, *grid
+    image = torch.empty(tokenizer.channels, *size)
+    tiles = list(product(*_spans(tokenizer, grid, tile_pixels)))
+    for number, ((top, bottom, above, below), (left, right, before, behind)) in enumerate(tiles, start=1):
+        tile = places[..., above:below, before:behind] if len(grid) == 2 else places
+        made = tokenizer.decode(tile.long())[0]
+        inner = made[
+            :, (top - above) * cell : (bottom - above) * cell, (left - before) * cell : (right - before) * cell
+        ]
+        place = image[:, top * cell : bottom * cell, left * cell : right * cell]
+        place.copy_(inner[:, : place.shape[1], : place.shape[2]])
+        watch(number / len(tiles))
+    return image
+
+
+_Span = tuple[int, int, int, int]  # cells of a tile from … to, and with its margins from … to
+
+
+def _spans(tokenizer: Tiled, grid: tuple[int, ...], tile_pixels: int | None) -> list[list[_Span]]:
+    """Tiles down and across."""
+    cell, margin = tokenizer.backbone.cell, tokenizer.backbone.margin
+    if tokenizer.backbone.image_size is not None or margin is None:
+        rows, columns = grid if len(grid) == 2 else (1, 1)
+        return [[(0, rows, 0, rows)], [(0, columns, 0, columns)]]
+    tile_pixels = max(TILE_PIXELS, 4 * margin) if tile_pixels is None else tile_pixels
+    if tile_pixels < cell:
+        raise ValueError(f"tile_pixels is {tile_pixels}, it must be at least a cell, {cell}")
+    step, more = tile_pixels // cell, -(-margin // cell)
+    return [
+        [
+            (first, min(first + step, cells), max(0, first - more), min(first + step + more, cells))
+            for first in range(0, cells, step)
+        ]
+        for cells in grid
+    ]

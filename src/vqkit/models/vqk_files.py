@@ -1,0 +1,53 @@
+"""What a ``.vqk`` file says of the model that wrote it, and which files a model may read."""
+
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from vqkit.bitstream import EntropyModel, OtherModelError, VqkHeader, VqkReader
+from vqkit.models.identity import HasState, accepted_hashes, weight_hash
+from vqkit.quantize import Quantizer
+
+__all__ = ["HasCodes", "header_of", "open_reader"]
+
+
+class HasCodes(HasState, Protocol):
+    """What of a model matters to its files: weights, quantizer, entropy model."""
+
+    quantizer: Quantizer
+    prior: EntropyModel | None
+
+
+def header_of(model: HasCodes, stages: int | None, **fields: Any) -> VqkHeader:
+    """The header of a file of a model's codes.
+
+    Args:
+        model: names itself and its weights.
+        stages: stages that the file keeps; all by default.
+        fields: what else the header says, of the signal.
+    """
+    quantizer = model.quantizer
+    codes_per_stage = tuple(quantizer.codes_per_stage[:stages])
+    return VqkHeader(
+        code_sizes=tuple(quantizer.code_sizes[: sum(codes_per_stage)]),
+        codes_per_stage=codes_per_stage,
+        model=type(model).__name__,
+        model_hash=weight_hash(model),
+        **fields,
+    )
+
+
+def open_reader(model: HasCodes, source: str | Path | BinaryIO) -> VqkReader:
+    """Open a file to decode it with a model.
+
+    Raises:
+        BitstreamError: not a vqk file, of a newer version, its header damaged, or written with other weights or another prior.
+    """
+    reader = VqkReader(source, entropy_model=model.prior, model_hash=accepted_hashes(model))
+    header = reader.header
+    if header.coding != "plain" and model.prior is None and not header.tables:
+        reader.close()
+        raise OtherModelError(
+            f"written with the prior {header.tables_hash} ({header.coding}), and this {type(model).__name__} has none; "
+            "it is the prior.vqe beside the weights it was written with"
+        )
+    return reader
