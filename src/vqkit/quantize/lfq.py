@@ -48,8 +48,8 @@ class LFQ(Quantizer):
         ((4096,), ['commitment', 'entropy'])
 
     References:
-        Yu et al., "Language model beats diffusion: tokenizer is key to visual generation" (2023), arXiv:2310.05737, eqs 3–5; Hubara et al., "Binarized neural networks" (2016),
-        arXiv:1602.02830, section 1.3 (the bound of the gradient).
+        Yu et al., "Language model beats diffusion: tokenizer is key to visual generation" (2023), arXiv:2310.05737, eqs 3–5;
+        Hubara et al., "Binarized neural networks" (2016), arXiv:1602.02830, section 1.3 (the bound of the gradient).
     """
 
     def __init__(
