@@ -12,6 +12,7 @@ Time: about 2 minutes for the digits, 10 for MNIST, on a free core.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import time
@@ -70,11 +71,15 @@ def main() -> None:
         real, known = (embed(extractor, images) for images in (test[0], train_set[0]))
     rows, exhibits = [reference_row(asked, test, train_set, real, known)], []
     for name, make in SYSTEMS.items():
-        folder = out / "".join(c if c.isalnum() else "-" for c in name)
-        makes, seconds = trained(asked, folder, make, train_set)
-        row, shown = measured(asked, name, makes, extractor, test, real, known, train_set, out, seconds)
+        folder = out / stem_of(name)
+        kept = folder / "row.json"
+        if not kept.exists():
+            makes, seconds = trained(asked, folder, make, train_set)
+            row = measured(asked, name, makes, extractor, test, real, known, train_set, out, seconds)
+            write_whole(kept, json.dumps(row, ensure_ascii=False).encode())
+        row = tuple(json.loads(kept.read_text()))
         rows.append(row)
-        exhibits += shown
+        exhibits += exhibits_of(asked, name, sorted(set(train_set[1])))
         print(" | ".join(row), flush=True)
     names = (
         "tokens",
@@ -216,7 +221,7 @@ class Given:
 
 @torch.no_grad()
 def measured(asked, name, makes, extractor, test, real, known, train_set, out, seconds):
-    """A row of the table, and what there is to look at."""
+    """A row of the table; the pictures of it are written beside."""
     classes = makes.generator.classes
     each = -(-asked.samples // len(classes))
     images, free, guided = [], makes(asked.samples, seed=asked.seed + 1), []
@@ -248,16 +253,27 @@ def measured(asked, name, makes, extractor, test, real, known, train_set, out, s
         f"{seconds:.0f}",
     )
     enlarge = max(1, 56 // asked.size)
-    stem = "".join(c if c.isalnum() else "-" for c in name)
+    stem = stem_of(name)
     write_image(out / f"{stem}.png", image_grid(torch.cat([part[:10] for part in guided]), 10, enlarge=enlarge))
     closest = torch.stack([picture for n in range(10) for picture in (made[n], train_set[0][near.index[n]])])
     write_image(out / f"{stem}-nearest.png", image_grid(closest, 20, enlarge=enlarge))
-    return row, [
-        Exhibit(name, f"{stem}.png", f"A row for each class: {', '.join(classes)}; guidance {asked.guidance:g}."),
+    return row
+
+
+def exhibits_of(asked, name: str, classes: list[str]) -> list[Exhibit]:
+    """What there is to look at of a system."""
+    stem, order = stem_of(name), ", ".join(classes)
+    return [
+        Exhibit(name, f"{stem}.png", f"A row for each class: {order}; guidance {asked.guidance:g}."),
         Exhibit(
             f"{name}: copies?", f"{stem}-nearest.png", "Generated, and beside each its most similar training image."
         ),
     ]
+
+
+def stem_of(name: str) -> str:
+    """A system's name as that of a file."""
+    return "".join(c if c.isalnum() else "-" for c in name)
 
 
 def bits(makes: ImageGenerator, test) -> float:

@@ -123,7 +123,7 @@ def image_tokenizer(asked: argparse.Namespace, out: Path, videos: list[Path]) ->
         l2_weight=4,
         quantize_after=asked.tokenizer_steps // 3,
     )
-    data = ImageDataModule(str(images), size=SIZE, batch_size=32, valid_split=None)
+    data = ImageDataModule(str(images), size=SIZE, batch_size=16, valid_split=None)
     return ImageTokenizer.from_pretrained(
         run(module, data, folder=str(out / "tokenizing"), steps=asked.tokenizer_steps)
     )

@@ -73,20 +73,21 @@ class VQGANBackbone(ImageBackbone):
         if activation not in _ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}, allowed are {', '.join(_ACTIVATIONS)}")
         attends = [scale in attention_scales for scale in range(len(widths))]
-        model = VQModel(
-            in_channels=channels,
-            out_channels=channels,
-            down_block_types=tuple(_DOWN[attention] for attention in attends),
-            up_block_types=tuple(_UP[attention] for attention in reversed(attends)),
-            block_out_channels=tuple(widths),
-            layers_per_block=blocks,
-            latent_channels=latent_channels or dim,
-            vq_embed_dim=dim,
-            num_vq_embeddings=1,
-            norm_num_groups=norm_groups,
-            act_fn=activation,
-            mid_block_add_attention=middle_attention,
-        )
+        self._networks: dict[str, Any] = {
+            "in_channels": channels,
+            "out_channels": channels,
+            "down_block_types": tuple(_DOWN[attention] for attention in attends),
+            "up_block_types": tuple(_UP[attention] for attention in reversed(attends)),
+            "block_out_channels": tuple(widths),
+            "layers_per_block": blocks,
+            "latent_channels": latent_channels or dim,
+            "vq_embed_dim": dim,
+            "num_vq_embeddings": 1,
+            "norm_num_groups": norm_groups,
+            "act_fn": activation,
+            "mid_block_add_attention": middle_attention,
+        }
+        model = VQModel(**self._networks)
         self.channels, self.dim, self.cell = channels, dim, 2 ** (len(widths) - 1)
         self.encoder, self.to_latent = model.encoder, model.quant_conv
         self.from_latent, self.decoder = model.post_quant_conv, model.decoder
@@ -140,6 +141,10 @@ class VQGANBackbone(ImageBackbone):
         backbone.from_latent.load_state_dict(model.post_quant_conv.state_dict())
         backbone.decoder.load_state_dict(model.decoder.state_dict())
         return backbone.to(model.quant_conv.weight.device)
+
+    def networks_config(self) -> dict[str, Any]:
+        """Arguments of the ``VQModel`` whose networks these are."""
+        return dict(self._networks)
 
     @property
     def last_layer(self) -> nn.Parameter:
