@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vqkit.data import MAX_MEGAPIXELS, list_clips, list_images
+from vqkit.data import MAX_MEGAPIXELS, list_items
 from vqkit.modality import IMAGE
 from vqkit.models.export.codec import export_onnx
 from vqkit.models.loading import load_codec, load_tokenizer
@@ -41,7 +41,7 @@ def main_fit_prior(argv: list[str]) -> int:
         raise ValueError(f"no such folder: {asked.model}; a model is a folder that save_pretrained wrote")
     model = load_tokenizer(asked.model).to(asked.device)
     what = model.modality
-    items: list[Any] = list_images(asked.data) if what is IMAGE else list_clips(asked.data)
+    items = list_items(asked.data, what)
     fitted, measured = (
         codes_of(model, _signals(model, part, asked, share))
         for part, share in zip(prior_split(items, asked.data, f"{what.item}s"), (1.0, 0.25), strict=True)
