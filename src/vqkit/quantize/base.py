@@ -153,7 +153,11 @@ class Quantizer(Learner):
         if self._gathered is not None and self.training:
             self._keep_input(x, mask)
         with torch.autocast(device_type=z.device.type, enabled=False):
+            if self.training:
+                self._forget_steps()
             z_q, codes, losses = self._quantize(x, mask)
+            if self.training:
+                self._learn_steps()
             if self.training and losses and num_ranks() > 1:
                 weight = rank_weight(torch.tensor(x[..., 0].numel(), device=x.device) if mask is None else mask.sum())
                 losses = {name: value * weight for name, value in losses.items()}

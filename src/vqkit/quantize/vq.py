@@ -131,7 +131,9 @@ class VQ(Quantizer):
         losses = pulls(x, q, mask, self.commitment_weight, self.codebook_weight)
         if batch is not None and self.learning and book.learns_in_forward:
             refuse_recomputation()
-            book.learn(batch, flat)
+            # learned from when the whole forward has found its codes; vectors are kept only where some of them may become codes
+            step = (book, book.own_part(batch, flat), None if book.revive == "none" else batch)
+            self._steps = [*self._steps, step]
         return straight_through(x, q), codes[..., None], losses
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
