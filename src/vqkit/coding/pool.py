@@ -33,7 +33,7 @@ class _Worker(ChildProcess):
     """A process that does one job after the other, as its parent sees it.
 
     Attributes:
-        connection: to send jobs through, and to receive what became of them.
+        connection: a pipe to send jobs through, and to receive what became of them.
         job: the number of the one at hand.
         ready: its models are loaded.
     """
