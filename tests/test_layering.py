@@ -15,7 +15,7 @@ LAYERS = [
     {"models"},
     {"diagnosis"},
     {"training", "generate", "report", "coding"},
-    {"compare", "serve", "tokenize"},
+    {"compare", "serve", "tokenize", "pretraining"},
     {"cli"},
     {"completion", "__main__"},
 ]

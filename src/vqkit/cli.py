@@ -56,6 +56,7 @@ _COMPARISON = tuple(
     (package, "eval")
     for package in ("jsonargparse", "rich", "torchmetrics", "matplotlib", "constriction", "transformers")
 )
+_PRETRAINING = (("lightning", "train"), ("transformers", "audio"), ("matplotlib", "eval"))
 
 COMMANDS = {
     "demo": Command(
@@ -73,6 +74,20 @@ COMMANDS = {
         "vqkit.training.command:main",
         (("lightning", "train"),),
         hears_signals=True,  # Lightning does, and writes a checkpoint
+    ),
+    "pretrain": Command(
+        "pretrain an encoder on unlabelled sound, images or video from a YAML recipe (BRIDLE)",
+        "vqkit.pretraining.command:main_pretrain",
+        _PRETRAINING,
+        hears_signals=True,
+    ),
+    "probe": Command(
+        "how much of your labels a linear layer reads off a pretrained encoder",
+        "vqkit.pretraining.command:main_probe",
+        _PRETRAINING,
+    ),
+    "finetune": Command(
+        "train a pretrained encoder on your labels", "vqkit.pretraining.command:main_finetune", _PRETRAINING
     ),
     "encode": Command(
         "sound and images to .vqk files: one, a folder or a pipe, at a chosen rate or size",

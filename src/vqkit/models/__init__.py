@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vqkit.models.audio.streaming import CodecStream
     from vqkit.models.audio.tokenizer import AudioTokenizer
     from vqkit.models.audio.waveform_codec import CodecOutput, WaveformCodec
+    from vqkit.models.bridle import Bridle
     from vqkit.models.generator.token_generator import TokenGenerator
     from vqkit.models.image.conv_backbone import ConvBackbone
     from vqkit.models.image.tokenizer import ImageTokenizer
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AudioCodec",
     "AudioTokenizer",
+    "Bridle",
     "CodecOutput",
     "CodecStream",
     "ConvBackbone",
@@ -55,6 +57,7 @@ __all__ = [
 _HOMES = {
     "AudioCodec": ("vqkit.models.audio.codec", "transformers", "audio"),
     "AudioTokenizer": ("vqkit.models.audio.tokenizer", "huggingface_hub", "audio"),
+    "Bridle": ("vqkit.models.bridle", "transformers", "audio"),
     "CodecOutput": ("vqkit.models.audio.waveform_codec", "huggingface_hub", "audio"),
     "CodecStream": ("vqkit.models.audio.streaming", "huggingface_hub", "audio"),
     "ConvBackbone": ("vqkit.models.image.conv_backbone", "torch", "image"),

@@ -86,7 +86,7 @@ class PhasedModule(LightningModule):
         return next(span for span in reversed(laid_out) if span.first <= step)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """One step, after what its phase does on entry."""
+        """One step, after what its phase does on entry and before what it does on exit."""
         optimizers = self._optimizers()
         if batch_idx == 0:
             self.start(batch)
@@ -99,6 +99,9 @@ class PhasedModule(LightningModule):
                 action(self)
         self.rate_share = self._set_learning_rates(optimizers, span, batch_idx)
         self.learn(batch, batch_idx, span.phase)
+        if batch_idx + 1 == span.first + span.steps:
+            for action in span.phase.on_exit:
+                action(self)
 
     def descend(self, loss: Tensor, parameters: Iterable[nn.Parameter], step: int, optimizer: int = 0) -> Tensor:
         """Follow the gradient of a loss by one step of an optimizer.
