@@ -47,8 +47,8 @@ class LFQ(Quantizer):
         ((4096,), ['commitment', 'entropy'])
 
     References:
-        Yu et al., "Language model beats diffusion: tokenizer is key to visual generation" (2023), arXiv:2310.05737, eqs 3–5; Hubara et al., "Binarized neural networks" (2016),
-        arXiv:1602.02830, section 1.3 (the bound of the gradient).
+        Yu et al., "Language model beats diffusion: tokenizer is key to visual generation" (2023), arXiv:2310.05737, eqs 3–5;
+        Hubara et al., "Binarized neural networks" (2016), arXiv:1602.02830, section 1.3 (the bound of the gradient).
     """
 
     def __init__(
@@ -104,7 +104,11 @@ class LFQ(Quantizer):
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         y = self.projection.into(x)
         signs = self._signs(y)
-        passed = straight_through(y, signs) if self.straight_through else straight_through_within(y, signs, _REACH * self.scale)
+        passed = (
+            straight_through(y, signs)
+            if self.straight_through
+            else straight_through_within(y, signs, _REACH * self.scale)
+        )
         z_q, codes = self.projection.out_of(passed), self._index(y)
         losses = {}
         if self.commitment_weight:

@@ -6,7 +6,8 @@ Where the value that is rounded has no bound of its own, such as a projection be
 its code no longer changes. `straight_through_within` passes the gradient only near the codes.
 
 References:
-    Bengio et al., "Estimating or propagating gradients through stochastic neurons" (2013), arXiv:1308.3432; IVQ eq. 4. Hubara et al., "Binarized neural networks" (2016), arXiv:1602.02830, section 1.3 (only near the codes).
+    Bengio et al., "Estimating or propagating gradients through stochastic neurons" (2013), arXiv:1308.3432; IVQ eq. 4.
+    Hubara et al., "Binarized neural networks" (2016), arXiv:1602.02830, section 1.3 (only near the codes).
 """
 
 from typing import Any
