@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqkit"
 LAYERS = [
-    {"types", "moved", "files", "ranks", "constants", "terminal", "allowance", "processes"},
+    {"types", "moved", "modality", "stages", "files", "ranks", "constants", "terminal", "allowance", "processes"},
     {"saved", "recipe"},
     {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
     {"models"},

@@ -10,44 +10,62 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vqkit.diagnosis import doctor
     from vqkit.quantize import (
+        BSQ,
         FSQ,
         IVQ,
         LFQ,
         PVQ,
         RVQ,
         VQ,
+        GainShape,
         GroupedRVQ,
         Interpolated,
+        LloydMax,
         LooC,
         Product,
+        Projected,
         Quantizer,
+        RandomProjection,
         Residual,
         ResidualFSQ,
         ResidualLFQ,
+        Rotated,
+        SimVQ,
         System,
+        TurboQuant,
+        usage_advice,
     )
     from vqkit.types import Quantized
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "BSQ",
     "FSQ",
     "IVQ",
     "LFQ",
     "PVQ",
     "RVQ",
     "VQ",
+    "GainShape",
     "GroupedRVQ",
     "Interpolated",
+    "LloydMax",
     "LooC",
     "Product",
+    "Projected",
     "Quantized",
     "Quantizer",
+    "RandomProjection",
     "Residual",
     "ResidualFSQ",
     "ResidualLFQ",
+    "Rotated",
+    "SimVQ",
     "System",
+    "TurboQuant",
     "doctor",
+    "usage_advice",
 ]
 
 _HOMES = {"Quantized": "vqkit.types", "doctor": "vqkit.diagnosis"}  # the others are quantizers

@@ -95,6 +95,11 @@ COMMANDS = {
         _FILES,
     ),
     "decode": Command(".vqk files to sound and images", "vqkit.coding.command:main_decode", _FILES),
+    "generate": Command(
+        "images of a class, or music for a video, from tokens",
+        "vqkit.generate.command:main",
+        (*_FILES, ("transformers", "image")),
+    ),
     "inspect": Command(
         "what is in .vqk files: model, rates, chunks, damage", "vqkit.bitstream.command:main_inspect", _FILES[:1]
     ),
@@ -105,6 +110,11 @@ COMMANDS = {
         "probabilities of a model's codes, saved beside its weights: smaller .vqk files",
         "vqkit.models.command:main_fit_prior",
         _FILES,
+    ),
+    "tokenize": Command(
+        "a corpus (folders, tars, Parquet, datasets, scp lists) to token files, on all cores or a Ray cluster; resumable",
+        "vqkit.tokenize.command:main",
+        (*_FILES, ("pyarrow", "image")),
     ),
     "doctor": Command(
         "what is wrong with a model's quantizer on a folder of sound or images, why, and what a change would gain",

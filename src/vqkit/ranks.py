@@ -5,6 +5,8 @@ same, and where there is one process nothing is exchanged and a tensor comes bac
 the same order, with tensors of the same shapes.
 """
 
+import atexit
+import os
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ __all__ = [
     "follow_first_rank",
     "from_first_rank",
     "gather_ranks",
+    "join_ranks",
     "max_over_ranks",
     "mean_over_ranks",
     "num_ranks",
@@ -31,6 +34,33 @@ def num_ranks() -> int:
 def own_rank() -> int:
     """Number of this process, from 0."""
     return dist.get_rank() if num_ranks() > 1 else 0
+
+
+def join_ranks(backend: str) -> None:
+    """Join the process group of ``torchrun`` on one machine, also where ``--max-restarts`` has started the processes anew.
+
+    The agent's store outlives the processes: under the usual names a second attempt finds the addresses of the first one, whose processes
+    are gone, and fails. So each attempt has names of its own. Agents of several machines count attempts differently; there nothing is
+    joined, and ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1`` in torchrun's environment gives each attempt a new store.
+
+    Args:
+        backend: ``"gloo"`` or ``"nccl"``.
+    """
+    one_agent = os.environ.get("GROUP_WORLD_SIZE") == "1" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if not one_agent or dist.is_initialized():
+        return
+    store, rank, world = next(dist.rendezvous("env://"))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    dist.init_process_group(
+        backend, store=dist.PrefixStore(f"vqkit attempt {attempt}", store), rank=rank, world_size=world
+    )
+    if backend == "nccl":  # it complains of groups that nobody ended
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from vqkit.bitstream import encode_codes
 from vqkit.cli import main
 from vqkit.compare import runner
 from vqkit.compare.backbones.frames import Backbone
+from vqkit.compare.command import finish
 from vqkit.compare.runner import Comparison, Dataset, compare
 from vqkit.data import read_audio, write_audio
 from vqkit.models.audio.frames import FrameCodec
@@ -214,6 +215,26 @@ def test_unknown_groups_and_empty_splits(sounds):
         Dataset(str(sounds), split="valid").clips(training=False)
     with pytest.raises(ValueError, match=r"no test clips of at least 99 s"):
         Dataset(str(sounds), min_seconds=99).clips(training=False)
+
+
+def test_systems_that_use_few_of_their_codes_are_named_at_the_end(tmp_path, capsys, monkeypatch):
+    def use(size, used, tokens=900):
+        return {"usage": used / size, "codebook_size": size, "tokens": tokens}
+
+    pieces = {
+        "plain": [use(64, 64), use(64, 49)],
+        "dead": [use(64, 60), use(64, 7)],
+        "few clips": [use(64, 7, tokens=19), use(64, 7, tokens=19)],
+    }
+    rows = [{"name": name, "usage": {"pieces": uses}} for name, uses in pieces.items()]
+    (tmp_path / "results.json").write_text(json.dumps({"systems": rows}))
+    systems = dict.fromkeys(pieces, "RVQ(dim, 64, 2)")
+    monkeypatch.setattr("vqkit.compare.command.compare", lambda *_: tmp_path)
+    monkeypatch.setattr("vqkit.compare.command.write_report", lambda folder: folder / "report.html")
+    assert finish(what(tmp_path, systems=systems), tmp_path, "vqkit compare") == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("usage: ")]
+    assert len(said) == 1
+    assert said[0].startswith("usage:   dead: RVQ uses 7 of 64 codes at position 1, and few at 1 of 2 positions: train")
 
 
 def test_command_line(sounds, tmp_path, capsys):

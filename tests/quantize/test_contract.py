@@ -7,21 +7,29 @@ import torch
 
 import vqkit
 from vqkit import (
+    BSQ,
     FSQ,
     IVQ,
     LFQ,
     PVQ,
     RVQ,
     VQ,
+    GainShape,
     GroupedRVQ,
     Interpolated,
+    LloydMax,
     LooC,
     Product,
+    Projected,
     Quantizer,
+    RandomProjection,
     Residual,
     ResidualFSQ,
     ResidualLFQ,
+    Rotated,
+    SimVQ,
     System,
+    TurboQuant,
 )
 
 DIM = 24
@@ -58,6 +66,23 @@ SYSTEMS = {
     "IVQ-top-down": lambda n: IVQ(DIM, variant="top-down", shared=False, contrast="paper"),
     "IVQ-4": lambda n: IVQ(DIM, lines=4, variant="bottom-up"),
     "IVQ-12": lambda n: IVQ(DIM, lines=12, flip="elements"),
+    "VQ-rotation": lambda n: VQ(DIM, 16, gradient="rotation"),
+    "VQ-nsvq": lambda n: VQ(DIM, 16, gradient="nsvq", update="gradient", diversity_weight=0.1),
+    "VQ-diveq": lambda n: VQ(DIM, 16, gradient="diveq", assignment="drawn"),
+    "VQ-soft": lambda n: VQ(DIM, 16, gradient="soft", update="gradient", orthogonality_weight=0.1),
+    "VQ-unit": lambda n: VQ(DIM, 16, unit=True, assignment="balanced", temperature=0.1),
+    "SimVQ": lambda n: SimVQ(DIM, 16),
+    "RandomProjection": lambda n: RandomProjection(DIM, 32, code_dim=8),
+    "LloydMax": lambda n: LloydMax(DIM, 2),
+    "FSQ-clamp": lambda n: FSQ(DIM, levels=[7, 4, 3], bound="clamp", noise=0.5),
+    "FSQ-sigmoid": lambda n: FSQ(DIM, levels=[7, 4, 3], bound="sigmoid"),
+    "BSQ": lambda n: BSQ(DIM, 10),
+    "Projected": lambda n: Projected(DIM, RVQ(6, 8, 2), bound="sphere"),
+    "Rotated": lambda n: Rotated(PVQ(DIM, 8, 4), seed=3),
+    "GainShape": lambda n: GainShape(VQ(1, 8), RVQ(DIM, 8, 2)),
+    "TurboQuant": lambda n: TurboQuant(DIM, 3),
+    "RVQ-beam": lambda n: RVQ(DIM, [16, 8, 4], 3, beam=4, stage_dropout=0.5),
+    "ResidualFSQ-each": lambda n: ResidualFSQ(DIM, [7, 5, 5], 3, grids="each"),
     "LooC": lambda n: LooC(DIM, 16, 4),
     "LooC-2": lambda n: LooC(DIM, 16, 4, scale=2, spatial_dims=n),
     "LooC-folded": lambda n: LooC(DIM, 16, 4, scale=2, spatial_dims=n, grouping="folded", distance="cosine"),
@@ -179,27 +204,30 @@ def test_masked_positions_influence_nothing(name, layout):
 
 @every_system
 def test_an_all_masked_batch_teaches_nothing(name):
-    quantizer, z = build(name).train(), latents()
-    tables = {n: p.clone() for n, p in quantizer.named_parameters()}
+    quantizer, z = build(name).train(), latents().requires_grad_()
+    before = state(quantizer)
     out = quantizer(z, torch.zeros(z.shape[:-1], dtype=torch.bool))
     assert (out.z_q == 0).all()
+    assert (out.codes == -1).all()
     assert torch.isfinite(out.loss)
-    assert all(torch.equal(p, tables[n]) for n, p in quantizer.named_parameters())
+    assert same(before, state(quantizer))  # every statistic too, or codes would be thrown away later
+    pull = out.loss + out.z_q.sum()
+    if pull.requires_grad:
+        pull.backward()
+        assert z.grad is None or not z.grad.any()
+    if not isinstance(quantizer, IVQ):  # whose losses are about its codes, not about vectors
+        assert all(p.grad is None or not p.grad.any() for p in quantizer.parameters())
 
 
 @every_system
-def test_the_straight_through_gradient_equals_its_definition(name):
+def test_the_straight_through_gradient_passes_unchanged(name):
+    """Where it does not, it is that of a plain twin: test_gradient_definition.py."""
     quantizer = build(name).train()
-    z = latents().requires_grad_()
-    weight = torch.randn_like(z)
-    torch.manual_seed(5)
-    out = quantizer(z)
-    (grad,) = torch.autograd.grad((out.z_q * weight).sum(), z)
     if quantizer.straight_through:
-        torch.testing.assert_close(grad, weight, rtol=0, atol=0)
-    else:
-        assert grad.abs().sum() > 0
-        assert torch.isfinite(grad).all()
+        z = latents().requires_grad_()
+        weight = torch.randn_like(z)
+        (grad,) = torch.autograd.grad((quantizer(z).z_q * weight).sum(), z)
+        assert torch.equal(grad, weight)
 
 
 @every_system
@@ -303,25 +331,47 @@ def test_rate_and_size_add_up(name):
     assert sum(quantizer.codes_per_stage) == quantizer.num_codes == len(quantizer.code_sizes)
     expected = float(torch.tensor(quantizer.code_sizes, dtype=torch.float64).log2().sum())
     assert quantizer.bits_per_vector == pytest.approx(expected)
-    tables = [m.weight.numel() for m in quantizer.modules() if type(m).__name__ == "Codebook"]
-    assert quantizer.codebook_numel == sum(tables)
+    assert quantizer.codebook_numel == sum(table.numel() for table in quantizer.codebooks)
+    codebooks = [m.weight.numel() for m in quantizer.modules() if type(m).__name__ == "Codebook"]
+    assert sum(codebooks) <= quantizer.codebook_numel
 
 
 @every_system
-def test_training_reduces_the_error_and_keeps_gradients_finite(name):
+def test_training_reduces_the_error(name):
+    """After the vectors have moved, as a latent does while its encoder learns."""
+    quantizer = build(name).train()
+    learned = list(quantizer.parameters())
+    tables = [module for module in quantizer.modules() if type(module).__name__ == "Codebook"]
+    if not learned and not tables:
+        pytest.skip("a grid without projections has nothing to learn")
+    optimizer = torch.optim.Adam(learned, 2e-2) if learned else None
+    z = 0.5 * latents(batch=16) + 2
+
+    def error() -> float:
+        found = float((quantizer.eval()(z).z_q - z).detach().square().mean())
+        quantizer.train()
+        return found
+
+    before = error()
+    for step in range(60):
+        torch.manual_seed(step)
+        out = quantizer(z)
+        quantizer.zero_grad()
+        loss = out.loss + (out.z_q - z).square().mean()
+        if optimizer is not None and loss.requires_grad:
+            loss.backward()
+            assert all(torch.isfinite(p.grad).all() for p in quantizer.parameters() if p.grad is not None)
+            optimizer.step()
+    assert error() < 0.6 * before
+
+
+@every_system
+def test_a_fit_is_better_than_the_mean(name):
     torch.manual_seed(0)
-    quantizer = SYSTEMS[name](1)
-    z = latents(batch=16)
+    quantizer, z = SYSTEMS[name](1), latents(batch=16)
     quantizer.fit(z)
-    fitted = (quantizer.eval()(z).z_q - z).square().mean()
-    assert torch.isfinite(fitted)
-    if name != "VQ-1":
-        assert fitted < 1.2 * z.var()
-    z.requires_grad_()
-    out = quantizer.train()(z)
-    (out.loss + (out.z_q - z.detach()).square().mean()).backward()
-    assert torch.isfinite(z.grad).all()
-    assert all(torch.isfinite(p.grad).all() for p in quantizer.parameters() if p.grad is not None)
+    fitted = float((quantizer.eval()(z).z_q - z).detach().square().mean())
+    assert fitted < (1.001 if name == "VQ-1" else 0.96) * float(z.var(dim=(0, 1)).mean())
 
 
 def test_every_public_quantizer_is_under_contract():

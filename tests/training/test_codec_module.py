@@ -209,3 +209,24 @@ def test_fitted_quantizer_is_that_of_the_balanced_latents_of_the_first_crops(noi
     twin.quantizer.fit(turned)
     fitted, expected = start.quantizer.state_dict(), twin.quantizer.state_dict()
     assert all(torch.allclose(fitted[name].float(), expected[name].float(), atol=1e-4) for name in expected)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("quantize_after", [None, 2])
+def test_run_ends_with_a_line_on_codes_that_the_validation_did_not_use(
+    noise_clips, tmp_path, validated, quantize_after
+):
+    dead = RVQ(12, 64, 2, **PLAIN)
+    with torch.no_grad():
+        for stage in dead.quantizer.stages:
+            stage.codebook.weight[3:] = 1e3  # three codes are near, the others out of reach
+    module = CodecModule(codec(dead), quantize_after=quantize_after)
+    options = {"valid_split": "valid" if validated else None, "valid_seconds": 0.25}
+    data = AudioDataModule(str(noise_clips), crop_seconds=0.2, batch_size=4, **options)
+    train(module, data, folder=str(tmp_path), steps=2, accelerator="cpu", progress=False, validate_every=1)
+    if validated and quantize_after is None:  # else nothing was counted, or the quantizer never took part
+        assert module.usage_advice.startswith("RVQ uses ")
+        assert module.usage_advice.endswith("revive='restart', which turns unused codes into vectors of the batch")
+        assert int(module.usage_advice.split()[2]) <= 3
+    else:
+        assert module.usage_advice is None

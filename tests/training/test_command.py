@@ -10,6 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from vqkit.models import AudioCodec
+from vqkit.training import CodecModule
 from vqkit.training.command import build_parser, main
 
 CONFIG = """
@@ -55,6 +56,12 @@ def test_run_leaves_model_checkpoint_and_resolved_config(config, tmp_path, capsy
     assert resolved["data"]["init_args"]["valid_split"] is None
     again = build_parser().parse_args(["--config", str(run / "config.yaml")])
     assert again.model.init_args.codec.init_args.num_filters == 3
+
+
+def test_command_ends_with_a_line_on_unused_codes(config, capsys, monkeypatch):
+    monkeypatch.setattr(CodecModule, "usage_advice", "VQ uses 1 of 8 codes: build it otherwise")
+    assert main(["--config", config]) == 0
+    assert capsys.readouterr().out.splitlines()[-2] == "usage: VQ uses 1 of 8 codes: build it otherwise"
 
 
 def test_another_configuration_does_not_continue_a_run(config, tmp_path, capsys):

@@ -50,16 +50,20 @@ import sys, torch
 from vqkit.training.command import main
 from vqkit.training.run_files import RunFiles
 sys.path.insert(0, sys.argv.pop())
-from keep_weights import keep_weights
+from keep_weights import die_once, keep_weights
 
 RunFiles.on_train_end = keep_weights
+if sys.argv.pop() == "dies":
+    RunFiles.on_train_batch_start = die_once
 torch.set_num_threads(1)
 sys.exit(main(sys.argv[1:]))
 """
 
 
 @pytest.mark.parametrize("adversarial", [False, True])
-def test_two_processes_equal_one(noise_clips, tmp_path, monkeypatch, adversarial):
+def test_two_processes_equal_one_also_when_one_dies_and_both_are_restarted(
+    noise_clips, tmp_path, monkeypatch, adversarial
+):
     text = CONFIG.format(
         source=noise_clips,
         balance=str(adversarial).lower(),
@@ -68,13 +72,16 @@ def test_two_processes_equal_one(noise_clips, tmp_path, monkeypatch, adversarial
     )
     (tmp_path / "config.yaml").write_text(text)
     (tmp_path / "script.py").write_text(SCRIPT)
-    flags = ["--config", str(tmp_path / "config.yaml"), "--folder"]
+    flags = ["--config", str(tmp_path / "config.yaml"), "--save_every", "1", "--folder"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launcher, str(tmp_path / "script.py"), *flags, str(tmp_path / "two"), str(Path(__file__).parent)]
+    launcher += [] if adversarial else ["--max-restarts", "1"]
+    how = ["lives" if adversarial else "dies", str(Path(__file__).parent)]
+    command = [*launcher, str(tmp_path / "script.py"), *flags, str(tmp_path / "two"), *how]
     done = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=120
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert ("exitcode: 7" in done.stderr) is not adversarial
     monkeypatch.setattr(RunFiles, "on_train_end", keep_weights)
     assert main([*flags, str(tmp_path / "one")]) == 0
     first, second = (load_file(tmp_path / "two" / f"rank{rank}.safetensors") for rank in (0, 1))

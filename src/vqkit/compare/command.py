@@ -9,11 +9,15 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 import vqkit.compare.backbones
 from vqkit.allowance import MAX_FLOATS
 from vqkit.compare.backbone import Backbone
+from vqkit.compare.cache import read_json
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.runner import Comparison, compare
+from vqkit.modality import SOUND
+from vqkit.quantize.usage import advice
 from vqkit.recipe import check_recipes
 from vqkit.report import write_report
 from vqkit.report.live import LiveResults
+from vqkit.terminal import printable
 from vqkit.types import check_installed
 
 __all__ = ["compare", "finish", "main", "parse", "rates"]
@@ -27,7 +31,7 @@ _DEFAULT = "vqkit.compare.backbones.frames.Backbone"
 def main(argv: list[str]) -> int:
     """Compare, write the report and print where it is; exit code 0."""
     what, out = parse(argv)
-    for package in ("soundfile", "torch_mdct") if what.backbone.modality == "audio" else ():
+    for package in ("soundfile", "torch_mdct") if what.backbone.modality is SOUND else ():
         check_installed(package, "audio")
     return finish(what, out, " ".join(["vqkit compare", *argv]))
 
@@ -44,11 +48,25 @@ def finish(what: Comparison, out: Path, shown: str) -> int:
         The exit code, 0.
     """
     backbone = what.backbone
-    with LiveResults(what.title, rates(what), backbone.protocols, modality=backbone.modality) as table:
+    with LiveResults(what.title, rates(what), backbone.protocols, modality=backbone.modality.name) as table:
         folder = compare(what, out, shown, table.update)
     page = write_report(folder)
+    for line in few_codes(what, folder):
+        print(f"usage:   {printable(line)}")
     print(f"report:  {page}\ntable:   {folder / 'report.md'}\nresults: {folder / 'results.json'}")
     return 0
+
+
+def few_codes(what: Comparison, folder: Path) -> list[str]:
+    """A line for each system that uses few of its codes on the test data, with what to change."""
+    rows = (read_json(folder / "results.json") or {}).get("systems", [])
+    lines = []
+    for row in rows:
+        quantizer, pieces = what.quantizer(row["name"]), row["usage"]["pieces"]
+        used = [round(piece["usage"] * piece["codebook_size"]) for piece in pieces]
+        line = advice(quantizer, used, [piece["tokens"] for piece in pieces])
+        lines += [] if line is None else [f"{row['name']}: {line}"]
+    return lines
 
 
 def parse(argv: list[str]) -> tuple[Comparison, Path]:

@@ -4,6 +4,8 @@ References:
     Défossez et al., "EnCodec" (2022), arXiv:2210.13438, section 3.4, eq. 5.
 """
 
+import math
+import warnings
 from collections.abc import Mapping
 
 import torch
@@ -21,7 +23,7 @@ class Balancer(nn.Module):
     g_i is the gradient of loss i at the output, ‖g_i‖ its norm for each item of the batch, averaged over items, and ⟨·⟩ a moving average
     over steps. So a loss's share does not change when it is multiplied by a constant. Norms are averaged over ranks: several ranks scale
     as one would on the joined batch. Where a loss's gradient is NaN or infinite, so is the balanced one; the averages stay as they were,
-    so that whoever skips the step goes on as though it had not been.
+    so that whoever skips the step goes on as though it had not been. The first such loss of a balancer is named in a warning.
 
     Args:
         weights: λ of each loss by its name.
@@ -47,6 +49,7 @@ class Balancer(nn.Module):
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {decay}")
         self.weights, self.total_norm, self.decay = dict(weights), total_norm, decay
+        self._warned = False
         self.average: Tensor
         self.seen: Tensor
         self.register_buffer("average", torch.zeros(len(weights)))
@@ -77,6 +80,15 @@ class Balancer(nn.Module):
         places = torch.tensor([list(self.weights).index(name) for name in losses], device=self.average.device)
         if self.training:
             finite = norms.isfinite().all()  # one NaN would stay in an average for ever
+            if not self._warned and not bool(finite):
+                self._warned = True
+                bad = next(
+                    name for name, norm in zip(gradients, norms.tolist(), strict=True) if not math.isfinite(norm)
+                )
+                warnings.warn(
+                    f"the gradient of loss {bad!r} is not finite: the balancer's averages stay as they were, skip the step (said once)",
+                    stacklevel=2,
+                )
             for kept, new in ((self.average, norms.to(self.average)), (self.seen, torch.ones_like(self.seen[places]))):
                 before = kept[places]
                 kept[places] = torch.where(finite, before * self.decay + new * (1 - self.decay), before)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vqkit.models.image.vit_backbone import ViTBackbone
     from vqkit.models.image.vqgan_backbone import VQGANBackbone
     from vqkit.models.loading import load_codec
+    from vqkit.models.peers.quantized_vq_model import QuantizedVQModel
     from vqkit.models.reconstruction import Reconstruction
     from vqkit.models.tokenizer import Tokenizer
 
@@ -41,6 +42,7 @@ __all__ = [
     "DacCodec",
     "FrameCodec",
     "ImageTokenizer",
+    "QuantizedVQModel",
     "Reconstruction",
     "SpectralCodec",
     "TokenGenerator",
@@ -66,6 +68,7 @@ _HOMES = {
     "SpectralCodec": ("vqkit.models.audio.spectral_codec", "huggingface_hub", "audio"),
     "Tokenizer": ("vqkit.models.tokenizer", "huggingface_hub", "train"),
     "TransformBackbone": ("vqkit.models.image.transform_backbone", "torch", "image"),
+    "QuantizedVQModel": ("vqkit.models.peers.quantized_vq_model", "diffusers", "image"),
     "VQGANBackbone": ("vqkit.models.image.vqgan_backbone", "diffusers", "image"),
     "ViTBackbone": ("vqkit.models.image.vit_backbone", "torch", "image"),
     "WaveformCodec": ("vqkit.models.audio.waveform_codec", "huggingface_hub", "audio"),

@@ -60,7 +60,9 @@ def main(
     except KeyboardInterrupt as error:
         return _complain(prog, error, 130)
     if int(os.environ.get("RANK", 0)) == 0:
-        print(f"trained model: {printable(model)}")
+        if objects.model.usage_advice is not None:
+            print(f"usage: {printable(objects.model.usage_advice)}")
+        print(f"trained model: {printable(model)}")  # last: scripts take the path from there
     return 0
 
 

@@ -26,12 +26,12 @@ class Phase:
     """A stretch of steps.
 
     Args:
-        name: for logs and messages.
+        name: name for logs and messages.
         steps: how many; None takes those that the phases with a number leave: all of them, or its ``share``.
-        share: of the steps that are left, in proportion to the shares of the other phases without a number of steps.
+        share: share of the steps that are left, in proportion to the shares of the other phases without a number of steps.
         trains: parts of the module that learn, by the names of its submodules; None lets all learn. Others are frozen: no gradient, no
             moving averages, no revival of codes.
-        optimisation: of this phase alone, with a new optimizer; None goes on with that of the run.
+        optimisation: settings of this phase alone, with a new optimizer; None goes on with that of the run.
         on_entry: what happens before the first step.
         on_exit: what happens after the last step.
 
@@ -79,8 +79,8 @@ def spans(phases: Sequence[Phase], steps: int) -> list[Span]:
     Phases that do not fit any more are cut short or left out, so that a run can be tried with few steps.
 
     Args:
-        phases: in order.
-        steps: of the run.
+        phases: phases in order.
+        steps: number of steps of the run.
 
     Returns:
         Spans that follow each other from step 0, each of at least one step.

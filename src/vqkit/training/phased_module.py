@@ -25,12 +25,16 @@ class PhasedModule(LightningModule):
     A subclass implements `models`, `networks`, `quantizer_parameters` and `learn`. A run that is interrupted in any phase goes on in it,
     bit for bit: what a phase freezes follows from the step, and optimizers are in the checkpoint.
 
+    Attributes:
+        usage_advice: a line on codes that the last validation did not use, if there were many; `vqkit train` ends with it.
+
     Args:
-        phases: in order; see `Phase`.
-        optimisation: of all phases that have none of their own.
+        phases: phases in order; see `Phase`.
+        optimisation: settings of all phases that have none of their own.
     """
 
     automatic_optimization: bool
+    usage_advice: str | None = None
 
     def __init__(self, phases: Sequence[Phase], optimisation: Optimisation) -> None:
         super().__init__()
@@ -105,7 +109,7 @@ class PhasedModule(LightningModule):
         Args:
             loss: scalar.
             parameters: whose gradient is clipped together.
-            step: for the message.
+            step: the step, for the message.
             optimizer: index in `configure_optimizers`.
 
         Returns:

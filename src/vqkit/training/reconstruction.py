@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vqkit.losses import Balancer, WeightedLoss, WeightedLosses, adaptive_weight
 from vqkit.models.reconstruction import Reconstruction
 from vqkit.models.tokenizer import Tokenizer
+from vqkit.quantize.usage import CodeUse
 from vqkit.ranks import follow_first_rank
 from vqkit.training.adversary import Adversary
 from vqkit.training.optimisation import Optimisation
@@ -58,7 +59,7 @@ class ReconstructionModule(PhasedModule):
         model: an audio codec or an image tokenizer; the run saves it to the folder ``codec`` or ``tokenizer``.
         losses: distances of the reconstruction from the signal, with weights.
         optimisation: AdamW's settings and the schedule.
-        phases: in order; by default one in which all take part.
+        phases: phases in order; by default one in which all take part.
         quantizer_weight: weight of the quantizer's own losses (beside the weights within the quantizer).
         adversary: discriminator and its weights; None trains without.
         balance: let the weights be shares of the gradient at the estimate (EnCodec's balancer) rather than factors.
@@ -159,6 +160,7 @@ class ReconstructionModule(PhasedModule):
 
     def learn(self, batch: Tensor, step: int, phase: ReconstructionPhase) -> None:
         """One step of the model, and one of the discriminator where it plays."""
+        self.losses.train(self.training)  # no submodule: after a validation Lightning would leave it in evaluation mode
         made: Reconstruction = self.model(batch) if phase.quantized else self.model.autoencode(batch)
         losses = self.losses(made.signal, batch)
         judge = self.adversary if phase.adversary else None
@@ -216,10 +218,12 @@ class ReconstructionModule(PhasedModule):
     def on_validation_epoch_start(self) -> None:
         """Forget the items of the last validation."""
         self._valid_sums = torch.zeros(len(self.validation.names) + 1, dtype=torch.float64, device=self.device)
+        self._valid_use = CodeUse(self.model.quantizer)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Measure a batch of whole items."""
-        measured = self.validation.measure(self, batch, batch_idx, batch_idx == 0 and self.trainer.is_global_zero)
+        show = batch_idx == 0 and self.trainer.is_global_zero
+        measured = self.validation.measure(self, batch, batch_idx, show, self._valid_use.update)
         self._valid_sums += torch.stack([value.to(self._valid_sums) for value in measured])
 
     def on_validation_epoch_end(self) -> None:
@@ -227,17 +231,14 @@ class ReconstructionModule(PhasedModule):
         *sums, items = self.trainer.strategy.reduce(self._valid_sums, reduce_op="sum")
         for name, value in zip(self.validation.names, sums, strict=True):
             self.log(f"valid/{name}", value / items, prog_bar=name == self.validation.names[-1])
+        quantized = self.span(self.trainer.fit_loop.total_batch_idx).phase.quantized
+        self.usage_advice = self._valid_use.advice() if quantized else None
 
-    # --- modes and devices of what is no submodule
+    # --- devices of what is no submodule
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self.losses.apply_to_tensors(fn)
         return super()._apply(fn, recurse)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of the model and of the losses."""
-        self.losses.train(mode)
-        return super().train(mode)
 
 
 def _variance(latent: Tensor) -> Tensor:

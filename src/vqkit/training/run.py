@@ -13,6 +13,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from vqkit.training.checkpoint_io import SafeCheckpointIO
 from vqkit.training.phased_module import PhasedModule
+from vqkit.training.progress import ProgressLines
+from vqkit.training.restartable import RestartableDDP
 from vqkit.training.run_files import RunFiles
 from vqkit.training.seeding import StepSeed
 from vqkit.training.start import start_from
@@ -37,19 +39,20 @@ def train(
     resume: str = "last",
     start: str | None = None,
     progress: bool = True,
+    print_every: int = 50,
     callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Train, and leave checkpoint, model and logs in a folder.
 
     Killed at any moment, a run continued on the same number of processes gives the same weights, bit for bit, as one that was never
-    interrupted. For several devices start it by ``torchrun --nproc_per_node N``.
+    interrupted. For several devices start it by ``torchrun --nproc_per_node N``, to which ``--max-restarts`` may be added.
 
     Args:
         model: what is trained and how, such as `vqkit.training.ReconstructionModule`, or `CodecModule` and `ImageModule`.
         data: what it is trained on, such as `vqkit.training.AudioDataModule` or `ImageDataModule`.
-        folder: of the run; made if need be.
-        steps: of the whole run.
-        seed: of the random numbers of each step.
+        folder: folder of the run; made if need be.
+        steps: number of steps of the whole run.
+        seed: seed of the random numbers of each step.
         accelerator: what to compute on.
         precision: ``"bf16-mixed"`` runs the convolutions in bfloat16.
         average_decay: decay of a moving average of the weights, which validation and the saved model then use; None keeps none.
@@ -59,11 +62,12 @@ def train(
         resume: ``"last"`` goes on from the folder's checkpoint if there is one, ``"no"`` starts anew, else the path of a checkpoint.
         start: a trained model of the same sizes (a folder of ``save_pretrained``, or ``"shipped"``) whose weights a new run begins with;
             None begins with random ones.
-        progress: show a progress bar.
+        progress: show how far the run is: one line that is rewritten on a terminal, a line every so many steps elsewhere.
+        print_every: steps from line to line where stdout is no terminal.
         callbacks: further Lightning callbacks; what their ``state_dict`` gives is kept in the checkpoint.
 
     Returns:
-        The folder of the trained model.
+        The folder of the trained model. What the last validation found of unused codes is in ``model.usage_advice``.
 
     Raises:
         ValueError: an argument out of range, or a checkpoint that does not fit.
@@ -75,6 +79,7 @@ def train(
         "save_every": save_every,
         "validate_every": validate_every,
         "log_every": log_every,
+        "print_every": print_every,
     }.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
@@ -88,7 +93,6 @@ def train(
     local, world = (int(os.environ.get(name, 1)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     # a step of the model leaves the discriminator, or what learns in another phase, without gradients
     unused = len(model.phases) > 1 or len(model.configure_optimizers()) > 1
-    distributed = "ddp_find_unused_parameters_true" if unused else "ddp"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PossibleUserWarning)  # how many loader workers would be nicer, and the like
@@ -96,12 +100,18 @@ def train(
             warnings.filterwarnings("ignore", category=category, module=r"(lightning|torch)\.")
         trainer = Trainer(
             accelerator=accelerator,
-            strategy=distributed if world > 1 else "auto",
+            strategy=RestartableDDP(find_unused_parameters=unused) if world > 1 else "auto",
             devices=local,
             num_nodes=world // local,
             precision=precision,
             logger=TensorBoardLogger(folder, name="", version=""),
-            callbacks=[StepSeed(seed), *([average] if average else []), *callbacks, files],
+            callbacks=[
+                StepSeed(seed),
+                *([average] if average else []),
+                *([ProgressLines(print_every)] if progress else []),
+                *callbacks,
+                files,
+            ],
             plugins=[SafeCheckpointIO()],
             max_epochs=1,
             limit_train_batches=steps,
@@ -109,13 +119,14 @@ def train(
             limit_val_batches=0 if getattr(data, "valid_split", "") is None else None,
             num_sanity_val_steps=0,
             log_every_n_steps=log_every,
-            enable_progress_bar=progress,
+            enable_progress_bar=False,
             enable_model_summary=False,
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )
         try:
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint)
+            files.finish(model)
         except SystemExit:  # how Lightning answers SIGTERM and Ctrl-C, with status 0 for the former
             step = trainer.fit_loop.total_batch_idx + 1
             raise KeyboardInterrupt(f"stopped after step {step} of {steps}; the same command goes on") from None

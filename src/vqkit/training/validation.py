@@ -1,6 +1,6 @@
 """What is measured on whole items of the validation split while a model is trained: of sound, of images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -15,27 +15,38 @@ from vqkit.types import Float
 
 __all__ = ["AudioValidation", "ImageValidation", "Validation", "validation_of"]
 
+Count = Callable[[Tensor], Any]
+"""Takes codes (…, num_codes), such as `vqkit.quantize.usage.CodeUse.update`."""
+
 
 class Validation(Protocol):
     """Measurements of a batch.
 
     Attributes:
-        names: of what is measured; the last one is shown beside the progress.
+        names: names of what is measured; the last one is shown beside the progress.
     """
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the measurements."""
 
-    def measure(self, module: Any, batch: Any, batch_idx: int, show: bool) -> Sequence[Tensor]:
-        """Sums over the batch in the order of the names, then the number of items; ``show`` logs something to hear or see."""
+    def measure(self, module: Any, batch: Any, batch_idx: int, show: bool, count: Count) -> Sequence[Tensor]:
+        """Sums over the batch in the order of the names, then the number of items.
+
+        Args:
+            module: what is trained.
+            batch: batch of the validation split.
+            batch_idx: its number.
+            show: log something to hear or see.
+            count: takes the codes of what counts.
+        """
 
 
 class AudioValidation:
     """Waveform L1 and multi-scale mel distance of one whole clip.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
     """
 
     names = ("waveform", "mel")
@@ -43,12 +54,14 @@ class AudioValidation:
     def __init__(self, sample_rate: int) -> None:
         self.mel = MultiScaleMel(sample_rate).eval()
 
-    def measure(self, module: Any, batch: AudioBatch, batch_idx: int, show: bool) -> Sequence[Tensor]:
+    def measure(self, module: Any, batch: AudioBatch, batch_idx: int, show: bool, count: Count) -> Sequence[Tensor]:
         """Distances of the clip."""
         trainer = module.trainer
         if batch_idx * trainer.world_size + trainer.global_rank >= len(trainer.val_dataloaders.dataset):
             return (torch.zeros(()),) * 3  # the last round repeats clips, so that every rank has one
-        made = module.model(batch.waveforms, batch.lengths).signal
+        output = module.model(batch.waveforms, batch.lengths)
+        count(output.quantized.codes)
+        made = output.signal
         mel = self.mel.to(made.device)
         missing = max(0, max(mel.window_samples) - made.shape[-1])
         estimate, reference = (functional.pad(wav, (0, missing)) for wav in (made.float(), batch.waveforms))
@@ -66,11 +79,18 @@ class ImageValidation:
     names = ("mae", "psnr")
 
     def measure(
-        self, module: Any, batch: tuple[Float[Tensor, "batch channels height width"], Any], batch_idx: int, show: bool
+        self,
+        module: Any,
+        batch: tuple[Float[Tensor, "batch channels height width"], Any],
+        batch_idx: int,
+        show: bool,
+        count: Count,
     ) -> Sequence[Tensor]:
         """Sums over those images of the batch that count."""
         images, counted = batch
-        estimate = module.model(images).signal.float().clamp(0, 1)
+        output = module.model(images)
+        count(output.quantized.codes[counted])
+        estimate = output.signal.float().clamp(0, 1)
         errors = (estimate - images)[counted].flatten(1)
         psnr = -10 * errors.square().mean(dim=1).clamp_min(1e-10).log10()
         board: Any = getattr(module.logger, "experiment", None)

@@ -33,6 +33,7 @@ class WeightAverage(Callback):
         self.decay = decay
         self.steps = 0
         self.average: dict[str, Tensor] = {}
+        self._own: dict[str, Tensor] | None = None  # the model's own weights, while the average is in their place
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
@@ -50,19 +51,28 @@ class WeightAverage(Callback):
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
         """The model with its averaged weights; the own ones come back at the end."""
-        self._swap(model)
+        if self._own is not None:  # as while validating, whose end will bring the own ones back
+            yield
+            return
+        self._put_in_place(model)
         try:
             yield
         finally:
-            self._swap(model)
+            self._restore(model)
 
     @torch.no_grad()
-    def _swap(self, model: nn.Module) -> None:
+    def _put_in_place(self, model: nn.Module) -> None:
+        state = {name: value for name, value in model.state_dict().items() if name in self.average}
+        self._own = {name: value.clone() for name, value in state.items()}
+        for name, value in state.items():
+            value.copy_(self.average[name])
+
+    @torch.no_grad()
+    def _restore(self, model: nn.Module) -> None:
+        own, self._own = self._own or {}, None
         for name, value in model.state_dict().items():
-            if name in self.average:
-                own = value.clone()
-                value.copy_(self.average[name])
-                self.average[name] = own
+            if name in own:
+                value.copy_(own[name])
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -72,11 +82,21 @@ class WeightAverage(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average in place."""
-        self._swap(pl_module.model)  # type: ignore[arg-type]
+        self._put_in_place(pl_module.model)  # type: ignore[arg-type]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the own weights back."""
-        self._swap(pl_module.model)  # type: ignore[arg-type]
+        self._restore(pl_module.model)  # type: ignore[arg-type]
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Put the own weights back where a validation was interrupted: what is saved now must be what was trained."""
+        self._restore(pl_module.model)  # type: ignore[arg-type]
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Save the own weights also in the middle of a validation, as other callbacks and SLURM's requeueing do."""
+        if self._own is not None:
+            path = next(path for path, part in pl_module.named_modules() if part is pl_module.model)
+            checkpoint["state_dict"].update({f"{path}.{name}": value for name, value in self._own.items()})
 
     def state_dict(self) -> dict[str, Any]:
         """Steps and averages."""
