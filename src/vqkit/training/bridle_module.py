@@ -158,10 +158,10 @@ class BridleModule(PhasedModule):
         for name, value in {**losses, "gradient_norm": norm}.items():
             self.log(f"train/{name}", value, prog_bar=name in losses)
         last = step + 1 == span.first + span.steps
-        shares = self.usage.update(self._codes, step, phase.name, last)
-        for name, share in shares.items():
+        used = self.usage.update(self._codes, step, phase.name, last)
+        for name, share in used.items():
             self.log(f"usage/{name}", share)
-        folder = self.trainer.log_dir if shares else None  # ranks exchange it: all have to ask
+        folder = self.trainer.log_dir if used else None  # ranks exchange it: all have to ask
         if folder and self.trainer.is_global_zero:
             self.usage.write(Path(folder))
 
