@@ -141,7 +141,7 @@ def test_signals_end_a_command_by_an_exception(monkeypatch, capsys, name, code, 
 
 def test_training_hears_signals_itself(monkeypatch) -> None:
     """Lightning would let ours come first, and write no checkpoint."""
-    assert [name for name, known in COMMANDS.items() if known.hears_signals] == ["train"]
+    assert [name for name, known in COMMANDS.items() if known.hears_signals] == ["train", "pretrain"]
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         heard = []

@@ -1,4 +1,4 @@
-"""Every ```python block of README.md and docs/*.md runs, in order, in one namespace a page; what a page shows as output is what comes.
+"""Every ```python block of README.md, CONTRIBUTING.md and docs/*.md runs, in order, in one namespace a page; output that is shown is true.
 
 A ```text block directly below a python block is its output. The words and the whole numbers must be the same; numbers with a decimal
 point may differ by what the page states in ``<!-- tolerance: 2 % -->`` anywhere, and not at all without that.
@@ -14,7 +14,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 PAGES = [
     path
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
     if "```python" in path.read_text("utf-8")
 ]
 FENCE = re.compile(r"(<!-- no-test -->\s*)?^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -9,13 +9,13 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqkit"
 LAYERS = [
-    {"types", "moved", "files", "ranks", "constants", "terminal", "allowance", "processes"},
+    {"types", "moved", "modality", "stages", "files", "ranks", "constants", "terminal", "allowance", "processes"},
     {"saved", "recipe"},
     {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
     {"models"},
     {"diagnosis"},
     {"training", "generate", "report", "coding"},
-    {"compare", "serve", "tokenize"},
+    {"compare", "serve", "tokenize", "pretraining"},
     {"cli"},
     {"completion", "__main__"},
 ]

@@ -56,6 +56,7 @@ _COMPARISON = tuple(
     (package, "eval")
     for package in ("jsonargparse", "rich", "torchmetrics", "matplotlib", "constriction", "transformers")
 )
+_PRETRAINING = (("lightning", "train"), ("transformers", "audio"), ("matplotlib", "eval"))
 
 COMMANDS = {
     "demo": Command(
@@ -74,12 +75,31 @@ COMMANDS = {
         (("lightning", "train"),),
         hears_signals=True,  # Lightning does, and writes a checkpoint
     ),
+    "pretrain": Command(
+        "pretrain an encoder on unlabelled sound, images or video from a YAML recipe (BRIDLE)",
+        "vqkit.pretraining.command:main_pretrain",
+        _PRETRAINING,
+        hears_signals=True,
+    ),
+    "probe": Command(
+        "how much of your labels a linear layer reads off a pretrained encoder",
+        "vqkit.pretraining.command:main_probe",
+        _PRETRAINING,
+    ),
+    "finetune": Command(
+        "train a pretrained encoder on your labels", "vqkit.pretraining.command:main_finetune", _PRETRAINING
+    ),
     "encode": Command(
         "sound and images to .vqk files: one, a folder or a pipe, at a chosen rate or size",
         "vqkit.coding.command:main_encode",
         _FILES,
     ),
     "decode": Command(".vqk files to sound and images", "vqkit.coding.command:main_decode", _FILES),
+    "generate": Command(
+        "images of a class, or music for a video, from tokens",
+        "vqkit.generate.command:main",
+        (*_FILES, ("transformers", "image")),
+    ),
     "inspect": Command(
         "what is in .vqk files: model, rates, chunks, damage", "vqkit.bitstream.command:main_inspect", _FILES[:1]
     ),
@@ -90,6 +110,11 @@ COMMANDS = {
         "probabilities of a model's codes, saved beside its weights: smaller .vqk files",
         "vqkit.models.command:main_fit_prior",
         _FILES,
+    ),
+    "tokenize": Command(
+        "a corpus (folders, tars, Parquet, datasets, scp lists) to token files, on all cores or a Ray cluster; resumable",
+        "vqkit.tokenize.command:main",
+        (*_FILES, ("pyarrow", "image")),
     ),
     "doctor": Command(
         "what is wrong with a model's quantizer on a folder of sound or images, why, and what a change would gain",

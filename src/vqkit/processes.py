@@ -5,12 +5,53 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import parent_process
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
+from typing import Any
 
-__all__ = ["end_with_parent", "interrupts_ignored"]
+__all__ = ["ChildProcess", "end_with_parent", "interrupts_ignored"]
+
+
+class ChildProcess:
+    """A process with a connection to it, as its parent sees it.
+
+    Args:
+        target: Called there with the other end of the connection and the arguments; picklable, like them.
+        args: Further arguments.
+
+    Attributes:
+        connection: Ends with the process.
+        process: see `multiprocessing.Process`.
+    """
+
+    def __init__(self, target: Callable[..., None], *args: Any) -> None:
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=target, args=(theirs, *args), daemon=True)
+        with interrupts_ignored():
+            self.process.start()
+        theirs.close()  # with the process ends the connection
+
+    def ending(self) -> str:
+        """How it ended, in words; waits for the end."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code >= 0:
+            return f"exit code {code}"
+        try:
+            return f"killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"killed by signal {-code}"
+
+    def stop(self, grace_seconds: float) -> None:
+        """Ask it to end, and end it when it has not done so in time."""
+        self.process.terminate()
+        self.process.join(grace_seconds)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["printable", "steady_streams"]
+__all__ = ["duration", "printable", "steady_streams"]
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _JOINERS = "\u200c\u200d"  # invisible, but part of words and of emoji
@@ -31,6 +31,18 @@ def printable(text: object) -> str:
     """
     text = str(text)
     return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    Example:
+        >>> duration(7), duration(65), duration(3725)
+        ('0:07', '1:05', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{f'{hours}:{minutes:02}' if hours else minutes}:{rest:02}"
 
 
 def _shown(character: str) -> str:

@@ -47,6 +47,15 @@ class Quantized:
     loss: Tensor
     losses: dict[str, Tensor]
 
+    def __repr__(self) -> str:
+        """Shapes and losses, not all the numbers."""
+        terms = ", ".join(f"{name}={float(value.detach()):.4g}" for name, value in self.losses.items())
+        return f"Quantized(z_q={_shape(self.z_q)}, codes={_shape(self.codes)}, loss={float(self.loss.detach()):.4g}, losses=({terms}))"
+
+
+def _shape(value: Tensor) -> str:
+    return f"{str(value.dtype).removeprefix('torch.')}{tuple(value.shape)}"
+
 
 def need(module: str, extra: str) -> ModuleType:
     """Import an optional package, or say which extra brings it.

@@ -102,7 +102,7 @@ def test_thin_keeps_the_first_stages(file, capsys, how, stages):
     ("words", "message"),
     [
         (["inspect", "nowhere.vqk"], "no such file: nowhere.vqk"),
-        (["thin", "{file}", "out.vqk", "--kbps", "0.1"], "--kbps 0.1 is below the first stage"),
+        (["thin", "{file}", "out.vqk", "--kbps", "0.1"], "--kbps=0.1 is below the first stage"),
         (
             ["thin", "{file}", "out.vqk", "--max-bytes", "9"],
             "max_bytes is 9, and the smallest possible file, of one stage",

@@ -317,3 +317,28 @@ def test_models_that_do_not_fit(run, image_model, model, picture, tmp_path, monk
     assert f"{model} codes sound, and nothing here is" in run("encode", source, models=(model,), code=2)[1]
     monkeypatch.setattr("vqkit.coding.kinds.SHIPPED", tmp_path / "none")
     assert "no image tokenizer ships with this vqkit: name the folder" in run("encode", source, models=(), code=2)[1]
+
+
+def test_only_one_modality_of_a_folder(run, picture, tmp_path):
+    picture(tmp_path / "in/a.png", (20, 30))
+    soundfile.write(tmp_path / "in/b.wav", np.zeros(800), 8000)
+    (tmp_path / "in/c.mp4").write_bytes(b"\0\0\0\x18ftypisom")
+    out, err = run("encode", tmp_path / "in", tmp_path / "out", "--as", "image")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.vqk"]
+    assert err.splitlines() == [
+        f"vqkit: {tmp_path / 'in' / name} is passed over: it is sound, and --as says image"
+        for name in ("b.wav", "c.mp4")
+    ]
+    assert out.splitlines()[-1].endswith("; 2 passed over")
+    for source, word, message in (
+        ("in/a.png", "sound", f"--as sound: {tmp_path / 'in/a.png'} holds images"),
+        ("in/c.mp4", "image", f"--as image: {tmp_path / 'in/c.mp4'} holds sound"),
+        (
+            "in/c.mp4",
+            "video",
+            "--as video: there is no tokenizer of video yet; without --as, or with --as sound, the sound of a film",
+        ),
+    ):
+        _, err = run("encode", tmp_path / source, "--as", word, code=2, models=())
+        assert err.startswith(f"vqkit: {message}")
+        assert err.count("\n") == 1

@@ -62,11 +62,15 @@ def test_content_tells_sound_without_its_suffix(tmp_path):
     (tmp_path / "film").write_bytes(b"\x1a\x45\xdf\xa3")
     (tmp_path / "film.mp4").touch()
     (tmp_path / "done.vqk").touch()
-    clips = list_clips(tmp_path)
+    with pytest.warns(UserWarning, match="^passed over 1 image and 2 films in"):
+        clips = list_clips(tmp_path)
     assert [(clip.name, clip.seconds) for clip in clips] == [("a.wav", 0.1), ("b.png", 0.1), ("c", 0.1)]
+    for name in ("picture.wav", "film.mp4"):
+        (tmp_path / name).unlink()
     (tmp_path / "film").rename(tmp_path / "film.mka")  # a container of films that holds sound alone
     with pytest.warns(UserWarning, match=r"skipped 1 of 4 clips: .*film\.mka"):
         assert [clip.name for clip in list_clips(tmp_path)] == ["a.wav", "b.png", "c"]
+    (tmp_path / "picture.wav").write_bytes(b"GIF89a")
     (tmp_path / "manifest.csv").write_text("path,split\nc,x\na.wav,x\npicture.wav,x\n")
     with pytest.warns(UserWarning, match=r"skipped 1 of 3 clips: .*picture\.wav"):
         assert [clip.name for clip in list_clips(tmp_path)] == ["a.wav", "c"]

@@ -35,7 +35,7 @@ def test_what_is_nothing_we_know_is_counted_in_one_warning(tmp_path):
     with pytest.warns(UserWarning, match="passed over") as warned:
         assert list(walk(tmp_path, frozenset(), lambda path: kinds.get(path.name))) == ["a"]
     found = [str(warning.message) for warning in warned]
-    assert found == [f"passed over 4 files that are neither sound nor images: c, d, e, … in {tmp_path}"]
+    assert found == [f"passed over 5 files that are neither sound nor images: b, c, d, … in {tmp_path}"]
 
 
 def test_what_cannot_be_read_is_passed_over_with_a_warning(tmp_path, monkeypatch):

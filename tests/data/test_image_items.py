@@ -49,7 +49,8 @@ def test_content_tells_an_image_without_its_suffix(tmp_path):
     (tmp_path / "sound").write_bytes(b"fLaC")
     (tmp_path / "film.mp4").touch()
     (tmp_path / "done.vqk").touch()
-    assert [item.name for item in list_images(tmp_path)] == ["a.png", "b.mp3", "c"]
+    with pytest.warns(UserWarning, match="^passed over 1 clip and 1 film in"):
+        assert [item.name for item in list_images(tmp_path)] == ["a.png", "b.mp3", "c"]
     assert list_images(tmp_path / "c") == [ImageItem(tmp_path / "c", "c")]
     (tmp_path / "manifest.csv").write_text("path,split\nc,train\na.png,train\nsound,train\nb.mp3,train\n../x,y\n")
     assert [item.name for item in list_images(tmp_path)] == ["a.png", "c"]  # what leaves the folder is not looked at

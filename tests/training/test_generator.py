@@ -10,7 +10,7 @@ from vqkit.models.generator.bridge import HexagramBridge, LatentBridge
 from vqkit.models.generator.patterns import Delay
 from vqkit.training import GeneratorDataModule, GeneratorModule, Optimisation, train
 from vqkit.training.checkpoint_io import SafeCheckpointIO
-from vqkit.training.token_streams import TokenCrops, WholeStreams, list_tokens, read_streams
+from vqkit.training.token_streams import TokenCrops, WholeStreams, cut, list_tokens, read_streams
 
 SIZES = (4, 2, 2)  # two stages: one code of four, two of two
 
@@ -40,7 +40,8 @@ def tokens(tmp_path_factory):
             name = f"{split}/{label}/{index}.vqk"
             write(folder / "music" / name, codes, sample_rate=80, hop_samples=10, model="M", model_hash="ab" * 32)
             picture = torch.full((2 * 4, 12), 0)
-            picture[:, 0] = start % 2
+            picture[4:, 0] = 1
+            picture[:, 5] = start % 2
             write(
                 folder / "pictures" / name,
                 picture,
@@ -118,6 +119,9 @@ def test_conditions_of_pictures_reach_the_frames_of_their_time(tokens, tmp_path,
     stream = data.streams("train")[0]
     assert stream.condition.shape == (2, 48)
     assert stream.pictures_per_frame == pytest.approx(1 / 8)
+    item = cut(stream, 6, 8, ("up", "down"))  # 8 frames a second: two frames of the first picture, six of the second
+    assert torch.equal(item["condition"], stream.condition[[0, 0, 1, 1, 1, 1, 1, 1]])
+    assert torch.equal(item["codes"], stream.ids[6:14].long())
     made = run(module(condition_dim=48), tokens, tmp_path, data=data, steps=2, save_every=2, validate_every=2)
     assert TokenGenerator.from_pretrained(made).condition_dim == 48
 

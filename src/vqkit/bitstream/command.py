@@ -13,6 +13,7 @@ from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.inspection import inspect
 from vqkit.bitstream.reader import VqkReader
 from vqkit.files import NewFile
+from vqkit.stages import stages_within
 from vqkit.terminal import printable
 
 __all__ = ["main_inspect", "main_thin"]
@@ -97,10 +98,7 @@ def _stages(path: Path, most: float) -> int:
     rates = _header(path).rates_kbps
     if not rates:
         raise BitstreamError(f"{path} has no time, so no --kbps: give --stages or --max-bytes")
-    stages = sum(rate <= most * (1 + 1e-9) for rate in rates)
-    if not stages:
-        raise ValueError(f"--kbps {most:g} is below the first stage; {path} has {', '.join(f'{r:.4g}' for r in rates)}")
-    return stages
+    return stages_within(rates, most, "--kbps", f"{path} has", "kbit/s")
 
 
 def _described(path: Path, found: dict[str, Any]) -> list[str]:

@@ -8,10 +8,9 @@ never taken for one of this. The notes are for people.
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
 
 from vqkit.bitstream.errors import BitstreamError
 from vqkit.bitstream.fields import FieldReader, block_bytes, number_bytes, runs_bytes
@@ -29,6 +28,8 @@ from vqkit.bitstream.limits import (
     MAX_RATE,
     MAX_TEXT_BYTES,
 )
+from vqkit.modality import IMAGE, Modality, modality_of_size
+from vqkit.stages import stage_bits, stage_ends
 
 __all__ = ["VqkHeader"]
 
@@ -48,15 +49,15 @@ class VqkHeader:
     Args:
         code_sizes: alphabet of each code of a frame, 1 … 2^32; at most 1024 of them.
         codes_per_stage: how many consecutive codes each stage has; one by default.
-        sample_rate: of the sound in Hz, or ``hop_samples`` times the pictures a second; 0 where there is no time.
+        sample_rate: sample rate of the sound in Hz, or ``hop_samples`` times the pictures a second; 0 where there is no time.
         hop_samples: samples between frames, or between pictures.
-        channels: of the sound; 0 if it is none.
+        channels: number of channels of the sound; 0 if it is none.
         grid: cells of a picture, such as (rows, columns); empty for sound.
         image_size: (height, width) in pixels; empty for sound.
         length: samples in all, if known beforehand; `VqkWriter.close` can state it later.
         model: name of the model that decodes.
-        model_hash: of its weights, hexadecimal, at most 32 bytes; empty if not stated.
-        licence: of the content.
+        model_hash: hash of its weights, hexadecimal, at most 32 bytes; empty if not stated.
+        licence: licence of the content.
         metadata: free text by name, at most 256 entries.
         coding: ``"plain"``, ``"static"`` or ``"context"``.
         tables_hash: hash of the entropy model, 16 bytes in hexadecimal.
@@ -110,7 +111,7 @@ class VqkHeader:
     @cached_property
     def stage_ends(self) -> tuple[int, ...]:
         """Where each stage's codes end."""
-        return tuple(accumulate(self.codes_per_stage))
+        return stage_ends(self.codes_per_stage)
 
     @property
     def columns(self) -> int:
@@ -129,20 +130,32 @@ class VqkHeader:
 
     @property
     def pixels(self) -> int:
-        """Of an image; 0 if this is none."""
-        return math.prod(self.image_size) if self.image_size and not self.sample_rate else 0
+        """Number of pixels of an image; 0 if the file holds none."""
+        return math.prod(self.image_size) if self.modality is IMAGE else 0
+
+    @property
+    def modality(self) -> Modality:
+        """What the codes are of."""
+        return modality_of_size(self.sample_rate, self.image_size)
 
     @property
     def rates_bpp(self) -> tuple[float, ...]:
-        """The same of an image in bits a pixel; empty if this is none."""
+        """Rates of an image in bits a pixel, stage by stage as `rates_kbps`; empty if the file holds none."""
         cells = math.prod(self.grid)
         return tuple(bits * cells / self.pixels for bits in self._stage_bits) if self.pixels else ()
 
     @property
     def _stage_bits(self) -> tuple[float, ...]:
         """Bits a frame of the first stage, of the first two and so on."""
-        bits = tuple(accumulate(math.log2(size) for size in self.code_sizes))
-        return tuple(bits[end - 1] for end in self.stage_ends)
+        return stage_bits(self.code_sizes, self.codes_per_stage)
+
+    def stages_of(self, codes: Sequence[int]) -> int:
+        """Stages that a frame holds.
+
+        Args:
+            codes: the frame's codes, −1 for those of stages that were dropped.
+        """
+        return 1 + self.stage_ends.index(sum(code >= 0 for code in codes))
 
     @property
     def largest_chunk(self) -> int:

@@ -19,7 +19,7 @@ def encoded_blocks(
     """Codes of all stages, on the CPU.
 
     Args:
-        codec: in evaluation mode.
+        codec: a codec in evaluation mode.
         blocks: the sound at the codec's rate and with its channels, in pieces of any sizes; read one by one.
 
     Yields:
@@ -45,7 +45,7 @@ def decoded_blocks(
     """Sound of codes, float32 on the CPU; all the samples of their frames.
 
     Args:
-        codec: in evaluation mode.
+        codec: a codec in evaluation mode.
         blocks: the codes in pieces of any numbers of frames; read one by one.
 
     Yields:

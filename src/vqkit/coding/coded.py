@@ -14,8 +14,8 @@ class Coded(ABC):
     """A ``.vqk`` file that was written, or read.
 
     Attributes:
-        bytes: of the ``.vqk`` file.
-        stages: that it holds; of a file with several rates the most.
+        bytes: size of the ``.vqk`` file.
+        stages: number of stages that it holds; of a file with several rates the most.
         notes: what was changed on the way and is no fault, such as stereo mixed to mono.
         warnings: what is damaged or missing.
     """
@@ -31,15 +31,15 @@ class Coded(ABC):
 
     @abstractmethod
     def record(self) -> dict[str, float | int | str]:
-        """The same for programs."""
+        """Extent, bytes and rate for programs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodedSound(Coded):
-    """Of sound.
+    """A ``.vqk`` file of sound.
 
     Attributes:
-        seconds: of the sound.
+        seconds: duration of the sound.
         missing_seconds: silence in it, in place of what was missing or could not be decoded.
     """
 
@@ -63,11 +63,11 @@ class CodedSound(Coded):
 
 @dataclass(frozen=True, kw_only=True)
 class CodedImage(Coded):
-    """Of an image.
+    """A ``.vqk`` file of an image.
 
     Attributes:
-        height: in pixels.
-        width: in pixels.
+        height: height in pixels.
+        width: width in pixels.
     """
 
     height: int

@@ -13,13 +13,14 @@ from vqkit.bitstream import OtherModelError
 from vqkit.coding.coded import Coded, Watch
 from vqkit.coding.jobs import PIPE, Job, find_jobs
 from vqkit.coding.kind import Encoding, Kind
-from vqkit.coding.kinds import IMAGE, KINDS, SOUND, kind_in, kind_named, kind_of_file, open_models, sniffed
+from vqkit.coding.kinds import IMAGE, KINDS, SOUND, kind_in, kind_named, kind_of_file, open_models, sniffed, wanted_kind
 from vqkit.coding.names import VQK, decoded_names, encoded_names
+from vqkit.coding.options import add_options, add_places
 from vqkit.coding.rate import Rate
 from vqkit.coding.run import Manner, run
-from vqkit.data import MAX_MEGAPIXELS
 from vqkit.data.content import content_of_file
 from vqkit.files import NewFile
+from vqkit.modality import MODALITIES
 
 __all__ = ["main_decode", "main_encode"]
 
@@ -106,9 +107,15 @@ def main_encode(argv: list[str]) -> int:
     """Encode; exit code 1 if some files of a folder could not be."""
     parser = argparse.ArgumentParser(
         prog="vqkit encode",
-        description="Sound, also that of video, and images to .vqk files: sound of any length in constant memory, images in tiles.",
+        description="Sound, also that of films, and images to .vqk files: sound of any length in constant memory, images in tiles.",
     )
-    _add_places(parser, "wav, flac, ogg, opus, mp3, mp4 …, or png, jpg, webp, tif …", "a .vqk file")
+    add_places(parser, "wav, flac, ogg, opus, mp3, mp4 …, or png, jpg, webp, tif …", "a .vqk file")
+    parser.add_argument(
+        "--as",
+        dest="modality",
+        choices=[modality.word for modality in MODALITIES],
+        help="code only this; a film is coded as its sound unless this says video",
+    )
     rates = parser.add_mutually_exclusive_group()
     rates.add_argument(
         "--kbps", type=float, help="of sound: as many stages as fit into this rate, before entropy coding"
@@ -128,7 +135,7 @@ def main_encode(argv: list[str]) -> int:
         action="store_true",
         help="refuse sound of which something is missing or cannot be decoded, instead of silence and a warning",
     )
-    _add_options(parser)
+    add_options(parser)
     asked = parser.parse_args(argv)
     _check_megapixels(asked)
     if Path(asked.source).suffix.lower() == VQK or content_of_file(asked.source) == "vqk":
@@ -139,13 +146,14 @@ def main_encode(argv: list[str]) -> int:
         kind = kind_named(asked.target)
         raise ValueError(f"{asked.target}: encoding makes {VQK} files; `vqkit decode` makes {kind.name} of them")
     rate = Rate(asked.kbps, asked.stages, asked.max_bytes, asked.bpp)
-    pipe = None
+    pipe, wanted = None, wanted_kind(asked.modality)
     jobs = find_jobs(asked.source, asked.target, _READ, encoded_names, kind_of_file)
     if asked.source == PIPE:
         kind, pipe = sniffed(_input())
         jobs = [replace(job, kind=kind) for job in jobs]
     else:
         jobs = [replace(job, kind=job.kind or _kind_of(job.source)) if job.is_open else job for job in jobs]
+    jobs = _only(wanted, jobs, Path(asked.source).is_dir())
     _check_rate(rate, [job for job in jobs if job.is_open])
     encode = _Encode(
         Encoding(rate, asked.plain, asked.licence, _metadata(asked.meta), asked.max_megapixels, asked.strict),
@@ -161,12 +169,12 @@ def main_decode(argv: list[str]) -> int:
         prog="vqkit decode",
         description="Sound and images of .vqk files; what is damaged in them is silent or gray, and named.",
     )
-    _add_places(parser, "a .vqk file", "its suffix decides the format")
+    add_places(parser, "a .vqk file", "its suffix decides the format")
     formats = [suffix.removeprefix(".") for suffix in _WRITTEN]
     parser.add_argument(
         "--to", choices=formats, help="format, where no target's name says it (for files wav of sound, png of images)"
     )
-    _add_options(parser)
+    add_options(parser)
     asked = parser.parse_args(argv)
     _check_megapixels(asked)
     if Path(asked.source).suffix.lower() in _READ:
@@ -189,6 +197,27 @@ def main_decode(argv: list[str]) -> int:
 def _kind_of(source: str) -> Kind:
     """The kind of one file to encode; what is nothing we know may be sound all the same."""
     return kind_of_file(source) or SOUND
+
+
+def _only(wanted: Kind | None, jobs: list[Job], folder: bool) -> list[Job]:
+    """The jobs of a folder that are of the kind that ``--as`` names; the others are passed over.
+
+    Raises:
+        ValueError: none is.
+    """
+    if wanted is None:
+        return jobs
+    other = [job for job in jobs if job.is_open and job.kind != wanted]
+    if other and (not folder or len(other) == sum(job.is_open for job in jobs)):
+        kind = other[0].kind
+        assert kind is not None
+        raise ValueError(f"--as {wanted.modality.word}: {_shown(other[0])} holds {kind.name}")
+    return [
+        replace(job, passed_over=f"{job.kind.name}, and --as says {wanted.modality.word}")
+        if job in other and job.kind is not None
+        else job
+        for job in jobs
+    ]
 
 
 def _check_megapixels(asked: argparse.Namespace) -> None:
@@ -240,42 +269,6 @@ def _others(kind: Kind) -> str:
 
 def _shown(job: Job) -> str:
     return "standard input" if job.source == PIPE else job.source
-
-
-def _add_places(parser: argparse.ArgumentParser, source: str, target: str) -> None:
-    parser.add_argument("source", help=f"{source}; a folder of such; or - for standard input")
-    parser.add_argument(
-        "target",
-        nargs="?",
-        help=f"{target}; for a folder a folder, which gets the same tree; or - for standard output; beside the source by default",
-    )
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="folder of a saved codec or image tokenizer, once for each kind; by default those that ship",
-    )
-    parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="files at once, each by a process of one thread"
-    )
-    parser.add_argument(
-        "--max-megapixels",
-        type=float,
-        default=MAX_MEGAPIXELS,
-        metavar="N",
-        help=f"refuse images of more than N million pixels ({MAX_MEGAPIXELS:g}); a header's word is enough",
-    )
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("-f", "--force", action="store_true", help="overwrite targets that exist")
-    existing.add_argument(
-        "--skip-existing", action="store_true", help="leave out files whose targets exist: go on after an interruption"
-    )
-    parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
-    parser.add_argument("--json", action="store_true", help="one JSON object a file, and for a folder one of the total")
 
 
 def _loading(jobs: list[Job], asked: argparse.Namespace) -> partial[dict[Kind, Any]]:

@@ -3,7 +3,6 @@
 chunks ─ codes (any, where they are lost) ─ codec's stream ─ samples (silence, where codes were lost) ─ file
 """
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +16,9 @@ from vqkit.coding.codec_blocks import decoded_blocks
 from vqkit.coding.coded import CodedSound, Watch, unwatched
 from vqkit.coding.temporary import written_as_file
 from vqkit.data import AudioWriter, WavStream
+from vqkit.modality import SOUND
 from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.lost import cover_lost, without_lost
 from vqkit.models.vqk_files import open_reader
 from vqkit.types import Float, Int
 
@@ -38,7 +39,7 @@ def decode_file(
     What is damaged is silent, and named in the result's ``warnings``; the rest is not touched by it.
 
     Args:
-        codec: in evaluation mode, of the weights that the file names. One without streaming takes all codes at once.
+        codec: a codec in evaluation mode, of the weights that the file names. One without streaming takes all codes at once.
         source: path, or open file or pipe.
         target: path, whose suffix decides the format and which appears when it is complete; or open file or pipe, which gets WAV as it
             comes and other formats at the end.
@@ -90,15 +91,13 @@ class _Sound:
         self._codec, self._reader, self._watch = codec, reader, watch
         self.length = self._length(reader.frames * codec.hop_samples) if reader.seekable else None
         self.given = self.stages = 0
-        self._spans: deque[tuple[int, bool]] = (
-            deque()
-        )  # samples that codes are on their way for, and whether they are lost
+        self._lost = torch.zeros(0, dtype=torch.bool)  # of the samples that codes are on their way for
 
     def __iter__(self) -> Iterator[Float[Tensor, "channels _"]]:
         """Only a pipe's last frame waits for the end, which says how much of it is sound."""
         held = torch.zeros(self._codec.channels, 0)
         for wav in decoded_blocks(self._codec, self._codes()):
-            held = torch.cat([held, self._silenced(wav)], dim=-1)
+            held = torch.cat([held, self._covered(wav)], dim=-1)
             most = held.shape[-1] - self._codec.hop_samples if self.length is None else self.length - self.given
             yield from self._next(held[:, : max(0, most)])
             held = held[:, max(0, most) :] if self.length is None else held[:, :0]
@@ -115,21 +114,13 @@ class _Sound:
         return min(self._reader.length or samples, samples)
 
     def _codes(self) -> Iterator[Int[Tensor, "frames num_codes"]]:
-        ends = self._reader.header.stage_ends
         for block in self._reader:
-            self._spans.append((len(block.codes) * self._codec.hop_samples, block.lost))
-            if not block.lost and len(block.codes):
-                self.stages = max(self.stages, 1 + ends.index(int((block.codes[0] >= 0).sum())))
-            yield torch.zeros_like(block.codes) if block.lost else block.codes
+            codes, lost = without_lost(block.codes)
+            self._lost = torch.cat([self._lost, self._codec.touched(lost)])
+            if not block.lost and len(codes):
+                self.stages = max(self.stages, self._reader.header.stages_of(codes[0].tolist()))
+            yield codes
 
-    def _silenced(self, wav: Tensor) -> Tensor:
-        wav, place = wav.clone(), 0
-        while place < wav.shape[-1]:
-            samples, lost = self._spans.popleft()
-            stop = min(place + samples, wav.shape[-1])
-            if lost:
-                wav[:, place:stop] = 0
-            if samples > stop - place:
-                self._spans.appendleft((samples - stop + place, lost))
-            place = stop
-        return wav
+    def _covered(self, wav: Tensor) -> Tensor:
+        lost, self._lost = self._lost.tensor_split([wav.shape[-1]])
+        return cover_lost(wav, lost, SOUND)

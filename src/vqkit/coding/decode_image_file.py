@@ -31,7 +31,7 @@ def decode_image_file(
     networks carry over a cell's edge.
 
     Args:
-        tokenizer: in evaluation mode, of the weights that the file names.
+        tokenizer: a tokenizer in evaluation mode, of the weights that the file names.
         source: path, or open file or pipe.
         target: path, whose suffix decides the format and which appears when it is complete; or open file or pipe.
         suffix: format for an open file or pipe.

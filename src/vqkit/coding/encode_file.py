@@ -41,13 +41,13 @@ def encode_file(
     file is the one that ``codec.compress`` makes of the whole sound, if no two codes lie equally near within float rounding.
 
     Args:
-        codec: in evaluation mode. One without streaming takes the whole sound at once.
+        codec: a codec in evaluation mode. One without streaming takes the whole sound at once.
         source: path, or open file or pipe; what `vqkit.data.AudioBlocks` takes.
         target: path, which appears when it is complete, or open file or pipe, which gets every chunk at once (with ``max_bytes``: all at
             the end).
         rate: stages to keep.
         plain: plain bits although the codec has a prior.
-        licence: of the content, for the header.
+        licence: licence of the content, for the header.
         metadata: free text by name, for the header.
         strict: whether what is missing, cannot be decoded or is doubtful is an error instead.
         watch: called with the seconds done and their share of all.
@@ -70,7 +70,7 @@ def encode_file(
             with open_writer(
                 codec,
                 file,
-                codec.rates_kbps[stages - 1],
+                stages,
                 plain=plain,
                 length=length,
                 licence=licence,

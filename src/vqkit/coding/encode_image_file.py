@@ -34,12 +34,12 @@ def encode_image_file(
     """Encode an image file; the networks see a tile at a time, where the tokenizer's backbone allows it.
 
     Args:
-        tokenizer: in evaluation mode.
+        tokenizer: a tokenizer in evaluation mode.
         source: path of what `vqkit.data.read_image` reads, or open file or pipe with such.
         target: path, which appears when it is complete, or open file or pipe.
         rate: stages to keep.
         plain: plain bits although the tokenizer has a prior.
-        licence: of the content, for the header.
+        licence: licence of the content, for the header.
         metadata: free text by name, for the header.
         max_megapixels: refuse an image whose header says more, before it is decoded, in 10^6 pixels.
         watch: called with 0 and the share that is done.

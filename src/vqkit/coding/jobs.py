@@ -23,7 +23,7 @@ class Job:
     Attributes:
         source: ``"-"`` is standard input.
         target: ``"-"`` is standard output.
-        kind: of the content, once it is known.
+        kind: kind of the content, once it is known.
         fault: why it cannot be done, if that is known already.
         passed_over: why it is none, of what lies in a folder and is no file.
         exists: the target is there already and stays.
@@ -55,8 +55,8 @@ def find_jobs(
         source: a file, ``"-"``, or a folder, of which all files with one of the suffixes are taken. Hidden ones are passed over; so are
             links to folders and what is no file, which have jobs that say so.
         target: file or ``"-"``; for a folder a folder that will have the same tree. Beside the source by default.
-        suffixes: of a folder's files, in lower case.
-        names: that the target of a source may get, the best first, of which the last is no other source's.
+        suffixes: suffixes of a folder's files, in lower case.
+        names: names that the target of a source may get, the best first, of which the last is no other source's.
         kind_of: tells a folder's files by their content; then the suffixes do not matter, and what is nothing we know has a job that
             says so. ``.vqk`` files are passed over.
 
@@ -90,7 +90,7 @@ def checked_jobs(jobs: Sequence[Job], *, overwrite: bool, skip: bool, folder: bo
     """The jobs, with what is found out about their targets before anything begins.
 
     Args:
-        jobs: of `find_jobs`.
+        jobs: jobs of `find_jobs`.
         overwrite: replace targets that exist.
         skip: leave out jobs whose targets exist; otherwise that is a fault.
         folder: the jobs are of a folder, where a target is never a device.

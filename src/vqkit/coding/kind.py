@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, ClassVar
 from vqkit.coding.coded import Coded, Watch
 from vqkit.coding.rate import Rate
 from vqkit.data import MAX_MEGAPIXELS
+from vqkit.modality import Modality
 
 __all__ = ["Encoding", "Kind"]
 
@@ -20,7 +21,7 @@ class Encoding:
     Attributes:
         rate: stages to keep.
         plain: plain bits although the model has a prior.
-        licence: of the content, for the header.
+        licence: licence of the content, for the header.
         metadata: free text by name, for the header.
         max_megapixels: refuse an image whose header says more, in 10^6 pixels.
         strict: refuse sound of which something is missing, cannot be decoded or is doubtful.
@@ -36,19 +37,27 @@ class Encoding:
 
 @dataclass(frozen=True)  # all of a class are equal, in other processes too
 class Kind(ABC):
-    """Sound or images. The model is of the kind's own, in evaluation mode.
+    """How files of a modality are coded. The model is of the kind's own, in evaluation mode.
 
     Attributes:
-        name: for messages.
-        rate: the field of `Rate` that only this kind has.
-        read: suffixes of files that can be encoded, in lower case.
+        modality: what is coded.
+        read: suffixes of files that can be encoded, in lower case: those of other modalities too that hold such a signal.
         written: suffixes of files that can be made, the usual one first.
     """
 
-    name: ClassVar[str]
-    rate: ClassVar[str]
+    modality: ClassVar[Modality]
     read: ClassVar[frozenset[str]]
     written: ClassVar[tuple[str, ...]]
+
+    @property
+    def name(self) -> str:
+        """What files of the kind hold, for messages."""
+        return self.modality.plural
+
+    @property
+    def rate(self) -> str:
+        """The field of `Rate` that only this kind has."""
+        return self.modality.rate_name
 
     @abstractmethod
     def load(self, folder: str | None) -> Any:

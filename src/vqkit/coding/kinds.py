@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vqkit import modality as modalities
 from vqkit.bitstream import VqkHeader, VqkReader
 from vqkit.coding.coded import Coded, Watch
 from vqkit.coding.decode_file import decode_file
@@ -13,18 +14,11 @@ from vqkit.coding.encode_file import encode_file
 from vqkit.coding.encode_image_file import encode_image_file
 from vqkit.coding.kind import Encoding, Kind
 from vqkit.coding.rate import Rate
-from vqkit.data import (
-    AUDIO_SUFFIXES,
-    IMAGE_SUFFIXES,
-    MAX_MEGAPIXELS,
-    VIDEO_SUFFIXES,
-    WRITTEN_IMAGE_SUFFIXES,
-    WRITTEN_SUFFIXES,
-)
-from vqkit.data.content import HEAD_BYTES, Content, content_of, content_of_file
+from vqkit.data import MAX_MEGAPIXELS, WRITTEN_IMAGE_SUFFIXES, WRITTEN_SUFFIXES
+from vqkit.data.content import HEAD_BYTES, content_of, content_of_file
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.models.image.tokenizer import SHIPPED, ImageTokenizer
-from vqkit.models.loading import load_codec, saved_class, shipped_folder
+from vqkit.models.loading import load_codec, saved_modality, shipped_folder
 from vqkit.types import need
 
 __all__ = [
@@ -33,16 +27,18 @@ __all__ = [
     "SOUND",
     "kind_in",
     "kind_named",
+    "kind_of_content",
     "kind_of_file",
     "kind_of_header",
     "open_models",
     "sniffed",
+    "wanted_kind",
 ]
 
 
 class _Sound(Kind):
-    name, rate = "sound", "kbps"
-    read, written = AUDIO_SUFFIXES | VIDEO_SUFFIXES, tuple(WRITTEN_SUFFIXES)
+    modality = modalities.SOUND
+    read, written = modalities.SOUND.suffixes | modalities.VIDEO.suffixes, tuple(WRITTEN_SUFFIXES)
 
     def load(self, folder: str | None) -> WaveformCodec:
         for package in ("soundfile", "soxr", "av"):
@@ -79,8 +75,8 @@ class _Sound(Kind):
 
 
 class _Image(Kind):
-    name, rate = "images", "bpp"
-    read, written = IMAGE_SUFFIXES, tuple(WRITTEN_IMAGE_SUFFIXES)
+    modality = modalities.IMAGE
+    read, written = modalities.IMAGE.suffixes, tuple(WRITTEN_IMAGE_SUFFIXES)
 
     def load(self, folder: str | None) -> ImageTokenizer:
         need("PIL", "image")
@@ -123,26 +119,59 @@ SOUND, IMAGE = _Sound(), _Image()
 KINDS: tuple[Kind, ...] = (SOUND, IMAGE)
 
 
-_KIND_OF: dict[Content, Kind] = {"sound": SOUND, "film": SOUND, "image": IMAGE}
-
-
 def kind_named(name: str | Path) -> Kind:
     """The kind of a file to make, by its suffix; sound, where that says nothing."""
     return IMAGE if Path(name).suffix.lower() in IMAGE.read else SOUND
 
 
-def kind_of_file(path: str | Path) -> Kind | None:
+def kind_of_content(content: str, wanted: Kind | None = None) -> Kind | None:
+    """How a file of some content is encoded: a film as its sound. None where it is nothing we know, or not what is wanted.
+
+    Example:
+        >>> kind_of_content("film").name, kind_of_content("image", SOUND)
+        ('sound', None)
+    """
+    found = modalities.modality_of_content(content)
+    if found is None:
+        return None
+    what = found if found.encoded_by_default else modalities.SOUND
+    kind = next(kind for kind in KINDS if kind.modality is what)
+    return kind if wanted in (None, kind) else None
+
+
+def wanted_kind(word: str | None) -> Kind | None:
+    """The kind that ``--as`` names.
+
+    Raises:
+        ValueError: nothing codes that modality.
+    """
+    if word is None:
+        return None
+    what = next(what for what in modalities.MODALITIES if what.word == word)
+    for kind in KINDS:
+        if kind.modality is what:
+            return kind
+    raise ValueError(
+        f"--as {word}: there is no tokenizer of {what.plural} yet; without --as, or with --as sound, the sound of a film is encoded"
+    )
+
+
+def kind_of_file(path: str | Path, wanted: Kind | None = None) -> Kind | None:
     """The kind of a file to encode, by its first bytes, or by its suffix where they say nothing; None where it is nothing we know.
+
+    Args:
+        path: the file.
+        wanted: the only kind that is taken.
 
     Raises:
         OSError: it cannot be read.
     """
-    return _KIND_OF.get(content_of_file(path))
+    return kind_of_content(content_of_file(path), wanted)
 
 
 def kind_of_header(header: VqkHeader) -> Kind:
     """The kind of what a ``.vqk`` file holds."""
-    return IMAGE if header.image_size and not header.sample_rate else SOUND
+    return next(kind for kind in KINDS if kind.modality is header.modality)
 
 
 def kind_in(path: str | Path) -> Kind:
@@ -167,7 +196,7 @@ def sniffed(stream: BinaryIO) -> tuple[Kind, BinaryIO]:
     head = b""
     while len(head) < HEAD_BYTES and (more := stream.read(HEAD_BYTES - len(head))):
         head += more
-    kind = _KIND_OF.get(content_of(head), SOUND)
+    kind = kind_of_content(content_of(head)) or SOUND
     if start is not None:
         stream.seek(start)
         return kind, stream
@@ -194,8 +223,8 @@ def open_models(kinds: Iterable[Kind], folders: Iterable[str] = ()) -> dict[Kind
     """A model for each kind.
 
     Args:
-        kinds: that are to be coded.
-        folders: of ``save_pretrained``, at most one a kind; for the others the models that ship.
+        kinds: kinds that are to be coded.
+        folders: folders of ``save_pretrained``, at most one a kind; for the others the models that ship.
 
     Raises:
         ValueError: there is no such folder, it holds no model, or none of these kinds, or two are of one kind.
@@ -206,7 +235,8 @@ def open_models(kinds: Iterable[Kind], folders: Iterable[str] = ()) -> dict[Kind
         folder = str(shipped_folder(name) or name)
         if not Path(folder).is_dir():
             raise ValueError(f"no such folder: {folder}; a model is a folder that save_pretrained wrote")
-        kind = IMAGE if saved_class(folder) == ImageTokenizer.__name__ else SOUND
+        held = saved_modality(folder)
+        kind = next(kind for kind in KINDS if kind.modality is held)
         if kind not in wanted:
             raise ValueError(f"{folder} codes {kind.name}, and nothing here is of that kind")
         if kind in named:

@@ -31,7 +31,7 @@ def decoded_names(path: Path, suffix: str, known: Collection[str], asked: bool) 
 
     Args:
         path: the ``.vqk`` file.
-        suffix: of the format that is written, ``.wav`` for example.
+        suffix: suffix of the format that is written, ``.wav`` for example.
         known: suffixes of files with such content, in lower case.
         asked: this format was asked for.
 

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 from vqkit.coding.attempt import Board, Outcome, Work, attempted
 from vqkit.coding.jobs import Job
 from vqkit.files import remove_unfinished
-from vqkit.processes import end_with_parent, interrupts_ignored
+from vqkit.processes import ChildProcess, end_with_parent
 
 __all__ = ["in_processes"]
 
@@ -30,43 +29,19 @@ class _Stopped(BaseException):
     """The run was interrupted: leave nothing half-written."""
 
 
-class _Worker:
+class _Worker(ChildProcess):
     """A process that does one job after the other, as its parent sees it.
 
     Attributes:
-        connection: to send jobs through, and to receive what became of them.
+        connection: a pipe to send jobs through, and to receive what became of them.
         job: the number of the one at hand.
         ready: its models are loaded.
     """
 
     def __init__(self, load: Callable[[], Any], work: Work, board: Board) -> None:
-        context = get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, load, work, board), daemon=True)
-        with interrupts_ignored():
-            self.process.start()
-        theirs.close()  # with the process ends the connection
+        super().__init__(_work, load, work, board)
         self.job: int | None = None
         self.ready = False
-
-    def ending(self) -> str:
-        """How it ended, in words; waits for the end."""
-        self.process.join()
-        code = self.process.exitcode or 0
-        if code >= 0:
-            return f"exit code {code}"
-        try:
-            return f"killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"killed by signal {-code}"
-
-    def stop(self) -> None:
-        """End it after its job; what it has not finished is removed."""
-        self.process.terminate()
-        self.process.join(_GRACE_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
 
 
 class _Pool:
@@ -133,7 +108,7 @@ class _Pool:
         for worker in self._workers:
             worker.process.terminate()
         for worker in self._workers:
-            worker.stop()
+            worker.stop(_GRACE_SECONDS)  # what it has not finished is removed
             if worker.job is not None:
                 _clean_up(self._jobs[worker.job], worker)
 

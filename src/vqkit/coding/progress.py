@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from vqkit.coding.workers import Board
+from vqkit.terminal import duration
 
 __all__ = ["ProgressLine", "rate_and_rest"]
 
@@ -24,17 +25,15 @@ def rate_and_rest(elapsed: float, seconds: float, share: float) -> str:
     speed = [f"{seconds / elapsed:.1f}× real time"] if seconds and elapsed > 0 else []
     if not share:
         return "".join(speed)
-    minutes, rest = divmod(round(elapsed * (1 - share) / share), 60)
-    hours, minutes = divmod(minutes, 60)
-    return ", ".join([*speed, f"{f'{hours}:{minutes:02}' if hours else minutes}:{rest:02} left"])
+    return ", ".join([*speed, f"{duration(elapsed * (1 - share) / share)} left"])
 
 
 class ProgressLine:
     """Shows a board on a terminal, where rich is installed; use it in a ``with``.
 
     Args:
-        board: of the jobs.
-        sizes: of the jobs, in any unit: what share of all each is.
+        board: board of the jobs.
+        sizes: sizes of the jobs, in any unit: what share of all each is.
         shown: whether to show anything.
     """
 

@@ -17,10 +17,10 @@ class Rate:
     """A rate for each kind of file, or ``stages``, or ``max_bytes``; none means all stages.
 
     Args:
-        kbps: of sound: as many stages as fit into this rate, before entropy coding.
+        kbps: highest rate of sound: as many stages as fit into this rate, before entropy coding.
         stages: so many.
-        max_bytes: as many as fit into a file of so many bytes, headers included.
-        bpp: of images: as many as fit into a file of so many bits a pixel, headers included.
+        max_bytes: as many stages as fit into a file of so many bytes, headers included.
+        bpp: highest rate of images: as many stages as fit into a file of so many bits a pixel, headers included.
 
     Raises:
         ValueError: more than one is given, or one is not above 0.

@@ -25,7 +25,7 @@ class Manner:
     """How to go about it.
 
     Attributes:
-        processes: at once.
+        processes: number of processes at once.
         force: overwrite targets that exist.
         skip: leave out files whose targets exist.
         quiet: print only warnings and errors.
@@ -47,11 +47,11 @@ def run(
     """Do the jobs and print a line for each, and for a folder the total.
 
     Args:
-        jobs: of `find_jobs`.
+        jobs: jobs of `find_jobs`.
         load: makes a model for each kind of content.
         work: does one job.
         how: see `Manner`.
-        rate: that the models must be able to keep to, found before anything begins.
+        rate: a rate that the models must be able to keep to, found before anything begins.
 
     Returns:
         0, or 1 if a file was damaged or, in a folder, could not be done.

@@ -15,13 +15,13 @@ class Total:
     """Counts of outcomes.
 
     Attributes:
-        files: that were made.
-        seconds: of their sound.
-        bytes: of the ``.vqk`` files.
-        uncoded_bytes: of the sound and image files they were made of, or made to.
+        files: number of files that were made.
+        seconds: duration of their sound.
+        bytes: size of the ``.vqk`` files.
+        uncoded_bytes: size of the sound and image files they were made of, or made to.
         skipped: whose targets existed.
-        failed: that could not be made.
-        damaged: that were made of a damaged file; they count as made, too.
+        failed: number of files that could not be made.
+        damaged: number of files that were made of a damaged file; they count as made, too.
         passed_over: what lay in the folder and is no file, or nothing we know.
 
     Example:
@@ -67,7 +67,7 @@ class Total:
         self.uncoded_bytes += max(0, sizes - coded.bytes)  # one of the two is the .vqk file
 
     def record(self) -> dict[str, float | int | None]:
-        """For programs."""
+        """The numbers for programs."""
         return {**vars(self), "ratio": self.ratio}
 
     def __str__(self) -> str:

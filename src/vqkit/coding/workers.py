@@ -27,7 +27,7 @@ def run_jobs(
 
     Args:
         jobs: what to do.
-        models: for the jobs of this process.
+        models: models for the jobs of this process.
         work: does one job; picklable if there are several processes.
         board: where the jobs note how far they are.
         load: makes the same models in another process; picklable. Without it there is only this one.

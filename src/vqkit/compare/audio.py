@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vqkit.bitstream import encode_codes
-from vqkit.compare.codebooks import counted, residual_energy, usage_of, use_by_part, values_of
+from vqkit.compare.codebooks import counted, curve_stages, residual_energy, usage_of, use_by_part, values_of
 from vqkit.compare.pca import code_cloud
 from vqkit.data import Clip, read_audio, write_audio
 from vqkit.data.unreadable import readable
@@ -147,15 +147,13 @@ def _histograms(model: AudioModel, train: Sequence[Clip], most: int = 24) -> lis
 def _rate_curve(model: AudioModel, test: Sequence[Clip]) -> list[dict[str, Any]] | None:
     """Quality of the first 1, 2, 4, … stages."""
     quantizer = model.quantizer
-    if quantizer.num_stages == 1:
-        return None
     curve = []
-    for stages in sorted({*(1 << n for n in range(8) if 1 << n < quantizer.num_stages), quantizer.num_stages}):
+    for stages in curve_stages(quantizer):
         metrics, rate = comparison_metrics(model.sample_rate), BitRate()
         held = quantizer.stage_ends[stages - 1]
         for _, wave in waves(test, model.sample_rate):
-            codes = quantizer.encode(model.analyze(wave))[..., :held]
+            codes = quantizer.first_stages(quantizer.encode(model.analyze(wave)), stages)
             metrics.update(model.synthesize(quantizer.decode(codes), wave.shape[-1]), wave)
             rate.update(len(encode_codes(codes[0], quantizer.code_sizes[:held])), wave.shape[-1] / model.sample_rate)
         curve.append({"stages": stages, "kbps": float(rate.compute()), "metrics": values_of(metrics)})
-    return curve
+    return curve or None

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from vqkit.compare.code_digest import code_digest
 from vqkit.compare.dataset import Dataset
+from vqkit.modality import Modality
 from vqkit.quantize import Quantizer
 
 __all__ = ["Backbone", "Note", "Training", "training_digest"]
@@ -38,10 +39,10 @@ class Backbone(ABC):
     """A model family with a place for a quantizer. Subclasses are dataclasses: their fields are the settings and the flags.
 
     Attributes:
-        modality: "audio" or "image".
+        modality: what the models code.
     """
 
-    modality: ClassVar[str]
+    modality: ClassVar[Modality]
 
     @property
     @abstractmethod

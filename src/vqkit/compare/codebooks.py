@@ -12,7 +12,14 @@ from vqkit.quantize import Product, Quantizer
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-__all__ = ["counted", "residual_energy", "usage_of", "use_by_part", "values_of"]
+__all__ = [
+    "counted",
+    "curve_stages",
+    "residual_energy",
+    "usage_of",
+    "use_by_part",
+    "values_of",
+]
 
 _HISTOGRAM_SIZES = 1 << 16  # alphabets up to here get a histogram for entropy coding
 
@@ -66,3 +73,9 @@ def residual_energy(quantizer: Quantizer, z: Tensor, codes: Tensor, spatial_dims
         found = quantizer.decode(alone, stages=stages).reshape(z.shape)
         left.append(float((z - found).square().sum() / energy))
     return left
+
+
+def curve_stages(quantizer: Quantizer) -> list[int]:
+    """Numbers of stages whose quality is measured: 1, 2, 4, … and all; none where there is one stage only."""
+    most = quantizer.num_stages
+    return sorted({*(1 << n for n in range(8) if 1 << n < most), most}) if most > 1 else []

@@ -12,6 +12,7 @@ from vqkit.compare.backbone import Backbone
 from vqkit.compare.cache import read_json
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.runner import Comparison, compare
+from vqkit.modality import SOUND
 from vqkit.quantize.usage import advice
 from vqkit.recipe import check_recipes
 from vqkit.report import write_report
@@ -30,7 +31,7 @@ _DEFAULT = "vqkit.compare.backbones.frames.Backbone"
 def main(argv: list[str]) -> int:
     """Compare, write the report and print where it is; exit code 0."""
     what, out = parse(argv)
-    for package in ("soundfile", "torch_mdct") if what.backbone.modality == "audio" else ():
+    for package in ("soundfile", "torch_mdct") if what.backbone.modality is SOUND else ():
         check_installed(package, "audio")
     return finish(what, out, " ".join(["vqkit compare", *argv]))
 
@@ -47,7 +48,7 @@ def finish(what: Comparison, out: Path, shown: str) -> int:
         The exit code, 0.
     """
     backbone = what.backbone
-    with LiveResults(what.title, rates(what), backbone.protocols, modality=backbone.modality) as table:
+    with LiveResults(what.title, rates(what), backbone.protocols, modality=backbone.modality.name) as table:
         folder = compare(what, out, shown, table.update)
     page = write_report(folder)
     for line in few_codes(what, folder):

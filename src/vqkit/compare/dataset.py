@@ -1,17 +1,19 @@
 """Which clips or images a comparison trains on and is measured on."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import TypeVar
 
-from vqkit.data import Clip, ImageItem, list_clips, list_images, read_audio, sample_folder
+from vqkit.data import Clip, ImageItem, Item, SplitError, list_clips, list_images, read_audio, sample_folder
 from vqkit.data.unreadable import readable
+from vqkit.modality import SOUND
 
-__all__ = ["Dataset", "Item"]
+__all__ = ["Dataset"]
 
-Item = Clip | ImageItem
-_Item = TypeVar("_Item", Clip, ImageItem)
+_Item = TypeVar("_Item", bound=Item)
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class Dataset:
     """The clips or images of a comparison.
 
     Args:
-        source: a folder (with or without manifest.csv), a manifest, for images also what else `vqkit.data.list_images` takes, or
-            ``"samples"`` for what ships with vqkit.
+        source: a folder (with splits or without, with manifest.csv or without), a manifest, for images also what else
+            `vqkit.data.list_images` takes, or ``"samples"`` for what ships with vqkit.
         test_source: where the test items come from, if they are of another data set.
         groups: only these groups of sound (``music``, ``speech``, …), or these classes of images; all when empty.
         min_seconds: shorter clips are left out.
@@ -40,11 +42,19 @@ class Dataset:
     def clips(self, training: bool) -> list[Clip]:
         """Clips to train on, or to measure on, groups in turn."""
         place, split, most = self._wanted(training)
-        source = sample_folder() if place == "samples" else place
-        found = [clip for clip in list_clips(source, split=split) if clip.seconds >= self.min_seconds]
+        every = self._listed(list_clips, place, split)
+        found = [clip for clip in every if clip.seconds >= self.min_seconds]
+        short = SOUND.count(len(every) - len(found))
         if not found:
-            raise ValueError(f"no {split} clips of at least {self.min_seconds:g} s in {place}")
-        chosen = self._spread(found, lambda clip: clip.group, most, f"the {split} split of {place}")
+            raise ValueError(
+                f"no {split} clips of at least {self.min_seconds:g} s in {place}: --data.min_seconds takes shorter ones"
+            )
+        if len(found) < len(every):
+            warnings.warn(
+                f"left out {short} of {len(every)} of {place}, shorter than the {self.min_seconds:g} s of --data.min_seconds",
+                stacklevel=2,
+            )
+        chosen = self._spread(found, most, f"the {split} split of {place}")
         if training:  # crops of what cannot be read are replaced as they are drawn
             return chosen
         return [clip for clip, _ in readable(chosen, lambda clip: clip.path, lambda clip: read_audio(clip.path))]
@@ -52,21 +62,29 @@ class Dataset:
     def images(self, training: bool) -> list[ImageItem]:
         """Images to train on, or to measure on, classes in turn."""
         place, split, most = self._wanted(training)
-        source = sample_folder() if place == "samples" else place
-        return self._spread(list_images(source, split), lambda i: i.label, most, f"the {split} split of {place}")
+        return self._spread(self._listed(list_images, place, split), most, f"the {split} split of {place}")
+
+    def _listed(self, listed: Callable[[str | Path, str], list[_Item]], place: str, split: str) -> list[_Item]:
+        try:
+            return listed(sample_folder() if place == "samples" else place, split)
+        except SplitError as error:
+            flag = "--data.source" if split == "train" else "--data.split or --data.test_source"
+            raise ValueError(f"{error}: {flag} names another") from None
 
     def _wanted(self, training: bool) -> tuple[str, str, int]:
         if training:
             return self.source, "train", self.max_train
         return self.test_source or self.source, self.split, self.max_test
 
-    def _spread(self, found: Sequence[_Item], group_of: Callable[[_Item], str], most: int, where: str) -> list[_Item]:
+    def _spread(self, found: Sequence[_Item], most: int, where: str) -> list[_Item]:
         by_name: dict[str, list[_Item]] = {}
         for item in found:
-            by_name.setdefault(group_of(item), []).append(item)
+            by_name.setdefault(item.group or item.label, []).append(item)
         unknown = set(self.groups) - set(by_name)
         if unknown:
-            raise ValueError(f"groups names {', '.join(sorted(unknown))}; {where} has {', '.join(sorted(by_name))}")
+            raise ValueError(
+                f"--data.groups names {', '.join(sorted(unknown))}; {where} has {', '.join(sorted(by_name))}"
+            )
         by_group = [by_name[name] for name in sorted(by_name) if not self.groups or name in self.groups]
         if most:
             share = -(-most // len(by_group))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqkit.bitstream import encode_codes
-from vqkit.compare.codebooks import counted, residual_energy, usage_of, use_by_part, values_of
+from vqkit.compare.codebooks import counted, curve_stages, residual_energy, usage_of, use_by_part, values_of
 from vqkit.compare.pca import code_cloud
 from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images, write_image
 from vqkit.metrics import StreamingMetric, image_metrics
@@ -154,20 +154,18 @@ class ImageMeasure:
     def _rate_curve(self, tokenizer: ImageTokenizer, test: Sequence[ImageItem]) -> list[dict[str, Any]] | None:
         """Quality of the first 1, 2, 4, … stages."""
         quantizer = tokenizer.quantizer
-        if quantizer.num_stages == 1:
-            return None
         curve = []
         pixels = len(test) * self.boxes * math.prod(self.size)
-        for stages in sorted({*(1 << n for n in range(8) if 1 << n < quantizer.num_stages), quantizer.num_stages}):
+        for stages in curve_stages(quantizer):
             metrics, codes = self._metrics(), []
             held = quantizer.stage_ends[stages - 1]
             for images in self._batches(test):
-                found = quantizer.encode(tokenizer.analyze(images))[..., :held]
+                found = quantizer.first_stages(quantizer.encode(tokenizer.analyze(images)), stages)
                 metrics.update(tokenizer.synthesize(quantizer.decode(found), self.size), images)
                 codes.append(found.flatten(end_dim=-2))
             written = len(encode_codes(torch.cat(codes), quantizer.code_sizes[:held]))
             curve.append({"stages": stages, "bpp": 8 * written / pixels, "metrics": values_of(metrics)})
-        return curve
+        return curve or None
 
     def _codes(self, tokenizer: ImageTokenizer, images: Tensor) -> Tensor:
         return tokenizer.quantizer.encode(tokenizer.analyze(images)).flatten(end_dim=-2)

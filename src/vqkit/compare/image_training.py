@@ -15,6 +15,7 @@ from vqkit.compare.dataset import Dataset
 from vqkit.compare.image import ImageMeasure
 from vqkit.compare.watch import Watch
 from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images
+from vqkit.modality import IMAGE
 from vqkit.models.hub import WEIGHTS
 from vqkit.models.image.backbone import ImageBackbone
 from vqkit.models.image.tokenizer import ImageTokenizer
@@ -36,7 +37,7 @@ class ImageTraining(Backbone):
     """What the backbones for images share. The weights of encoder and decoder start alike for all quantizers of a seed.
 
     Args:
-        width: of the latent, the ``dim`` of every quantizer.
+        width: width of the latent, the ``dim`` of every quantizer.
         size: height and width of the images in pixels.
         channels: 1 for gray, 3 for RGB.
         crop: "center", "random" boxes, or "stretch", which changes proportions; for training and measuring.
@@ -44,7 +45,7 @@ class ImageTraining(Backbone):
         test_boxes: random boxes of each test image that are measured, the same for every quantizer.
         steps: training steps.
         batch_size: images a step.
-        learning_rate: of encoder and decoder, and of the quantizer.
+        learning_rate: learning rate of encoder and decoder, and of the quantizer.
         warmup_steps: steps until the full learning rate.
         l1_weight: weight of the mean absolute difference.
         l2_weight: weight of the mean squared difference.
@@ -85,7 +86,7 @@ class ImageTraining(Backbone):
     save_every: int = 500
     max_megapixels: float = MAX_MEGAPIXELS
 
-    modality = "image"
+    modality = IMAGE
 
     @abstractmethod
     def networks(self) -> ImageBackbone:
@@ -202,7 +203,7 @@ class ImageTraining(Backbone):
         return found
 
     def _variance(self, items: Sequence[ImageItem]) -> float:
-        """Of the pixels in [0, 1] of (some of) the training images."""
+        """Variance of the pixels in [0, 1] of (some of) the training images."""
         some = items[:: max(1, len(items) // _VARIANCE_IMAGES)]
         crop: Literal["center", "stretch"] = "stretch" if self.crop == "stretch" else "center"
         images = Images(some, self.size, self.channels, crop, max_megapixels=self.max_megapixels)

@@ -17,10 +17,10 @@ from vqkit.allowance import MAX_FLOATS
 from vqkit.compare.backbone import Backbone, Note, training_digest
 from vqkit.compare.cache import key_of, read_json, write_json
 from vqkit.compare.code_digest import code_digest
-from vqkit.compare.dataset import Dataset, Item
+from vqkit.compare.dataset import Dataset
 from vqkit.compare.expression import constructor
 from vqkit.compare.summary import row
-from vqkit.data import fingerprint
+from vqkit.data import Item, fingerprint
 from vqkit.quantize import Quantizer
 
 __all__ = ["Comparison", "Dataset", "Progress", "commit", "compare"]
@@ -99,7 +99,7 @@ def compare(what: Comparison, out: Path, command: str, progress: Progress = lamb
         rows = {n: row(n, what.systems[n], quantizers[n], done, fastest) for n, done in runs.items() if done}
         for finished, value in rows.items():
             progress(finished, "", value)
-        _collect(out, what.backbone.modality, rows, runs)
+        _collect(out, what.backbone.modality.name, rows, runs)
         write_json(out / "results.json", _results(what, rows, train, test, out, command, shown))
     return out
 
@@ -196,7 +196,7 @@ def _results(
     settings = what.backbone.settings()
     return {
         "title": what.title,
-        "modality": what.backbone.modality,
+        "modality": what.backbone.modality.name,
         "command": command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),

@@ -18,6 +18,7 @@ from vqkit.data.image_file import (
 from vqkit.data.image_items import ImageItem, list_images
 from vqkit.data.image_writer import WRITTEN_IMAGE_SUFFIXES, write_image
 from vqkit.data.images import Images, LabelledImage
+from vqkit.data.items import Item, SplitError, hashed_splits
 from vqkit.data.shuffled_images import ShuffledImages
 from vqkit.data.wav_stream import WavStream
 from vqkit.data.whole_clips import AudioBatch, AudioClips, collate_clips
@@ -39,15 +40,18 @@ __all__ = [
     "Clip",
     "ImageItem",
     "Images",
+    "Item",
     "LabelledImage",
     "ReadImage",
     "ShuffledImages",
+    "SplitError",
     "WavStream",
     "Waveform",
     "audio_info",
     "collate_clips",
     "decode_image",
     "fingerprint",
+    "hashed_splits",
     "list_clips",
     "list_images",
     "read_audio",

@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from vqkit.data.audio_file import audio_info
 from vqkit.data.content import AUDIO_SUFFIXES, content_of_file
-from vqkit.data.folders import split_of, walk
+from vqkit.data.folders import class_of, split_of, walk
+from vqkit.data.items import Item, kept
 from vqkit.data.manifest import number, read_manifest
 from vqkit.data.unreadable import READ_ERRORS, named
 
@@ -14,25 +15,17 @@ _NOT_LABELS = {"path", "split", "group", "duration", "sample_rate"}
 
 
 @dataclass(frozen=True)
-class Clip:
+class Clip(Item):
     """One audio file of a data set.
 
     Attributes:
-        path: where the file is.
-        name: its path within the data set, with forward slashes; the same on every machine.
-        split: "train", "valid", "test", another word of the manifest, or "" where none is known.
-        group: the manifest's group, or "".
         seconds: duration as the manifest or the header says; 0 where neither was asked.
-        sample_rate: in Hz as the manifest or the header says; 0 where neither was asked.
+        sample_rate: sample rate in Hz as the manifest or the header says; 0 where neither was asked.
         labels: the manifest's other columns.
     """
 
-    path: Path
-    name: str
-    split: str
-    group: str
-    seconds: float
-    sample_rate: int
+    seconds: float = 0.0
+    sample_rate: int = 0
     labels: dict[str, str] = field(default_factory=dict, hash=False)
 
 
@@ -56,7 +49,7 @@ def list_clips(source: str | Path, split: str | None = None, group: str | None =
         source: a folder, a manifest (.csv, see `vqkit.data.manifest`), or one audio file. A folder's ``manifest.csv`` is used where there
             is one; otherwise the folder is walked, and a part of the path named train, valid, validation or test gives the split.
             The content tells what is sound, not the suffix; images and video beside it are passed over, and files that are nothing we
-            know are counted in a warning.
+            know are counted in a warning. Where no file has a split, the hash of its name gives it one (see `vqkit.data.items`).
         split: keep this split only.
         group: keep this group only.
 
@@ -65,6 +58,7 @@ def list_clips(source: str | Path, split: str | None = None, group: str | None =
 
     Raises:
         FileNotFoundError: the source, or a file that its manifest lists, does not exist.
+        SplitError: there is no such split or group.
         ValueError: the manifest is malformed, no clip is left, or none can be read.
 
     Example:
@@ -81,16 +75,15 @@ def list_clips(source: str | Path, split: str | None = None, group: str | None =
         clips = _from_manifest(source / "manifest.csv")
     elif source.is_dir():
         names = walk(source, AUDIO_SUFFIXES, _is_sound)
-        clips = [Clip(source / name, name, split_of(name), "", 0.0, 0) for name in names]
+        clips = [Clip(source / name, name, split_of(name), label=class_of(name)) for name in names]
     elif source.suffix.lower() == ".csv":
         clips = _from_manifest(source)
     else:
         info = audio_info(source)
-        clips = [Clip(source, source.name, "", "", info.seconds, info.sample_rate)]
+        clips = [Clip(source, source.name, seconds=info.seconds, sample_rate=info.sample_rate)]
     if not clips:
         raise ValueError(f"{source} holds no audio files ({' '.join(sorted(AUDIO_SUFFIXES))})")
-    clips = _keep(clips, "split", split, source)
-    clips = _keep(clips, "group", group, source)
+    clips = kept(clips, source, "audio", split, group)
     return _with_headers(sorted(clips, key=lambda clip: clip.name))
 
 
@@ -100,7 +93,8 @@ def _from_manifest(manifest: Path) -> list[Clip]:
         path, name = manifest.parent / row["path"], PurePosixPath(row["path"]).as_posix()
         seconds, sample_rate = number(row, "duration", manifest), int(number(row, "sample_rate", manifest))
         labels = {column: text for column, text in row.items() if column not in _NOT_LABELS}
-        clips.append(Clip(path, name, row["split"], row.get("group", ""), seconds, sample_rate, labels))
+        known = (row["split"], row.get("group", ""), seconds, sample_rate, labels)
+        clips.append(Clip(path, name, *known, label=row.get("label", "")))
     return clips
 
 
@@ -134,13 +128,3 @@ def _with_headers(clips: list[Clip]) -> list[Clip]:
     if reasons:
         warnings.warn(f"skipped {named(reasons, len(clips))}", stacklevel=3)
     return found
-
-
-def _keep(clips: list[Clip], what: str, wanted: str | None, source: Path) -> list[Clip]:
-    if wanted is None:
-        return clips
-    kept = [clip for clip in clips if getattr(clip, what) == wanted]
-    if not kept:
-        there = ", ".join(repr(value) for value in sorted({getattr(clip, what) for clip in clips}))
-        raise ValueError(f"{source} has no audio of {what} {wanted!r}; there is {there}")
-    return kept

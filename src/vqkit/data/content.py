@@ -10,10 +10,11 @@ References:
 import os
 import struct
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from vqkit.data.image_netpbm import is_netpbm
 from vqkit.data.image_tiff_tags import TIFF_STARTS
+from vqkit.modality import IMAGE, MODALITIES, SOUND, VIDEO
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -27,18 +28,7 @@ __all__ = [
 
 Content = Literal["sound", "image", "film", "vqk", ""]  # a film may have sound; "" is nothing we know
 
-AUDIO_SUFFIXES = frozenset(
-    {
-        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".au", ".caf", ".w64", ".mka", ".wma"),
-    }
-)  # fmt: skip
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ogv"})
-IMAGE_SUFFIXES = frozenset(
-    {
-        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
-    }
-)
+AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES = SOUND.suffixes, IMAGE.suffixes, VIDEO.suffixes
 HEAD_BYTES = 4096  # holds two frames of MPEG audio
 _VQK, _VQK_SUFFIX = b"\x89VQK", ".vqk"
 # Cameras' raw files begin like TIFF, and hold a small copy where the image is looked for
@@ -114,13 +104,8 @@ def content_of_file(path: str | Path) -> Content:
             found = content_of(os.read(file.fileno(), HEAD_BYTES))
         if found and not (found == "image" and suffix in _RAW_SUFFIXES):
             return found
-    if suffix in IMAGE_SUFFIXES:
-        return "image"
-    if suffix in AUDIO_SUFFIXES:
-        return "sound"
-    if suffix in VIDEO_SUFFIXES:
-        return "film"
-    return "vqk" if suffix == _VQK_SUFFIX else ""
+    named = {end: modality.content for modality in MODALITIES for end in modality.suffixes}
+    return cast(Content, named.get(suffix, "vqk" if suffix == _VQK_SUFFIX else ""))
 
 
 def _is_bitmap(head: bytes) -> bool:

@@ -8,13 +8,13 @@ from pathlib import Path
 from vqkit.data.clips import Clip
 from vqkit.data.image_arrow import saved_files
 from vqkit.data.image_formats import DIGITS, collection_pixels
-from vqkit.data.image_items import ImageItem
+from vqkit.data.items import Item
 
 _BLOCK_BYTES = 1 << 16
 _BLOCKS = 16
 
 
-def fingerprint(items: Sequence[Clip | ImageItem]) -> str:
+def fingerprint(items: Sequence[Item]) -> str:
     """Hash what a run can see of its clips or images: names, splits, groups, labels and contents.
 
     The same on every machine: folder, order and file times play no part. Files up to 1 MiB are hashed whole; of larger ones the size and
@@ -22,7 +22,7 @@ def fingerprint(items: Sequence[Clip | ImageItem]) -> str:
     holds as paths are known by their paths.
 
     Args:
-        items: from `list_clips` or `list_images`.
+        items: items from `list_clips` or `list_images`.
 
     Returns:
         64 hexadecimal digits (SHA-256).
@@ -41,7 +41,7 @@ def fingerprint(items: Sequence[Clip | ImageItem]) -> str:
     for item in sorted(items, key=lambda item: item.name):
         if item.path not in hashes:
             hashes[item.path] = _hash_source(item.path)
-        known = [item.group, item.labels] if isinstance(item, Clip) else [item.label, item.index]
+        known = [item.group, item.labels] if isinstance(item, Clip) else [item.label, getattr(item, "index", None)]
         described = [item.name, item.split, *known, hashes[item.path]]
         total.update(json.dumps(described, sort_keys=True).encode() + b"\n")
     return total.hexdigest()

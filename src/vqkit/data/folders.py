@@ -3,9 +3,14 @@
 import os
 import stat
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from vqkit.data.content import content_of_file
+from vqkit.modality import MODALITIES, Modality, modality_of_content
 
 SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
 
@@ -74,31 +79,51 @@ def dangling(path: Path) -> str:
 
 
 def walk(folder: Path, suffixes: frozenset[str], wanted: Callable[[Path], bool | None] | None = None) -> Iterator[str]:
-    """Names of the files under a folder that are of one kind; hidden files and folders are passed over.
+    """Names of the files under a folder that are of one modality; hidden files and folders are passed over.
 
     What cannot be read (a link to nothing or to a folder, a named pipe, a folder without permission) is passed over with a warning. So
-    are files that are nothing we know, all in one warning.
+    are files of other modalities and those that are nothing we know, counted in one warning.
 
     Args:
         folder: where to look.
-        suffixes: of the kind, in lower case.
-        wanted: whether a file is of the kind, by its content; None where it is nothing we know. By its suffix alone by default.
+        suffixes: suffixes of the modality, in lower case.
+        wanted: whether a file is of the modality, by its content; None where it is nothing we know. By its suffix alone by default.
     """
-    unknown: list[str] = []
+    left_out: list[str] = []
     for entry in entries(folder):
         named = entry.path.suffix.lower() in suffixes
         if entry.problem:
             if named or entry.is_folder:
                 warnings.warn(f"passed over {entry.path}: it is {entry.problem}", stacklevel=3)
             continue
-        taken = named if wanted is None else wanted(entry.path)
         name = entry.path.relative_to(folder).as_posix()
-        if taken:
+        if named if wanted is None else wanted(entry.path):
             yield name
-        elif taken is None:
+        elif wanted is not None:
+            left_out.append(name)
+    if left_out and (what := described(folder, left_out)):
+        warnings.warn(f"passed over {what} in {folder}", stacklevel=3)
+
+
+def described(folder: Path, names: Sequence[str]) -> str:
+    """What was left out of a folder: files of each modality, counted, and those that are nothing we know; ``.vqk`` files are not.
+
+    Args:
+        folder: the folder.
+        names: paths within it.
+    """
+    found: Counter[Modality] = Counter()
+    unknown = []
+    for name in names:
+        content: str = ""
+        with suppress(OSError):
+            content = content_of_file(folder / name)
+        if modality := modality_of_content(content):
+            found[modality] += 1
+        elif content != "vqk":
             unknown.append(name)
-    if unknown:
-        warnings.warn(f"passed over {unknown_files(unknown)} in {folder}", stacklevel=3)
+    parts = [modality.count(found[modality]) for modality in MODALITIES if found[modality]]
+    return " and ".join([*parts, *([unknown_files(unknown)] if unknown else [])])
 
 
 def unknown_files(names: Sequence[str]) -> str:

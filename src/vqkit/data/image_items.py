@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from vqkit.data.content import IMAGE_SUFFIXES, content_of_file
 from vqkit.data.folders import class_of, split_of, walk
 from vqkit.data.image_formats import DIGITS, collection_labels, collections_in, is_collection
+from vqkit.data.items import Item, kept
 from vqkit.data.manifest import read_manifest
 
 __all__ = ["ImageItem", "list_images"]
@@ -15,21 +16,13 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz")
 
 
 @dataclass(frozen=True)
-class ImageItem:
-    """One image of a data set.
+class ImageItem(Item):
+    """One image of a data set: a file, or an image in a file of many or a saved folder, whose name is the file's and its index.
 
     Attributes:
-        path: the image file, or the file of many, or the saved folder, that it is in.
-        name: its path within the data set, with forward slashes; the same on every machine. In a file of many, the file's name and index.
-        split: "train", "valid", "test", another word of the data set, or "" where none is known.
-        label: the class, as a word or a number, or "".
-        index: its place in a file of many or a saved folder; None where the file is the image.
+        index: place in a file of many or a saved folder; None where the file is the image.
     """
 
-    path: Path
-    name: str
-    split: str = ""
-    label: str = ""
     index: int | None = None
 
 
@@ -49,6 +42,8 @@ def list_images(source: str | Path, split: str | None = None) -> list[ImageItem]
               counted in a warning;
             - one image file;
             - "digits": the 8×8 digits of scikit-learn, for tests.
+
+            Where no image has a split, the hash of its name gives it one (see `vqkit.data.items`).
         split: keep this split only.
 
     Returns:
@@ -57,6 +52,7 @@ def list_images(source: str | Path, split: str | None = None) -> list[ImageItem]
 
     Raises:
         FileNotFoundError: the source, a file that its manifest lists, or a file of labels does not exist.
+        SplitError: there is no such split.
         ValueError: the source is malformed, pickled, of an unknown format, or no image is left.
 
     Example:
@@ -75,13 +71,7 @@ def list_images(source: str | Path, split: str | None = None) -> list[ImageItem]
     items = _from_folder(source) if source.is_dir() else _from_file(source)
     if not items:
         raise ValueError(f"{source} holds no image files ({' '.join(sorted(IMAGE_SUFFIXES))})")
-    if split is None:
-        return items
-    kept = [item for item in items if item.split == split]
-    if not kept:
-        there = ", ".join(repr(word) for word in sorted({item.split for item in items}))
-        raise ValueError(f"{source} has no images of split {split!r}; there is {there}")
-    return kept
+    return kept(items, source, "images", split)
 
 
 def _from_folder(folder: Path) -> list[ImageItem]:
@@ -90,7 +80,7 @@ def _from_folder(folder: Path) -> list[ImageItem]:
     if collections := collections_in(folder):
         return [item for path in collections for item in _from_collection(path)]
     names = sorted(walk(folder, IMAGE_SUFFIXES, _is_image))
-    return [ImageItem(folder / name, name, split_of(name), class_of(name)) for name in names]
+    return [ImageItem(folder / name, name, split_of(name), label=class_of(name)) for name in names]
 
 
 def _from_file(path: Path) -> list[ImageItem]:
@@ -120,7 +110,11 @@ def _is_image(path: Path) -> bool | None:
 def _from_manifest(manifest: Path) -> list[ImageItem]:
     items = [
         ImageItem(
-            manifest.parent / row["path"], PurePosixPath(row["path"]).as_posix(), row["split"], row.get("label", "")
+            manifest.parent / row["path"],
+            PurePosixPath(row["path"]).as_posix(),
+            row["split"],
+            row.get("group", ""),
+            label=row.get("label", ""),
         )
         for row in read_manifest(manifest, IMAGE_SUFFIXES, _is_image)
     ]
@@ -129,6 +123,6 @@ def _from_manifest(manifest: Path) -> list[ImageItem]:
 
 def _from_collection(path: Path) -> list[ImageItem]:
     return [
-        ImageItem(path, f"{path.name}/{index:05d}", split, label, index)
+        ImageItem(path, f"{path.name}/{index:05d}", split, label=label, index=index)
         for index, (label, split) in enumerate(collection_labels(path))
     ]

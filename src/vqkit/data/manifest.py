@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from vqkit.data.content import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from vqkit.modality import MODALITIES
 
-_MEDIA = AUDIO_SUFFIXES | IMAGE_SUFFIXES | VIDEO_SUFFIXES
+_MEDIA = frozenset(suffix for modality in MODALITIES for suffix in modality.suffixes)
 _REQUIRED = ("path", "split")
 _SHOWN = 3  # offenders named in an error
 

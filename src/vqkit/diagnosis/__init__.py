@@ -4,7 +4,8 @@ vectors ─ two halves ─ traced while the quantizer encodes ─ numbers ─┐
             └─ copies refitted, revived, rescaled, rotated, resized ─┴─ causes, each with a change and its measured gain
 """
 
-from vqkit.diagnosis.examine import Examination, doctor
+from vqkit.diagnosis.examination import Examination
+from vqkit.diagnosis.examine import doctor
 from vqkit.diagnosis.finding import Cause, Finding, Gain, Severity
 from vqkit.diagnosis.measures import Measures
 

@@ -9,7 +9,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from vqkit.diagnosis.examine import Examination, doctor
+from vqkit.diagnosis.examination import Examination
+from vqkit.diagnosis.examine import doctor
 from vqkit.files import write_whole
 from vqkit.quantize import Quantizer
 from vqkit.ranks import own_rank

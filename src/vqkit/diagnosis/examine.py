@@ -3,64 +3,23 @@
 import copy
 import inspect
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vqkit.diagnosis.causes import find_causes
 from vqkit.diagnosis.evidence import Evidence
-from vqkit.diagnosis.finding import Finding, Severity
-from vqkit.diagnosis.measures import Measures, code_positions, measure
+from vqkit.diagnosis.examination import Examination
+from vqkit.diagnosis.measures import code_positions, measure
 from vqkit.diagnosis.probes import different_ranks, mask_leaks, padding_codes
-from vqkit.diagnosis.rate import Rates, real_rates
+from vqkit.diagnosis.rate import real_rates
 from vqkit.diagnosis.sample import Sample, split_vectors
-from vqkit.diagnosis.text import examination_text
 from vqkit.diagnosis.trace import Traces, traced
-from vqkit.diagnosis.trials import Trial, Trials, run_trials
+from vqkit.diagnosis.trials import Trials, run_trials
 from vqkit.quantize import Quantizer
 from vqkit.types import Bool, Float
 
 __all__ = ["Examination", "doctor"]
-
-
-@dataclass(frozen=True)
-class Examination:
-    """What the doctor says; ``print`` shows it.
-
-    Attributes:
-        quantizer: What was examined, as text.
-        measures: The numbers.
-        rates: What the codes cost as real bytes.
-        trials: Changes that were tried on copies, and what they leave of the variance.
-        findings: What is wrong, faults first.
-    """
-
-    quantizer: str
-    measures: Measures
-    rates: Rates
-    trials: tuple[Trial, ...]
-    findings: tuple[Finding, ...]
-
-    @property
-    def healthy(self) -> bool:
-        """Whether there is no fault; advice may be left."""
-        return not any(finding.severity == Severity.FAULT for finding in self.findings)
-
-    def record(self) -> dict[str, Any]:
-        """All of it as plain values, for JSON."""
-        return {
-            "quantizer": self.quantizer,
-            "healthy": self.healthy,
-            "findings": [finding.record() for finding in self.findings],
-            "measures": self.measures.record(),
-            "rates": self.rates.record(),
-            "trials": [{"change": t.change, "error": t.error, "codebook_numel": t.codebook_numel} for t in self.trials],
-        }
-
-    def __str__(self) -> str:
-        return examination_text(self)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from vqkit.files import write_whole
 from vqkit.types import need
 
 if TYPE_CHECKING:
-    from vqkit.diagnosis.examine import Examination
+    from vqkit.diagnosis.examination import Examination
 
 __all__ = ["write_page"]
 

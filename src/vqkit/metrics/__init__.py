@@ -9,7 +9,8 @@ Metrics:
     ``bitrate``: measured kbit/s. ``collection``: the default sets.
     ``sisdr`` ``pesq`` ``stoi`` ``visqol`` ``dnsmos``: from well-kept packages.
     ``image_errors`` ``image_ssim`` ``image_perceptual`` ``image_frechet`` ``classifier_score``: of images, with the default
-    set in ``image_collection``.
+    set in ``image_collection``. ``image_coverage``: of generated images, precision, recall and the nearest training image.
+    ``cross_modal`` ``temporal_alignment``: of a sound beside a video.
     ``frechet`` ``kld`` ``speaker_similarity``: with a network of your choice. ``logmel_statistics`` is an extractor that
     needs none, ``sound_classifier`` the classifier that ships; ``ast_classifier`` and ``xvector`` load published
     networks from a local folder.
@@ -20,9 +21,11 @@ from vqkit.metrics.bitrate import BitRate
 from vqkit.metrics.chroma import ChromaSimilarity
 from vqkit.metrics.classifier_score import ClassifierScore, ImageClassifier
 from vqkit.metrics.collection import comparison_metrics, reconstruction_metrics
+from vqkit.metrics.cross_modal import TwoTower
 from vqkit.metrics.dnsmos import DNSMOS
 from vqkit.metrics.frechet import Extractor, FrechetDistance
 from vqkit.metrics.image_collection import image_metrics
+from vqkit.metrics.image_coverage import Coverage, Nearest, coverage, nearest
 from vqkit.metrics.image_errors import ImageMAE, ImageMSE, ImagePSNR
 from vqkit.metrics.image_frechet import ImageExtractor, ImageFrechetDistance
 from vqkit.metrics.image_perceptual import ImageDistance, PerceptualMetric
@@ -41,6 +44,7 @@ from vqkit.metrics.sound_classifier import SoundClassifier
 from vqkit.metrics.speaker_similarity import SpeakerEmbedder, SpeakerSimilarity
 from vqkit.metrics.stoi import STOI
 from vqkit.metrics.streaming import StreamingMetric
+from vqkit.metrics.temporal_alignment import temporal_alignment
 from vqkit.metrics.usage import CodebookUsage, UsageReport, Use
 from vqkit.metrics.visqol import ViSQOL
 from vqkit.metrics.xvector import XVectorEmbedder
@@ -59,6 +63,7 @@ __all__ = [
     "Classifier",
     "ClassifierScore",
     "CodebookUsage",
+    "Coverage",
     "Extractor",
     "FrechetDistance",
     "ImageClassifier",
@@ -74,17 +79,22 @@ __all__ = [
     "LogMelSSIM",
     "LogMelStatistics",
     "MelDistance",
+    "Nearest",
     "PerceptualMetric",
     "ReconstructionMetric",
     "SoundClassifier",
     "SpeakerEmbedder",
     "SpeakerSimilarity",
     "StreamingMetric",
+    "TwoTower",
     "UsageReport",
     "Use",
     "ViSQOL",
     "XVectorEmbedder",
     "comparison_metrics",
+    "coverage",
     "image_metrics",
+    "nearest",
     "reconstruction_metrics",
+    "temporal_alignment",
 ]

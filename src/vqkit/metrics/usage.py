@@ -28,6 +28,7 @@ from torch import Tensor
 
 from vqkit.constants import Constant
 from vqkit.metrics.streaming import StreamingMetric
+from vqkit.stages import stage_ends
 from vqkit.types import Int
 
 __all__ = ["CodebookUsage", "UsageReport", "Use"]
@@ -214,7 +215,7 @@ class CodebookUsage(StreamingMetric):
         return UsageReport(_pool(stages, pieces), tuple(stages), pieces)
 
     def _stages(self) -> list[range]:
-        ends = [sum(self.codes_per_stage[: i + 1]) for i in range(len(self.codes_per_stage))]
+        ends = stage_ends(self.codes_per_stage)
         return [range(end - count, end) for end, count in zip(ends, self.codes_per_stage, strict=True)]
 
 

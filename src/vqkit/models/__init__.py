@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vqkit.models.audio.streaming import CodecStream
     from vqkit.models.audio.tokenizer import AudioTokenizer
     from vqkit.models.audio.waveform_codec import CodecOutput, WaveformCodec
+    from vqkit.models.bridle import Bridle
     from vqkit.models.generator.token_generator import TokenGenerator
     from vqkit.models.image.conv_backbone import ConvBackbone
     from vqkit.models.image.tokenizer import ImageTokenizer
@@ -27,18 +28,21 @@ if TYPE_CHECKING:
     from vqkit.models.image.vit_backbone import ViTBackbone
     from vqkit.models.image.vqgan_backbone import VQGANBackbone
     from vqkit.models.loading import load_codec
+    from vqkit.models.peers.quantized_vq_model import QuantizedVQModel
     from vqkit.models.reconstruction import Reconstruction
     from vqkit.models.tokenizer import Tokenizer
 
 __all__ = [
     "AudioCodec",
     "AudioTokenizer",
+    "Bridle",
     "CodecOutput",
     "CodecStream",
     "ConvBackbone",
     "DacCodec",
     "FrameCodec",
     "ImageTokenizer",
+    "QuantizedVQModel",
     "Reconstruction",
     "SpectralCodec",
     "TokenGenerator",
@@ -53,6 +57,7 @@ __all__ = [
 _HOMES = {
     "AudioCodec": ("vqkit.models.audio.codec", "transformers", "audio"),
     "AudioTokenizer": ("vqkit.models.audio.tokenizer", "huggingface_hub", "audio"),
+    "Bridle": ("vqkit.models.bridle", "transformers", "audio"),
     "CodecOutput": ("vqkit.models.audio.waveform_codec", "huggingface_hub", "audio"),
     "CodecStream": ("vqkit.models.audio.streaming", "huggingface_hub", "audio"),
     "ConvBackbone": ("vqkit.models.image.conv_backbone", "torch", "image"),
@@ -63,6 +68,7 @@ _HOMES = {
     "SpectralCodec": ("vqkit.models.audio.spectral_codec", "huggingface_hub", "audio"),
     "Tokenizer": ("vqkit.models.tokenizer", "huggingface_hub", "train"),
     "TransformBackbone": ("vqkit.models.image.transform_backbone", "torch", "image"),
+    "QuantizedVQModel": ("vqkit.models.peers.quantized_vq_model", "diffusers", "image"),
     "VQGANBackbone": ("vqkit.models.image.vqgan_backbone", "diffusers", "image"),
     "ViTBackbone": ("vqkit.models.image.vit_backbone", "torch", "image"),
     "WaveformCodec": ("vqkit.models.audio.waveform_codec", "huggingface_hub", "audio"),

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from vqkit.data import MAX_MEGAPIXELS, AudioClips, Clip, list_clips
 from vqkit.data.unreadable import readable
+from vqkit.modality import IMAGE
 from vqkit.models.audio.prior import CodingCost, codes_of, coding_cost, fit_prior
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.models.export.codec import export_onnx
-from vqkit.models.loading import load_codec, saved_class
+from vqkit.models.loading import load_codec, saved_modality
 from vqkit.models.prior_file import PRIOR_FILE, save_prior
 from vqkit.models.prior_split import prior_split
 from vqkit.types import need
@@ -30,7 +31,7 @@ def main_fit_prior(argv: list[str]) -> int:
         description="Fit the probabilities of a model's codes; files that it writes are then smaller than plain bits.",
     )
     parser.add_argument("model", type=Path, help="folder of a saved codec or image tokenizer")
-    parser.add_argument("data", type=Path, help="folder with train and test sound or images, or a manifest")
+    parser.add_argument("data", type=Path, help="folder of sound or images, with splits or without, or a manifest")
     parser.add_argument("--coding", choices=("best", "static", "context"), default="best", help="which one to save")
     parser.add_argument("--classes", type=int, default=32, help="of each context, 1 to 64")
     parser.add_argument("--minutes", type=float, default=60.0, help="of sound to fit; a quarter of it to measure")
@@ -42,7 +43,7 @@ def main_fit_prior(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     if not asked.model.is_dir():
         raise ValueError(f"no such folder: {asked.model}; a model is a folder that save_pretrained wrote")
-    if saved_class(asked.model) == "ImageTokenizer":
+    if saved_modality(asked.model) is IMAGE:
         need("PIL", "image")
         command = import_module("vqkit.models.image.prior_command")
         command.fit_for_images(

@@ -61,7 +61,7 @@ class HubModel(nn.Module, ModelHubMixin):
             name: a folder, or the name of a repository on the hub, ``"owner/model"``.
             revision: branch, tag or commit on the hub.
             cache_dir: where downloads are kept.
-            token: for private repositories.
+            token: access token for private repositories.
             local_files_only: never ask the network.
 
         Returns:

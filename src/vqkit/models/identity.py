@@ -65,7 +65,7 @@ def keep_hash(model: nn.Module, before: Mapping[str, Tensor]) -> None:
     """Let a model that was just rounded keep its hash.
 
     Args:
-        model: with its new weights.
+        model: the model with its new weights.
         before: its state dict as it was.
     """
     after = model.state_dict()

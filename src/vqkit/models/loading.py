@@ -4,10 +4,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from vqkit.modality import IMAGE, SOUND, Modality
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.saved import CONFIG, one_line, read_config
 
-__all__ = ["SHIPPED", "load_codec", "saved_class", "shipped_folder"]
+__all__ = ["SHIPPED", "load_codec", "saved_class", "saved_modality", "shipped_folder"]
 
 SHIPPED = Path(__file__).with_name("weights") / "vqkit-codec-16khz"
 """The codec that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
@@ -19,13 +20,16 @@ _MODULES = {
 }  # only the module of the kind at hand is imported: transformers, which two of them need, takes seconds
 
 
+_OF_IMAGES = ("ImageTokenizer",)
+
+
 def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
     """Read a codec that ``save_pretrained`` wrote, of the kind that its config names.
 
     Args:
         name: a folder, the name of a model that ships (see `shipped_folder`), or that of a repository on the hub; by default
             ``"vqkit-codec-16khz"``.
-        options: of ``from_pretrained``.
+        options: options of ``from_pretrained``.
 
     Returns:
         The codec in evaluation mode, with its prior if it has one.
@@ -63,6 +67,11 @@ def saved_class(folder: str | Path) -> str | None:
         return _named(read_config(Path(folder) / CONFIG))
     except (OSError, ValueError):
         return None
+
+
+def saved_modality(folder: str | Path) -> Modality:
+    """What a saved model has codes of; sound, where that cannot be told, so that `load_codec` says what is wrong."""
+    return IMAGE if saved_class(folder) in _OF_IMAGES else SOUND
 
 
 def _named(config: dict[str, Any]) -> str:

@@ -25,8 +25,8 @@ def read_prior(folder: str | Path, code_sizes: Sequence[int]) -> EntropyModel | 
     """Read a codec's prior; None where there is none.
 
     Args:
-        folder: of the saved codec.
-        code_sizes: of its quantizer.
+        folder: folder of the saved codec.
+        code_sizes: alphabet sizes of its quantizer.
 
     Raises:
         ValueError: the file is no prior, or one for other codes.

@@ -1,29 +1,26 @@
 """Which items of a data set a prior is fitted to, and which it is measured on."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
+
+from vqkit.data.items import Item, hashed_splits
 
 __all__ = ["prior_split"]
 
-_HELD_OUT = 10  # where a data set names no others: every tenth
+_Item = TypeVar("_Item", bound=Item)
 
 
-class _Item(Protocol):
-    @property
-    def split(self) -> str: ...
-
-
-Item = TypeVar("Item", bound=_Item)
-
-
-def prior_split(items: Sequence[Item], data: Path, called: str) -> tuple[list[Item], list[Item]]:
+def prior_split(items: Sequence[_Item], data: Path, called: str) -> tuple[list[_Item], list[_Item]]:
     """Items to fit, and others to measure: what is saved is chosen on the valid split, or on the test split where there is none.
 
+    Where a data set names no such split, the hash of each item's name decides, as it does for training.
+
     Args:
-        items: with a ``split``.
-        data: where they are from, for messages.
-        called: what they are, for messages.
+        items: all items of the data set.
+        data: the data set, for messages.
+        called: what the items are, for messages.
 
     Raises:
         ValueError: too few to hold some out.
@@ -35,5 +32,11 @@ def prior_split(items: Sequence[Item], data: Path, called: str) -> tuple[list[It
             return train, held_out
     if len(train) < 2:
         raise ValueError(f"{data} has {len(train)} {called} to fit and none to measure; at least two are needed")
-    kept = [item for place, item in enumerate(train) if place % _HELD_OUT]
-    return kept, train[::_HELD_OUT]
+    splits = hashed_splits(item.name for item in train)
+    measured = next(split for split in ("valid", "test") if split in splits.values())
+    fitted, held_out = ([item for item in train if splits[item.name] == split] for split in ("train", measured))
+    warnings.warn(
+        f"{data} names no {called} to measure, so the hash of each name decides: {len(fitted)} to fit, {len(held_out)} to measure",
+        stacklevel=2,
+    )
+    return fitted, held_out

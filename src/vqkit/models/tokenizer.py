@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.bitstream import EntropyModel
+from vqkit.modality import Modality
 from vqkit.models.hub import HubModel
 from vqkit.models.prior_file import PRIOR_FILE, read_prior, save_prior
 from vqkit.models.reconstruction import Reconstruction
 from vqkit.quantize import Quantizer
-from vqkit.quantize.rates import stages_within
+from vqkit.stages import stages_within
 from vqkit.types import Bool, Float, Int
 
 __all__ = ["Tokenizer"]
@@ -40,9 +41,7 @@ class Tokenizer(HubModel, ABC):
         initialized: whether `initialize` has run, or weights were loaded.
         prior: entropy model of the codes, which makes files smaller than plain bits; None without. ``vqkit fit-prior`` fits it, and it is
             saved beside the weights as ``prior.vqe``.
-        rate_name: argument of `encode` that limits the rate.
-        rate_unit: unit of that rate.
-        kind: word for such a model in messages.
+        modality: what the signal is; it names the rate and its unit.
     """
 
     channels: int
@@ -50,9 +49,7 @@ class Tokenizer(HubModel, ABC):
     initialized: Tensor | bool
     prior: EntropyModel | None = None
 
-    rate_name: ClassVar[str]
-    rate_unit: ClassVar[str]
-    kind: ClassVar[str]
+    modality: ClassVar[Modality]
     _beside: ClassVar[tuple[str, ...]] = (PRIOR_FILE,)
 
     # --- what a subclass says
@@ -88,10 +85,10 @@ class Tokenizer(HubModel, ABC):
     # --- rates
 
     def rates(self, *size: int) -> tuple[float, ...]:
-        """Rates that `encode` can keep to, before entropy coding: of the first stage, of the first two and so on, in `rate_unit`.
+        """Rates that `encode` can keep to, before entropy coding: of the first stage, of the first two and so on, in the modality's unit.
 
         Args:
-            size: as in `vectors_per_unit`.
+            size: the same as in `vectors_per_unit`.
         """
         vectors = self.vectors_per_unit(*size)
         return tuple(round(bits * vectors, 9) for bits in self.quantizer.stage_bits)
@@ -100,14 +97,15 @@ class Tokenizer(HubModel, ABC):
         """How many stages fit into a rate.
 
         Args:
-            rate: highest rate, in `rate_unit`.
-            size: as in `vectors_per_unit`.
+            rate: highest rate, in the modality's unit.
+            size: the same as in `vectors_per_unit`.
 
         Raises:
             ValueError: not even the first stage fits.
         """
-        owner = f"this {self.kind} has" + (f", at {'×'.join(map(str, size))}," if size else "")
-        return stages_within(self.rates(*size), rate, self.rate_name, owner, self.rate_unit)
+        what = self.modality
+        owner = f"this {what.model} has" + (f", at {'×'.join(map(str, size))}," if size else "")
+        return stages_within(self.rates(*size), rate, what.rate_name, owner, what.rate_unit)
 
     # --- a signal through all of it
 
@@ -137,7 +135,7 @@ class Tokenizer(HubModel, ABC):
         """Encode and decode without the quantizer, with gradients: what training may start from, and what no quantizer can beat.
 
         Args:
-            signal: as in `forward`.
+            signal: the same as in `forward`.
 
         Returns:
             `Reconstruction`, of which ``quantized`` is None; errors as in `forward`.
@@ -183,7 +181,7 @@ class Tokenizer(HubModel, ABC):
     def _encoded(self, signal: Tensor, lengths: Tensor | None, stages: int | None) -> Tensor:
         latent, mask = self._analyzed(signal, lengths)
         codes = self.quantizer.encode(latent, mask)
-        return codes[..., : self.quantizer.stage_ends[-1 if stages is None else stages - 1]].movedim(-1, 1)
+        return self.quantizer.first_stages(codes, stages).movedim(-1, 1)
 
     def _decoded(self, codes: Tensor, size: Any, mask: Tensor | None = None) -> Tensor:
         z_q = self.quantizer.decode(codes.movedim(1, -1))

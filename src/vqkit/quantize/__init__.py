@@ -1,33 +1,52 @@
-"""Quantizers: leaves (`VQ`, `FSQ`, `LFQ`), combinators (`Residual`, `Product`, `Interpolated`) and the systems made of them."""
+"""Quantizers: leaves, combinators, and the systems made of them.
+
+Leaves: `VQ`, `SimVQ`, `FSQ`, `LFQ`, `LloydMax`, `RandomProjection`. Combinators: `Residual`, `Product`, `Interpolated`, `Projected`,
+`Rotated`, `GainShape`. Systems: `RVQ`, `PVQ`, `GroupedRVQ`, `ResidualFSQ`, `ResidualLFQ`, `BSQ`, `TurboQuant`, `IVQ`, `LooC`.
+"""
 
 from vqkit.quantize.base import Quantizer
 from vqkit.quantize.fsq import FSQ
+from vqkit.quantize.gain_shape import GainShape
 from vqkit.quantize.interpolated import Interpolated
 from vqkit.quantize.ivq import IVQ
 from vqkit.quantize.lfq import LFQ
+from vqkit.quantize.lloyd_max import LloydMax
 from vqkit.quantize.looc import LooC
-from vqkit.quantize.named import PVQ, RVQ, GroupedRVQ, ResidualFSQ, ResidualLFQ
+from vqkit.quantize.named import PVQ, RVQ, GroupedRVQ
+from vqkit.quantize.named_scalar import BSQ, ResidualFSQ, ResidualLFQ, TurboQuant
 from vqkit.quantize.product import Product
+from vqkit.quantize.projected import Projected
+from vqkit.quantize.random_projection import RandomProjection
 from vqkit.quantize.residual import Residual
+from vqkit.quantize.rotated import Rotated
+from vqkit.quantize.simvq import SimVQ
 from vqkit.quantize.system import System
 from vqkit.quantize.usage import usage_advice
 from vqkit.quantize.vq import VQ
 
 __all__ = [
+    "BSQ",
     "FSQ",
     "IVQ",
     "LFQ",
     "PVQ",
     "RVQ",
     "VQ",
+    "GainShape",
     "GroupedRVQ",
     "Interpolated",
+    "LloydMax",
     "LooC",
     "Product",
+    "Projected",
     "Quantizer",
+    "RandomProjection",
     "Residual",
     "ResidualFSQ",
     "ResidualLFQ",
+    "Rotated",
+    "SimVQ",
     "System",
+    "TurboQuant",
     "usage_advice",
 ]

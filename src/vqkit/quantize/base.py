@@ -12,17 +12,17 @@ Conventions
 import math
 from abc import abstractmethod
 from collections.abc import Iterable
-from itertools import accumulate
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from vqkit.quantize import pretrained
+from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.inputs import checked_codes, checked_vectors
+from vqkit.quantize.layout import CodeLayout
 from vqkit.quantize.learning import Learner, Step
 from vqkit.quantize.losses import rank_weight
-from vqkit.quantize.rates import stages_within
 from vqkit.quantize.sampling import sample_rows
 from vqkit.ranks import num_ranks, own_rank
 from vqkit.types import Bool, Float, Int, Quantized
@@ -30,7 +30,7 @@ from vqkit.types import Bool, Float, Int, Quantized
 __all__ = ["Quantizer", "Step"]
 
 
-class Quantizer(Learner):
+class Quantizer(CodeLayout, Learner):
     """A map from vectors to a few integers and back.
 
     A subclass sets ``dim`` and ``straight_through`` and implements `code_sizes`, `codes_per_stage`, `codebook_numel`, `dtype`,
@@ -60,16 +60,6 @@ class Quantizer(Learner):
 
     @property
     @abstractmethod
-    def code_sizes(self) -> tuple[int, ...]:
-        """Alphabet of each code: code i is in 0 … code_sizes[i] − 1."""
-
-    @property
-    @abstractmethod
-    def codes_per_stage(self) -> tuple[int, ...]:
-        """How many consecutive codes each stage has; their sum is ``num_codes``."""
-
-    @property
-    @abstractmethod
     def codebook_numel(self) -> int:
         """Floats stored in codebooks (projections are not counted)."""
 
@@ -92,46 +82,47 @@ class Quantizer(Learner):
     def _fit(self, x: Float[Tensor, "vectors dim"], iterations: int) -> None:
         """Fit offline to float32 vectors."""
 
+    # --- what a subclass may offer beside
+
+    @property
+    def max_candidates(self) -> int:
+        """Number of different codes that a search can offer for one vector; 1 where it knows only the best."""
+        return 1
+
+    def _candidates(
+        self, x: Float[Tensor, "vectors dim"], count: int
+    ) -> tuple[Int[Tensor, "vectors candidates codes"], Float[Tensor, "vectors candidates"]]:
+        """Up to ``count`` candidates of every vector, the best first, and their squared errors."""
+        codes = self._encode(x, None)
+        error = (x - self._decode(codes, self.num_stages)).square().sum(dim=-1)
+        return codes[:, None], error[:, None]
+
+    def _start(self, x: Float[Tensor, "*shape dim"], mask: Bool[Tensor, "*shape"] | None) -> None:
+        """Start codebooks that wait for their first batch, and learn nothing else."""
+
+    def _quantize_to(self, x: Tensor, mask: Tensor | None, codes: Int[Tensor, "*shape codes"]) -> Step:
+        """`_quantize` with codes that were chosen already; only what offers candidates needs it."""
+        return self._quantize(x, mask)
+
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
+        raise ValueError(f"{type(self).__name__} has no stages to leave out: rate_weight needs a Residual, as in RVQ")
+
     # --- what every quantizer offers
 
     @property
-    def num_codes(self) -> int:
-        """Codes a position."""
-        return len(self.code_sizes)
+    def codebooks(self) -> tuple[Tensor, ...]:
+        """Tables (codes, dim) of all codebooks, in the order of construction; empty where the codes are a grid."""
+        found: list[Tensor] = []
+        for module in self.modules():
+            if isinstance(module, Codebook):
+                found.append(module.weight)
+            elif isinstance(module, Quantizer):
+                found += module._own_tables()
+        return tuple(found)
 
-    @property
-    def num_stages(self) -> int:
-        """Stages that can be decoded one after the other."""
-        return len(self.codes_per_stage)
-
-    @property
-    def bits_per_vector(self) -> float:
-        """Rate: Σ log2 of the code sizes, bits a position."""
-        return sum(math.log2(size) for size in self.code_sizes)
-
-    @property
-    def stage_ends(self) -> tuple[int, ...]:
-        """Number of codes of the first stage, of the first two stages, …; the last is ``num_codes``."""
-        return tuple(accumulate(self.codes_per_stage))
-
-    @property
-    def stage_bits(self) -> tuple[float, ...]:
-        """Rate of the first stage, of the first two stages, …, in bits a position; the last is ``bits_per_vector``."""
-        bits = [0.0, *accumulate(math.log2(size) for size in self.code_sizes)]
-        return tuple(bits[end] for end in self.stage_ends)
-
-    def stages_within(self, bits: float) -> int:
-        """Most stages whose rate is at most ``bits`` a position.
-
-        Raises:
-            ValueError: not even the first stage fits.
-
-        Example:
-            >>> from vqkit import RVQ
-            >>> RVQ(dim=8, codebook_size=64, num_quantizers=4).stages_within(20)
-            3
-        """
-        return stages_within(self.stage_bits, bits, "bits", "this quantizer has", "bits a vector")
+    def _own_tables(self) -> list[Tensor]:
+        """Tables that this quantizer itself holds, beside the `Codebook` modules."""
+        return []
 
     def forward(self, z: Float[Tensor, "*shape dim"], mask: Bool[Tensor, "*shape"] | None = None) -> Quantized:
         """Quantize, with a straight-through gradient and the losses; in training mode also learn.
@@ -162,27 +153,49 @@ class Quantizer(Learner):
 
     @torch.no_grad()
     def encode(
-        self, z: Float[Tensor, "*shape dim"], mask: Bool[Tensor, "*shape"] | None = None
+        self,
+        z: Float[Tensor, "*shape dim"],
+        mask: Bool[Tensor, "*shape"] | None = None,
+        *,
+        rate_weight: float | None = None,
     ) -> Int[Tensor, "*shape codes"]:
-        """Codes of z, int64 (batch, *spatial, num_codes). Never changes state; errors as in `forward`."""
-        x = self._checked(z, mask, finite=True)
-        with torch.autocast(device_type=z.device.type, enabled=False):
-            return self._encode(x, mask)
+        """Codes of z, int64 (batch, *spatial, num_codes). Never changes state.
 
-    @torch.no_grad()
-    def decode(self, codes: Int[Tensor, "*shape codes"], stages: int | None = None) -> Float[Tensor, "*shape dim"]:
+        Args:
+            z: (batch, *spatial, dim), any floating dtype.
+            mask: (batch, *spatial) of bool, True = real.
+            rate_weight: λ ≥ 0 spends bits where they help: every vector keeps the number n ≥ 1 of stages with the least
+                ‖z − ẑ_n‖² + λ·bits_n, and its later codes are −1. By default all stages are kept.
+
+        Raises:
+            TypeError: z is not floating, or mask is not bool.
+            ValueError: wrong shape, NaN or Inf at a real position, a negative λ, or a λ where there are no stages.
+        """
+        x = self._checked(z, mask, finite=True)
+        if rate_weight is not None and not 0 <= rate_weight < math.inf:
+            raise ValueError(f"rate_weight must be at least 0 and finite, got {rate_weight!r}")
+        with torch.autocast(device_type=z.device.type, enabled=False):
+            return self._encode(x, mask) if rate_weight is None else self._encode_at_rate(x, mask, rate_weight)
+
+    def decode(
+        self, codes: Int[Tensor, "*shape codes"], stages: int | None = None, *, gradient: bool = False
+    ) -> Float[Tensor, "*shape dim"]:
         """Vectors of codes, in the dtype of the codebook; −1 gives zeros.
 
         Args:
             codes: (batch, *spatial, num_codes), or only the codes of the first stages.
             stages: decode only the first so many stages; all that ``codes`` holds by default.
+            gradient: let gradients reach the codebooks (those with ``update="gradient"``) and projections.
 
         Raises:
             TypeError: codes are not integers.
             ValueError: a code out of range, or a number of codes or stages that does not exist.
         """
         codes, stages = self._checked_codes(codes, stages)
-        with torch.autocast(device_type=codes.device.type, enabled=False):
+        with (
+            torch.set_grad_enabled(gradient and torch.is_grad_enabled()),
+            torch.autocast(device_type=codes.device.type, enabled=False),
+        ):
             return self._decode(codes, stages).to(self.dtype)
 
     @torch.no_grad()

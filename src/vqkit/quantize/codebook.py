@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from vqkit.quantize.joint import JointBatch
 from vqkit.quantize.kmeans import kmeans
-from vqkit.quantize.search import nearest
+from vqkit.quantize.search import nearest, similarity
 from vqkit.quantize.sharding import is_sharded, own_part
 from vqkit.quantize.start import START_ITERATIONS, fitted_shares, start_codebook
 from vqkit.types import Float, Int
@@ -116,6 +116,11 @@ class Codebook(nn.Module):
     def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, " vectors"]:
         """Index of the nearest code of each vector."""
         return nearest(x, self._whole().detach().float(), self.distance)
+
+    def scores(self, x: Float[Tensor, "*shape dim"]) -> Float[Tensor, "*shape codes"]:
+        """−‖x − e‖², or the cosine, of every code; differentiable in x and, unless it is frozen, in the table."""
+        table = self._whole().detach() if self._frozen else self._whole()
+        return similarity(x, table.float(), self.distance)
 
     def lookup(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape dim"]:
         """Codes → float32 vectors; −1 gives zeros. Differentiable in the table, unless that is frozen."""

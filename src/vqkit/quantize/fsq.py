@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from itertools import accumulate
 from operator import mul
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vqkit.constants import Constant
 from vqkit.quantize.base import Quantizer, Step
-from vqkit.quantize.checks import positive
+from vqkit.quantize.checks import one_of, positive, share
 from vqkit.quantize.projection import Projection
 from vqkit.quantize.straight_through import straight_through
 from vqkit.types import Int
@@ -18,12 +19,17 @@ from vqkit.types import Int
 __all__ = ["FSQ"]
 
 _MARGIN = 1e-3  # keeps tanh's limits away from the rounding edge
+_BENT, _CLAMPED = (0.4, 0.6, 0.8, 1.0, 1.3), (0.2, 0.3, 0.4, 0.5, 0.6)  # standard deviations that a fit tries
 
 
 class FSQ(Quantizer):
     """Round each of a few dimensions to one of L_i levels; the codebook is implicit and there is no loss.
 
     y = round(tanh(p + shift)·(L − 1)/2 − offset), with offset ½ for even L; the value given out is y / ⌊L/2⌋ in [−1, 1].
+    With ``bound="sigmoid"`` 2σ(1.6p) − 1 takes the place of tanh and makes a standard Gaussian nearly even in (−1, 1); since the
+    outermost cells are half as wide, tanh fills the levels more evenly all the same (tests/quantize/test_field.py).
+    With ``bound="clamp"`` p is cut to ±scale and [−scale, scale] into L equal cells, whose middles are the values: nothing is companded,
+    and what is left lies within ±scale/L, where a next stage of that scale goes on.
     When ``dim`` differs from the number of levels, linear projections lead in and out.
 
     Args:
@@ -31,6 +37,8 @@ class FSQ(Quantizer):
         levels: levels of each rounded dimension, each at least 2; the one code has ∏ levels values, the first level least significant.
         scale: size of the values given out, a number or one for each level. A later stage of a residual sees a smaller vector and needs
             a smaller scale, or it sees only zeros.
+        bound: ``"tanh"``, ``"sigmoid"`` or ``"clamp"``.
+        noise: in training, share of the vectors that get uniform noise of a cell's width instead of rounding.
 
     Raises:
         ValueError: an argument out of range.
@@ -42,13 +50,23 @@ class FSQ(Quantizer):
         ((4375,), 12.1, torch.Size([2, 9, 64]))
 
     References:
-        Mentzer et al., "Finite scalar quantization: VQ-VAE made simple" (2023), arXiv:2309.15505.
+        Mentzer et al., "Finite scalar quantization: VQ-VAE made simple" (2023), arXiv:2309.15505. ``"sigmoid"``: iFSQ (2026),
+        arXiv:2601.17124. Noise: Ballé et al., "End-to-end optimized image compression" (2017), arXiv:1611.01704, section 3.
     """
 
     straight_through = False
 
-    def __init__(self, dim: int, levels: Sequence[int], *, scale: float | Sequence[float] = 1.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        levels: Sequence[int],
+        *,
+        scale: float | Sequence[float] = 1.0,
+        bound: str = "tanh",
+        noise: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.bound, self.noise = one_of("bound", bound, ("tanh", "sigmoid", "clamp")), share("noise", noise)
         self.dim = positive("dim", dim)
         self.levels = tuple(levels)
         if not self.levels or any(not isinstance(level, int) or level < 2 for level in self.levels):
@@ -99,8 +117,13 @@ class FSQ(Quantizer):
         return self.projection.dtype
 
     def _bound(self, y: Tensor) -> Tensor:
+        """Values whose nearest integers are the levels −⌊L/2⌋ … ⌈L/2⌉ − 1."""
         half, offset, shift = (constant.on(y.device) for constant in (self._half, self._offset, self._shift))
-        return torch.tanh(y / self._scales.on(y.device) + shift) * half - offset
+        y = y / self._scales.on(y.device)
+        if self.bound == "clamp":
+            return _clamped(y) * self._sizes.on(y.device) / 2 - offset
+        slope = 0.8 if self.bound == "sigmoid" else 1.0  # 2σ(1.6p) − 1 = tanh(0.8p)
+        return torch.tanh(slope * y + shift) * half - offset
 
     def _round(self, bounded: Tensor) -> Tensor:
         lowest = -self._half_width.on(bounded.device)  # the margin reaches beyond the last level where there are many
@@ -111,12 +134,19 @@ class FSQ(Quantizer):
         return (digits * self._basis.on(rounded.device)).sum(dim=-1)
 
     def _values(self, rounded: Tensor) -> Tensor:
+        if self.bound == "clamp":
+            middle = (rounded + self._offset.on(rounded.device)) * 2 / self._sizes.on(rounded.device)
+            return middle * self._scales.on(rounded.device)
         return rounded / self._half_width.on(rounded.device) * self._scales.on(rounded.device)
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         bounded = self._bound(self.projection.into(x))
-        rounded = straight_through(bounded, self._round(bounded))
-        z_q, codes = self.projection.out_of(self._values(rounded)), self._index(rounded.detach())
+        levels = self._round(bounded)
+        rounded, codes = straight_through(bounded, levels), self._index(levels.detach())
+        if self.noise and self.training:
+            noisy = torch.rand(bounded.shape[:-1], device=bounded.device)[..., None] < self.noise
+            rounded = torch.where(noisy, bounded + torch.rand_like(bounded) - 0.5, rounded)
+        z_q = self.projection.out_of(self._values(rounded))
         if mask is not None:
             z_q, codes = torch.where(mask[..., None], z_q, 0.0), torch.where(mask, codes, -1)
         return z_q, codes[..., None], {}
@@ -133,7 +163,7 @@ class FSQ(Quantizer):
     def _fit(self, x: Tensor, iterations: int) -> None:
         best, scale = torch.inf, torch.tensor(self.scale, dtype=torch.float64, device=x.device)
         kept: dict[str, Tensor] = {}
-        for deviation in (0.4, 0.6, 0.8, 1.0, 1.3):  # how far into tanh's bend the data should reach
+        for deviation in _CLAMPED if self.bound == "clamp" else _BENT:
             self.projection.fit_inward(x, deviation)
             if self.projection.inward is not None:
                 self.projection.inward.weight.mul_(scale[:, None])
@@ -144,3 +174,22 @@ class FSQ(Quantizer):
             if error < best:
                 best, kept = error, {name: value.clone() for name, value in self.projection.state_dict().items()}
         self.projection.load_state_dict(kept)
+
+
+class _Clamp(torch.autograd.Function):
+    """Cut to ±1, with a gradient inside and, outside, only where it leads back in."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor) -> Tensor:
+        ctx.save_for_backward(y)
+        return y.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return torch.where((y.abs() <= 1) | (y * grad > 0), grad, 0.0)  # a step against grad then shortens y
+
+
+def _clamped(y: Tensor) -> Tensor:
+    clamped: Tensor = _Clamp.apply(y)
+    return clamped

@@ -7,14 +7,13 @@ from torch.nn import functional as F
 from vqkit.constants import Constant
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import positive
-from vqkit.quantize.losses import masked_mean
+from vqkit.quantize.losses import masked_mean, means_over_ranks
 from vqkit.quantize.projection import Projection
 from vqkit.quantize.straight_through import straight_through, straight_through_within
-from vqkit.ranks import num_ranks, sum_over_ranks
+from vqkit.ranks import num_ranks
 
 __all__ = ["LFQ"]
 
-_FACTOR_BITS = 16  # the batch entropy is exact over so many bits at once, and summed over such factors
 _REACH = 2.0  # in scales: a projected value beyond gets no gradient through its sign, or stages of a residual drive each other away
 
 
@@ -36,6 +35,8 @@ class LFQ(Quantizer):
         diversity: γ, weight of the batch entropy within it.
         temperature: of the softmax.
         commitment_weight: weight of ‖y − sg(sign y)‖² in the projected space.
+        sphere: put the projected vector on the unit sphere first, as `BSQ` does.
+        factor_bits: the entropy of E[p] is exact over so many bits at once, and summed over such factors: 1 takes bits as independent.
 
     Raises:
         ValueError: an argument out of range.
@@ -61,8 +62,13 @@ class LFQ(Quantizer):
         diversity: float = 1.0,
         temperature: float = 1.0,
         commitment_weight: float = 0.25,
+        sphere: bool = False,
+        factor_bits: int = 16,
     ) -> None:
         super().__init__()
+        if positive("factor_bits", factor_bits) > 16:
+            raise ValueError(f"factor_bits must be at most 16, got {factor_bits}")
+        self.sphere, self.factor_bits = sphere, factor_bits
         self.dim, self.bits = positive("dim", dim), positive("bits", bits)
         if bits > 62:
             raise ValueError(f"bits must be at most 62, so that a code fits in int64, got {bits}")
@@ -72,7 +78,7 @@ class LFQ(Quantizer):
         self.entropy_weight, self.diversity = entropy_weight, diversity
         self.commitment_weight = commitment_weight
         self.projection = Projection(dim, bits)
-        self.straight_through = self.projection.inward is None
+        self.straight_through = self.projection.inward is None and not sphere
         self._place_values = Constant(lambda: torch.tensor([1 << bit for bit in range(bits - 1, -1, -1)]))
 
     @property
@@ -95,6 +101,10 @@ class LFQ(Quantizer):
         """Dtype of the projections; float32 without them."""
         return self.projection.dtype
 
+    def _inward(self, x: Tensor) -> Tensor:
+        y = self.projection.into(x)
+        return F.normalize(y, dim=-1) if self.sphere else y
+
     def _signs(self, y: Tensor) -> Tensor:
         return torch.where(y > 0, self.scale, -self.scale)
 
@@ -102,13 +112,10 @@ class LFQ(Quantizer):
         return ((y > 0).long() * self._place_values.on(y.device)).sum(dim=-1)
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
-        y = self.projection.into(x)
+        y = self._inward(x)
         signs = self._signs(y)
-        passed = (
-            straight_through(y, signs)
-            if self.straight_through
-            else straight_through_within(y, signs, _REACH * self.scale)
-        )
+        bounded = self.straight_through or self.sphere  # nothing is projected away, or nothing can be far
+        passed = straight_through(y, signs) if bounded else straight_through_within(y, signs, _REACH * self.scale)
         z_q, codes = self.projection.out_of(passed), self._index(y)
         losses = {}
         if self.commitment_weight:
@@ -128,18 +135,18 @@ class LFQ(Quantizer):
         on, off = logits.sigmoid(), (-logits).sigmoid()
         bit_entropy = -(on * F.logsigmoid(logits) + off * F.logsigmoid(-logits)).sum(dim=-1)
         joints = []
-        for first in range(0, self.bits, _FACTOR_BITS):
-            factor = torch.stack([off, on], dim=-1)[:, first : first + _FACTOR_BITS]
+        for first in range(0, self.bits, self.factor_bits):
+            factor = torch.stack([off, on], dim=-1)[:, first : first + self.factor_bits]
             middle = factor.shape[1] // 2
             left, right = _corner_products(factor[:, :middle]), _corner_products(factor[:, middle:])
             joints.append((left * share[:, None]).T @ right)
         if self.training and num_ranks() > 1:
-            joints = _over_ranks(joints, count)
+            joints = means_over_ranks(joints, count)
         batch_entropy = -torch.stack([(joint * joint.clamp_min(1e-12).log()).sum() for joint in joints]).sum()
         return (bit_entropy * share).sum() - self.diversity * batch_entropy
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        codes = self._index(self.projection.into(x))
+        codes = self._index(self._inward(x))
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
@@ -149,18 +156,7 @@ class LFQ(Quantizer):
 
     def _fit(self, x: Tensor, iterations: int) -> None:
         self.projection.fit_inward(x, self.scale)
-        self.projection.fit_outward(self._signs(self.projection.into(x)), x)
-
-
-def _over_ranks(means: list[Tensor], count: Tensor) -> list[Tensor]:
-    """Means over this rank's vectors → those over the joint batch, with the gradient of this rank's own mean.
-
-    The losses of a rank are weighted by its share of the vectors (`rank_weight`), so that this is the gradient of the joint mean.
-    """
-    packed = sum_over_ranks(torch.cat([*[mean.flatten() * count for mean in means], count[None]]))
-    joint = packed[:-1] / packed[-1].clamp_min(1)
-    parts = joint.split([mean.numel() for mean in means])
-    return [mean + (part.view_as(mean) - mean).detach() for mean, part in zip(means, parts, strict=True)]
+        self.projection.fit_outward(self._signs(self._inward(x)), x)
 
 
 def _corner_products(factor: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from vqkit.ranks import num_ranks, sum_over_ranks
 from vqkit.types import Bool, Float, Int
 
-__all__ = ["masked_mean", "pulls", "rank_weight"]
+__all__ = ["masked_mean", "means_over_ranks", "pulls", "rank_weight"]
 
 
 def masked_mean(value: Float[Tensor, "*shape dim"], mask: Bool[Tensor, "*shape"] | None) -> Tensor:
@@ -40,3 +40,14 @@ def rank_weight(count: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Weight of this rank's mean over so many vectors: ranks · own count / joint count; 1 where no rank has any."""
     joint = sum_over_ranks(count)
     return torch.where(joint > 0, count * num_ranks() / joint.clamp_min(1), 1.0)
+
+
+def means_over_ranks(means: list[Tensor], count: Tensor) -> list[Tensor]:
+    """Means over this rank's vectors → those over the joint batch, with the gradient of this rank's own mean.
+
+    The losses of a rank are weighted by its share of the vectors (`rank_weight`), so that this is the gradient of the joint mean.
+    """
+    packed = sum_over_ranks(torch.cat([*[mean.flatten() * count for mean in means], count[None]]))
+    joint = packed[:-1] / packed[-1].clamp_min(1)
+    parts = joint.split([mean.numel() for mean in means])
+    return [mean + (part.view_as(mean) - mean).detach() for mean, part in zip(means, parts, strict=True)]

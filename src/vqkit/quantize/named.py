@@ -1,16 +1,15 @@
-"""The published systems that are plain expressions: RVQ, PVQ, grouped RVQ, residual FSQ and residual LFQ."""
+"""The published systems of codebooks that are plain expressions: RVQ, PVQ and grouped RVQ."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from vqkit.quantize.checks import positive
-from vqkit.quantize.fsq import FSQ
-from vqkit.quantize.lfq import LFQ
 from vqkit.quantize.product import Product
 from vqkit.quantize.residual import Residual
 from vqkit.quantize.system import System
 from vqkit.quantize.vq import VQ
 
-__all__ = ["PVQ", "RVQ", "GroupedRVQ", "ResidualFSQ", "ResidualLFQ"]
+__all__ = ["PVQ", "RVQ", "GroupedRVQ"]
 
 
 class RVQ(System):
@@ -18,9 +17,10 @@ class RVQ(System):
 
     Args:
         dim: length of the vectors.
-        codebook_size: codes of each stage.
+        codebook_size: codes of each stage, one number or one for each.
         num_quantizers: stages.
-        stage_dropout: as in `Residual`.
+        stage_dropout: share of batch elements that keep only the first stages in training, see `Residual`.
+        beam: sets of codes that the search keeps from stage to stage, see `Residual`; 1 is greedy.
         distance: ``"l2"``, or ``"cosine"``: both sides normalised for the search.
         update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
         init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
@@ -30,6 +30,8 @@ class RVQ(System):
         restart_threshold: for ``"restart"``: the share of the fair share 1/K below which a code is unused.
         commitment_weight: weight of ‖z − sg e‖².
         codebook_weight: weight of ‖sg z − e‖²; without effect with ``"ema"``.
+        options: further arguments of `VQ`: ``gradient``, ``assignment``, ``temperature``, ``unit``, ``orthogonality_weight``,
+            ``diversity_weight``.
 
     Example:
         >>> q = RVQ(dim=128, codebook_size=1024, num_quantizers=8)
@@ -43,10 +45,11 @@ class RVQ(System):
     def __init__(
         self,
         dim: int,
-        codebook_size: int,
+        codebook_size: int | Sequence[int],
         num_quantizers: int,
         *,
         stage_dropout: float = 0.0,
+        beam: int = 1,
         distance: str = "l2",
         update: str = "ema",
         init: str = "kmeans",
@@ -56,11 +59,19 @@ class RVQ(System):
         restart_threshold: float = 0.1,
         commitment_weight: float = 0.25,
         codebook_weight: float = 1.0,
+        **options: Any,
     ) -> None:
+        sizes = (
+            [codebook_size] * positive("num_quantizers", num_quantizers)
+            if isinstance(codebook_size, int)
+            else codebook_size
+        )
+        if len(sizes) != num_quantizers:
+            raise ValueError(f"codebook_size must be one number or {num_quantizers}, one a stage, got {list(sizes)!r}")
         stages = [
             VQ(
                 dim,
-                codebook_size,
+                size,
                 distance=distance,
                 update=update,
                 init=init,
@@ -70,10 +81,11 @@ class RVQ(System):
                 restart_threshold=restart_threshold,
                 commitment_weight=commitment_weight,
                 codebook_weight=codebook_weight,
+                **options,
             )
-            for _ in range(positive("num_quantizers", num_quantizers))
+            for size in sizes
         ]
-        super().__init__(Residual(stages, stage_dropout=stage_dropout))
+        super().__init__(Residual(stages, stage_dropout=stage_dropout, beam=beam))
 
 
 class PVQ(System):
@@ -93,6 +105,8 @@ class PVQ(System):
         restart_threshold: for ``"restart"``: the share of the fair share 1/K below which a code is unused.
         commitment_weight: weight of ‖z − sg e‖².
         codebook_weight: weight of ‖sg z − e‖²; without effect with ``"ema"``.
+        options: further arguments of `VQ`: ``gradient``, ``assignment``, ``temperature``, ``unit``, ``orthogonality_weight``,
+            ``diversity_weight``.
 
     Raises:
         ValueError: ``dim`` is not a multiple of ``num_pieces``.
@@ -122,6 +136,7 @@ class PVQ(System):
         restart_threshold: float = 0.1,
         commitment_weight: float = 0.25,
         codebook_weight: float = 1.0,
+        **options: Any,
     ) -> None:
         run = divided(dim, positive("num_pieces", num_pieces), "num_pieces")
         pieces = [
@@ -137,6 +152,7 @@ class PVQ(System):
                 restart_threshold=restart_threshold,
                 commitment_weight=commitment_weight,
                 codebook_weight=codebook_weight,
+                **options,
             )
             for _ in range(1 if shared else num_pieces)
         ]
@@ -160,6 +176,8 @@ class GroupedRVQ(System):
         restart_threshold: for ``"restart"``: the share of the fair share 1/K below which a code is unused.
         commitment_weight: weight of ‖z − sg e‖².
         codebook_weight: weight of ‖sg z − e‖²; without effect with ``"ema"``.
+        options: further arguments of `VQ`: ``gradient``, ``assignment``, ``temperature``, ``unit``, ``orthogonality_weight``,
+            ``diversity_weight``.
 
     Raises:
         ValueError: ``dim`` is not a multiple of ``num_groups``.
@@ -188,6 +206,7 @@ class GroupedRVQ(System):
         restart_threshold: float = 0.1,
         commitment_weight: float = 0.25,
         codebook_weight: float = 1.0,
+        **options: Any,
     ) -> None:
         run = divided(dim, positive("num_groups", num_groups), "num_groups")
         groups = [
@@ -204,71 +223,11 @@ class GroupedRVQ(System):
                 restart_threshold=restart_threshold,
                 commitment_weight=commitment_weight,
                 codebook_weight=codebook_weight,
+                **options,
             )
             for _ in range(num_groups)
         ]
         super().__init__(Product(groups))
-
-
-class ResidualFSQ(System):
-    """Residual FSQ: ``Residual([FSQ(dim, levels, scale=(L − 1)^−i), …])``; stage i rounds on a grid (L − 1)^i times finer.
-
-    Args:
-        dim: length of the vectors.
-        levels: as in `FSQ`.
-        num_quantizers: stages.
-        stage_dropout: as in `Residual`.
-
-    Example:
-        >>> round(ResidualFSQ(dim=64, levels=[7, 5, 5, 5, 5], num_quantizers=4).bits_per_vector, 1)
-        48.4
-
-    References:
-        Mentzer et al. (2023), arXiv:2309.15505.
-    """
-
-    def __init__(self, dim: int, levels: Sequence[int], num_quantizers: int, *, stage_dropout: float = 0.0) -> None:
-        stages = [
-            FSQ(dim, levels, scale=[float(max(level - 1, 1)) ** -i for level in levels])
-            for i in range(positive("num_quantizers", num_quantizers))
-        ]
-        super().__init__(Residual(stages, stage_dropout=stage_dropout))
-
-
-class ResidualLFQ(System):
-    """Residual LFQ: ``Residual([LFQ(dim, bits, scale=2^−i), …])``.
-
-    Args:
-        dim: length of the vectors.
-        bits: as in `LFQ`.
-        num_quantizers: stages.
-        stage_dropout: as in `Residual`.
-        entropy_weight: as in `LFQ`.
-        commitment_weight: as in `LFQ`.
-
-    Example:
-        >>> ResidualLFQ(dim=64, bits=6, num_quantizers=4).bits_per_vector
-        24.0
-
-    References:
-        Yu et al. (2023), arXiv:2310.05737.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        bits: int,
-        num_quantizers: int,
-        *,
-        stage_dropout: float = 0.0,
-        entropy_weight: float = 0.1,
-        commitment_weight: float = 0.25,
-    ) -> None:
-        stages = [
-            LFQ(dim, bits, scale=2.0**-i, entropy_weight=entropy_weight, commitment_weight=commitment_weight)
-            for i in range(positive("num_quantizers", num_quantizers))
-        ]
-        super().__init__(Residual(stages, stage_dropout=stage_dropout))
 
 
 def divided(dim: int, parts: int, name: str) -> int:

@@ -100,6 +100,7 @@ def _argument(base: type[Any], config: Any) -> Any:
 def _call(kind: type, arguments: dict[str, Any]) -> Any:
     """The inverse of `bound_arguments`."""
     signature = inspect.signature(kind)
+    arguments = {**getattr(kind, "_before", {}), **arguments}  # what it meant not to have an argument that came later
     unknown = [name for name in arguments if name not in signature.parameters]
     if unknown:
         raise TypeError(f"got an unexpected argument {one_line(repr(unknown[0]), 60)}")

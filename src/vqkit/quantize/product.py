@@ -66,8 +66,8 @@ class Product(Quantizer):
         sizes: list[int] = []
         for stage in range(self.pieces[0].num_stages):
             for piece in self.pieces:
-                first = sum(piece.codes_per_stage[:stage])
-                sizes += piece.code_sizes[first : first + piece.codes_per_stage[stage]] * self.repeats
+                end = piece.stage_ends[stage]
+                sizes += piece.code_sizes[end - piece.codes_per_stage[stage] : end] * self.repeats
         return tuple(sizes)
 
     @property
@@ -123,6 +123,10 @@ class Product(Quantizer):
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         codes = [piece._encode(run, real) for piece, run, real in self._cut(x, mask)]
+        return self._stage_major(codes, self.num_stages)
+
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
+        codes = [piece._encode_at_rate(run, real, rate_weight) for piece, run, real in self._cut(x, mask)]
         return self._stage_major(codes, self.num_stages)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:

@@ -41,8 +41,8 @@ class Projection(nn.Module):
         return F.linear(x, weight.detach(), bias.detach()) if self._frozen else F.linear(x, weight, bias)
 
     @torch.no_grad()
-    def fit_inward(self, x: Float[Tensor, "vectors dim"], deviation: float) -> None:
-        """Principal components, each scaled to this standard deviation."""
+    def fit_inward(self, x: Float[Tensor, "vectors dim"], deviation: float | None) -> None:
+        """Principal components, each scaled to this standard deviation; None leaves each its own."""
         if self.inward is None:
             return
         inner = self.inward.out_features
@@ -51,7 +51,9 @@ class Projection(nn.Module):
         values, vectors = values.flip(0), vectors.flip(1)
         # more rounded dimensions than vector dimensions: the components come again, from the first
         pick = torch.arange(inner, device=x.device) % x.shape[1]
-        gain = deviation / values[pick].clamp_min(1e-12).sqrt()
+        gain = torch.ones_like(values[pick])
+        if deviation is not None:
+            gain = deviation / values[pick].clamp_min(1e-12).sqrt()
         weight = (vectors[:, pick] * gain).T.float()
         self.inward.weight.copy_(weight)
         self.inward.bias.copy_(-weight @ mean)

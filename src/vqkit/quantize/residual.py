@@ -1,13 +1,16 @@
 """Residual quantization: each stage quantizes what the stages before it left."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from vqkit.quantize.base import Quantizer, Step
-from vqkit.quantize.checks import share
+from vqkit.quantize.beam import best_prefixes, cheapest_prefix, cut_to_stages
+from vqkit.quantize.checks import positive, share
+from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.losses import rank_weight
 from vqkit.quantize.straight_through import straight_through
 from vqkit.ranks import num_ranks
@@ -27,9 +30,11 @@ class Residual(Quantizer):
         stages: quantizers of one dim, different objects.
         stage_dropout: in training, the share of batch elements that keep only a random number (1 … all) of the first stages; then the
             first stages alone decode well. Dropped stages have code −1.
+        beam: sets of codes that the search keeps from stage to stage, in training as in `encode`; 1 is the greedy search. The codes
+            decode as ever, so that a trained quantizer may be searched with another beam.
 
     Raises:
-        ValueError: no stages, different dims, or one object given twice.
+        ValueError: no stages, different dims, one object given twice, or a beam through stages that offer only their nearest code.
 
     Example:
         >>> import torch
@@ -41,10 +46,10 @@ class Residual(Quantizer):
 
     References:
         Chen et al., "Approximate nearest neighbor search by residual vector quantization" (2010); Zeghidour et al.,
-        "SoundStream" (2021), arXiv:2107.03312 (dropout); IVQ eq. 6.
+        "SoundStream" (2021), arXiv:2107.03312 (dropout); IVQ eq. 6; for the beam see `vqkit.quantize.beam`.
     """
 
-    def __init__(self, stages: Sequence[Quantizer], *, stage_dropout: float = 0.0) -> None:
+    def __init__(self, stages: Sequence[Quantizer], *, stage_dropout: float = 0.0, beam: int = 1) -> None:
         super().__init__()
         if len({id(stage) for stage in stages}) != len(stages) or not stages:
             raise ValueError(
@@ -56,6 +61,10 @@ class Residual(Quantizer):
         self.dim = dims[0]
         self.stages = cast("Sequence[Quantizer]", nn.ModuleList(stages))
         self.stage_dropout = share("stage_dropout", stage_dropout)
+        self.beam = positive("beam", beam)
+        if beam > 1 and all(stage.max_candidates == 1 for stage in stages):
+            kinds = ", ".join(sorted({type(stage).__name__ for stage in stages}))
+            raise ValueError(f"beam={beam} needs stages that offer several codes for a vector, as VQ does; got {kinds}")
         self.straight_through = all(stage.straight_through for stage in stages)
         self.needs_grid = any(stage.needs_grid for stage in stages)
 
@@ -83,11 +92,16 @@ class Residual(Quantizer):
         kept = self._kept_stages(x)
         residual, total = x, torch.zeros_like(x)
         weights = None if kept is None or num_ranks() == 1 else self._stage_weights(kept, mask, x)
+        chosen = self._chosen(x, mask, kept)
         codes: list[Tensor] = []
         terms: dict[str, Tensor] = {}
         for index, stage in enumerate(self.stages):
             real = mask if kept is None else _narrowed(mask, kept > index, x)
-            z_q, stage_codes, losses = stage._quantize(residual if real is mask else _zeroed(residual, real), real)
+            part = residual if real is mask else _zeroed(residual, real)
+            if chosen is None:
+                z_q, stage_codes, losses = stage._quantize(part, real)
+            else:
+                z_q, stage_codes, losses = stage._quantize_to(part, real, chosen[index])
             residual = residual - (z_q.detach() if self.straight_through else z_q)
             total = total + z_q
             codes.append(stage_codes)
@@ -98,7 +112,47 @@ class Residual(Quantizer):
             total = straight_through(x if mask is None else _zeroed(x, mask), total)
         return total, torch.cat(codes, dim=-1), terms
 
+    def _chosen(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> Sequence[Tensor] | None:
+        """Codes of each stage by beam search; None where the stages search for themselves, one after the other."""
+        if self.beam == 1:
+            return None
+        if self.training and not torch.compiler.is_compiling():
+            self._start(x.detach(), mask, kept)
+        with torch.no_grad():
+            prefixes, _ = best_prefixes(self.stages, x.detach().reshape(-1, self.dim), self.beam)
+            if kept is None:
+                codes = prefixes[-1]
+            else:
+                number = kept.reshape(-1, *[1] * (x.ndim - 2)).expand(x.shape[:-1])
+                codes = cut_to_stages(prefixes, number.reshape(-1))
+        return codes.reshape(*x.shape[:-1], codes.shape[-1]).split(
+            [sum(stage.codes_per_stage) for stage in self.stages], dim=-1
+        )
+
+    def _start(self, x: Tensor, mask: Tensor | None, kept: Tensor | None = None) -> None:
+        """Start the codebooks that wait, each from what the stages before it leave; without a start a beam has nothing to search."""
+        if any(isinstance(module, Codebook) and module.waits() for module in self.modules()):
+            for index, stage in enumerate(self.stages):
+                real = mask if kept is None else _narrowed(mask, kept > index, x)
+                stage._start(_zeroed(x, real), real)
+                x = x - stage._decode(stage._encode(x, real), stage.num_stages)
+
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
+        if self.needs_grid:
+            raise ValueError(
+                "rate_weight chooses stages for single vectors, which a stage that looks at neighbours is not"
+            )
+        prefixes, errors = best_prefixes(self.stages, x.reshape(-1, self.dim), self.beam)
+        last = [end - 1 for end in accumulate(stage.num_stages for stage in self.stages)]
+        codes = cut_to_stages(prefixes, cheapest_prefix(errors, [self.stage_bits[i] for i in last], rate_weight))
+        codes = codes.reshape(*x.shape[:-1], codes.shape[-1])
+        return codes if mask is None else torch.where(mask[..., None], codes, -1)
+
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        chosen = self._chosen(x, mask, None)
+        if chosen is not None:
+            found = torch.cat(list(chosen), dim=-1)
+            return found if mask is None else torch.where(mask[..., None], found, -1)
         codes = []
         for stage in self.stages:
             codes.append(stage._encode(x, mask))
@@ -110,7 +164,7 @@ class Residual(Quantizer):
         for stage in self.stages:
             if stages > 0:
                 use = min(stages, stage.num_stages)
-                own, codes = codes.tensor_split([sum(stage.codes_per_stage[:use])], dim=-1)
+                own, codes = codes.tensor_split([(0, *stage.stage_ends)[use]], dim=-1)
                 total = total + stage._decode(own, use)
                 stages -= use
         return total

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vqkit.quantize.base import Quantizer, Step
+from vqkit.quantize.wrapper import Wrapper
 
 __all__ = ["System"]
 
 
-class System(Quantizer):
+class System(Wrapper):
     """Delegates everything to the expression it holds.
 
     Args:
@@ -18,36 +18,30 @@ class System(Quantizer):
     """
 
     def __init__(self, quantizer: Quantizer) -> None:
-        super().__init__()
-        self.quantizer = quantizer
-        self.dim = quantizer.dim
-        self.straight_through, self.needs_grid = quantizer.straight_through, quantizer.needs_grid
+        super().__init__(quantizer, quantizer.dim)
 
     @property
-    def code_sizes(self) -> tuple[int, ...]:
-        """Those of the expression."""
-        return self.quantizer.code_sizes
-
-    @property
-    def codes_per_stage(self) -> tuple[int, ...]:
-        """Those of the expression."""
-        return self.quantizer.codes_per_stage
-
-    @property
-    def codebook_numel(self) -> int:
-        """That of the expression."""
-        return self.quantizer.codebook_numel
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """That of the expression."""
-        return self.quantizer.dtype
+    def max_candidates(self) -> int:
+        """As many as the expression can offer."""
+        return self.quantizer.max_candidates
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         return self.quantizer._quantize(x, mask)
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return self.quantizer._encode(x, mask)
+
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
+        return self.quantizer._encode_at_rate(x, mask, rate_weight)
+
+    def _candidates(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        return self.quantizer._candidates(x, count)
+
+    def _start(self, x: Tensor, mask: Tensor | None) -> None:
+        self.quantizer._start(x, mask)
+
+    def _quantize_to(self, x: Tensor, mask: Tensor | None, codes: Tensor) -> Step:
+        return self.quantizer._quantize_to(x, mask, codes)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
         return self.quantizer._decode(codes, stages)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from vqkit.modality import IMAGE as IMAGE_
+from vqkit.modality import SOUND
 from vqkit.report.clips import AudioData, Clip, parse_audio_data, parse_clip
 from vqkit.report.node import Node
 from vqkit.report.pictures import ImageData, Picture, parse_image_data, parse_picture
@@ -21,7 +23,7 @@ class RateField:
     Attributes:
         key: the field in ``results.json``.
         title: the header of its column, without unit.
-        unit: may be empty.
+        unit: the unit; may be empty.
         description: one line about the column.
         kind: ``nominal`` is a number that does not depend on the seed, ``measured`` a measure taken on what was written, ``bound`` a
             measure that may be null.
@@ -43,7 +45,7 @@ class Modality:
         examples_key: the field with the examples.
         parse_data: reads ``data``.
         parse_example: reads one example.
-        rates: of a system, in the order of the columns; one of them is ``measured``.
+        rates: rates of a system, in the order of the columns; one of them is ``measured``.
         rate_axis: label of the axis that shows the measured rate.
         rate_note: one sentence on it, for readers of the tables.
         segments: whether pieces are shown as the segments of their stage; otherwise they are numbered through.
@@ -65,7 +67,7 @@ class Modality:
 
 
 AUDIO = Modality(
-    name="audio",
+    name=SOUND.name,
     examples_key="clips",
     parse_data=parse_audio_data,
     parse_example=parse_clip,
@@ -79,7 +81,7 @@ AUDIO = Modality(
 )
 
 IMAGE = Modality(
-    name="image",
+    name=IMAGE_.name,
     examples_key="images",
     parse_data=parse_image_data,
     parse_example=parse_picture,

@@ -6,6 +6,9 @@ need("lightning", "train")
 
 from vqkit.training.adversary import Adversary  # noqa: E402
 from vqkit.training.audio_data import AudioDataModule  # noqa: E402
+from vqkit.training.autoencoder_module import PatchAutoencoderModule  # noqa: E402
+from vqkit.training.bridle_module import BridleModule  # noqa: E402
+from vqkit.training.bridle_phases import BridlePhase  # noqa: E402
 from vqkit.training.checkpoint_io import SafeCheckpointIO  # noqa: E402
 from vqkit.training.codec_module import CodecModule  # noqa: E402
 from vqkit.training.generator import GeneratorModule  # noqa: E402
@@ -22,11 +25,14 @@ from vqkit.training.reconstruction import (  # noqa: E402
 )
 from vqkit.training.run import train  # noqa: E402
 from vqkit.training.run_files import RunFiles  # noqa: E402
+from vqkit.training.video_data import VideoDataModule  # noqa: E402
 from vqkit.training.weight_average import WeightAverage  # noqa: E402
 
 __all__ = [
     "Adversary",
     "AudioDataModule",
+    "BridleModule",
+    "BridlePhase",
     "CodecModule",
     "FitQuantizer",
     "GeneratorDataModule",
@@ -34,12 +40,14 @@ __all__ = [
     "ImageDataModule",
     "ImageModule",
     "Optimisation",
+    "PatchAutoencoderModule",
     "Phase",
     "PhasedModule",
     "ReconstructionModule",
     "ReconstructionPhase",
     "RunFiles",
     "SafeCheckpointIO",
+    "VideoDataModule",
     "WeightAverage",
     "train",
 ]

@@ -18,7 +18,7 @@ class Adversary(nn.Module):
             `PatchDiscriminator` (images).
         adversarial_weight: weight of the generator's hinge loss.
         feature_weight: weight of feature matching; 0 leaves it out.
-        learning_rate: of the discriminator.
+        learning_rate: learning rate of the discriminator.
         start_step: first step at which it plays.
         update_share: share of the steps at which it learns (EnCodec: 2/3 at 24 kHz, 1/2 at 48 kHz).
 

@@ -1,25 +1,35 @@
 """Audio files → training batches and validation clips."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from vqkit.data import AudioAugmentation, AudioClips, AudioCrops, Clip, collate_clips, list_clips, sample_folder
+from vqkit.data import (
+    AudioAugmentation,
+    AudioClips,
+    AudioCrops,
+    Clip,
+    SplitError,
+    collate_clips,
+    list_clips,
+    sample_folder,
+)
 from vqkit.data.unreadable import readable
 
-__all__ = ["AudioDataModule", "ResumableLoader", "StepBatches"]
+__all__ = ["AudioDataModule", "ResumableLoader", "StepBatches", "split_flags"]
 
 
 class StepBatches(Sampler[list[int]]):
     """Which items each step of a run reads on this rank: step s of the run takes items s·B … (s + 1)·B − 1, the ranks in turn.
 
     Args:
-        steps: of the run.
+        steps: number of steps of the run.
         batch_size: B, items a step over all ranks.
-        rank: of this process.
+        rank: rank of this process.
         world_size: how many processes.
 
     Raises:
@@ -79,6 +89,17 @@ class ResumableLoader(DataLoader[Tensor]):
         self.batch_sampler.first_step = state["batches"]
 
 
+@contextmanager
+def split_flags() -> Iterator[None]:
+    """Let the error of a split that a data set lacks name the flags that mend it."""
+    try:
+        yield
+    except SplitError as error:
+        raise ValueError(
+            f"{error}: --data.train_split and --data.valid_split name others; null trains on all items, or validates nothing"
+        ) from None
+
+
 class AudioDataModule(LightningDataModule):
     """Random crops of the training split, whole clips of the validation split, at the rate and channels of the module trained.
 
@@ -96,7 +117,7 @@ class AudioDataModule(LightningDataModule):
         short: what to do with clips shorter than a crop: "skip" them with a warning, or "pad" them.
         num_workers: processes that read; 0 reads in the training process.
         cache_megabytes: decoded audio kept in memory, in each process that reads.
-        seed: of the crops.
+        seed: seed of the crops.
         group_shares: share of the training crops from each group of the manifest, as in `AudioCrops`; by duration by default.
         peak_db: random level of the training crops, as in `AudioCrops`.
         augment: random changes of the training crops; None makes none.
@@ -145,7 +166,8 @@ class AudioDataModule(LightningDataModule):
 
     def clips(self, split: str | None) -> list[Clip]:
         """The clips of a split; a subclass may have them from elsewhere."""
-        return list_clips(sample_folder() if self.source == "samples" else self.source, split, self.group)
+        with split_flags():
+            return list_clips(sample_folder() if self.source == "samples" else self.source, split, self.group)
 
     def train_dataloader(self) -> ResumableLoader:
         """Crops, from the first step or the one where a run was interrupted."""

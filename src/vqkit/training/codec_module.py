@@ -23,10 +23,10 @@ class CodecModule(ReconstructionModule):
 
     Args:
         codec: what is trained.
-        learning_rate: of encoder and decoder, as the following in `Optimisation`.
-        quantizer_learning_rate: of the quantizer's own parameters; the same by default.
-        betas: of AdamW.
-        weight_decay: of encoder and decoder; codebooks never decay.
+        learning_rate: learning rate of encoder and decoder, as the following in `Optimisation`.
+        quantizer_learning_rate: learning rate of the quantizer's own parameters; the same by default.
+        betas: betas of AdamW.
+        weight_decay: weight decay of encoder and decoder; codebooks never decay.
         warmup_steps: steps until the full learning rate.
         schedule: ``"cosine"``, ``"constant"`` or ``"trapezoid"``.
         gradient_clip: largest norm of the codec's gradient.

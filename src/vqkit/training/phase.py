@@ -15,7 +15,7 @@ __all__ = ["EntryAction", "Phase", "Span", "spans"]
 
 
 class EntryAction(Protocol):
-    """What a phase does before its first step; its class is named in a recipe."""
+    """What a phase does before its first step or after its last one; its class is named in a recipe."""
 
     def __call__(self, module: Any) -> None:
         """Act on the module that is trained. Every rank calls it, and must end with the same weights."""
@@ -26,26 +26,34 @@ class Phase:
     """A stretch of steps.
 
     Args:
-        name: for logs and messages.
-        steps: how many; None takes those that the other phases leave, in one phase of a run at most.
+        name: name for logs and messages.
+        steps: how many; None takes those that the phases with a number leave: all of them, or its ``share``.
+        share: share of the steps that are left, in proportion to the shares of the other phases without a number of steps.
         trains: parts of the module that learn, by the names of its submodules; None lets all learn. Others are frozen: no gradient, no
             moving averages, no revival of codes.
-        optimisation: of this phase alone, with a new optimizer; None goes on with that of the run.
+        optimisation: settings of this phase alone, with a new optimizer; None goes on with that of the run.
         on_entry: what happens before the first step.
+        on_exit: what happens after the last step.
 
     Raises:
-        ValueError: fewer than 0 steps, or nothing trains.
+        ValueError: fewer than 0 steps, a share that is not positive or stands beside a number of steps, or nothing trains.
     """
 
     name: str
     steps: int | None = None
+    share: float | None = None
     trains: tuple[str, ...] | None = None
     optimisation: Optimisation | None = None
     on_entry: tuple[EntryAction, ...] = ()
+    on_exit: tuple[EntryAction, ...] = ()
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 0:
             raise ValueError(f"phase {self.name!r} has steps={self.steps}, they must be at least 0")
+        if self.share is not None and (not self.share > 0 or self.steps is not None):
+            raise ValueError(
+                f"phase {self.name!r} has share={self.share} and steps={self.steps}: give a positive share, or steps"
+            )
         if self.trains is not None and not self.trains:
             raise ValueError(f"phase {self.name!r} trains nothing: name what learns, or leave trains out")
 
@@ -71,30 +79,41 @@ def spans(phases: Sequence[Phase], steps: int) -> list[Span]:
     Phases that do not fit any more are cut short or left out, so that a run can be tried with few steps.
 
     Args:
-        phases: in order.
-        steps: of the run.
+        phases: phases in order.
+        steps: number of steps of the run.
 
     Returns:
         Spans that follow each other from step 0, each of at least one step.
 
     Raises:
-        ValueError: no phase, two without a number of steps, or fewer steps in the phases than in the run.
+        ValueError: no phase, several without a number of steps or a share, or fewer steps in the phases than in the run.
 
     Example:
         >>> [(span.phase.name, span.first, span.steps) for span in spans([Phase(name="a", steps=3), Phase(name="b")], 10)]
         [('a', 0, 3), ('b', 3, 7)]
+        >>> [span.steps for span in spans([Phase(name=name, share=share) for name, share in (("a", 3), ("b", 1))], 10)]
+        [8, 2]
     """
     open_ended = [phase.name for phase in phases if phase.steps is None]
-    if not phases or len(open_ended) > 1:
-        raise ValueError(f"a run needs phases of which at most one has no number of steps, got {open_ended}")
+    shares = [phase.share for phase in phases if phase.share is not None]
+    if not phases or (len(open_ended) > 1 and len(shares) < len(open_ended)):
+        raise ValueError(
+            f"a run needs phases of which at most one has neither a number of steps nor a share, got {open_ended}"
+        )
     fixed = sum(phase.steps or 0 for phase in phases)
     if not open_ended and fixed < steps:
         raise ValueError(
             f"the run has {steps} steps, its phases {fixed}: leave the steps of one phase out, or take {fixed}"
         )
-    found, first = [], 0
+    found, first, left, taken = [], 0, max(0, steps - fixed), 0.0
+    whole = sum(shares) or 1.0
     for phase in phases:
-        length = max(0, steps - fixed) if phase.steps is None else phase.steps
+        if phase.steps is None:
+            # rounded ends, not rounded lengths, so that all add up to what is left
+            before, taken = taken, taken + (phase.share or whole) / whole
+            length = round(taken * left) - round(before * left)
+        else:
+            length = phase.steps
         length = min(length, steps - first)
         if length:
             found.append(Span(phase, first, length))

@@ -29,8 +29,8 @@ class PhasedModule(LightningModule):
         usage_advice: a line on codes that the last validation did not use, if there were many; `vqkit train` ends with it.
 
     Args:
-        phases: in order; see `Phase`.
-        optimisation: of all phases that have none of their own.
+        phases: phases in order; see `Phase`.
+        optimisation: settings of all phases that have none of their own.
     """
 
     automatic_optimization: bool
@@ -86,7 +86,7 @@ class PhasedModule(LightningModule):
         return next(span for span in reversed(laid_out) if span.first <= step)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """One step, after what its phase does on entry."""
+        """One step, after what its phase does on entry and before what it does on exit."""
         optimizers = self._optimizers()
         if batch_idx == 0:
             self.start(batch)
@@ -99,6 +99,9 @@ class PhasedModule(LightningModule):
                 action(self)
         self.rate_share = self._set_learning_rates(optimizers, span, batch_idx)
         self.learn(batch, batch_idx, span.phase)
+        if batch_idx + 1 == span.first + span.steps:
+            for action in span.phase.on_exit:
+                action(self)
 
     def descend(self, loss: Tensor, parameters: Iterable[nn.Parameter], step: int, optimizer: int = 0) -> Tensor:
         """Follow the gradient of a loss by one step of an optimizer.
@@ -106,7 +109,7 @@ class PhasedModule(LightningModule):
         Args:
             loss: scalar.
             parameters: whose gradient is clipped together.
-            step: for the message.
+            step: the step, for the message.
             optimizer: index in `configure_optimizers`.
 
         Returns:

@@ -59,7 +59,7 @@ class ReconstructionModule(PhasedModule):
         model: an audio codec or an image tokenizer; the run saves it to the folder ``codec`` or ``tokenizer``.
         losses: distances of the reconstruction from the signal, with weights.
         optimisation: AdamW's settings and the schedule.
-        phases: in order; by default one in which all take part.
+        phases: phases in order; by default one in which all take part.
         quantizer_weight: weight of the quantizer's own losses (beside the weights within the quantizer).
         adversary: discriminator and its weights; None trains without.
         balance: let the weights be shares of the gradient at the estimate (EnCodec's balancer) rather than factors.

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from vqkit.training.checkpoint_io import SafeCheckpointIO
 from vqkit.training.phased_module import PhasedModule
+from vqkit.training.progress import ProgressLines
 from vqkit.training.restartable import RestartableDDP
 from vqkit.training.run_files import RunFiles
 from vqkit.training.seeding import StepSeed
@@ -38,6 +39,7 @@ def train(
     resume: str = "last",
     start: str | None = None,
     progress: bool = True,
+    print_every: int = 50,
     callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Train, and leave checkpoint, model and logs in a folder.
@@ -48,9 +50,9 @@ def train(
     Args:
         model: what is trained and how, such as `vqkit.training.ReconstructionModule`, or `CodecModule` and `ImageModule`.
         data: what it is trained on, such as `vqkit.training.AudioDataModule` or `ImageDataModule`.
-        folder: of the run; made if need be.
-        steps: of the whole run.
-        seed: of the random numbers of each step.
+        folder: folder of the run; made if need be.
+        steps: number of steps of the whole run.
+        seed: seed of the random numbers of each step.
         accelerator: what to compute on.
         precision: ``"bf16-mixed"`` runs the convolutions in bfloat16.
         average_decay: decay of a moving average of the weights, which validation and the saved model then use; None keeps none.
@@ -60,7 +62,8 @@ def train(
         resume: ``"last"`` goes on from the folder's checkpoint if there is one, ``"no"`` starts anew, else the path of a checkpoint.
         start: a trained model of the same sizes (a folder of ``save_pretrained``, or ``"shipped"``) whose weights a new run begins with;
             None begins with random ones.
-        progress: show a progress bar.
+        progress: show how far the run is: one line that is rewritten on a terminal, a line every so many steps elsewhere.
+        print_every: steps from line to line where stdout is no terminal.
         callbacks: further Lightning callbacks; what their ``state_dict`` gives is kept in the checkpoint.
 
     Returns:
@@ -76,6 +79,7 @@ def train(
         "save_every": save_every,
         "validate_every": validate_every,
         "log_every": log_every,
+        "print_every": print_every,
     }.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
@@ -101,7 +105,13 @@ def train(
             num_nodes=world // local,
             precision=precision,
             logger=TensorBoardLogger(folder, name="", version=""),
-            callbacks=[StepSeed(seed), *([average] if average else []), *callbacks, files],
+            callbacks=[
+                StepSeed(seed),
+                *([average] if average else []),
+                *([ProgressLines(print_every)] if progress else []),
+                *callbacks,
+                files,
+            ],
             plugins=[SafeCheckpointIO()],
             max_epochs=1,
             limit_train_batches=steps,
@@ -109,7 +119,7 @@ def train(
             limit_val_batches=0 if getattr(data, "valid_split", "") is None else None,
             num_sanity_val_steps=0,
             log_every_n_steps=log_every,
-            enable_progress_bar=progress,
+            enable_progress_bar=False,
             enable_model_summary=False,
             enable_checkpointing=False,
             use_distributed_sampler=False,

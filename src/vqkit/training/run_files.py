@@ -25,7 +25,7 @@ class RunFiles(Callback):
     """Writes the checkpoint every so many steps and at the last one, and the model with it.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         names: folders of the models, as `PhasedModule.models` names them; the average is the first one's.
         save_every: steps between checkpoints.
         average: whose weights the saved model gets; None saves the trained ones.

@@ -14,9 +14,9 @@ def seed_generators(seed: int, step: int = -1, rank: int = 0) -> None:
     """Seed Python's, NumPy's and PyTorch's global generators (of all devices).
 
     Args:
-        seed: of the run, at least 0.
+        seed: seed of the run, at least 0.
         step: training step, −1 before the first.
-        rank: of this process.
+        rank: rank of this process.
 
     Raises:
         ValueError: a negative seed.
@@ -40,7 +40,7 @@ class StepSeed(Callback):
     """Seeds the global generators before every training step.
 
     Args:
-        seed: of the run, at least 0.
+        seed: seed of the run, at least 0.
     """
 
     def __init__(self, seed: int) -> None:

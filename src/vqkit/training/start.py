@@ -20,7 +20,7 @@ def start_from(model: HubModel, name: str) -> None:
     Moving averages of codebooks that the saved model does not have (a model that ships is saved without them) begin at its codes.
 
     Args:
-        model: of the same class and sizes; how its codebooks learn may differ.
+        model: model of the same class and sizes; how its codebooks learn may differ.
         name: a folder of ``save_pretrained``, or ``"shipped"`` for the model of that kind that ships with vqkit.
 
     Raises:

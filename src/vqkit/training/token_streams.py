@@ -23,7 +23,7 @@ from vqkit.models.generator.bridge import ConditionBridge, align
 from vqkit.models.generator.packing import StagePacking
 from vqkit.types import Float, Int
 
-__all__ = ["TokenCrops", "TokenItem", "TokenStream", "WholeStreams", "list_tokens", "read_stream"]
+__all__ = ["TokenCrops", "TokenItem", "TokenStream", "WholeStreams", "list_tokens", "read_file"]
 
 TokenItem = dict[str, Tensor]
 """``codes`` (frames, num_ids) int64, −1 behind the end; ``class`` int64, −1 for none; ``condition`` (frames, dim), where there is one."""
@@ -98,15 +98,15 @@ def list_tokens(source: str | Path, split: str | None = None) -> list[TokenFile]
     return kept
 
 
-def read_stream(
+def read_file(
     file: TokenFile,
     *,
     packed: bool,
     prior: EntropyModel | None = None,
     conditions: Path | None = None,
     bridge: ConditionBridge | None = None,
-) -> TokenStream:
-    """Read the codes of a file, and the pictures that belong to it.
+) -> list[TokenStream]:
+    """Read the codes of a file, and the pictures that belong to it. Of many still pictures each is a stream of its own.
 
     Args:
         file: of codes.
@@ -126,8 +126,11 @@ def read_stream(
     )
     label = header.metadata.get("label", class_of(file.name))
     ids = packing.pack(codes).to(torch.int32)
+    cells = max(1, prod(header.grid))
+    if header.grid and not header.frame_rate and len(ids) > cells:
+        return _pictures(file, ids, header, cells)
     if conditions is None or bridge is None:
-        return TokenStream(file.name, label, ids, header)
+        return [TokenStream(file.name, label, ids, header)]
     seen, about = _read(conditions / file.name, None)
     cells = max(1, prod(about.grid))
     if not about.frame_rate or not header.frame_rate or len(seen) % cells:
@@ -135,7 +138,17 @@ def read_stream(
             f"{conditions / file.name} and {file.path} must both have a rate, and the first whole pictures"
         )
     vectors = bridge(seen.view(-1, cells, seen.shape[1]))
-    return TokenStream(file.name, label, ids, header, vectors, about.frame_rate / cells / header.frame_rate)
+    return [TokenStream(file.name, label, ids, header, vectors, about.frame_rate / cells / header.frame_rate)]
+
+
+def _pictures(file: TokenFile, ids: Tensor, header: VqkHeader, cells: int) -> list[TokenStream]:
+    """The pictures of a file that `vqkit.models.generator.picture_tokens.write_pictures` wrote."""
+    count, rest = divmod(len(ids), cells)
+    labels = header.metadata.get("labels", "").split("\n") if "labels" in header.metadata else [""] * count
+    if rest or len(labels) != count:
+        raise ValueError(f"{file.path} has {len(ids)} cells and {len(labels)} labels of pictures of {cells} cells")
+    parts = ids.view(count, cells, -1)
+    return [TokenStream(f"{file.name}/{i}", labels[i], parts[i], header) for i in range(count)]
 
 
 def _read(path: Path, prior: EntropyModel | None) -> tuple[Tensor, VqkHeader]:
@@ -160,11 +173,12 @@ def read_streams(
     """
     found = [
         stream
-        for _, stream in readable(
+        for _, streams in readable(
             files,
             lambda file: file.path,
-            lambda file: read_stream(file, packed=packed, prior=prior, conditions=conditions, bridge=bridge),
+            lambda file: read_file(file, packed=packed, prior=prior, conditions=conditions, bridge=bridge),
         )
+        for stream in streams
     ]
     kinds = {(stream.header.code_sizes, stream.header.model_hash) for stream in found}
     if len(kinds) > 1:

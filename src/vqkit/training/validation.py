@@ -23,7 +23,7 @@ class Validation(Protocol):
     """Measurements of a batch.
 
     Attributes:
-        names: of what is measured; the last one is shown beside the progress.
+        names: names of what is measured; the last one is shown beside the progress.
     """
 
     @property
@@ -35,7 +35,7 @@ class Validation(Protocol):
 
         Args:
             module: what is trained.
-            batch: of the validation split.
+            batch: batch of the validation split.
             batch_idx: its number.
             show: log something to hear or see.
             count: takes the codes of what counts.
@@ -46,7 +46,7 @@ class AudioValidation:
     """Waveform L1 and multi-scale mel distance of one whole clip.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
     """
 
     names = ("waveform", "mel")

@@ -129,8 +129,23 @@ def test_long_streams_see_half_a_window():
     one, other = (generator.generate(12, prefix=codes, seed=1) for codes in (prefix, changed))
     assert torch.equal(one[:, 8:], other[:, 8:])
     changed = prefix.clone()
-    changed[:, 4:] = (changed[:, 4:] + 1) % torch.tensor([3, 2, 4])
+    changed[:, 4] = (changed[:, 4] + 1) % torch.tensor([3, 2, 4])  # the oldest frame of that half
     assert not torch.equal(one[:, 8:], generator.generate(12, prefix=changed, seed=1)[:, 8:])
+
+
+def test_windows_overlap_by_half(monkeypatch):
+    generator, seen = make("delay", window=8), []
+    context = generator.context
+    monkeypatch.setattr(
+        generator,
+        "context",
+        lambda slots, batch, first, *rest: seen.append(first) or context(slots, batch, first, *rest),
+    )
+    generator.generate(19)
+    assert sorted(set(seen)) == [0, 4, 8, 12]  # frames 0 … 7, 4 … 11, 8 … 15, 12 … 18
+    seen.clear()
+    generator.generate(19, prefix=random_codes(1, 11))
+    assert sorted(set(seen)) == [7, 11]
 
 
 def test_progress_grows_to_one():

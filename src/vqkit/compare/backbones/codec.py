@@ -14,6 +14,7 @@ from vqkit.compare.cache import key_of, read_json, write_json
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.watch import Watch
 from vqkit.data import Clip, fingerprint
+from vqkit.modality import SOUND
 from vqkit.models import AudioCodec
 from vqkit.quantize import VQ, Quantizer
 from vqkit.training.audio_data import AudioDataModule
@@ -28,17 +29,17 @@ class Backbone(Base):
     """`AudioCodec`, trained on random crops; the weights of encoder and decoder start alike for all quantizers of a seed.
 
     Args:
-        sample_rate: in Hz; clips are resampled and mixed to mono.
-        width: of the latent, the ``dim`` of every quantizer.
+        sample_rate: sample rate in Hz; clips are resampled and mixed to mono.
+        width: width of the latent, the ``dim`` of every quantizer.
         num_filters: channels of the first convolution.
-        strides: of the encoder; their product is the hop in samples.
+        strides: strides of the encoder; their product is the hop in samples.
         num_lstm_layers: LSTM layers on either side.
         pretrain_steps: steps of encoder and decoder without quantizer, made once for each seed and shared by all rows; every quantizer is
             then fitted to their latents before its own training. With 0 all starts from scratch.
         steps: training steps with the quantizer.
         batch_size: crops a step.
         crop_seconds: length of a crop.
-        learning_rate: of encoder and decoder, and of the quantizer.
+        learning_rate: learning rate of encoder and decoder, and of the quantizer.
         warmup_steps: steps until the full learning rate.
         waveform_weight: weight of the waveform L1.
         mel_weight: weight of the multi-scale mel distance.
@@ -62,7 +63,7 @@ class Backbone(Base):
     quantizer_weight: float = 1.0
     save_every: int = 250
 
-    modality = "audio"
+    modality = SOUND
 
     @property
     def dim(self) -> int:

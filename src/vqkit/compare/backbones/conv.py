@@ -17,7 +17,7 @@ class Backbone(ImageTraining):
     Args:
         network_width: channels of the networks.
         residual_width: channels within a residual block.
-        residual_blocks: on either side.
+        residual_blocks: number of residual blocks on either side.
         downsamples: strided convolutions.
     """
 

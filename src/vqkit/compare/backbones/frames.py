@@ -14,6 +14,7 @@ from vqkit.compare.backbone import Backbone as Base
 from vqkit.compare.backbone import Note, Training
 from vqkit.compare.dataset import Dataset
 from vqkit.data import Clip
+from vqkit.modality import SOUND
 from vqkit.models.audio.frames import FrameCodec
 from vqkit.quantize import Quantizer
 
@@ -25,7 +26,7 @@ class Backbone(Base):
     """MDCT frames, fitted offline, then trained on random runs of frames.
 
     Args:
-        sample_rate: in Hz; clips are resampled and mixed to mono.
+        sample_rate: sample rate in Hz; clips are resampled and mixed to mono.
         hop_samples: coefficients of a frame.
         whitening: see `FrameCodec`.
         rotate: see `FrameCodec`.
@@ -34,7 +35,7 @@ class Backbone(Base):
         steps: steps of Adam after the fit, which train all stages together; by default the fit stays as it is.
         batch_size: runs of frames a step.
         run_frames: length of a run.
-        learning_rate: at the start; it falls to zero as a cosine.
+        learning_rate: learning rate at the start; it falls to zero as a cosine.
     """
 
     sample_rate: int = 24000
@@ -48,7 +49,7 @@ class Backbone(Base):
     run_frames: int = 64
     learning_rate: float = 1e-3
 
-    modality = "audio"
+    modality = SOUND
 
     @property
     def dim(self) -> int:

@@ -16,10 +16,10 @@ class Backbone(ImageTraining):
 
     Args:
         patch: side of a patch in pixels.
-        tokens: of an image.
-        network_width: of the transformers.
+        tokens: number of tokens of an image.
+        network_width: width of the transformers.
         depth: layers on either side.
-        heads: of the attention.
+        heads: number of heads of the attention.
     """
 
     patch: int = 8

@@ -17,7 +17,7 @@ class Backbone(ImageTraining):
     Args:
         widths: channels at each scale.
         blocks: residual blocks a scale.
-        norm_groups: of the group norms; as many as the first width would lose the brightness of each channel.
+        norm_groups: number of groups of the group norms; as many as the first width would lose the brightness of each channel.
     """
 
     widths: tuple[int, ...] = (32, 32, 64, 64)

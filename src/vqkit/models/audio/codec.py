@@ -41,10 +41,10 @@ class AudioCodec(WaveformCodec):
 
     Args:
         quantizer: any; its ``dim`` is the width of the latent.
-        sample_rate: of the waveforms, in Hz.
-        channels: of the waveforms, 1 or 2.
+        sample_rate: sample rate of the waveforms, in Hz.
+        channels: number of channels of the waveforms, 1 or 2.
         num_filters: channels of the first convolution; they double at each stride.
-        strides: of the encoder's blocks, from the waveform on; their product is `hop_samples`.
+        strides: strides of the encoder's blocks, from the waveform on; their product is `hop_samples`.
         num_lstm_layers: LSTM layers in the encoder and in the decoder.
         causal: convolutions that see no future.
         norm: ``"weight_norm"`` or ``"time_group_norm"``.
@@ -104,7 +104,7 @@ class AudioCodec(WaveformCodec):
 
         Args:
             name: a folder of ``save_pretrained``, or a name on the hub, ``"owner/model"``.
-            options: as in `HubModel.from_pretrained`: ``revision``, ``cache_dir``, ``token``, ``local_files_only``.
+            options: the same as in `HubModel.from_pretrained`: ``revision``, ``cache_dir``, ``token``, ``local_files_only``.
 
         Returns:
             The codec in evaluation mode: an `AudioCodec`, a `SpectralCodec` (which the shipped one is) or another.

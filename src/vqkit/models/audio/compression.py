@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from vqkit.bitstream import VqkHeader, VqkWriter
+from vqkit.modality import SOUND
 from vqkit.models.audio.resampling import resample
 from vqkit.models.input_checks import check_floating, check_wav_scale, transposed
+from vqkit.models.lost import cover_lost, without_lost
 from vqkit.models.vqk_files import HasCodes, header_of, open_reader
 from vqkit.types import Float, Int
 
@@ -42,13 +44,8 @@ class Codec(HasCodes, Protocol):
         """Waveforms."""
 
 
-def vqk_header(codec: Codec, kbps: float | None = None) -> VqkHeader:
-    """What a file says about the codec that wrote it, and the stages it keeps at a bitrate.
-
-    Raises:
-        ValueError: kbps is below the first stage.
-    """
-    stages = None if kbps is None else codec.stages_within(kbps)
+def vqk_header(codec: Codec, stages: int | None = None) -> VqkHeader:
+    """What a file says about the codec that wrote it, and the stages it keeps; all by default."""
     return header_of(
         codec, stages, sample_rate=codec.sample_rate, hop_samples=codec.hop_samples, channels=codec.channels
     )
@@ -57,7 +54,7 @@ def vqk_header(codec: Codec, kbps: float | None = None) -> VqkHeader:
 def open_writer(
     codec: Codec,
     target: str | Path | BinaryIO,
-    kbps: float | None = None,
+    stages: int | None = None,
     *,
     plain: bool = False,
     length: int | None = None,
@@ -69,19 +66,16 @@ def open_writer(
     Args:
         codec: its header, and its `prior`.
         target: path or stream.
-        kbps: keep as many stages as fit into this rate; all by default.
+        stages: number of stages to keep; all by default.
         plain: plain bits although there is a prior: any reader can then read the codes.
         length: samples in all, if known; `VqkWriter.close` can state it later.
-        licence: of the content.
+        licence: licence of the content.
         metadata: free text by name.
 
     Returns:
         The writer; it takes codes as (frames, num_codes).
-
-    Raises:
-        ValueError: kbps is below the first stage.
     """
-    header = replace(vqk_header(codec, kbps), length=length, licence=licence, metadata=metadata or {})
+    header = replace(vqk_header(codec, stages), length=length, licence=licence, metadata=metadata or {})
     return VqkWriter(target, header, entropy_model=None if plain else codec.prior)
 
 
@@ -105,12 +99,13 @@ def compress(
     if wav.shape[0] != codec.channels and 1 not in (wav.shape[0], codec.channels):
         raise ValueError(f"wav has {wav.shape[0]} channels, this codec takes {codec.channels}; only mono is converted")
     check_wav_scale("wav", wav)
+    stages = None if kbps is None else codec.stages_within(kbps)
     fitting = wav.mean(dim=0, keepdim=True) if codec.channels == 1 else wav.expand(codec.channels, -1)
     resampled = resample(fitting[None], sample_rate, codec.sample_rate)
-    codes = codec.encode(resampled, kbps)[0]
+    codes = codec.quantizer.first_stages(codec.encode(resampled)[0].T, stages)
     file = io.BytesIO()
-    with open_writer(codec, file, kbps, plain=plain, length=resampled.shape[-1]) as writer:
-        writer.write(codes.T.cpu())
+    with open_writer(codec, file, stages, plain=plain, length=resampled.shape[-1]) as writer:
+        writer.write(codes.cpu())
     return file.getvalue()
 
 
@@ -118,8 +113,7 @@ def compress(
 def decompress(codec: Codec, data: bytes) -> tuple[Float[Tensor, "channels samples"], int]:
     """See `AudioTokenizer.decompress`."""
     reader = open_reader(codec, io.BytesIO(data))
-    codes = reader.read()
-    lost = (codes < 0).all(dim=1)
+    codes, lost = without_lost(reader.read())
     for damage in reader.damage:
         warnings.warn(f"{damage}; silence stands for them", stacklevel=3)
     if not reader.complete:
@@ -128,6 +122,5 @@ def decompress(codec: Codec, data: bytes) -> tuple[Float[Tensor, "channels sampl
     length = min(reader.length or samples, samples)
     if not length or bool(lost.all()):
         return torch.zeros(codec.channels, length), codec.sample_rate
-    held = torch.where(lost[:, None], 0, codes)  # any code: what comes of it is silenced
-    wav = codec.decode(held.T[None], length)[0].cpu().float()
-    return wav * ~codec.touched(lost)[:length], codec.sample_rate
+    wav = codec.decode(codes.T[None], length)[0].cpu().float()
+    return cover_lost(wav, codec.touched(lost)[:length], SOUND), codec.sample_rate

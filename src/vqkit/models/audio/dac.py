@@ -32,10 +32,10 @@ class DacCodec(WaveformCodec):
 
     Args:
         quantizer: any; its ``dim`` is the width of the latent.
-        sample_rate: of the waveforms, in Hz.
+        sample_rate: sample rate of the waveforms, in Hz.
         num_filters: channels of the encoder's first convolution; they double at each stride.
         decoder_filters: channels of the decoder's first convolution; they halve at each stride.
-        strides: of the encoder's blocks, from the waveform on; their product is `hop_samples`.
+        strides: strides of the encoder's blocks, from the waveform on; their product is `hop_samples`.
 
     Raises:
         ValueError: an argument out of range.

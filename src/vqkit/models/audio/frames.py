@@ -41,7 +41,7 @@ class FrameCodec(AudioTokenizer):
 
     Args:
         quantizer: any; its ``dim`` is the hop in samples.
-        sample_rate: of the waveforms, in Hz.
+        sample_rate: sample rate of the waveforms, in Hz.
         whitening: 0 keeps the coefficients as they are (least waveform error), 1 gives all the same deviation (all frequencies count
             alike); in between trades one for the other.
         rotate: the DCT over the coefficients of a frame; without it the latent's dimensions are frequencies.
@@ -111,8 +111,8 @@ class FrameCodec(AudioTokenizer):
         Args:
             waves: mono waveforms at `sample_rate`; of more than ``max_frames`` frames a uniform sample is kept.
             max_frames: most frames used.
-            iterations: as in `Quantizer.fit`.
-            seed: of the sample and of k-means.
+            iterations: the same as in `Quantizer.fit`.
+            seed: seed of the sample and of k-means.
 
         Returns:
             The codec itself, in evaluation mode.

@@ -25,10 +25,10 @@ class CodingCost:
 
     Attributes:
         coding: ``"plain"``, ``"static"`` or ``"context"``.
-        bits_per_code: of the codes, mean over all of them.
-        codes_kbps: of the codes.
-        files_kbps: of the whole files, one a clip.
-        tables_bytes: of the prior, which belongs to the model.
+        bits_per_code: bits per code, mean over all of them.
+        codes_kbps: bitrate of the codes.
+        files_kbps: bitrate of the whole files, one a clip.
+        tables_bytes: size of the prior, which belongs to the model.
     """
 
     coding: str
@@ -54,9 +54,9 @@ def fit_prior(
 
     Args:
         codec: whose codes they are.
-        codes: of whole clips, as `codes_of` gives them.
+        codes: codes of whole clips, as `codes_of` gives them.
         coding: ``"static"`` for one table a code, ``"context"`` for the model of the codes before.
-        classes: of each context, 1 … 64.
+        classes: number of classes of each context, 1 … 64.
 
     Returns:
         The prior.
@@ -91,7 +91,7 @@ def coding_cost(
     Args:
         codec: whose codes they are.
         prior: None for plain bits.
-        codes: of whole clips that the prior was not fitted to.
+        codes: codes of whole clips that the prior was not fitted to.
 
     Raises:
         ValueError: there are no codes.

@@ -14,7 +14,7 @@ def check_sample_rate(sample_rate: int) -> int:
     """See that the rate of a codec's waveforms is one.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
 
     Returns:
         The same.

@@ -22,9 +22,9 @@ class ResamplingStream:
     """One waveform on its way through soxr, which keeps the few samples that its filter still needs.
 
     Args:
-        sample_rate: of the blocks, in Hz.
-        target_sample_rate: of what comes out, in Hz.
-        channels: of the blocks.
+        sample_rate: sample rate of the blocks, in Hz.
+        target_sample_rate: sample rate of what comes out, in Hz.
+        channels: number of channels of the blocks.
 
     Raises:
         ValueError: a rate below 1 Hz.

@@ -41,9 +41,9 @@ class SpectralEncoder(nn.Module):
     """Waveforms (batch, channels, samples) → latents (batch, dim, ⌈samples / hop⌉).
 
     Args:
-        dim: of the latent.
+        dim: width of the latent.
         hop_samples: samples a frame.
-        channels: of the waveform.
+        channels: number of channels of the waveform.
         width: channels of the blocks.
         blocks: how many.
         causal: they see no future beyond their frame's window.
@@ -70,7 +70,7 @@ class SpectralEncoder(nn.Module):
         return self._turn(self._finish(self.blocks(self._start(spectra))) + self._linear(spectra))
 
     def streaming(self) -> Chain:
-        """The same in blocks, with the weights of now."""
+        """The network in blocks, with its present weights."""
         network = Chain([Pointwise(self._start), *[_blockwise(b) for b in self.blocks], Pointwise(self._finish)])
         analysis = self.analysis.streaming(self.linear.weight.device, self.linear.weight.dtype)
         return Chain([analysis, ResidualSum(network, Pointwise(self._linear)), Pointwise(self._turn)])
@@ -98,9 +98,9 @@ class SpectralDecoder(nn.Module):
     """Latents (batch, dim, frames) → waveforms of frames · hop samples.
 
     Args:
-        dim: of the latent.
+        dim: width of the latent.
         hop_samples: samples a frame.
-        channels: of the waveform.
+        channels: number of channels of the waveform.
         width: channels of the blocks.
         blocks: how many.
         causal: they see no future.
@@ -124,7 +124,7 @@ class SpectralDecoder(nn.Module):
         return _as(self.synthesis(spectra), self.leave)
 
     def streaming(self) -> Chain:
-        """The same in blocks, with the weights of now."""
+        """The network in blocks, with its present weights."""
         network = Chain([Pointwise(self._start), *[_blockwise(b) for b in self.blocks], Pointwise(self._finish)])
         synthesis = self.synthesis.streaming(self.linear.weight.device, self.linear.weight.dtype)
         last = Pointwise(lambda wav: _as(wav, self.leave))
@@ -149,8 +149,8 @@ class SpectralCodec(WaveformCodec):
 
     Args:
         quantizer: any; its ``dim`` is the width of the latent.
-        sample_rate: of the waveforms, in Hz.
-        channels: of the waveforms, 1 or 2.
+        sample_rate: sample rate of the waveforms, in Hz.
+        channels: number of channels of the waveforms, 1 or 2.
         hop_samples: samples a frame, even; the window is twice as long.
         encoder_width: channels of the encoder's blocks.
         encoder_blocks: how many.
@@ -288,7 +288,7 @@ def _blockwise(block: Any) -> ResidualSum:
 
 
 def _as(x: Tensor, layer: nn.Linear) -> Tensor:
-    """In the dtype of a layer's weights."""
+    """The tensor in the dtype of a layer's weights."""
     return x.to(layer.weight.dtype)
 
 

@@ -56,7 +56,7 @@ class CodecStream:
         codec: causal or not; an `AudioCodec` with ``norm="weight_norm"``.
         kbps: keep as many stages as fit into this rate; all by default.
         block_frames: frames that the network takes at once: 1 for the least latency, about a second of them for speed.
-        sample_rate: of the blocks, in Hz, where the caller wants it checked.
+        sample_rate: sample rate of the blocks, in Hz, where the caller wants it checked.
 
     Raises:
         ValueError: a codec that cannot be streamed, kbps below the first stage, block_frames below 1, or another sample rate.
@@ -226,7 +226,7 @@ class CodecStream:
 
     @property
     def latency_samples(self) -> int:
-        """From a sample's coming in to its coming out, encoder and decoder together, at most, once output flows.
+        """Delay between a sample's arrival and its output, encoder and decoder together, at most, once output flows.
 
         It is block_frames · hop plus the samples of future that the layers look at, which for a causal codec are none.
         """

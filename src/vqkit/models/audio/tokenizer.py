@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from vqkit.modality import SOUND
 from vqkit.models.audio import compression, padding
 from vqkit.models.audio.streaming import CodecStream
 from vqkit.models.input_checks import check_wav_scale, check_wav_shape
@@ -27,7 +28,7 @@ class AudioTokenizer(Tokenizer):
     sample_rate: int
     channels: int
     hop_samples: int
-    rate_name, rate_unit, kind = "kbps", "kbit/s", "codec"
+    modality = SOUND
     saved_as = "codec"
 
     # --- rates

@@ -49,7 +49,7 @@ def export_onnx(codec: WaveformCodec, folder: str | Path) -> tuple[Path, Path]:
 
     Args:
         codec: any; it is not changed.
-        folder: for the files; made if it is not there.
+        folder: folder for the files; made if it is not there.
 
     Returns:
         The paths of both.

@@ -1,43 +1,81 @@
 """Sampling from a `TokenGenerator`: position after position, in windows where the stream is longer than what the model sees."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, LlamaModel
 
+from vqkit.models.generator.heads import CodeHeads
+from vqkit.models.generator.patterns import TokenPattern
 from vqkit.models.generator.sampling import Sampler, Sampling
 from vqkit.types import Float, Int
 
-if TYPE_CHECKING:
-    from vqkit.models.generator.token_generator import TokenGenerator
+__all__ = ["Generating", "generate"]
 
-__all__ = ["generate"]
+
+class Generating(Protocol):
+    """What sampling needs of a model; `TokenGenerator` documents it."""
+
+    window: int
+    pattern: TokenPattern
+    heads: CodeHeads
+    transformer: LlamaModel
+    first: torch.nn.Parameter
+    training: bool
+
+    @property
+    def num_codes(self) -> int:
+        """Codes of a frame."""
+
+    def check(self, codes: Tensor | None, classes: Tensor | None, condition: Tensor | None) -> None:
+        """Refuse what is none of the model's."""
+
+    def shifted(self, sequence: Tensor) -> Tensor:
+        """What each position sees of the one before it."""
+
+    def embedded(self, sequence: Tensor) -> Tensor:
+        """Vectors of positions."""
+
+    def context(
+        self,
+        slots: Tensor,
+        batch: int,
+        first_frame: int,
+        classes: Tensor | None,
+        condition: Tensor | None,
+        hidden: Tensor,
+    ) -> Tensor:
+        """What is known of each position before its codes are."""
+
+    def train(self, mode: bool = True) -> object:
+        """Set the mode."""
 
 
 def generate(
-    model: "TokenGenerator",
+    model: Generating,
     steps: int,
     batch: int,
     classes: Int[Tensor, " batch"] | None,
-    condition: Float[Tensor, "batch frames condition_dim"] | None,
+    condition: Float[Tensor, "batch frames condition_dim"] | Callable[[int, int], Tensor] | None,
     prefix: Int[Tensor, "batch frames num_codes"] | None,
     how: Sampling,
     cache: bool,
     watch: Callable[[float], None],
 ) -> Int[Tensor, "batch steps num_codes"]:
     """See `TokenGenerator.generate`."""
-    model.check(prefix, classes, condition)
-    given = [len(value) for value in (classes, condition, prefix) if value is not None]
+    whole = None if callable(condition) else condition
+    model.check(prefix, classes, whole)
+    given = [len(value) for value in (classes, whole, prefix) if value is not None]
     items = given[0] if given else batch
     known = 0 if prefix is None else prefix.shape[1]
     if items < 1 or any(count != items for count in given):
         raise ValueError(f"classes, condition and prefix must be of one batch of at least 1, got {given or batch}")
     if steps < 1 or steps < known:
         raise ValueError(f"steps must be at least 1 and not below the {known} frames of the prefix, got {steps}")
-    if condition is not None and condition.shape[1] != steps:
-        raise ValueError(f"the condition has {condition.shape[1]} frames, the result {steps}")
+    if whole is not None and whole.shape[1] != steps:
+        raise ValueError(f"the condition has {whole.shape[1]} frames, the result {steps}")
     sampler = Sampler(how)
     if sampler.guided and classes is None and condition is None:
         raise ValueError(f"guidance={how.guidance} needs a class or a condition")
@@ -46,13 +84,18 @@ def generate(
     if prefix is not None:
         codes[:, :known] = prefix.to(device)
     was_training = model.training
-    model.eval()
+    model.train(False)
     try:
         first = max(0, known - model.window // 2) if steps > model.window else 0
         while True:
             last = min(first + model.window, steps)
-            shown = None if condition is None else condition[:, first:last].to(device)
-            window = _Window(model, codes[:, first:last], first, classes, shown, sampler)
+            shown = condition(first, last) if callable(condition) else whole
+            if whole is not None:
+                shown = whole[:, first:last]
+            model.check(None, None, shown)
+            window = _Window(
+                model, codes[:, first:last], first, classes, None if shown is None else shown.to(device), sampler
+            )
             begin, end = known / steps, last / steps
             codes[:, first:last] = window.fill(cache, lambda share, b=begin, e=end: watch(b + share * (e - b)))  # type: ignore[misc]
             known = last
@@ -71,7 +114,7 @@ class _Window:
 
     def __init__(
         self,
-        model: "TokenGenerator",
+        model: Generating,
         codes: Int[Tensor, "batch frames num_codes"],
         first_frame: int,
         classes: Tensor | None,

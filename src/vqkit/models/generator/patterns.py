@@ -152,4 +152,4 @@ def read_pattern(config: Any) -> Any:
     Raises:
         ValueError: an unknown class, or arguments that it refuses.
     """
-    return pretrained.from_expression(TokenPattern, config)  # type: ignore[type-abstract]
+    return pretrained.from_expression(TokenPattern, config)

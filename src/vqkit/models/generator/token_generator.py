@@ -220,7 +220,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         *,
         batch: int = 1,
         classes: Int[Tensor, " batch"] | None = None,
-        condition: Float[Tensor, "batch frames condition_dim"] | None = None,
+        condition: Float[Tensor, "batch frames condition_dim"] | Callable[[int, int], Tensor] | None = None,
         prefix: Int[Tensor, "batch frames num_codes"] | None = None,
         temperature: float = 1.0,
         top_k: int | None = None,
@@ -237,7 +237,8 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
                 which sees the half before it.
             batch: number of streams, where neither classes, condition nor prefix say it.
             classes: number of each stream's class, −1 for none.
-            condition: a vector for each frame of the result.
+            condition: a vector for each frame of the result; or a function that gives those of frames ``first`` to ``last`` − 1, for
+                streams whose conditions need not be in memory at once.
             prefix: first frames of the result, which are continued.
             temperature: as all that follow in `vqkit.models.generator.sampling.Sampling`.
             top_k: most codes to choose from.

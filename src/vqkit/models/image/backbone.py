@@ -21,7 +21,7 @@ class ImageBackbone(nn.Module, ABC):
     Arguments of a subclass's constructor are JSON: they go into the model's ``config.json``.
 
     Attributes:
-        channels: of the images, 1 or 3.
+        channels: number of channels of the images, 1 or 3.
         dim: length of the latent's vectors.
         cell: pixels a latent vector stands for, each way.
         image_size: (height, width) of the only images it takes; None where it takes any whose sides are multiples of ``cell``.

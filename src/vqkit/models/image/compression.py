@@ -17,8 +17,10 @@ from torch import Tensor
 from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter, thin_to_fit
 from vqkit.data.image_file import MAX_MEGAPIXELS
 from vqkit.data.image_pixels import pixels_to_tensor
+from vqkit.modality import IMAGE
 from vqkit.models.image.tiles import Tiled, Watch, check_size, decode_tiles, encode_tiles
 from vqkit.models.input_checks import channels_last, check_floating, check_image_scale
+from vqkit.models.lost import cover_lost
 from vqkit.models.vqk_files import HasCodes, header_of, open_reader
 from vqkit.types import Float, Int
 
@@ -33,8 +35,6 @@ __all__ = [
     "with_channels",
 ]
 
-LOST = 0.5  # gray
-
 
 class ImageModel(Tiled, HasCodes, Protocol):
     """What this module needs of `ImageTokenizer`."""
@@ -46,8 +46,8 @@ class DecodedImage:
 
     Attributes:
         image: ``(channels, height, width)`` in [0, 1]; gray in cells that are lost.
-        stages: that the file holds.
-        bytes: of the file.
+        stages: number of stages that the file holds.
+        bytes: size of the file.
         warnings: what is damaged or missing.
     """
 
@@ -62,9 +62,9 @@ def image_header(tokenizer: ImageModel, height: int, width: int, stages: int | N
 
     Args:
         tokenizer: see `ImageTokenizer`.
-        height: of the image in pixels.
-        width: of the image in pixels.
-        stages: that the file keeps; all by default.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        stages: number of stages that the file keeps; all by default.
     """
     return header_of(tokenizer, stages, grid=tokenizer.grid(height, width), image_size=(height, width))
 
@@ -90,12 +90,12 @@ def encode_image(
     """Write an image as a file; the codes are coded with the tokenizer's prior, if it has one.
 
     Args:
-        tokenizer: in evaluation mode.
+        tokenizer: a tokenizer in evaluation mode.
         target: path or stream.
-        image: in [0, 1], gray or RGB; it gets the tokenizer's channels.
-        stages: to keep; all by default.
+        image: an image in [0, 1], gray or RGB; it gets the tokenizer's channels.
+        stages: number of stages to keep; all by default.
         plain: plain bits although there is a prior.
-        licence: of the content.
+        licence: licence of the content.
         metadata: free text by name.
         watch: called with the share that is done.
 
@@ -132,7 +132,7 @@ def decode_image(
     """Read the image of a file. What is damaged or cut off is gray, and named.
 
     Args:
-        tokenizer: in evaluation mode, of the weights that the file names.
+        tokenizer: a tokenizer in evaluation mode, of the weights that the file names.
         source: path, or file or pipe.
         max_megapixels: refuse a file that promises more, in 10^6 pixels.
         watch: called with the share that is done.
@@ -152,13 +152,13 @@ def decode_image(
         elif not reader.complete:
             found.append("the file is cut off behind its last cell")
     if bool(lost.all()) or (len(grid) == 1 and bool(lost.any())):  # tokens of the whole image
-        image = torch.full((tokenizer.channels, *size), LOST)
+        image = torch.full((tokenizer.channels, *size), IMAGE.lost_value)
     else:
         image = decode_tiles(tokenizer, codes, size, watch=watch)
         if bool(lost.any()):
             cell = tokenizer.backbone.cell
-            pixels = lost.view(grid).repeat_interleave(cell, 0).repeat_interleave(cell, 1)[: size[0], : size[1]]
-            image.masked_fill_(pixels, LOST)
+            pixels = lost.view(grid).repeat_interleave(cell, 0).repeat_interleave(cell, 1)
+            image = cover_lost(image, pixels[: size[0], : size[1]], IMAGE)
     return DecodedImage(image, stages, size_bytes, tuple(found))
 
 
@@ -221,5 +221,5 @@ def _read(reader: VqkReader, cells: int) -> tuple[Int[Tensor, "cells num_codes"]
         if not block.lost and len(block.codes):
             codes[block.start_frame : stop] = block.codes.to(codes.dtype)
             lost[block.start_frame : stop] = False
-            stages = max(stages, 1 + reader.header.stage_ends.index(int((block.codes[0] >= 0).sum())))
+            stages = max(stages, reader.header.stages_of(block.codes[0].tolist()))
     return codes, lost, stages

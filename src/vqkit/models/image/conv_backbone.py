@@ -25,8 +25,8 @@ class ConvBackbone(ImageBackbone):
     """The encoder and decoder that VQ-VAE, CVQ and LooC compare quantizers with on small images.
 
     Args:
-        dim: of the latent: 64 in CVQ, 128 in LooC.
-        channels: of the images, 1 or 3.
+        dim: width of the latent: 64 in CVQ, 128 in LooC.
+        channels: number of channels of the images, 1 or 3.
         width: channels of the networks.
         residual_width: channels within a residual block.
         residual_blocks: how many on either side.

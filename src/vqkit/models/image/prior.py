@@ -25,9 +25,9 @@ class ImageCodes:
     """The codes of an image.
 
     Attributes:
-        codes: of its cells, row by row.
-        height: of the image in pixels.
-        width: of the image in pixels.
+        codes: codes of its cells, row by row.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
     """
 
     codes: Int[Tensor, "cells num_codes"]
@@ -41,10 +41,10 @@ class ImageCodingCost:
 
     Attributes:
         coding: ``"plain"``, ``"static"`` or ``"context"``.
-        bits_per_code: of the codes, mean over all of them.
-        codes_bpp: of the codes, in bits a pixel.
-        files_bpp: of the whole files, one an image.
-        tables_bytes: of the prior, which belongs to the model.
+        bits_per_code: bits per code, mean over all of them.
+        codes_bpp: rate of the codes, in bits a pixel.
+        files_bpp: rate of the whole files, one an image.
+        tables_bytes: size of the prior, which belongs to the model.
     """
 
     coding: str
@@ -71,9 +71,9 @@ def fit_image_prior(
 
     Args:
         tokenizer: whose codes they are.
-        images: as `image_codes_of` gives them.
+        images: images as `image_codes_of` gives them.
         coding: ``"static"`` for one table a code, ``"context"`` for the model of the codes before, to the left and above.
-        classes: of each context, 1 … 64.
+        classes: number of classes of each context, 1 … 64.
 
     Returns:
         The prior.
@@ -112,7 +112,7 @@ def image_coding_cost(
     Args:
         tokenizer: whose codes they are.
         prior: None for plain bits.
-        images: that the prior was not fitted to.
+        images: images that the prior was not fitted to.
 
     Raises:
         ValueError: there are no images.

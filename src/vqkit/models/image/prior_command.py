@@ -33,9 +33,9 @@ def fit_for_images(
         model: folder of a saved tokenizer.
         data: what `vqkit.data.list_images` takes.
         coding: ``"static"``, ``"context"``, or ``"best"`` for the one that saves more.
-        classes: of each context, 1 … 64.
-        megapixels: of images to fit, in 10^6 pixels; a quarter of it to measure.
-        device: for the networks.
+        classes: number of classes of each context, 1 … 64.
+        megapixels: images to fit, in 10^6 pixels; a quarter of it to measure.
+        device: device of the networks.
         max_megapixels: refuse an image whose header says more, in 10^6 pixels.
 
     Raises:

@@ -72,8 +72,8 @@ def encode_tiles(
     """Codes of all stages, cell by cell and row by row, on the CPU.
 
     Args:
-        tokenizer: in evaluation mode.
-        image: in [0, 1], on any device.
+        tokenizer: a tokenizer in evaluation mode.
+        image: an image in [0, 1], on any device.
         tile_pixels: side of a tile, at least a cell; what the networks are given is a tile and the margins. By default 512, or four margins
             where they are more, so that not much more is computed than kept.
         watch: called after every tile.
@@ -112,8 +112,8 @@ def decode_tiles(
     """The image of codes, float32 on the CPU.
 
     Args:
-        tokenizer: in evaluation mode.
-        codes: of all cells, row by row; of all stages or of the first ones.
+        tokenizer: a tokenizer in evaluation mode.
+        codes: codes of all cells, row by row; of all stages or of the first ones.
         size: (height, width) of the image.
         tile_pixels: side of a tile, at least a cell; by default as in `encode_tiles`.
         watch: called after every tile.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vqkit.modality import IMAGE
 from vqkit.models.image import compression
 from vqkit.models.image.backbone import ImageBackbone, read_backbone
 from vqkit.models.input_checks import check_image_scale, check_images, home
@@ -60,7 +61,7 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
         LooC, section 3; IVQ, section 4.4.
     """
 
-    rate_name, rate_unit, kind = "bpp", "bits a pixel", "tokenizer"
+    modality = IMAGE
     saved_as = "tokenizer"
 
     def __init__(self, backbone: ImageBackbone, quantizer: Quantizer) -> None:
@@ -93,7 +94,7 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
 
         Args:
             model: its weights are copied; images go in and come out in [0, 1] instead of [−1, 1].
-            quantizer: of ``config.vq_embed_dim``; the model's own by default, see
+            quantizer: quantizer of ``config.vq_embed_dim``; the model's own by default, see
                 `vqkit.models.peers.diffusers_quantizer.quantizer_of`.
 
         Returns:
@@ -148,7 +149,7 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
         """Codes of images.
 
         Args:
-            images: in [0, 1].
+            images: images in [0, 1].
             bpp: keep as many stages as fit into so many bits a pixel, before entropy coding; all by default.
 
         Returns:
@@ -169,7 +170,7 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
         """Images of codes.
 
         Args:
-            codes: of all stages or of the first ones.
+            codes: codes of all stages or of the first ones.
             size: (height, width) of the result, at most what the grid holds; all of it by default.
 
         Returns:
@@ -197,7 +198,7 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
         """An image of any size as a ``.vqk`` file, in tiles, so that memory does not grow with the networks' layers.
 
         Args:
-            image: in [0, 1], on any device; RGB is made gray for a gray tokenizer (BT.601 luma), and gray RGB.
+            image: an image in [0, 1], on any device; RGB is made gray for a gray tokenizer (BT.601 luma), and gray RGB.
             bpp: keep as many stages as fit into a file of so many bits a pixel; all by default.
             plain: plain bits although there is a `prior`.
 

@@ -33,8 +33,8 @@ class TransformBackbone(ImageBackbone):
     """One latent vector for every 16×16 pixels.
 
     Args:
-        dim: of the latent.
-        channels: of the images, 1 or 3.
+        dim: width of the latent.
+        channels: number of channels of the images, 1 or 3.
         width: channels of the blocks at a sixteenth of the resolution; half of it at an eighth.
         encoder_blocks: blocks at an eighth, and at a sixteenth.
         decoder_blocks: blocks at a sixteenth, and at an eighth.
@@ -99,7 +99,7 @@ class TransformBackbone(ImageBackbone):
 
     @property
     def latent_layers(self) -> tuple[list[nn.Module], list[nn.Module]]:
-        """Those of the linear way and of the networks."""
+        """The layers of the linear way and of the networks."""
         return [self.analysis, self.encoder[-1]], [self.synthesis, self.decoder[0]]
 
     def encode(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch rows columns dim"]:

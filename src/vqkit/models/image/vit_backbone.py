@@ -22,14 +22,14 @@ class ViTBackbone(ImageBackbone):
     """Images of one size to a row of tokens, each of which may see the whole image.
 
     Args:
-        dim: of the latent.
+        dim: width of the latent.
         image_size: height and width of the images.
         patch: side of a patch in pixels; divides image_size.
-        tokens: in the row.
-        width: of the transformers.
+        tokens: number of tokens in the row.
+        width: width of the transformers.
         depth: layers of each.
-        heads: of the attention; divides width.
-        channels: of the images, 1 or 3.
+        heads: number of heads of the attention; divides width.
+        channels: number of channels of the images, 1 or 3.
 
     Raises:
         ValueError: an argument out of range.

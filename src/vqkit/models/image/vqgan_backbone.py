@@ -27,12 +27,12 @@ class VQGANBackbone(ImageBackbone):
     Attention sees the whole image: images of any size are taken, but a large one cannot be cut into tiles that join without seams.
 
     Args:
-        dim: of the latent (taming: 256).
-        channels: of the images, 1 or 3.
+        dim: width of the latent (taming: 256).
+        channels: number of channels of the images, 1 or 3.
         widths: channels at each scale; taming's f16 has 128, 128, 256, 256, 512.
         blocks: residual blocks a scale.
         latent_channels: channels between the networks and the 1×1 convolutions beside the quantizer; dim by default.
-        norm_groups: of the group norms; divides every width.
+        norm_groups: number of groups of the group norms; divides every width.
         attention_scales: scales with attention after every residual block, 0 being the full size; taming's f16 has it at 4.
         middle_attention: attention between the two residual blocks of the middle.
         activation: "silu" (or "swish"), "mish", "gelu" or "relu".
@@ -73,20 +73,21 @@ class VQGANBackbone(ImageBackbone):
         if activation not in _ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}, allowed are {', '.join(_ACTIVATIONS)}")
         attends = [scale in attention_scales for scale in range(len(widths))]
-        model = VQModel(
-            in_channels=channels,
-            out_channels=channels,
-            down_block_types=tuple(_DOWN[attention] for attention in attends),
-            up_block_types=tuple(_UP[attention] for attention in reversed(attends)),
-            block_out_channels=tuple(widths),
-            layers_per_block=blocks,
-            latent_channels=latent_channels or dim,
-            vq_embed_dim=dim,
-            num_vq_embeddings=1,
-            norm_num_groups=norm_groups,
-            act_fn=activation,
-            mid_block_add_attention=middle_attention,
-        )
+        self._networks: dict[str, Any] = {
+            "in_channels": channels,
+            "out_channels": channels,
+            "down_block_types": tuple(_DOWN[attention] for attention in attends),
+            "up_block_types": tuple(_UP[attention] for attention in reversed(attends)),
+            "block_out_channels": tuple(widths),
+            "layers_per_block": blocks,
+            "latent_channels": latent_channels or dim,
+            "vq_embed_dim": dim,
+            "num_vq_embeddings": 1,
+            "norm_num_groups": norm_groups,
+            "act_fn": activation,
+            "mid_block_add_attention": middle_attention,
+        }
+        model = VQModel(**self._networks)
         self.channels, self.dim, self.cell = channels, dim, 2 ** (len(widths) - 1)
         self.encoder, self.to_latent = model.encoder, model.quant_conv
         self.from_latent, self.decoder = model.post_quant_conv, model.decoder
@@ -96,7 +97,7 @@ class VQGANBackbone(ImageBackbone):
         """A copy of the networks of a VQModel, in float32; its quantizer does not matter.
 
         Args:
-            model: of diffusers. The backbone takes images in [0, 1], the model in [−1, 1].
+            model: model of diffusers. The backbone takes images in [0, 1], the model in [−1, 1].
 
         Returns:
             The backbone, on the model's device.
@@ -140,6 +141,10 @@ class VQGANBackbone(ImageBackbone):
         backbone.from_latent.load_state_dict(model.post_quant_conv.state_dict())
         backbone.decoder.load_state_dict(model.decoder.state_dict())
         return backbone.to(model.quant_conv.weight.device)
+
+    def networks_config(self) -> dict[str, Any]:
+        """Arguments of the ``VQModel`` whose networks these are."""
+        return dict(self._networks)
 
     @property
     def last_layer(self) -> nn.Parameter:

@@ -28,7 +28,7 @@ def replace_quantizer(model: VQModel, quantizer: Quantizer) -> VQModel:
     use `ImageTokenizer.from_diffusers`.
 
     Args:
-        model: of diffusers.
+        model: model of diffusers.
         quantizer: its ``dim`` is the model's ``config.vq_embed_dim``; it moves to the model's device, and keeps its dtype.
 
     Returns:
@@ -86,7 +86,7 @@ def quantizer_of(model: VQModel) -> Quantizer:
     """A copy of a VQModel's quantizer as ours: a `VQ` with its codebook and weights of the loss, or what `replace_quantizer` put in.
 
     Args:
-        model: of diffusers.
+        model: model of diffusers.
 
     Returns:
         The quantizer, in float32 if it is the model's own.
@@ -144,7 +144,7 @@ class VQAdapter(QuantizerAdapter):
         """Quantized latents of indices.
 
         Args:
-            indices: as `forward` gives them.
+            indices: indices as `forward` gives them.
             shape: (batch, height, width, dim) of the result, which then comes as (batch, dim, height, width); None keeps the shape of the
                 indices, with dim in place of the codes.
 

@@ -12,7 +12,7 @@ from transformers import DacModel, EncodecConfig, EncodecModel
 from vqkit.models.audio.rates import stage_rates_kbps
 from vqkit.models.peers.quantizer_adapter import QuantizerAdapter
 from vqkit.quantize import Quantizer
-from vqkit.quantize.rates import stages_within
+from vqkit.stages import stages_within
 from vqkit.types import Float, Int
 
 __all__ = ["replace_quantizer", "restore_quantizer"]
@@ -35,7 +35,7 @@ def replace_quantizer(model: Model, quantizer: Quantizer) -> Model:
     save ours beside it, or use `AudioCodec.from_encodec` and `DacCodec.from_dac`.
 
     Args:
-        model: of ``transformers``.
+        model: model of ``transformers``.
         quantizer: its ``dim`` is the model's ``config.hidden_size``.
 
     Returns:
@@ -146,7 +146,7 @@ class EncodecAdapter(QuantizerAdapter):
     """What ``EncodecModel`` asks of its quantizer.
 
     Attributes:
-        rates_kbps: with the first stage, the first two and so on.
+        rates_kbps: bitrate with the first stage, the first two and so on.
     """
 
     rates_kbps: tuple[float, ...]
@@ -158,7 +158,7 @@ class EncodecAdapter(QuantizerAdapter):
         codes = self.quantizer.encode(embeddings.transpose(1, 2))
         if bandwidth:
             stages = stages_within(self.rates_kbps, bandwidth, "bandwidth", "this quantizer has", "kbit/s")
-            codes = codes[..., : self.quantizer.stage_ends[stages - 1]]
+            codes = self.quantizer.first_stages(codes, stages)
         return codes.permute(2, 0, 1)
 
     def decode(self, codes: Int[Tensor, "num_codes batch frames"]) -> Float[Tensor, "batch dim frames"]:
@@ -184,7 +184,7 @@ class DacAdapter(QuantizerAdapter):
         if n_quantizers is not None and not self.training:
             if n_quantizers < 1:
                 raise ValueError(f"n_quantizers must be at least 1, got {n_quantizers}")
-            codes = codes[..., : self.quantizer.stage_ends[min(n_quantizers, self.quantizer.num_stages) - 1]]
+            codes = self.quantizer.first_stages(codes, min(n_quantizers, self.quantizer.num_stages))
             z_q = z + (self.quantizer.decode(codes).to(z.dtype) - z).detach()
         return z_q.transpose(1, 2), codes.transpose(1, 2), hidden_state, out.loss, torch.zeros_like(out.loss)
 

@@ -1,16 +1,57 @@
-"""An examination for the terminal: plain lines, without any package."""
+"""What an examination found: as plain values for JSON, and as lines for the terminal."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    from vqkit.diagnosis.examine import Examination
+from vqkit.diagnosis.finding import Finding, Severity
+from vqkit.diagnosis.measures import Measures
+from vqkit.diagnosis.rate import Rates
+from vqkit.diagnosis.trials import Trial
 
-__all__ = ["examination_text"]
+__all__ = ["Examination"]
 
 _MOST_ROWS = 16
 
 
-def examination_text(found: "Examination") -> str:
+@dataclass(frozen=True)
+class Examination:
+    """What the doctor says; ``print`` shows it.
+
+    Attributes:
+        quantizer: What was examined, as text.
+        measures: The numbers.
+        rates: What the codes cost as real bytes.
+        trials: Changes that were tried on copies, and what they leave of the variance.
+        findings: What is wrong, faults first.
+    """
+
+    quantizer: str
+    measures: Measures
+    rates: Rates
+    trials: tuple[Trial, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there is no fault; advice may be left."""
+        return not any(finding.severity == Severity.FAULT for finding in self.findings)
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values, for JSON."""
+        return {
+            "quantizer": self.quantizer,
+            "healthy": self.healthy,
+            "findings": [finding.record() for finding in self.findings],
+            "measures": self.measures.record(),
+            "rates": self.rates.record(),
+            "trials": [{"change": t.change, "error": t.error, "codebook_numel": t.codebook_numel} for t in self.trials],
+        }
+
+    def __str__(self) -> str:
+        return _text(self)
+
+
+def _text(found: Examination) -> str:
     """The numbers as small tables, then what is wrong.
 
     Args:
@@ -56,7 +97,7 @@ def examination_text(found: "Examination") -> str:
     return "\n".join(lines)
 
 
-def _rates(found: "Examination") -> str:
+def _rates(found: Examination) -> str:
     rates = found.rates
     parts = [f"{rates.plain:.2f} as plain bytes"]
     parts += [f"{rates.static:.2f} with a table a code"] if rates.static is not None else []
@@ -64,7 +105,7 @@ def _rates(found: "Examination") -> str:
     return ", ".join(parts)
 
 
-def _balance(found: "Examination") -> list[str]:
+def _balance(found: Examination) -> list[str]:
     lines = []
     for product in found.measures.balance[:_MOST_ROWS]:
         shares = ", ".join(f"{share:.1%}" for share in product.shares[:8])

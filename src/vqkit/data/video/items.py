@@ -1,0 +1,85 @@
+"""The videos of a data set: from a file, a folder or a manifest, in a fixed order."""
+
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from vqkit.data.content import VIDEO_SUFFIXES, content_of_file
+from vqkit.data.folders import class_of, split_of, walk
+from vqkit.data.manifest import read_manifest
+
+__all__ = ["VideoItem", "list_videos"]
+
+
+@dataclass(frozen=True)
+class VideoItem:
+    """One video of a data set.
+
+    Attributes:
+        path: where the file is.
+        name: its path within the data set, with forward slashes; the same on every machine.
+        split: "train", "valid", "test", another word of the manifest, or "" where none is known.
+        label: the class: the manifest's column, or the innermost folder that is no split; "" where there is none.
+        labels: the manifest's columns.
+    """
+
+    path: Path
+    name: str
+    split: str = ""
+    label: str = ""
+    labels: dict[str, str] = field(default_factory=dict, hash=False)
+
+
+def list_videos(source: str | Path, split: str | None = None) -> list[VideoItem]:
+    """List the videos of a data set, sorted by name.
+
+    Args:
+        source: a folder with a ``manifest.csv`` or such a file (see `vqkit.data.manifest`), another folder, or one video. What has a
+            video's suffix is not opened: a damaged one is listed, too.
+        split: keep this split only.
+
+    Raises:
+        FileNotFoundError: the source, or a file that its manifest lists, does not exist.
+        ValueError: the manifest is malformed, or no video is left.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise FileNotFoundError(f"no such file or folder: {source}")
+    manifest = source / "manifest.csv" if source.is_dir() else source
+    if manifest.suffix.lower() == ".csv" and manifest.is_file():
+        items = _from_manifest(manifest)
+    elif source.is_dir():
+        names = walk(source, VIDEO_SUFFIXES, _is_video)
+        items = [VideoItem(source / name, name, split_of(name), class_of(name)) for name in names]
+    else:
+        items = [VideoItem(source, source.name)]
+    if not items:
+        raise ValueError(f"{source} holds no videos ({' '.join(sorted(VIDEO_SUFFIXES))})")
+    kept = [item for item in items if split is None or item.split == split]
+    if not kept:
+        there = ", ".join(repr(word) for word in sorted({item.split for item in items}))
+        raise ValueError(f"{source} has no videos of split {split!r}; there is {there}")
+    return sorted(kept, key=lambda item: item.name)
+
+
+def _from_manifest(manifest: Path) -> list[VideoItem]:
+    return [
+        VideoItem(
+            manifest.parent / row["path"],
+            PurePosixPath(row["path"]).as_posix(),
+            row["split"],
+            row.get("label", ""),
+            {column: text for column, text in row.items() if column not in ("path", "split")},
+        )
+        for row in read_manifest(manifest, VIDEO_SUFFIXES, _is_video)
+    ]
+
+
+def _is_video(path: Path) -> bool | None:
+    """Whether a file is a video, None where it is nothing we know. A video's suffix is believed."""
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return True
+    try:
+        content = content_of_file(path)
+    except OSError:
+        return None
+    return content == "film" if content else None

@@ -1,0 +1,156 @@
+"""``vqkit generate image``, ``vqkit generate music`` and ``vqkit generate pairs``."""
+
+import argparse
+import json
+import sys
+from math import ceil, sqrt
+from pathlib import Path
+from typing import Any
+
+from vqkit.generate.progress import Progress
+from vqkit.terminal import printable
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Generate; errors are raised, and `vqkit.cli` makes one line of them."""
+    parser = argparse.ArgumentParser(
+        prog="vqkit generate", description="Make images, or music for a video, from tokens."
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="image | music | pairs")
+    image = kinds.add_parser("image", help="a grid of images, of a class or of none")
+    image.add_argument(
+        "--class", dest="classes", action="append", metavar="C", help="what they show; may be repeated: a row each"
+    )
+    image.add_argument("--count", type=int, default=16, help="images (of each class)")
+    image.add_argument("--columns", type=int, help="images in a row")
+    image.add_argument("--enlarge", type=int, default=1, metavar="N", help="enlarge each image by a whole factor")
+    image.add_argument("--out", required=True, metavar="FILE", help="png, jpg or webp")
+    image.add_argument("--tokenizer", metavar="FOLDER", help="image tokenizer, where it is not in the model's folder")
+    _add_options(image, temperature=1.0)
+    music = kinds.add_parser("music", help="music for a video, in a copy of it whose picture is untouched")
+    music.add_argument("--video", required=True, metavar="FILE", help="of any length")
+    music.add_argument("--out", required=True, metavar="FILE", help="mp4, mkv or mov")
+    _add_options(music, temperature=1.0)
+    pairs = kinds.add_parser(
+        "pairs", help="a folder of paired clips to learn from: drawn scenes that follow synthetic music"
+    )
+    pairs.add_argument(
+        "--out", required=True, metavar="FOLDER", help="clips that exist in it are kept: an interrupted call goes on"
+    )
+    for split, count in (("train", 120), ("valid", 24), ("test", 24)):
+        pairs.add_argument(f"--{split}", type=int, default=count, metavar="N", help=f"{split} clips ({count})")
+    pairs.add_argument("--seconds", type=float, default=8.0, help="of a clip")
+    pairs.add_argument("--seed", type=int, default=0, help="of the random numbers: the same seed makes the same clips")
+    pairs.add_argument("--quiet", action="store_true", help="print only warnings and errors")
+    asked = parser.parse_args(argv)
+    if asked.kind == "pairs":
+        return _pairs(asked)
+    if Path(asked.out).exists() and not asked.force:
+        raise FileExistsError(f"{asked.out} exists already; -f overwrites it")
+    return _image(asked) if asked.kind == "image" else _music(asked)
+
+
+def _add_options(parser: argparse.ArgumentParser, temperature: float) -> None:
+    parser.add_argument(
+        "--model", required=True, metavar="FOLDER", help="a generator and the models whose codes it learned"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers: the same seed makes the same")
+    parser.add_argument("--temperature", type=float, default=temperature, help="of sampling; 0 takes the most probable")
+    parser.add_argument("--top-k", type=int, metavar="K", help="sample from the K most probable codes only")
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="and from those of this probability only")
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        default=None,
+        metavar="G",
+        help="strength of class or video; 1 as learned (the default)",
+    )
+    parser.add_argument("--device", default="cpu", help="such as cuda")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite an output that exists")
+    parser.add_argument("--quiet", action="store_true", help="print only warnings and errors")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+
+
+def _sampling(asked: argparse.Namespace) -> dict[str, Any]:
+    guidance = 1.0 if asked.guidance is None else asked.guidance
+    return {"temperature": asked.temperature, "top_k": asked.top_k, "top_p": asked.top_p, "guidance": guidance}
+
+
+def _image(asked: argparse.Namespace) -> int:
+    import torch
+
+    from vqkit.data.image_writer import WRITTEN_IMAGE_SUFFIXES, write_image
+    from vqkit.generate.image import ImageGenerator, image_grid
+
+    if Path(asked.out).suffix.lower() not in WRITTEN_IMAGE_SUFFIXES:
+        raise ValueError(f"cannot write {asked.out}: allowed suffixes are {', '.join(WRITTEN_IMAGE_SUFFIXES)}")
+    makes = ImageGenerator.from_folder(asked.model, asked.tokenizer)
+    names = asked.classes or [None]
+    for name in names:
+        if name is not None:
+            makes.generator.class_index(name)  # before anything is made
+    makes.generator.to(asked.device)
+    makes.tokenizer.to(asked.device)
+    made = []
+    with Progress("generating images", not asked.quiet) as progress:
+        for row, name in enumerate(names):
+            made.append(
+                makes(
+                    asked.count,
+                    name,
+                    seed=asked.seed,
+                    watch=lambda share, r=row: progress((r + share) / len(names)),  # type: ignore[misc]
+                    **_sampling(asked),
+                )
+            )
+    columns = asked.columns or (asked.count if asked.classes and len(names) > 1 else ceil(sqrt(asked.count)))
+    grid = image_grid(torch.cat(made), columns, enlarge=asked.enlarge)
+    write_image(asked.out, grid, overwrite=asked.force)
+    _say(asked, {"out": asked.out, "images": len(names) * asked.count, "size": list(makes.size), "seed": asked.seed})
+    return 0
+
+
+def _music(asked: argparse.Namespace) -> int:
+    from vqkit.generate.music import MusicGenerator
+    from vqkit.generate.video_file import check_container
+
+    check_container(asked.out)
+    if not Path(asked.video).is_file():
+        raise FileNotFoundError(f"no such file: {asked.video}")
+    makes = MusicGenerator.from_folder(asked.model).to(asked.device)
+    with Progress("generating music", not asked.quiet) as progress:
+        done = makes.score_video(
+            asked.video, asked.out, seed=asked.seed, overwrite=asked.force, watch=progress, **_sampling(asked)
+        )
+    _say(asked, {"out": asked.out, "seconds": round(done.seconds, 3), "pictures": done.pictures, "seed": asked.seed})
+    return 0
+
+
+def _pairs(asked: argparse.Namespace) -> int:
+    from vqkit.generate.paired import write_pairs
+
+    with Progress("drawing clips", not asked.quiet) as progress:
+        made = write_pairs(
+            asked.out,
+            train=asked.train,
+            valid=asked.valid,
+            test=asked.test,
+            seconds=asked.seconds,
+            seed=asked.seed,
+            watch=progress,
+        )
+    if not asked.quiet:
+        print(f"{printable(asked.out)}: {len(made)} clips of {asked.seconds:g} s, seed {asked.seed}")
+    return 0
+
+
+def _say(asked: argparse.Namespace, found: dict[str, Any]) -> None:
+    if asked.json:
+        print(json.dumps(found))
+    elif not asked.quiet:
+        what = ", ".join(
+            f"{value} {name}" for name, value in found.items() if name in ("images", "seconds", "pictures")
+        )
+        print(f"{printable(asked.out)}: {what}, seed {asked.seed}", file=sys.stdout)

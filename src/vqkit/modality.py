@@ -1,0 +1,158 @@
+"""What differs between sound, images and video, in one record each; everything else asks here instead of asking which one it has.
+
+Conventions
+    *Content* is what `vqkit.data.content` finds in a file's first bytes; the suffix counts only where they say nothing. A film is a
+    file of video; where a command wants sound, it is the film's sound. docs/modalities.md says what each command does with a film.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["IMAGE", "MODALITIES", "SOUND", "VIDEO", "Modality", "modality_of_content", "modality_of_size"]
+
+
+@dataclass(frozen=True)
+class Modality:
+    """A kind of signal.
+
+    Attributes:
+        name: name in ``results.json`` and in names of folders.
+        word: one word for it, as ``--as`` takes it.
+        plural: what files of it hold, in messages: "sound", "images".
+        item: what one of a data set is called in messages.
+        content: what `vqkit.data.content.content_of` says of its files.
+        suffixes: suffixes of files that can be read, in lower case.
+        encoded_by_default: whether ``vqkit encode`` takes a file of this content as this; otherwise as ``SOUND``.
+        rate_name: name of the argument and the flag that limit the rate.
+        rate_unit: unit of the rate.
+        model: what a model of it that has codes is called in messages.
+        lost: what stands in place of lost codes.
+        lost_value: the same, as a value of the signal.
+        shown: how a report shows an item.
+        extra: extra of the package that its files and models need.
+    """
+
+    name: str
+    word: str
+    plural: str
+    item: str
+    content: str
+    suffixes: frozenset[str]
+    rate_name: str
+    rate_unit: str
+    model: str
+    lost: str
+    lost_value: float
+    shown: Literal["player", "picture"]
+    extra: str
+    encoded_by_default: bool = True
+
+    def count(self, number: int) -> str:
+        """A number of items in words.
+
+        Example:
+            >>> SOUND.count(1), IMAGE.count(3)
+            ('1 clip', '3 images')
+        """
+        return f"{number} {self.item}{'s' * (number != 1)}"
+
+
+SOUND = Modality(
+    name="audio",
+    word="sound",
+    plural="sound",
+    item="clip",
+    content="sound",
+    suffixes=frozenset(
+        {
+            *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".au", ".caf", ".w64"),
+            *(".mka", ".wma"),
+        }
+    ),
+    rate_name="kbps",
+    rate_unit="kbit/s",
+    model="codec",
+    lost="silence",
+    lost_value=0.0,
+    shown="player",
+    extra="audio",
+)
+
+IMAGE = Modality(
+    name="image",
+    word="image",
+    plural="images",
+    item="image",
+    content="image",
+    suffixes=frozenset(
+        {
+            *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+            *(
+                ".ppm",
+                ".pgm",
+                ".pbm",
+                ".pnm",
+                ".pfm",
+                ".avif",
+                ".avifs",
+                ".jp2",
+                ".j2k",
+                ".j2c",
+                ".jpc",
+                ".jpf",
+                ".jpx",
+            ),
+        }
+    ),
+    rate_name="bpp",
+    rate_unit="bits a pixel",
+    model="tokenizer",
+    lost="gray",
+    lost_value=0.5,
+    shown="picture",
+    extra="image",
+)
+
+VIDEO = Modality(
+    name="video",
+    word="video",
+    plural="video",
+    item="film",
+    content="film",
+    suffixes=frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ogv"}),
+    rate_name="kbps",
+    rate_unit="kbit/s",
+    model="tokenizer",
+    lost="gray",
+    lost_value=0.5,
+    shown="player",
+    extra="audio",
+    encoded_by_default=False,
+)
+
+MODALITIES = (SOUND, IMAGE, VIDEO)
+
+
+def modality_of_content(content: str) -> Modality | None:
+    """The modality of a file, by what `vqkit.data.content` says of it; None where that is nothing we know.
+
+    Example:
+        >>> modality_of_content("film").name, modality_of_content("")
+        ('video', None)
+    """
+    return next((modality for modality in MODALITIES if modality.content == content), None)
+
+
+def modality_of_size(sample_rate: int, size: Iterable[int]) -> Modality:
+    """The modality of what the header of a ``.vqk`` file describes: images have a size in pixels and no sample rate.
+
+    Args:
+        sample_rate: sample rate in Hz, or 0.
+        size: (height, width), or nothing.
+
+    Example:
+        >>> modality_of_size(16000, ()).plural, modality_of_size(0, (480, 640)).plural
+        ('sound', 'images')
+    """
+    return IMAGE if tuple(size) and not sample_rate else SOUND

@@ -1,0 +1,120 @@
+"""``vqkit pretrain``, ``vqkit probe`` and ``vqkit finetune``."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vqkit.files import write_whole
+from vqkit.models.bridle import Bridle
+from vqkit.pretraining.finetune import FineTuning, finetune
+from vqkit.pretraining.head import HeadSettings
+from vqkit.pretraining.labelled import list_labelled
+from vqkit.pretraining.linear_probe import probe
+from vqkit.pretraining.results import Result
+from vqkit.pretraining.usage_page import write_usage_page
+from vqkit.saved import CONFIG
+from vqkit.terminal import printable
+from vqkit.training.bridle_usage import USAGE_FILE
+from vqkit.training.command import main as train_command
+
+__all__ = ["main_finetune", "main_pretrain", "main_probe"]
+
+
+def main_pretrain(argv: Sequence[str]) -> int:
+    """Run the phases of a recipe, and write the page about the use of the codebooks."""
+    return train_command(argv, "vqkit pretrain", _write_page)
+
+
+def _write_page(folder: Path) -> None:
+    if (folder / USAGE_FILE).is_file():
+        print(f"use of the codebooks: {printable(write_usage_page(folder))}")
+
+
+def main_probe(argv: Sequence[str]) -> int:
+    """Train a linear classifier on the features of a run's frozen encoder."""
+    parser = _parser("probe", "Train a linear layer on a frozen encoder's features, and report the test items once.")
+    _add_settings(parser, HeadSettings())
+    asked = parser.parse_args(list(argv))
+    bridle, data = _model_and_data(asked)
+    _report(asked, "probe", probe(bridle, data, HeadSettings(**_settings(asked))))
+    return 0
+
+
+def main_finetune(argv: Sequence[str]) -> int:
+    """Train a run's encoder and a classifier together."""
+    parser = _parser("finetune", "Train encoder and classifier on labels, and report the test items once.")
+    _add_settings(parser, FineTuning())
+    parser.add_argument("--layer-decay", type=float, default=0.75, help="factor of the rate from block to block")
+    parser.add_argument("--drop-path", type=float, default=0.1, help="share of items that skip the last block")
+    parser.add_argument("--mixup", type=float, default=0.5, help="share of sounds that are mixed")
+    parser.add_argument("--mask-frames", type=int, default=192, help="longest blank stretch of time")
+    parser.add_argument("--mask-bands", type=int, default=48, help="most neighbouring blank bands")
+    asked = parser.parse_args(list(argv))
+    bridle, data = _model_and_data(asked)
+    more = {name: getattr(asked, name) for name in ("layer_decay", "drop_path", "mixup", "mask_frames", "mask_bands")}
+    _report(asked, "finetune", finetune(bridle, data, FineTuning(**_settings(asked), **more)))
+    return 0
+
+
+def _parser(command: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"vqkit {command}", description=description)
+    parser.add_argument("run", type=Path, help="folder of a pretraining, or of a saved Bridle")
+    parser.add_argument(
+        "--data.source",
+        "--source",
+        dest="source",
+        required=True,
+        metavar="FOLDER",
+        help="labelled files: manifest or class folders",
+    )
+    parser.add_argument("--label", default="label", help="column of the manifest; classes are separated by ;")
+    parser.add_argument("--where", metavar="COLUMN=VALUE", help="use the items with this value in the manifest only")
+    parser.add_argument("--folds", type=int, default=0, help="cross-validation with so many folds")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--out", type=Path, help=f"file of the result; {command}.json in the folder of the run by default"
+    )
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser, defaults: HeadSettings) -> None:
+    for name, text in {
+        "learning_rate": "peak of AdamW's learning rate",
+        "epochs": "passes over the training items; the best one on the validation items counts",
+        "batch_size": "items a step",
+        "weight_decay": "of AdamW",
+        "seed": "of the start and the order of the items",
+    }.items():
+        value = getattr(defaults, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"{text} ({value})")
+
+
+def _settings(asked: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(asked, name) for name in ("learning_rate", "epochs", "batch_size", "weight_decay", "seed")}
+
+
+def _model_and_data(asked: argparse.Namespace) -> tuple[Bridle, Any]:
+    if not asked.run.is_dir():
+        raise ValueError(f"no such folder: {asked.run}; it is one that vqkit pretrain or save_pretrained wrote")
+    folder = asked.run if (asked.run / CONFIG).is_file() else asked.run / Bridle.saved_as
+    if not folder.is_dir():
+        raise ValueError(f"{asked.run} holds no pretrained model: there is no folder {Bridle.saved_as} in it")
+    bridle = Bridle.from_pretrained(folder).to(asked.device)
+    warnings.showwarning = _say
+    data = list_labelled(asked.source, bridle.modality, label=asked.label, where=asked.where, folds=asked.folds)
+    return bridle, data
+
+
+def _say(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as one line."""
+    print(f"vqkit: {printable(' '.join(str(message).split()))}", file=sys.stderr)
+
+
+def _report(asked: argparse.Namespace, command: str, result: Result) -> None:
+    path = asked.out or asked.run / f"{command}.json"
+    write_whole(path, result.to_json().encode())
+    print(result.to_json() if asked.json else "\n".join(result.lines()), end="" if asked.json else "\n")

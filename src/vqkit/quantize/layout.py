@@ -1,0 +1,74 @@
+"""How the codes of a vector are laid out: alphabets, stages, and the rates that follow."""
+
+import math
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from vqkit.stages import stage_bits, stage_ends, stages_within
+from vqkit.types import Int
+
+__all__ = ["CodeLayout"]
+
+
+class CodeLayout(ABC):
+    """Codes of one vector: stage-major, then piece-major, then sub-position."""
+
+    @property
+    @abstractmethod
+    def code_sizes(self) -> tuple[int, ...]:
+        """Alphabet of each code: code i is in 0 … code_sizes[i] − 1."""
+
+    @property
+    @abstractmethod
+    def codes_per_stage(self) -> tuple[int, ...]:
+        """How many consecutive codes each stage has; their sum is ``num_codes``."""
+
+    @property
+    def num_codes(self) -> int:
+        """Codes a position."""
+        return len(self.code_sizes)
+
+    @property
+    def num_stages(self) -> int:
+        """Stages that can be decoded one after the other."""
+        return len(self.codes_per_stage)
+
+    @property
+    def bits_per_vector(self) -> float:
+        """Rate: Σ log2 of the code sizes, bits a position."""
+        return sum(math.log2(size) for size in self.code_sizes)
+
+    @property
+    def stage_ends(self) -> tuple[int, ...]:
+        """Number of codes of the first stage, of the first two stages, …; the last is ``num_codes``."""
+        return stage_ends(self.codes_per_stage)
+
+    @property
+    def stage_bits(self) -> tuple[float, ...]:
+        """Rate of the first stage, of the first two stages, …, in bits a position; the last is ``bits_per_vector``."""
+        return stage_bits(self.code_sizes, self.codes_per_stage)
+
+    def first_stages(self, codes: Int[Tensor, "*shape codes"], stages: int | None) -> Int[Tensor, "*shape kept"]:
+        """The codes of the first so many stages; of all by default.
+
+        Example:
+            >>> import torch
+            >>> from vqkit import RVQ
+            >>> RVQ(dim=8, codebook_size=64, num_quantizers=4).first_stages(torch.zeros(1, 5, 4, dtype=torch.int64), 3).shape
+            torch.Size([1, 5, 3])
+        """
+        return codes if stages is None else codes[..., : self.stage_ends[stages - 1]]
+
+    def stages_within(self, bits: float) -> int:
+        """Most stages whose rate is at most ``bits`` a position.
+
+        Raises:
+            ValueError: not even the first stage fits.
+
+        Example:
+            >>> from vqkit import RVQ
+            >>> RVQ(dim=8, codebook_size=64, num_quantizers=4).stages_within(20)
+            3
+        """
+        return stages_within(self.stage_bits, bits, "bits", "this quantizer has", "bits a vector")

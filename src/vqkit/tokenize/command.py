@@ -1,0 +1,120 @@
+"""``vqkit tokenize SOURCE OUT``: a corpus of sound and images to sharded token files."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from vqkit.terminal import printable
+from vqkit.tokenize.manifest import FAILURES, verify_tokens
+from vqkit.tokenize.model_encoder import ModelEncoder
+from vqkit.tokenize.ray_run import RayRunner
+from vqkit.tokenize.run import Progress, TokenizeSettings, tokenize
+from vqkit.tokenize.shard import FORMATS, PARQUET
+
+__all__ = ["main"]
+
+_PATIENCE_SECONDS = 10.0  # between lines of progress
+
+
+def main(argv: list[str]) -> int:
+    """Tokenize; exit code 1 if some items could not be."""
+    parser = argparse.ArgumentParser(
+        prog="vqkit tokenize",
+        description="A corpus to token files: Parquet or webdataset shards with int16 codes, and a manifest with checksums. Interrupted "
+        "or killed, the same command goes on.",
+    )
+    parser.add_argument("source", help="folder, .tar, .parquet, folder saved by datasets, or .scp list")
+    parser.add_argument("target", help="folder for the token files")
+    parser.add_argument(
+        "--model", action="append", default=[], help="of one kind of content; may be repeated; what ships by default"
+    )
+    parser.add_argument("--kbps", type=float, help="of sound: as many stages as fit, before entropy coding")
+    parser.add_argument("--bpp", type=float, help="of images: as many stages as fit")
+    parser.add_argument("--stages", type=int, help="keep so many stages")
+    parser.add_argument("--format", choices=(*FORMATS, "both"), default=PARQUET)
+    parser.add_argument(
+        "--vqk", action="store_true", help="keep a .vqk file of each item, too: a column, or a member of the tar"
+    )
+    parser.add_argument(
+        "--items-per-shard", type=int, default=128, metavar="N", help="of a token file; files are done in parallel"
+    )
+    parser.add_argument("--column", help="of tables: by default the first that holds sound or images")
+    parser.add_argument(
+        "--video-sound", action="store_true", help="take the sound of video, which is refused otherwise"
+    )
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=0, metavar="N", help="processes of one thread each; all cores by default"
+    )
+    parser.add_argument(
+        "--ray", nargs="?", const="", metavar="ADDRESS", help="on a Ray cluster; without an address one on this machine"
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--verify", action="store_true", help="check all files against their checksums in the end")
+    parser.add_argument("--json", action="store_true", help="print the totals as one JSON object")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
+    asked = parser.parse_args(argv)
+    if asked.jobs < 0:
+        raise ValueError(f"--jobs is {asked.jobs}, it must be at least 0 (all cores)")
+    settings = TokenizeSettings(
+        FORMATS if asked.format == "both" else (asked.format,), asked.items_per_shard, asked.column
+    )
+    encoder_of = partial(
+        ModelEncoder,
+        models=tuple(asked.model),
+        kbps=asked.kbps,
+        bpp=asked.bpp,
+        stages=asked.stages,
+        keep_vqk=asked.vqk,
+        video_sound=asked.video_sound,
+        device=asked.device,
+    )
+    start = time.monotonic()
+    totals = tokenize(
+        asked.source,
+        asked.target,
+        encoder_of,
+        settings,
+        processes=asked.jobs or len(os.sched_getaffinity(0)),
+        runner=None if asked.ray is None else RayRunner(asked.ray, asked.jobs),
+        watch=_Reporter(start, asked.quiet),
+    )
+    checked = verify_tokens(asked.target) if asked.verify else 0
+    if asked.json:
+        print(json.dumps({"target": asked.target, "verified_files": checked, **totals}))
+    elif not asked.quiet:
+        hours = f", {totals['seconds'] / 3600:.2f} h of sound" if totals["seconds"] else ""
+        checks = f"; {checked} files have their checksums" if checked else ""
+        print(
+            f"{printable(asked.target)}: {totals['items']} items{hours}, {totals['codes']} codes, {totals['bytes']} bytes in "
+            f"{totals['shards']} shards, {totals['failed']} failed{checks}"
+        )
+    if totals["failed"]:
+        print(
+            f"vqkit: {totals['failed']} items have no codes, and {printable(Path(asked.target) / FAILURES)} says why",
+            file=sys.stderr,
+        )
+    return 1 if totals["failed"] else 0
+
+
+class _Reporter:
+    """A line now and then."""
+
+    def __init__(self, start: float, quiet: bool) -> None:
+        self._start, self._last, self._quiet = start, start, quiet
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if self._quiet or now - self._last < _PATIENCE_SECONDS:
+            return
+        self._last = now
+        elapsed = now - self._start
+        speed = f", {progress.seconds / elapsed:.0f} × real time" if progress.seconds and not progress.resumed else ""
+        print(
+            f"{progress.done} of {progress.units} shards, {progress.items} items, {progress.failed} failed{speed}",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,0 +1,60 @@
+"""A folder of sound and image files; other kinds of sources that lie in it are passed over here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vqkit.tokenize.item import Item
+from vqkit.tokenize.source import Source, Unit, batched_units
+
+__all__ = ["FolderSource"]
+
+
+class FolderSource(Source):
+    """All files of a folder and the folders in it that are sound, images or film, by their suffix or, without a known one, by content.
+
+    Hidden files are passed over; what cannot be read is listed as failed when its turn comes. A folder is read one directory at a time.
+    """
+
+    name = "files"
+
+    def units(self, most_items: int) -> Iterator[Unit]:
+        """Lists of names relative to the root."""
+        yield from batched_units(self.name, "files", self._names(), most_items)
+
+    def items(self, unit: Unit) -> Iterator[Item]:
+        """The files; nothing is opened here."""
+        root = self.root if self.root.is_dir() else self.root.parent
+        for name in unit["files"]:
+            yield Item(name, root / name)
+
+    def _names(self) -> Iterator[str]:
+        # imported here: it brings torch, and only planning needs it
+        from vqkit.data import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+        from vqkit.data.content import content_of_file
+        from vqkit.data.folders import entries
+
+        kinds = {
+            **dict.fromkeys(AUDIO_SUFFIXES | VIDEO_SUFFIXES, "sound"),
+            **dict.fromkeys(IMAGE_SUFFIXES, "images"),
+        }
+        by_content = {"sound": "sound", "film": "sound", "image": "images"}
+        if self.root.is_file():
+            self.kinds.add(by_content.get(content_of_file(self.root), "sound"))
+            yield self.root.name
+            return
+        for entry in entries(self.root):
+            if entry.is_folder:
+                continue
+            kind = kinds.get(entry.path.suffix.lower())
+            if kind is None and not entry.problem:
+                kind = by_content.get(_content(entry.path, content_of_file))
+            if kind is not None:
+                self.kinds.add(kind)
+                yield entry.path.relative_to(self.root).as_posix()
+
+
+def _content(path: Path, content_of_file) -> str:  # type: ignore[no-untyped-def]
+    try:
+        return str(content_of_file(path))
+    except OSError:
+        return ""

@@ -1,0 +1,151 @@
+"""Items to codes with vqkit's models: what ``vqkit encode`` does, so that the codes are those of its files."""
+
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vqkit.tokenize.item import Encoded, Item
+
+if TYPE_CHECKING:
+    from vqkit.coding.kind import Kind
+
+__all__ = ["ModelEncoder"]
+
+
+@dataclass(frozen=True)
+class ModelEncoder:
+    """Encodes sound and images at a rate.
+
+    Args:
+        kinds: Kinds of content in the corpus, ``"sound"``, ``"images"``: for each a model is loaded.
+        models: Folders of ``save_pretrained`` or names of models that ship, at most one a kind; for the others the ones that ship.
+        kbps: Of sound: as many stages as fit, before entropy coding.
+        bpp: Of images: as many stages as fit into a ``.vqk`` file of so many bits a pixel.
+        stages: Keep so many stages.
+        keep_vqk: Make a ``.vqk`` file of each item, too, with the model's prior.
+        video_sound: Take the sound of video files, which are refused otherwise: no model here tokenizes pictures that move.
+        max_megapixels: Refuse an image whose header says more.
+        device: Where the networks run.
+
+    Raises:
+        ValueError: A rate is not above 0, or there are two.
+    """
+
+    kinds: tuple[str, ...] = ("sound",)
+    models: tuple[str, ...] = ()
+    kbps: float | None = None
+    bpp: float | None = None
+    stages: int | None = None
+    keep_vqk: bool = False
+    video_sound: bool = False
+    max_megapixels: float = 64.0
+    device: str = "cpu"
+
+    def describe(self) -> dict[str, Any]:
+        """Hashes, alphabets and rates of the models; checks that they can keep to the rate.
+
+        Raises:
+            ValueError: No such model, one of no kind in the corpus, or a rate that one cannot keep to.
+        """
+        from vqkit.coding.kinds import SOUND
+        from vqkit.models.identity import weight_hash
+
+        found, largest = {}, 1
+        for kind, model in self.load().items():
+            kind.check(model, self._rate())
+            quantizer = model.quantizer
+            entry = {
+                "class": type(model).__name__,
+                "weight_hash": weight_hash(model),
+                "code_sizes": list(quantizer.code_sizes),
+                "codes_per_stage": list(quantizer.codes_per_stage),
+                "prior": model.prior.tables_hash if model.prior is not None and self.keep_vqk else "",
+            }
+            if kind == SOUND:
+                entry |= {name: getattr(model, name) for name in ("sample_rate", "channels", "hop_samples")}
+                entry["stages"] = self._rate().stages_of(model)
+            largest = max(largest, *quantizer.code_sizes)
+            found[kind.name] = entry
+        settings = {"kbps": self.kbps, "bpp": self.bpp, "stages": self.stages, "vqk": self.keep_vqk}
+        settings |= {"video_sound": self.video_sound, "max_megapixels": self.max_megapixels}
+        return {"models": found, "settings": settings, "largest_code": largest - 1}
+
+    def load(self) -> dict["Kind", Any]:
+        """The models by kind, in evaluation mode; networks run on one thread, so that codes do not depend on how many there are."""
+        import torch
+
+        from vqkit.coding.kinds import KINDS, open_models
+
+        torch.set_num_threads(1)
+        wanted = [kind for kind in KINDS if kind.name in self.kinds]
+        return {kind: model.to(self.device) for kind, model in open_models(wanted, self.models).items()}
+
+    def encode(self, loaded: dict["Kind", Any], item: Item) -> Encoded:
+        """Codes of a file.
+
+        Raises:
+            ValueError: It is nothing that a model takes, or damaged.
+        """
+        from vqkit.bitstream import VqkReader
+        from vqkit.coding.coded import unwatched
+        from vqkit.coding.kind import Encoding
+
+        kind = self._kind(loaded, item)
+        how = Encoding(self._rate(), plain=not self.keep_vqk, max_megapixels=self.max_megapixels)
+        file = io.BytesIO()
+        with _as_file(item) as path:
+            coded = kind.encode(loaded[kind], path, file, how, unwatched)
+        file.seek(0)
+        reader = VqkReader(file, entropy_model=loaded[kind].prior if self.keep_vqk else None)
+        codes, header = reader.read().numpy(), reader.header
+        if header.grid:
+            codes = codes.reshape(*header.grid, codes.shape[-1])
+        length = reader.length or 0
+        return Encoded(
+            kind.name,
+            codes,
+            length / header.sample_rate if header.sample_rate else 0.0,
+            tuple(header.image_size) or (length,),
+            (*coded.notes, *coded.warnings),
+            file.getvalue() if self.keep_vqk else b"",
+        )
+
+    def _kind(self, loaded: dict["Kind", Any], item: Item) -> "Kind":
+        from vqkit.coding.kinds import IMAGE, SOUND
+        from vqkit.data.content import HEAD_BYTES, content_of, content_of_file
+
+        content = content_of_file(item.data) if isinstance(item.data, Path) else content_of(item.data[:HEAD_BYTES])
+        if isinstance(item.data, bytes) and not content:
+            content = content_of_file(Path(item.key))  # no such file: by its suffix
+        if content == "film" and not self.video_sound:
+            raise ValueError("it is video, for which there is no tokenizer yet; --video-sound takes its sound")
+        if content == "vqk":
+            raise ValueError("it is tokenized already: vqkit.bitstream.VqkReader reads its codes")
+        kind = IMAGE if content == "image" else SOUND
+        if kind not in loaded:
+            raise ValueError(f"it holds {kind.name}, for which no model was loaded")
+        return kind
+
+    def _rate(self) -> Any:
+        from vqkit.coding.rate import Rate
+
+        return Rate(kbps=self.kbps, bpp=self.bpp, stages=self.stages)
+
+
+@contextmanager
+def _as_file(item: Item) -> Iterator[Path]:
+    """A path: what is in memory is written down, since some formats are read from the end, and errors then name the item."""
+    if isinstance(item.data, Path):
+        yield item.data
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"item{Path(item.key).suffix}"
+        path.write_bytes(item.data)
+        try:
+            yield path
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), "it")) from None

@@ -1,0 +1,67 @@
+"""Units on a cluster: Ray Data moves them to actors on its nodes, which write to a file system that all nodes share.
+
+Actors and tasks that die are started again by Ray. Since a unit has the same effect every time, and none before its record is written, a
+unit that was done twice, or by a node that was thought to be dead, leaves what one does that was done once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vqkit.tokenize.source import Unit
+from vqkit.tokenize.unit_work import UnitWork, finished_record
+from vqkit.types import need
+
+__all__ = ["RayRunner"]
+
+
+@dataclass(frozen=True)
+class RayRunner:
+    """Does units with Ray Data.
+
+    Args:
+        address: Of a running cluster, or ``"auto"``; empty starts one on this machine.
+        processes: Actors at most, of one core each; 0 takes all cores of the cluster.
+    """
+
+    address: str = ""
+    processes: int = 0
+
+    def __call__(self, units: Iterator[Unit], work: UnitWork) -> Iterator[dict[str, Any]]:
+        """Records of units, in the order in which they are finished.
+
+        Raises:
+            ImportError: Ray is not installed.
+        """
+        ray = need("ray", "ray")
+        need("ray.data", "ray")
+        if not ray.is_initialized():
+            ray.init(address=self.address or None, log_to_driver=False)
+        most = self.processes or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        waiting = list(units)  # places of items only, some kilobytes a unit
+        if not waiting:
+            return
+        records = ray.data.from_items([{"unit": unit} for unit in waiting]).map_batches(
+            _Actor, fn_constructor_args=(work,), batch_size=1, batch_format="pandas", num_cpus=1, concurrency=(1, most)
+        )
+        for row in records.iter_rows():
+            record = finished_record(work.target, int(row["unit"]))
+            if record is None:
+                raise ValueError(
+                    f"unit {row['unit']} was done on another node, and {work.target} does not show it: "
+                    "the folder must lie on a file system that all nodes share"
+                )
+            yield record
+
+
+class _Actor:
+    """A process on some node that loads the models once."""
+
+    def __init__(self, work: UnitWork) -> None:
+        self._work, self._loaded = work, work.load()
+
+    def __call__(self, batch: Any) -> Any:
+        for unit in batch["unit"]:
+            if finished_record(self._work.target, unit["unit"]) is None:
+                self._work(self._loaded, unit, {})
+        return batch.assign(unit=[unit["unit"] for unit in batch["unit"]])

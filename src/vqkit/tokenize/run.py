@@ -1,0 +1,194 @@
+"""A run: plan, units that are not done yet, manifest. Killed at any moment, the same call goes on where it was.
+
+corpus ─ plan.jsonl ─ units ─ workers ─ shards/, records ─ manifest.json, failures.jsonl
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from vqkit.files import write_whole
+from vqkit.tokenize.corpus import Corpus, Plan
+from vqkit.tokenize.item import Encoder
+from vqkit.tokenize.manifest import MANIFEST, write_manifest
+from vqkit.tokenize.shard import FORMATS, PARQUET, code_dtype
+from vqkit.tokenize.source import Unit
+from vqkit.tokenize.supervisor import supervised
+from vqkit.tokenize.unit_work import SHARDS, STATE, UnitWork, finished_record
+
+__all__ = ["Progress", "Runner", "TokenizeSettings", "tokenize"]
+
+_PLAN, _SETTINGS, _LOCK = "plan.jsonl", "settings.json", "lock"
+
+
+@dataclass(frozen=True)
+class TokenizeSettings:
+    """What is made of a corpus.
+
+    Args:
+        formats: ``"parquet"``, ``"webdataset"``, or both.
+        items_per_shard: Items of a token file.
+        column: Of tables; by default the first that holds sound or images.
+
+    Raises:
+        ValueError: An argument out of range.
+    """
+
+    formats: tuple[str, ...] = (PARQUET,)
+    items_per_shard: int = 128
+    column: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.formats or not set(self.formats) <= set(FORMATS):
+            raise ValueError(f"formats must be some of {', '.join(FORMATS)}, got {list(self.formats)}")
+        if self.items_per_shard < 1:
+            raise ValueError(f"items_per_shard must be at least 1, got {self.items_per_shard}")
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        units: In all.
+        done: Of them.
+        items: With codes.
+        failed: Items without.
+        seconds: Of sound.
+        resumed: Units that were done before this run.
+    """
+
+    units: int
+    done: int = 0
+    items: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    resumed: int = 0
+
+    def add(self, record: dict[str, Any], resumed: bool = False) -> None:
+        """Count a unit."""
+        self.done += 1
+        self.resumed += resumed
+        self.items += record["items"]
+        self.failed += len(record["failures"])
+        self.seconds += record["seconds"]
+
+
+class Runner(Protocol):
+    """Does units somewhere: in a process pool, or on a cluster."""
+
+    def __call__(self, units: Iterator[Unit], work: UnitWork) -> Iterable[dict[str, Any]]:
+        """Records of units, in any order."""
+
+
+def tokenize(
+    source: str | Path,
+    target: str | Path,
+    encoder_of: Callable[[tuple[str, ...]], Encoder],
+    settings: TokenizeSettings = TokenizeSettings(),  # frozen
+    *,
+    processes: int = 1,
+    runner: Runner | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> dict[str, Any]:
+    """Make token files of a corpus, or go on with it.
+
+    Args:
+        source: What `Corpus` takes.
+        target: Folder; of an unfinished run with the same settings the rest is done, of a finished one nothing.
+        encoder_of: Makes the encoder, given the kinds of content in the corpus.
+        settings: See `TokenizeSettings`.
+        processes: How many at once, of one thread each.
+        runner: Another place to do units than a process pool here.
+        watch: Called with every unit.
+
+    Returns:
+        The totals of the manifest.
+
+    Raises:
+        FileNotFoundError: There is no such corpus.
+        ValueError: It holds nothing, the target holds another run, or somebody else is at work there.
+        WorkerError: Files cannot be written, or workers do not start.
+    """
+    target = Path(target)
+    state = target / STATE
+    with _alone(state):
+        _remove_unfinished(target)
+        if (state / _PLAN).is_file():
+            corpus, plan = Corpus(source, settings.column), Plan.read(state / _PLAN)
+        else:
+            corpus = Corpus(source, settings.column)
+            plan = Plan.write(corpus, state / _PLAN, settings.items_per_shard)
+        encoder = encoder_of(plan.kinds)
+        description = encoder.describe()
+        about = {
+            "models": description["models"],
+            "settings": {
+                **description["settings"],
+                "formats": list(settings.formats),
+                "items_per_shard": settings.items_per_shard,
+                "column": settings.column,
+            },
+            "source": {"path": str(source), "items": plan.items, "kinds": list(plan.kinds)},
+            "codes": code_dtype(description["largest_code"]).name,
+        }
+        _check_same(state / _SETTINGS, about)
+        progress = Progress(plan.units)
+        kept = {name: about[name] for name in ("models", "settings", "codes")}
+        work = UnitWork(str(source), settings.column, target, encoder, settings.formats, about["codes"], kept)
+
+        def pending() -> Iterator[Unit]:
+            for unit in plan:
+                record = finished_record(target, unit["unit"])
+                if record is None:
+                    yield unit
+                else:
+                    progress.add(record, resumed=True)
+
+        run = runner or (lambda units, work: supervised(units, work, processes))
+        for record in run(pending(), work):
+            progress.add(record)
+            watch(progress)
+        if (target / MANIFEST).is_file() and progress.resumed == plan.units:
+            return dict(json.loads((target / MANIFEST).read_bytes())["totals"])
+        return write_manifest(target, plan, about)
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Hold the folder: the lock goes with the process, however that ends."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / _LOCK).open("a+b") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # not a Unix
+            pass
+        except OSError:
+            raise ValueError(f"{state.parent} is being written by another process") from None
+        yield
+
+
+def _remove_unfinished(target: Path) -> None:
+    """What processes that were killed have left: nobody else writes here, since the lock is ours."""
+    for folder in (target, target / SHARDS, target / STATE, *(target / STATE / "records").glob("*")):
+        for path in folder.glob(".vqkit-*.tmp"):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _check_same(path: Path, about: dict[str, Any]) -> None:
+    """Refuse to go on with a run of other settings."""
+    if not path.is_file():
+        write_whole(path, json.dumps(about, indent=1).encode())
+        return
+    before = json.loads(path.read_bytes())
+    for name in about:
+        if before.get(name) != json.loads(json.dumps(about[name])):
+            raise ValueError(
+                f"{path.parent.parent} holds a run with other {name}; choose another folder, or remove this one to start anew"
+            )

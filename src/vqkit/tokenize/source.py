@@ -1,0 +1,72 @@
+"""Corpora: what lies where, cut into units of some items each.
+
+A unit is a small JSON object that says where its items are, so that a worker on another machine finds them, and so that planning holds
+one unit at a time. Each source yields units in an order that depends on nothing but the corpus.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vqkit.tokenize.item import Item
+
+__all__ = ["Source", "Unit", "batched_units"]
+
+Unit = dict[str, Any]
+"""Where some items are: plain JSON, with the source's name as ``"source"``."""
+
+
+class Source(ABC):
+    """One way in which a corpus is kept.
+
+    Args:
+        root: The corpus.
+
+    Attributes:
+        name: In units.
+        kinds: Kinds of content seen while planning: ``"sound"``, ``"images"``.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.kinds: set[str] = set()
+
+    @abstractmethod
+    def units(self, most_items: int) -> Iterator[Unit]:
+        """Units of at most so many items.
+
+        Raises:
+            ValueError: The corpus is damaged.
+        """
+
+    @abstractmethod
+    def items(self, unit: Unit) -> Iterator[Item]:
+        """The items of a unit, one at a time; one that cannot be read has a ``fault``."""
+
+
+def batched_units(
+    name: str, field: str, entries: Iterator[Any], most_items: int, most_bytes: int = 1 << 18
+) -> Iterator[Unit]:
+    """Units that list their items: at most so many, and at most so many bytes of JSON.
+
+    Args:
+        name: Of the source.
+        field: That holds the list.
+        entries: The items, as JSON.
+        most_items: In a unit.
+        most_bytes: Of a unit.
+    """
+    held: list[Any] = []
+    size = 0
+    for entry in entries:
+        held.append(entry)
+        size += len(json.dumps(entry))
+        if len(held) == most_items or size > most_bytes:
+            yield {"source": name, field: held, "items": len(held)}
+            held, size = [], 0
+    if held:
+        yield {"source": name, field: held, "items": len(held)}

@@ -1,0 +1,94 @@
+"""webdataset shards: tar files in which the members of a sample follow each other and share the name up to the first dot.
+
+References:
+    https://github.com/webdataset/webdataset (the naming convention).
+"""
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from vqkit.tokenize.item import Item
+from vqkit.tokenize.source import Source, Unit
+
+__all__ = ["TarSource"]
+
+
+class TarSource(Source):
+    """All ``.tar`` files of a folder, or one. Of each sample the first member that is sound or an image is taken.
+
+    A plain tar is read from the middle; a compressed one (``.tar.gz``, …) is one unit.
+    """
+
+    name = "tar"
+    suffixes = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+    def units(self, most_items: int) -> Iterator[Unit]:
+        """Where samples begin in their file, and how many members follow."""
+        for name in self._names():
+            path = self._path(name)
+            plain = name.lower().endswith(".tar")
+            count, first, offset = 0, 0, 0
+            try:
+                with tarfile.open(path, "r:" if plain else "r:*") as tar:
+                    for member in self._media(tar):
+                        if plain and count == most_items:
+                            yield {"source": self.name, "file": name, "offset": offset, "first": first, "items": count}
+                            first, offset, count = first + count, member.offset, 0
+                        elif not count and plain:
+                            offset = member.offset
+                        count += 1
+            except (tarfile.TarError, EOFError, OSError) as error:
+                raise ValueError(f"{path} is no tar file that can be read: {error}") from None
+            if count:
+                yield {"source": self.name, "file": name, "offset": offset, "first": first, "items": count}
+
+    def items(self, unit: Unit) -> Iterator[Item]:
+        """The members, each read as a whole."""
+        path, name = self._path(unit["file"]), unit["file"]
+        with path.open("rb") as file:
+            file.seek(unit["offset"])
+            plain = name.lower().endswith(".tar")
+            with tarfile.open(fileobj=file, mode="r:" if plain else "r:*") as tar:
+                for number, member in enumerate(self._media(tar)):
+                    if number == unit["items"]:
+                        return
+                    data = tar.extractfile(member)
+                    yield Item(f"{name}/{member.name}", b"" if data is None else data.read())
+
+    def _media(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+        """The first sound or image of each sample."""
+        kinds = media_kinds()
+        last = None
+        for member in tar:
+            tar.members = []  # type: ignore[attr-defined]  # headers seen would pile up
+            base = member.name.rpartition("/")[2]
+            kind = kinds.get(Path(base).suffix.lower())
+            sample = member.name[: len(member.name) - len(base)] + base.partition(".")[0]
+            if member.isfile() and kind is not None and sample != last and not base.startswith("."):
+                last = sample
+                self.kinds.add(kind)
+                yield member
+
+    def _names(self) -> list[str]:
+        if self.root.is_file():
+            return [self.root.name]
+        found = (path for path in self.root.rglob("*") if path.name.lower().endswith(self.suffixes) and path.is_file())
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
+
+    def _path(self, name: str) -> Path:
+        return self.root / name if self.root.is_dir() else self.root
+
+
+_KINDS: dict[str, str] = {}
+
+
+def media_kinds() -> dict[str, str]:
+    """Kind of content by suffix."""
+    if not _KINDS:
+        # the same tables as everywhere; imported late, since they bring torch
+        from vqkit.data import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+        _KINDS.update(dict.fromkeys(AUDIO_SUFFIXES | VIDEO_SUFFIXES, "sound"))
+        _KINDS.update(dict.fromkeys(IMAGE_SUFFIXES, "images"))
+    return _KINDS

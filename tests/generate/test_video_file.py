@@ -1,0 +1,85 @@
+"""Pictures come at their times, and the copy of a video has the same picture, packet for packet, with another sound."""
+
+import av
+import pytest
+import torch
+from conftest_video import write_video
+
+from vqkit.data import read_audio, write_audio
+from vqkit.generate.video_file import check_container, copy_with_sound, pictures, video_info
+
+
+def packets(path):
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        found = [(p.pts * p.time_base, bytes(p)) for p in file.demux(stream) if p.size]
+        return found, stream.codec_context.name, stream.codec_context.extradata
+
+
+def test_a_picture_a_second(video):
+    found = list(pictures(video, 16))
+    assert [tuple(picture.shape) for picture in found] == [(3, 16, 16)] * 3  # at 0, 1 and 2 of 2.6 seconds
+    brightness = [float(picture[:, :, -1].mean()) * 255 for picture in found]
+    assert brightness == pytest.approx([40, 100, 160], abs=6)
+    assert len(list(pictures(video, 16, 5))) == 13
+    assert video_info(video).seconds == pytest.approx(2.6, abs=0.05)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_the_picture_is_copied_untouched(video, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    tone = 0.5 * torch.sin(torch.arange(round(2.6 * 16000)) * 0.3)[None]
+    copy_with_sound(video, out, iter(tone.split(5000, dim=1)), 16000, 1)
+    before, after = packets(video), packets(out)
+    assert [data for _, data in after[0]] == [data for _, data in before[0]]
+    assert after[1:] == before[1:]
+    shift = after[0][0][0] - before[0][0][0]
+    for one, other in zip(before[0], after[0], strict=True):
+        assert float(other[0] - one[0]) == pytest.approx(float(shift), abs=2e-3)
+    copy_with_sound(out, tmp_path / "again.mp4", iter(tone.split(5000, dim=1)), 16000, 1)
+    assert [data for _, data in packets(tmp_path / "again.mp4")[0]] == [data for _, data in before[0]]
+    with av.open(str(out)) as file:
+        assert (len(file.streams.video), len(file.streams.audio)) == (1, 1)
+        assert sum(1 for _ in file.decode(video=0)) == 26
+    heard = read_audio(out).samples
+    assert heard.shape[1] / 16000 == pytest.approx(2.6, abs=0.15)
+    middle = heard[0, 16000:24000]
+    spectrum = torch.fft.rfft(middle).abs()
+    assert spectrum.argmax().item() == pytest.approx(0.3 / (2 * torch.pi) * 8000, abs=3)  # the new tone, not the old
+
+
+def test_stereo_and_replacing(video, tmp_path):
+    out = tmp_path / "out.mp4"
+    copy_with_sound(video, out, [torch.zeros(2, 20000)], 16000, 2)
+    with pytest.raises(FileExistsError):
+        copy_with_sound(video, out, [torch.zeros(2, 20000)], 16000, 2)
+    copy_with_sound(video, out, [torch.zeros(1, 20000)], 16000, 1, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4"]
+
+
+def test_an_error_in_the_sound_leaves_nothing_behind(video, tmp_path):
+    def broken():
+        yield torch.zeros(1, 20000)
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        copy_with_sound(video, tmp_path / "out.mp4", broken(), 16000, 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_errors(video, tmp_path):
+    with pytest.raises(ValueError, match="the suffix is '.avi', allowed are .mp4"):
+        check_container("a.avi")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        next(pictures(tmp_path / "none.mp4", 16))
+    (tmp_path / "text.mp4").write_text("hello")
+    with pytest.raises(ValueError, match="is not a video that PyAV can read"):
+        next(pictures(tmp_path / "text.mp4", 16))
+    write_audio(tmp_path / "sound.ogg", torch.zeros(1, 8000), 8000)
+    with pytest.raises(ValueError, match="is a file without a moving picture"):
+        next(pictures(tmp_path / "sound.ogg", 16))
+    write_video(tmp_path / "old.mkv", seconds=1, codec="mpeg4", sound=False)
+    copy_with_sound(tmp_path / "old.mkv", tmp_path / "copy.mkv", [torch.zeros(1, 9000)], 16000, 1)
+    assert [data for _, data in packets(tmp_path / "copy.mkv")[0]] == [
+        data for _, data in packets(tmp_path / "old.mkv")[0]
+    ]

@@ -1,0 +1,51 @@
+"""An encoder that makes codes of bytes without a model, so that processes start in a fraction of a second; and a run with it."""
+
+import hashlib
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from vqkit.tokenize.item import Encoded
+from vqkit.tokenize.run import TokenizeSettings, tokenize
+
+
+@dataclass(frozen=True)
+class HashEncoder:
+    pause: float = 0.0
+
+    def describe(self):
+        return {"models": {"sound": {"codes_per_stage": [1, 1, 1]}}, "settings": {}, "largest_code": 255}
+
+    def load(self):
+        return None
+
+    def encode(self, loaded, item):
+        time.sleep(self.pause)
+        data = item.data if isinstance(item.data, bytes) else item.data.read_bytes()
+        if data.startswith(b"bad"):
+            raise ValueError("it is bad")
+        if data.startswith(b"crash"):
+            import os
+
+            os.abort()
+        digest = np.frombuffer(hashlib.sha512(data).digest()[:63], np.uint8)
+        frames = 1 + len(data) % 20
+        return Encoded("sound", np.resize(digest, (frames, 3)).astype(np.int64), frames / 50, (frames,), (), data[:9])
+
+
+def run(source, target, pause=0.0, processes=2, items_per_shard=4, formats=("parquet", "webdataset"), runner=None):
+    settings = TokenizeSettings(formats, items_per_shard)
+    return tokenize(source, target, lambda kinds: HashEncoder(pause), settings, processes=processes, runner=runner)
+
+
+def in_process(units, work):
+    """A runner without processes."""
+    loaded = work.load()
+    for unit in units:
+        yield work(loaded, unit, {})
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], sys.argv[2], float(sys.argv[3]))

@@ -1,0 +1,298 @@
+"""Corpora of every form to token files, with models; the codes are those of the models themselves."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hashing import HashEncoder, in_process, run
+from PIL import Image
+
+import vqkit.tokenize.run
+from vqkit import RVQ
+from vqkit.bitstream import VqkReader
+from vqkit.cli import main
+from vqkit.data import read_audio, read_image
+from vqkit.models import AudioCodec, ConvBackbone, ImageTokenizer, load_codec
+from vqkit.tokenize import ModelEncoder, TokenizeSettings, read_manifest, tokenize, verify_tokens
+from vqkit.tokenize.corpus import Corpus
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    torch.manual_seed(0)
+    codec = AudioCodec(RVQ(8, 16, 3), sample_rate=RATE, num_filters=2, strides=(4, 5), num_lstm_layers=1).eval()
+    codec.initialize(0.1 * torch.randn(1, 1, RATE))
+    codec.quantizer.fit(codec.analyze(0.1 * torch.randn(1, 1, 4 * RATE)))
+    tokenizer = ImageTokenizer(ConvBackbone(dim=8, width=4, residual_width=2, residual_blocks=1), RVQ(8, 16, 2)).eval()
+    tokenizer.initialize(torch.rand(1, 3, 64, 64))
+    tokenizer.quantizer.fit(tokenizer.analyze(torch.rand(2, 3, 64, 64)))
+    folder = tmp_path_factory.mktemp("models")
+    codec.save_pretrained(folder / "sound")
+    tokenizer.save_pretrained(folder / "images")
+    return [str(folder / "sound"), str(folder / "images")]
+
+
+def wav(seed, seconds=0.5, rate=RATE):
+    file = io.BytesIO()
+    samples = np.random.default_rng(seed).standard_normal(round(seconds * rate)) * 0.1
+    soundfile.write(file, samples, rate, format="WAV")
+    return file.getvalue()
+
+
+def png(seed, size=(24, 31)):
+    file = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
+
+
+def write_corpus(folder):
+    for name, data in {
+        "a/0.wav": wav(0),
+        "a/1.wav": wav(1, 0.3, 16000),
+        "b/2.png": png(2),
+        "b/without_suffix": wav(3),
+        "cut.wav": b"RIFF1234",
+        "notes.txt": b"text",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def rows_of(target):
+    import pyarrow.parquet
+
+    return [
+        row
+        for path in sorted((target / "shards").glob("*.parquet"))
+        for row in pyarrow.parquet.read_table(path).to_pylist()
+    ]
+
+
+def test_a_folder(models, tmp_path, capsys):
+    write_corpus(tmp_path / "corpus")
+    options = ["--model", models[0], "--model", models[1], "--vqk", "--format", "both", "--items-per-shard", "2"]
+    command = ["tokenize", str(tmp_path / "corpus"), str(tmp_path / "out"), *options, "-j", "1", "--verify", "--json"]
+    assert main(command) == 1  # one file is cut off
+    totals = json.loads(capsys.readouterr().out)
+    assert (totals["items"], totals["failed"], totals["shards"], totals["verified_files"]) == (4, 1, 3, 7)
+    assert totals["seconds"] == pytest.approx(0.5 + 0.3 + 0.5)
+    (failure,) = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
+    assert json.loads(failure)["key"] == "cut.wav"
+    rows = {row["key"]: row for row in rows_of(tmp_path / "out")}
+    assert list(rows) == ["a/0.wav", "a/1.wav", "b/2.png", "b/without_suffix"]
+
+    codec, tokenizer = load_codec(models[0]), ImageTokenizer.from_pretrained(models[1])
+    sound = codec.encode(read_audio(tmp_path / "corpus/a/0.wav").samples[None])[0].T
+    picture = tokenizer.encode(read_image(tmp_path / "corpus/b/2.png")[None])[0].movedim(0, -1)
+    for name, expected in {"a/0.wav": sound, "b/2.png": picture}.items():
+        assert rows[name]["shape"] == list(expected.shape)
+        assert rows[name]["codes"] == expected.flatten().tolist()
+        header = VqkReader(io.BytesIO(rows[name]["vqk"])).header
+        assert header.model_hash
+    assert rows["b/2.png"]["size"] == [24, 31]
+    assert rows["a/1.wav"]["size"] == [2400]  # samples at the codec's rate
+
+    # the same in webdataset's form
+    with tarfile.open(tmp_path / "out/shards/00000000.tar") as tar:
+        assert tar.getnames()[:3] == ["000000.npy", "000000.json", "000000.vqk"]
+        assert np.array_equal(np.load(io.BytesIO(tar.extractfile("000000.npy").read())), sound.numpy())
+        assert json.loads(tar.extractfile("000000.json").read())["key"] == "a/0.wav"
+
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest["models"]["sound"]["weight_hash"] == header_hash(models[0])
+    assert manifest["codes"] == "int16"
+    assert manifest["settings"]["vqk"] is True
+
+    # once more: nothing is left to do, and nothing changes
+    before = (tmp_path / "out/manifest.json").read_bytes()
+    assert main(command) == 1
+    assert (tmp_path / "out/manifest.json").read_bytes() == before
+    capsys.readouterr()
+    assert main([*command, "--stages", "1"]) == 2
+    assert "holds a run with other" in capsys.readouterr().err
+
+
+def header_hash(folder):
+    from vqkit.models.identity import weight_hash
+
+    return weight_hash(load_codec(folder))
+
+
+def test_tars_tables_and_lists_hold_the_same(models, tmp_path):
+    """Every form gives the codes of the files."""
+    import datasets
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    sounds = [wav(seed, 0.2) for seed in range(5)]
+    for kind in ("files", "tars", "tables", "scp"):
+        (tmp_path / kind).mkdir()
+    with tarfile.open(tmp_path / "tars/0.tar", "w") as tar:
+        for number, data in enumerate(sounds):
+            (tmp_path / f"files/{number}.wav").write_bytes(data)
+            for suffix, text in (("json", b"{}"), ("wav", data), ("flac", b"not taken: the sample has its sound")):
+                member = tarfile.TarInfo(f"{number}.{suffix}")
+                member.size = len(text)
+                tar.addfile(member, io.BytesIO(text))
+    table = arrow.table({"audio": [{"bytes": data, "path": None} for data in sounds]})
+    parquet.write_table(table, tmp_path / "tables/0.parquet", row_group_size=3)
+    saved = datasets.Dataset.from_dict(
+        {"audio": [{"bytes": data, "path": None} for data in sounds], "id": list(range(5))}
+    )
+    saved.cast_column("audio", datasets.Audio(decode=False)).save_to_disk(tmp_path / "saved")
+    ark, lines = b"", []
+    for number, data in enumerate(sounds):
+        ark += f"u{number} ".encode()
+        lines.append(f"u{number} data.ark:{len(ark)}" if number else f"u0 {tmp_path}/files/0.wav")
+        ark += data
+    (tmp_path / "scp/data.ark").write_bytes(ark)
+    (tmp_path / "scp/wav.scp").write_text("\n".join(lines) + "\n")
+    found = {}
+    for kind in ("files", "tars", "tables", "saved", "scp/wav.scp"):
+        out = tmp_path / "out" / kind
+        encoder = ModelEncoder(("sound",), (models[0],))
+        # in this process: what workers do is tested elsewhere
+        totals = tokenize(
+            tmp_path / kind, out, lambda kinds, e=encoder: e, TokenizeSettings(items_per_shard=2), runner=in_process
+        )
+        assert (totals["items"], totals["failed"]) == (5, 0), kind
+        assert totals["shards"] == {"tables": 3}.get(kind, 3)
+        found[kind] = [row["codes"] for row in rows_of(out)]
+        assert len({row["key"] for row in rows_of(out)}) == 5
+    assert all(codes == found["files"] for codes in found.values())
+    loaded = datasets.load_dataset(
+        "parquet",
+        data_files=str(tmp_path / "out/files/shards/*.parquet"),
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+    )
+    assert loaded[0]["codes"] == found["files"][0]
+    assert str(loaded.features["codes"].feature.dtype) == "int16"
+
+
+def test_video_is_refused_and_its_sound_is_not(models, tmp_path):
+    import av
+
+    path = tmp_path / "corpus/film.mkv"
+    path.parent.mkdir()
+    with av.open(str(path), "w") as film:
+        picture, sound = film.add_stream("mpeg4", rate=5), film.add_stream("pcm_s16le", rate=RATE)
+        picture.width, picture.height, picture.pix_fmt = 32, 32, "yuv420p"
+        for stream, frame in (
+            (picture, av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")),
+            (sound, av.AudioFrame.from_ndarray(np.zeros((1, 4000), np.int16), "s16", "mono")),
+        ):
+            if stream is sound:
+                frame.sample_rate = RATE
+            film.mux(stream.encode(frame))
+            film.mux(stream.encode(None))
+    work = {name: ModelEncoder(("sound",), (models[0],), video_sound=name) for name in (False, True)}
+    totals = tokenize(tmp_path / "corpus", tmp_path / "no", lambda kinds: work[False], runner=in_process)
+    assert (totals["items"], totals["failed"]) == (0, 1)
+    assert "no tokenizer yet" in (tmp_path / "no/failures.jsonl").read_text()
+    totals = tokenize(tmp_path / "corpus", tmp_path / "yes", lambda kinds: work[True], runner=in_process)
+    assert (totals["items"], totals["failed"]) == (1, 0)
+
+
+def test_several_processes_make_what_one_makes(corpus, tmp_path, content_of):
+    folder = corpus(13)
+    run(folder, tmp_path / "one", processes=1)
+    run(folder, tmp_path / "two", processes=2)
+    assert content_of(tmp_path / "one") == content_of(tmp_path / "two")
+
+
+def test_what_is_wrong_is_said(corpus, tmp_path, capsys):
+    folder = corpus(3)
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        run(tmp_path / "nothing", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no sound and no images"):
+        run(tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(ValueError, match="formats must be some of parquet, webdataset"):
+        TokenizeSettings(("zip",))
+    with pytest.raises(FileNotFoundError, match="it is no finished run"):
+        verify_tokens(tmp_path / "empty")
+    run(folder, tmp_path / "out")
+    path = tmp_path / "out/shards/00000000.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match=r"00000000.parquet has other bytes than the manifest says"):
+        verify_tokens(tmp_path / "out")
+    with vqkit.tokenize.run._alone(tmp_path / "out/.vqkit"), pytest.raises(ValueError, match="by another process"):
+        run(folder, tmp_path / "out")
+    assert main(["tokenize", str(folder), str(tmp_path / "new"), "-j", "-1"]) == 2
+    (tmp_path / "lines.scp").write_text("utt1 sox a.wav |\nutt2 b.ark:7\n")
+    items = list(Corpus(tmp_path / "lines.scp").items(next(Corpus(tmp_path / "lines.scp").units(9))))
+    assert [item.fault[:40] for item in items] == [
+        "it is a command, which is not run: write",
+        "b.ark:7: [Errno 2] No such file or direc",
+    ]
+
+
+def test_paths_that_lead_out_of_a_table_are_not_read(tmp_path):
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    (tmp_path / "secret.wav").write_bytes(b"secret")
+    (tmp_path / "tables").mkdir()
+    parquet.write_table(
+        arrow.table({"path": ["../secret.wav", "/etc/passwd", "in.wav", None]}), tmp_path / "tables/a.parquet"
+    )
+    (tmp_path / "tables/in.wav").write_bytes(b"inside")
+    corpus = Corpus(tmp_path / "tables")
+    units = [unit for unit in corpus.units(9) if unit["source"] == "parquet"]
+    faults = [item.fault for item in corpus.items(units[0])]
+    assert ["lies outside" in fault for fault in faults] == [True, True, False, False]
+    assert faults[2] == ""
+    assert "neither the bytes" in faults[3]
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path):
+    """Planning holds one unit, and what is done keeps nothing but counts."""
+    import tracemalloc
+
+    def peak(count):
+        folder = tmp_path / f"many{count}"
+        folder.mkdir()
+        lines = "".join(f"utterance{number:07d} nothing/{number}.wav\n" for number in range(count))
+        (folder / "wav.scp").write_text(lines)
+
+        def counted(units, work):
+            for unit in units:
+                record = {"unit": unit["unit"], "items": 0, "codes": 0, "seconds": 0.0, "files": [], "failures": []}
+                yield record
+
+        tracemalloc.start()
+        with pytest.raises(ValueError, match="is not done"):  # nothing was written
+            tokenize(folder / "wav.scp", folder / "out", lambda kinds: HashEncoder(), runner=counted)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    few, many = peak(2000), peak(40000)
+    assert many < few + 300_000
+
+
+def test_ray(corpus, tmp_path, content_of):
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    from vqkit.tokenize.ray_run import RayRunner
+
+    folder = corpus(12)
+    run(folder, tmp_path / "here")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    settings = TokenizeSettings(("parquet", "webdataset"), 4)
+    try:
+        runner = RayRunner(cluster.address, processes=2)
+        tokenize(folder, tmp_path / "there", lambda kinds: HashEncoder(), settings, runner=runner)
+    finally:
+        cluster.shutdown()
+    assert content_of(tmp_path / "here") == content_of(tmp_path / "there")
