@@ -139,13 +139,23 @@ def test_cvq_s_random_anchors_are_drawn_uniformly():
     batch = JointBatch(torch.arange(12.0)[:, None])
     torch.manual_seed(0)
     q = VQ(1, 8, revive="cvq", anchor="random").train()
-    drawn = torch.cat([q.codebook._anchors(batch).flatten() for _ in range(4000)])
+
+    def anchors():
+        codes = torch.zeros(12, dtype=torch.long)
+        return batch.own_rows(q.codebook.update_from(batch, q.codebook.own_part(batch, codes))).flatten()
+
+    drawn = torch.cat([anchors() for _ in range(4000)])
     expected = len(drawn) / 12
     counts = torch.bincount(drawn.long(), minlength=12)
     chi_square = ((counts - expected) ** 2 / expected).sum().item()
     assert chi_square < 31.3  # the 0.1 % point of 11 degrees of freedom
     real = torch.arange(12) % 3 == 1
     masked = JointBatch(torch.arange(12.0)[:, None], real)
-    assert set(masked.uniform(500).flatten().tolist()) == {1.0, 4.0, 7.0, 10.0}
-    pairs = torch.stack([q.codebook._anchors(batch).flatten() for _ in range(500)])
+    assert set(masked.own_rows(masked.uniform(torch.randint(1 << 60, (500,)))).flatten().tolist()) == {
+        1.0,
+        4.0,
+        7.0,
+        10.0,
+    }
+    pairs = torch.stack([anchors() for _ in range(500)])
     assert (pairs[:, 0] == pairs[:, 1]).float().mean() == pytest.approx(1 / 12, abs=0.04)  # drawn independently

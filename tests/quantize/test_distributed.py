@@ -71,14 +71,43 @@ SHARDED = {
     "ema": lambda: VQ(4, 9, update="ema", init="kmeans", revive="restart", restart_threshold=0.9, decay=0.5),
 }
 
-COUNTED = {
-    "gradient": (lambda: RVQ(4, 8, 8, **PLAIN), 1),  # its losses are weighted by the ranks' numbers of vectors
-    "fsq": (lambda: FSQ(4, [5, 5, 5, 5]), 0),
+WEIGHT = 8  # bytes of the count that weighs the losses
+
+
+def step_bytes(stages: int, codes: int, dim: int, drawn: int) -> int:
+    """docs/distributed.md: clusters, and with revival the counts of the ranks, what is drawn, and the vectors that are picked."""
+    clusters = 4 * codes * (dim + 2)
+    return WEIGHT + stages * (clusters + (drawn and 8 * WORLD + 4 * drawn * codes + 4 * codes * dim))
+
+
+def start_bytes(codes: int, dim: int, iterations: int) -> int:
+    """The k-means of a first step: the count, one draw and the vectors it picks, and clusters in each iteration."""
+    return 8 + 4 * codes + 4 * codes * dim + iterations * 4 * codes * (dim + 2)
+
+
+COUNTED = {  # what is called in a step, and its bytes
+    "gradient": (lambda: RVQ(4, 8, 8, **PLAIN), 1, WEIGHT),
+    "fsq": (lambda: FSQ(4, [5, 5, 5, 5]), 0, 0),
     "lfq": (lambda: LFQ(4, 4), 2),
-    "dropout": (lambda: RVQ(4, 8, 8, stage_dropout=0.5, **PLAIN), 2),
-    "ema": (lambda: RVQ(4, 8, 8, **PLAIN | {"update": "ema"}), 1 + 8),
-    "restart": (lambda: RVQ(4, 8, 8, **PLAIN | {"update": "ema", "revive": "restart"}), 1 + 8 * 5),
-    "ivq": (lambda: IVQ(12, shared=False, **PLAIN | {"update": "ema"}), 1 + 24),
+    "dropout": (lambda: RVQ(4, 8, 8, stage_dropout=0.5, **PLAIN), 2, WEIGHT + 9 * 8),
+    "ema": (lambda: RVQ(4, 8, 8, **PLAIN | {"update": "ema"}), 1 + 1, step_bytes(8, 8, 4, 0)),
+    "restart": (
+        lambda: RVQ(4, 8, 8, **PLAIN | {"update": "ema", "revive": "restart"}),
+        1 + 2,
+        step_bytes(8, 8, 4, 2),
+    ),
+    "restart-32": (
+        lambda: RVQ(4, 8, 32, **PLAIN | {"update": "ema", "revive": "restart"}),
+        1 + 2,
+        step_bytes(32, 8, 4, 2),
+    ),
+    "cvq": (lambda: RVQ(4, 8, 8, **PLAIN | {"revive": "cvq"}), 1 + 2, step_bytes(8, 8, 4, 3)),
+    "ivq": (lambda: IVQ(12, shared=False, **PLAIN | {"update": "ema"}), 1 + 1, step_bytes(24, 2, 2, 0)),
+    "kmeans": (
+        lambda: VQ(4, 1, **PLAIN | {"init": "kmeans"}),
+        1 + 3 + 2,  # one code: the second iteration finds it where it was
+        WEIGHT + start_bytes(1, 4, 2),
+    ),
 }
 
 
@@ -214,16 +243,16 @@ def loaded_on_the_first_rank() -> dict[str, dict[str, torch.Tensor]]:
     return {"before": before, "after": tables(quantizer)}
 
 
-def collectives() -> dict[str, int]:
-    """How often a training step calls each of the functions that exchange something."""
+def collectives() -> dict[str, list[int]]:
+    """How often a training step calls each of the functions that exchange something, and how many bytes each rank gives."""
     found = {}
-    for name, (maker, _) in COUNTED.items():
-        quantizer, calls = maker().train(), collections.Counter()
+    for name, (maker, *_) in COUNTED.items():
+        quantizer, calls = maker().train(), []
         with pytest.MonkeyPatch.context() as patch:
             for function in ("all_reduce", "all_gather", "broadcast"):
                 patch.setattr(dist, function, counting(getattr(dist, function), calls))
             quantizer(torch.randn(2, 5, quantizer.dim))
-        found[name] = calls.total()
+        found[name] = [len(calls), sum(calls)]
     return found
 
 
@@ -327,7 +356,8 @@ def vectors() -> torch.Tensor:
 
 def counting(function, calls):
     def counted(*args, **kwargs):
-        calls[function.__name__] += 1
+        value = args[1] if function.__name__ == "all_gather" else args[0]
+        calls.append(value.numel() * value.element_size())
         return function(*args, **kwargs)
 
     return counted
@@ -522,4 +552,9 @@ def test_a_step_of_several_ranks_compiles_to_one_graph(both):
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_collectives_of_a_step(name, both):
-    assert both[0]["collectives"][name] == both[1]["collectives"][name] == COUNTED[name][1]
+    """Their number, and their bytes as docs/distributed.md has them."""
+    _maker, number, *size = COUNTED[name]
+    for rank in both:
+        assert rank["collectives"][name][0] == number
+        if size:
+            assert rank["collectives"][name][1] == size[0]

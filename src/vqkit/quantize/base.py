@@ -30,7 +30,7 @@ from vqkit.types import Bool, Float, Int, Quantized
 __all__ = ["Quantizer", "Step"]
 
 
-class Quantizer(CodeLayout, Learner):
+class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the class, which needs the layout of a module
     """A map from vectors to a few integers and back.
 
     A subclass sets ``dim`` and ``straight_through`` and implements `code_sizes`, `codes_per_stage`, `codebook_numel`, `dtype`,
@@ -144,7 +144,11 @@ class Quantizer(CodeLayout, Learner):
         if self._gathered is not None and self.training:
             self._keep_input(x, mask)
         with torch.autocast(device_type=z.device.type, enabled=False):
+            if self.training:
+                self._forget_steps()
             z_q, codes, losses = self._quantize(x, mask)
+            if self.training:
+                self._learn_steps()
             if self.training and losses and num_ranks() > 1:
                 weight = rank_weight(torch.tensor(x[..., 0].numel(), device=x.device) if mask is None else mask.sum())
                 losses = {name: value * weight for name, value in losses.items()}

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqkit.quantize.joint import JointBatch
+from vqkit.quantize.joint import JointBatch, packed_clusters, unpacked_clusters
 from vqkit.quantize.kmeans import kmeans
+from vqkit.quantize.revival import drawn_numbers, wanted_places
 from vqkit.quantize.search import nearest, similarity
 from vqkit.quantize.sharding import is_sharded, own_part
 from vqkit.quantize.start import START_ITERATIONS, fitted_shares, start_codebook
@@ -54,6 +55,7 @@ class Codebook(nn.Module):
     ema_sum: Tensor | None
     exchanging = False  # all ranks are at the same place outside a forward, and may gather a sharded table there
     _frozen = False  # set by `Learner.requires_grad_`
+    _some: Tensor  # 1 in a step with real vectors, 0 in one without
     _provisional = (
         False  # started from one of the batches that learning was deferred from: all of them will start it anew
     )
@@ -182,13 +184,23 @@ class Codebook(nn.Module):
         self.usage.fill_(1)
         self.initialized.fill_(True)
 
+    # --- one training step, in three parts between which ranks exchange: `learn_together`
+
     @torch.no_grad()
-    def learn(self, batch: JointBatch, codes: Int[Tensor, " vectors"]) -> None:
-        """One training step: moving averages, then revival. Revived codes are written last, with their EMA state."""
+    def own_part(self, batch: JointBatch, codes: Int[Tensor, " vectors"]) -> list[Float[Tensor, "..."]]:
+        """What this rank adds to the sums of a step, float32: clusters; for revival also its count of vectors and random numbers."""
         self._keep_float32()
-        assigned, sums = batch.cluster(codes, self.num_codes)
+        parts = [packed_clusters(*batch.own_clusters(codes, self.num_codes))]
+        if self.revive == "none":
+            return parts
+        drawn = drawn_numbers(self.revive, self.anchor, self.num_codes, batch.x)
+        return [*parts, batch.own_count(), batch.own_numbers(drawn)]
+
+    def update_from(self, batch: JointBatch | None, parts: list[Float[Tensor, "..."]]) -> Int[Tensor, " codes"] | None:
+        """Moving averages, from the sums over ranks; gives the places in the joint batch of vectors that revival wants."""
+        assigned, sums = unpacked_clusters(parts[0])
         counts, real = assigned.float(), assigned.sum()
-        some = (real > 0).to(self.usage.dtype)
+        self._some = some = (real > 0).to(self.usage.dtype)
         share = (1 - self.decay) * some  # 0 for a batch without a real vector, which changes nothing
         if self.ema_count is not None and self.ema_sum is not None:
             fitted = (self.ema_count.sum() < _FITTED) & (real > 0)
@@ -199,20 +211,21 @@ class Codebook(nn.Module):
             total = self.ema_count.sum()
             smoothed = (self.ema_count + _EPSILON) / (total + self.num_codes * _EPSILON) * total
             self.weight.copy_(torch.where(real > 0, self.ema_sum / smoothed[:, None], self.weight))
-        if self.revive == "none":
-            return
+        if batch is None or self.revive == "none":
+            return None
+        batch.set_counts(parts[1])
         self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), share)
-        if self.revive == "restart":
-            dead = (self.usage < self.restart_threshold).to(self.usage.dtype) * some
-            self._move(batch.sample(self.num_codes)[self._shuffle(batch)], dead, fair=True)
-            self.usage.lerp_(torch.ones_like(self.usage), dead)
-        else:
-            alpha = torch.exp(-self.usage * (10 / (1 - self.decay)) - 1e-3) * some
-            self._move(self._anchors(batch), alpha, fair=False)
+        return wanted_places(self.revive, self.anchor, batch, parts[2])
 
-    def _shuffle(self, batch: JointBatch) -> Tensor:
-        """A random order: a stratified sample follows the batch's order, and a code's index must not pick its place."""
-        return batch.draw(self.num_codes).argsort(stable=True)
+    def revive_from(self, batch: JointBatch | None, rows: Float[Tensor, "codes dim"] | None) -> None:
+        """Revival, last, so that what is written is not averaged away; rows are the vectors that `update_from` wanted."""
+        if self.revive == "restart" and rows is not None:
+            dead = (self.usage < self.restart_threshold).to(self.usage.dtype) * self._some
+            self._move(rows, dead, fair=True)
+            self.usage.lerp_(torch.ones_like(self.usage), dead)
+        elif self.revive == "cvq" and batch is not None:
+            alpha = torch.exp(-self.usage * (10 / (1 - self.decay)) - 1e-3) * self._some
+            self._move(self._anchors(batch) if rows is None else rows, alpha, fair=False)
 
     def _move(self, target: Tensor, share: Tensor, fair: bool) -> None:
         """Move each code by ``share`` of the way to its target, and its EMA state with it."""
@@ -225,8 +238,6 @@ class Codebook(nn.Module):
             self.ema_count.copy_(count)
 
     def _anchors(self, batch: JointBatch) -> Tensor:
-        if self.anchor == "random":
-            return batch.uniform(self.num_codes)
         table = self._whole().detach().float()
         if self.anchor == "closest":
             return batch.closest(table, self.distance)

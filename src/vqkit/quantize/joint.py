@@ -14,7 +14,7 @@ from vqkit.quantize.search import CHUNK_SCORES, similarity
 from vqkit.ranks import from_first_rank, gather_ranks, max_over_ranks, num_ranks, own_rank, sum_over_ranks
 from vqkit.types import Bool, Float, Int
 
-__all__ = ["JointBatch"]
+__all__ = ["JointBatch", "packed_clusters", "unpacked_clusters"]
 
 _CHUNK_ROWS = 1 << 20  # vectors summed at once in float32, which counts one by one only to 2²⁴
 _COUNT_UNIT = (
@@ -70,40 +70,65 @@ class JointBatch:
         self, codes: Int[Tensor, " vectors"], num_codes: int
     ) -> tuple[Int[Tensor, " codes"], Float[Tensor, "codes dim"]]:
         """Number and sum of the vectors assigned to each code."""
+        own = self.own_clusters(codes, num_codes)
+        return own if self.alone else unpacked_clusters(sum_over_ranks(packed_clusters(*own)))
+
+    def own_clusters(
+        self, codes: Int[Tensor, " vectors"], num_codes: int
+    ) -> tuple[Int[Tensor, " codes"], Float[Tensor, "codes dim"]]:
+        """`cluster` of this rank's vectors alone."""
         counts = torch.zeros(num_codes, dtype=torch.long, device=self.x.device)
         counts = counts.index_add(0, codes, self.real.long())
         sums = self.x.new_zeros(num_codes, self.x.shape[1])
         chunks = zip(self.x.split(_CHUNK_ROWS), codes.split(_CHUNK_ROWS), self.real.split(_CHUNK_ROWS), strict=True)
         for x, code, real in chunks:
             sums = sums + torch.zeros_like(sums).index_add(0, code, torch.where(real[:, None], x, 0.0))
+        return counts, sums
+
+    def own_count(self) -> Float[Tensor, "ranks 2"]:
+        """This rank's number of real vectors in its row, in two parts: the sum over ranks is what `set_counts` takes."""
+        count = self.real.sum()
+        parts = _split_count(count)[None].to(self.x.dtype)
         if self.alone:
-            return counts, sums
-        parts = torch.stack([counts // _COUNT_UNIT, counts % _COUNT_UNIT], dim=1).to(sums.dtype)
-        packed = sum_over_ranks(torch.cat([parts, sums], dim=1))
-        high, low = packed[:, 0].long(), packed[:, 1].long()
-        return high * _COUNT_UNIT + low, packed[:, 2:]
+            return parts
+        mine = torch.arange(num_ranks(), device=count.device) == own_rank()
+        return mine[:, None] * parts
+
+    def set_counts(self, parts: Float[Tensor, "ranks 2"]) -> None:
+        """Take the numbers of vectors of all ranks, instead of gathering them."""
+        self._per_rank = _joined_count(parts)
+
+    def own_numbers(self, numbers: Tensor) -> Tensor:
+        """Rank 0's random numbers, and zeros of others: the sum over ranks is the same on all."""
+        return numbers if self.alone or own_rank() == 0 else torch.zeros_like(numbers)
 
     def rows(self, index: Int[Tensor, " picks"]) -> Float[Tensor, "picks dim"]:
         """The real vectors at these places of the joint batch."""
+        return self.total(self.own_rows(index))
+
+    def own_rows(self, index: Int[Tensor, " picks"]) -> Float[Tensor, "picks dim"]:
+        """`rows` that this rank holds; zeros for the others."""
         order = self.real.long().cumsum(0)
         local = index - self._start
         here = (local >= 0) & (local < self.real.sum())
         row = torch.searchsorted(order, local + 1).clamp(0, max(self.x.shape[0] - 1, 0))
         picked = self.x[row] if self.x.shape[0] else self.x.new_zeros(index.shape[0], self.x.shape[1])
-        return self.total(torch.where(here[:, None], picked, 0.0))
-
-    def uniform(self, num: int) -> Float[Tensor, "num dim"]:
-        """Draw ``num`` real vectors independently, each with equal probability."""
-        # whole numbers: a float32 draw reaches only 2^24 places
-        place = torch.randint(1 << 62, (num,), device=self.x.device)
-        return self.rows((place if self.alone else from_first_rank(place)) % self.count.clamp_min(1))
+        return torch.where(here[:, None], picked, 0.0)
 
     def sample(self, num: int) -> Float[Tensor, "num dim"]:
         """Draw ``num`` real vectors, one from each of ``num`` equal strata: all different while there are enough."""
+        return self.rows(self.strata(self.draw(num)))
+
+    def strata(self, numbers: Float[Tensor, " num"]) -> Int[Tensor, " num"]:
+        """Places in the joint batch, one in each of as many equal strata as there are numbers in [0, 1)."""
+        num = len(numbers)
         strata = torch.arange(num + 1, device=self.x.device) * self.count // num
         low, high = strata[:-1], strata[1:]
-        pick = low + (self.draw(num) * (high - low)).long()
-        return self.rows(pick.clamp_max((self.count - 1).clamp_min(0)))
+        return (low + (numbers * (high - low)).long()).clamp_max((self.count - 1).clamp_min(0))
+
+    def uniform(self, place: Int[Tensor, " num"]) -> Int[Tensor, " num"]:
+        """Places in the joint batch, of whole numbers far beyond its size: a float32 in [0, 1) reaches only 2^24 places."""
+        return place % self.count.clamp_min(1)
 
     def closest(self, codebook: Float[Tensor, "codes dim"], distance: str) -> Float[Tensor, "codes dim"]:
         """For every code the real vector nearest to it; ties go to the first."""
@@ -150,3 +175,24 @@ class JointBatch:
         for start in range(0, self.x.shape[0], rows):
             x, real = self.x[start : start + rows], self.real[start : start + rows]
             yield x, similarity(x, codebook, distance).masked_fill(~real[:, None], -torch.inf)
+
+
+def packed_clusters(counts: Int[Tensor, " codes"], sums: Float[Tensor, "codes dim"]) -> Float[Tensor, "codes packed"]:
+    """Counts and sums as one tensor that can be summed over ranks; `unpacked_clusters` is the inverse."""
+    return torch.cat([_split_count(counts).to(sums.dtype), sums], dim=1)
+
+
+def unpacked_clusters(
+    packed: Float[Tensor, "codes packed"],
+) -> tuple[Int[Tensor, " codes"], Float[Tensor, "codes dim"]]:
+    """Counts and sums."""
+    return _joined_count(packed[:, :2]), packed[:, 2:]
+
+
+def _split_count(count: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape 2"]:
+    return torch.stack([count // _COUNT_UNIT, count % _COUNT_UNIT], dim=-1)
+
+
+def _joined_count(parts: Float[Tensor, "*shape 2"]) -> Int[Tensor, "*shape"]:
+    high, low = parts.long().unbind(dim=-1)
+    return high * _COUNT_UNIT + low

@@ -14,6 +14,8 @@ __all__ = ["CodeLayout"]
 class CodeLayout(ABC):
     """Codes of one vector: stage-major, then piece-major, then sub-position."""
 
+    __slots__ = ()  # beside nn.Module it must not bring a dict of its own: fully_shard changes the class of a module
+
     @property
     @abstractmethod
     def code_sizes(self) -> tuple[int, ...]:

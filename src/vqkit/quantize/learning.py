@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.quantize.codebook import Codebook
+from vqkit.quantize.joint_step import LearningStep, learn_together
 from vqkit.ranks import num_ranks
 from vqkit.types import Bool, Float
 
@@ -39,6 +40,7 @@ class Learner(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self._gathered: Gathered | None = None  # a list where this quantizer's own forward gathers
+        self._steps: list[LearningStep] = []  # what its codebook has to learn from the forward at hand
 
     @abstractmethod
     def _quantize(self, x: Float[Tensor, "*shape dim"], mask: Bool[Tensor, "*shape"] | None) -> Step:
@@ -138,13 +140,28 @@ class Learner(nn.Module, ABC):
                     module._provisional = False
         try:
             with torch.autocast(device_type=x.device.type, enabled=False):
+                self._forget_steps()
                 self._quantize(x, mask)
+                self._learn_steps()
         finally:
             for learner, training, deferred in modes:
                 _set(learner, _deferred=deferred, training=training)
             for module in self.modules():
                 if isinstance(module, Codebook):
                     module.exchanging = False
+
+    def _learn_steps(self) -> None:
+        """Let all codebooks learn from the forward at hand, together: search and look-up of all stages come before."""
+        steps = [step for module in self.modules() if isinstance(module, Learner) for step in module._steps]
+        self._forget_steps()
+        if steps:
+            learn_together(steps)
+
+    def _forget_steps(self) -> None:
+        """Drop what a forward that failed has left."""
+        for module in self.modules():
+            if isinstance(module, Learner) and module._steps:
+                _set(module, _steps=[])
 
     def _keep_input(self, x: Tensor, mask: Tensor | None) -> None:
         """Keep the input of a training forward, unless it is a recomputation."""

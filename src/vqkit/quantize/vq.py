@@ -199,7 +199,9 @@ class VQ(Quantizer):
         losses = {**pulls(x, q, mask, self.commitment_weight, self.codebook_weight), **self._spread(x, mask)}
         if batch is not None and self.learning and book.learns_in_forward:
             refuse_recomputation()
-            book.learn(batch, flat)
+            # learned from when the whole forward has found its codes; vectors are kept only where some of them may become codes
+            step = (book, book.own_part(batch, flat), None if book.revive == "none" else batch)
+            self._steps = [*self._steps, step]
         return self._passed(x, q, noise, mask), codes[..., None], losses
 
     def _start(self, x: Tensor, mask: Tensor | None) -> None:

@@ -1,0 +1,38 @@
+"""A training step of all codebooks of a quantizer, in two exchanges between ranks, however many codebooks there are.
+
+Search and look-up of all stages come first. Then go, in one message, the clusters of all codebooks, and for those with revival also every
+rank's number of vectors and the random numbers of rank 0; in a second one, the vectors that revival picked. Every rank then writes the same
+codes. The third exchange of a step weighs the losses, see `rank_weight`. docs/distributed.md counts the bytes.
+"""
+
+import torch
+from torch import Tensor
+
+from vqkit.quantize.codebook import Codebook
+from vqkit.quantize.joint import JointBatch
+from vqkit.ranks import sum_together
+
+__all__ = ["LearningStep", "learn_together"]
+
+LearningStep = tuple[Codebook, list[Tensor], JointBatch | None]
+"""A codebook, its `Codebook.own_part` of a training step, and the vectors where revival may want some."""
+
+
+@torch.no_grad()
+def learn_together(steps: list[LearningStep]) -> None:
+    """One training step of several codebooks: what ranks exchange of all of them goes in one message, and rows for revival in another.
+
+    Args:
+        steps: In the same order on all ranks.
+    """
+    sums = iter(sum_together([part for _, parts, _ in steps for part in parts]))
+    joint = [[next(sums) for _ in parts] for _, parts, _ in steps]
+    wanted = [book.update_from(batch, parts) for (book, _, batch), parts in zip(steps, joint, strict=True)]
+    found = [
+        batch.own_rows(places)
+        for (_, _, batch), places in zip(steps, wanted, strict=True)
+        if batch is not None and places is not None
+    ]
+    rows = iter(sum_together(found))
+    for (book, _, batch), places in zip(steps, wanted, strict=True):
+        book.revive_from(batch, None if places is None else next(rows))
