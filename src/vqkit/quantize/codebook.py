@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from vqkit.quantize.joint import JointBatch, packed_clusters, unpacked_clusters
 from vqkit.quantize.kmeans import kmeans
+from vqkit.quantize.revival import picked_places, random_numbers
 from vqkit.quantize.search import nearest, similarity
 from vqkit.quantize.sharding import is_sharded, own_part
 from vqkit.quantize.start import START_ITERATIONS, fitted_shares, start_codebook
@@ -26,7 +27,6 @@ from vqkit.types import Float, Int
 __all__ = ["Codebook"]
 
 _EPSILON = 1e-5  # Laplace smoothing of the EMA counts
-_PART_BITS = 20  # of a random whole number: what a float32 holds exactly, with room for a sum
 _STATISTICS = ("usage", "ema_count", "ema_sum")
 _FITTED = 1.5  # EMA counts that add up to less are the shares that a fit left, which add up to 1
 
@@ -193,14 +193,7 @@ class Codebook(nn.Module):
         parts = [packed_clusters(*batch.own_clusters(codes, self.num_codes))]
         if self.revive == "none":
             return parts
-        if self.revive == "restart":
-            # places of the vectors to draw, and the order in which codes get them
-            drawn = torch.rand(2, self.num_codes, device=batch.x.device)
-        elif self.anchor == "random":
-            # whole numbers of 60 bits, in parts that float32 holds
-            drawn = torch.randint(1 << _PART_BITS, (3, self.num_codes), device=batch.x.device).float()
-        else:
-            drawn = batch.x.new_zeros(0, self.num_codes)
+        drawn = random_numbers(self.revive, self.anchor, self.num_codes, batch.x)
         return [*parts, batch.own_count(), batch.own_numbers(drawn)]
 
     def update_from(self, batch: JointBatch | None, parts: list[Float[Tensor, "..."]]) -> Int[Tensor, " codes"] | None:
@@ -222,14 +215,7 @@ class Codebook(nn.Module):
             return None
         batch.set_counts(parts[1])
         self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), share)
-        drawn = parts[2]
-        if self.revive == "restart":
-            # a stratified sample follows the batch's order, and a code's index must not pick its place
-            return batch.strata(drawn[0])[drawn[1].argsort(stable=True)]
-        if self.anchor == "random":
-            first, second, third = drawn.long()
-            return batch.uniform((first << 2 * _PART_BITS) + (second << _PART_BITS) + third)
-        return None
+        return picked_places(self.revive, self.anchor, batch, parts[2])
 
     def revive_from(self, batch: JointBatch | None, rows: Float[Tensor, "codes dim"] | None) -> None:
         """Revival, last, so that what is written is not averaged away; rows are the vectors that `update_from` wanted."""
