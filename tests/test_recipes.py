@@ -15,10 +15,10 @@ def run_by(command):
 
 
 def test_every_recipe_names_its_command():
-    assert sorted(run_by("train") + run_by("compare")) == RECIPES
+    assert sorted(run_by("train") + run_by("pretrain") + run_by("compare")) == RECIPES
 
 
-@pytest.mark.parametrize("recipe", run_by("train"), ids=lambda path: path.name)
+@pytest.mark.parametrize("recipe", run_by("train") + run_by("pretrain"), ids=lambda path: path.name)
 def test_trainings_name_arguments_that_exist(recipe):
     config = build_parser().parse_args(["--config", str(recipe)])
     assert config.folder == f"runs/{recipe.stem}"

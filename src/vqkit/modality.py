@@ -9,7 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["IMAGE", "MODALITIES", "SOUND", "VIDEO", "Modality", "modality_of_content", "modality_of_size"]
+__all__ = [
+    "IMAGE",
+    "MODALITIES",
+    "SOUND",
+    "VIDEO",
+    "Modality",
+    "modality_named",
+    "modality_of_content",
+    "modality_of_size",
+]
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,23 @@ VIDEO = Modality(
 )
 
 MODALITIES = (SOUND, IMAGE, VIDEO)
+
+
+def modality_named(name: str) -> Modality:
+    """The modality of a name in ``results.json`` and in flags.
+
+    Raises:
+        ValueError: there is none of that name.
+
+    Example:
+        >>> modality_named("image") is IMAGE
+        True
+    """
+    for modality in MODALITIES:
+        if modality.name == name:
+            return modality
+    known = ", ".join(repr(modality.name) for modality in MODALITIES)
+    raise ValueError(f"modality must be one of {known}, got {name!r}")
 
 
 def modality_of_content(content: str) -> Modality | None:

@@ -7,7 +7,8 @@ import soundfile
 import torch
 
 from vqkit.compare.dataset import Dataset
-from vqkit.data import SplitError, hashed_splits, list_clips, list_images, write_image
+from vqkit.data import SplitError, hashed_splits, list_clips, list_images, list_items, write_image
+from vqkit.modality import VIDEO, modality_named
 from vqkit.models.prior_split import prior_split
 from vqkit.training.audio_data import AudioDataModule
 from vqkit.training.image_data import ImageDataModule
@@ -135,3 +136,15 @@ def test_clips_that_are_too_short_are_counted(sounds):
     assert all("shorter than the 0.5 s of --data.min_seconds" in line for line in counted)
     with pytest.raises(ValueError, match=r"at least 9 s in .*: --data.min_seconds takes shorter ones"):
         Dataset(str(sounds / "0.wav"), split="", min_seconds=9).clips(training=False)
+
+
+def test_every_command_splits_videos_alike(tmp_path):
+    for number in range(12):
+        (tmp_path / f"{number}.mp4").write_bytes(b"\0\0\0\x18ftypisom")
+    with pytest.warns(UserWarning, match="has no splits, so the hash"):
+        by_split = {split: names(list_items(tmp_path, VIDEO, split)) for split in SPLITS}
+    assert {name: split for split, found in by_split.items() for name in found} == hashed_splits(
+        f"{number}.mp4" for number in range(12)
+    )
+    with pytest.raises(ValueError, match="modality must be one of 'audio', 'image', 'video', got 'smell'"):
+        modality_named("smell")

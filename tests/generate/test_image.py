@@ -1,6 +1,8 @@
 """Images of a class: the command makes the grid that was asked for, the same for the same seed, and says in a line what is wrong."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -154,3 +156,10 @@ def test_grid_places_images_row_by_row():
     assert grid.shape == (1, 7, 10)
     assert grid[0, 1, [1, 4, 7]].tolist() == [0, 0.125, 0.25]
     assert grid[0, 4, [1, 4, 7]].tolist() == [0.375, 0.5, 1]
+
+
+def test_help_needs_no_torch():
+    code = "import sys; from vqkit.cli import main\ntry: main(['generate', '--help'])\nexcept SystemExit: pass\n"
+    code += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"

@@ -83,7 +83,13 @@ def test_classifier_score_equals_its_formula(num_splits):
         metric.update(pictures[part])
     assert metric.compute().item() == pytest.approx(np.mean(scores), rel=1e-5)
     assert metric.protocol["metric"] == "is_row"
-    assert metric.protocol["settings"] == {"classifier": "row", "num_splits": num_splits, "num_images": 60, "row": 0}
+    assert metric.protocol["settings"] == {
+        "classifier": "row",
+        "num_classes": 6,
+        "num_splits": num_splits,
+        "num_images": 60,
+        "row": 0,
+    }
     metric.update(pictures, images(1))  # in a collection there is a reference besides
     metric.compute()
     assert metric.settings["num_images"] == 120

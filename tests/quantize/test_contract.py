@@ -204,27 +204,30 @@ def test_masked_positions_influence_nothing(name, layout):
 
 @every_system
 def test_an_all_masked_batch_teaches_nothing(name):
-    quantizer, z = build(name).train(), latents()
-    tables = {n: p.clone() for n, p in quantizer.named_parameters()}
+    quantizer, z = build(name).train(), latents().requires_grad_()
+    before = state(quantizer)
     out = quantizer(z, torch.zeros(z.shape[:-1], dtype=torch.bool))
     assert (out.z_q == 0).all()
+    assert (out.codes == -1).all()
     assert torch.isfinite(out.loss)
-    assert all(torch.equal(p, tables[n]) for n, p in quantizer.named_parameters())
+    assert same(before, state(quantizer))  # every statistic too, or codes would be thrown away later
+    pull = out.loss + out.z_q.sum()
+    if pull.requires_grad:
+        pull.backward()
+        assert z.grad is None or not z.grad.any()
+    if not isinstance(quantizer, IVQ):  # whose losses are about its codes, not about vectors
+        assert all(p.grad is None or not p.grad.any() for p in quantizer.parameters())
 
 
 @every_system
-def test_the_straight_through_gradient_equals_its_definition(name):
+def test_the_straight_through_gradient_passes_unchanged(name):
+    """Where it does not, it is that of a plain twin: test_gradient_definition.py."""
     quantizer = build(name).train()
-    z = latents().requires_grad_()
-    weight = torch.randn_like(z)
-    torch.manual_seed(5)
-    out = quantizer(z)
-    (grad,) = torch.autograd.grad((out.z_q * weight).sum(), z)
     if quantizer.straight_through:
-        torch.testing.assert_close(grad, weight, rtol=0, atol=0)
-    else:
-        assert grad.abs().sum() > 0
-        assert torch.isfinite(grad).all()
+        z = latents().requires_grad_()
+        weight = torch.randn_like(z)
+        (grad,) = torch.autograd.grad((quantizer(z).z_q * weight).sum(), z)
+        assert torch.equal(grad, weight)
 
 
 @every_system
@@ -334,20 +337,41 @@ def test_rate_and_size_add_up(name):
 
 
 @every_system
-def test_training_reduces_the_error_and_keeps_gradients_finite(name):
+def test_training_reduces_the_error(name):
+    """After the vectors have moved, as a latent does while its encoder learns."""
+    quantizer = build(name).train()
+    learned = list(quantizer.parameters())
+    tables = [module for module in quantizer.modules() if type(module).__name__ == "Codebook"]
+    if not learned and not tables:
+        pytest.skip("a grid without projections has nothing to learn")
+    optimizer = torch.optim.Adam(learned, 2e-2) if learned else None
+    z = 0.5 * latents(batch=16) + 2
+
+    def error() -> float:
+        found = float((quantizer.eval()(z).z_q - z).detach().square().mean())
+        quantizer.train()
+        return found
+
+    before = error()
+    for step in range(60):
+        torch.manual_seed(step)
+        out = quantizer(z)
+        quantizer.zero_grad()
+        loss = out.loss + (out.z_q - z).square().mean()
+        if optimizer is not None and loss.requires_grad:
+            loss.backward()
+            assert all(torch.isfinite(p.grad).all() for p in quantizer.parameters() if p.grad is not None)
+            optimizer.step()
+    assert error() < 0.6 * before
+
+
+@every_system
+def test_a_fit_is_better_than_the_mean(name):
     torch.manual_seed(0)
-    quantizer = SYSTEMS[name](1)
-    z = latents(batch=16)
+    quantizer, z = SYSTEMS[name](1), latents(batch=16)
     quantizer.fit(z)
-    fitted = (quantizer.eval()(z).z_q - z).square().mean()
-    assert torch.isfinite(fitted)
-    if name != "VQ-1":
-        assert fitted < 1.2 * z.var()
-    z.requires_grad_()
-    out = quantizer.train()(z)
-    (out.loss + (out.z_q - z.detach()).square().mean()).backward()
-    assert torch.isfinite(z.grad).all()
-    assert all(torch.isfinite(p.grad).all() for p in quantizer.parameters() if p.grad is not None)
+    fitted = float((quantizer.eval()(z).z_q - z).detach().square().mean())
+    assert fitted < (1.001 if name == "VQ-1" else 0.96) * float(z.var(dim=(0, 1)).mean())
 
 
 def test_every_public_quantizer_is_under_contract():

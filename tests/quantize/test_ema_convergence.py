@@ -1,7 +1,7 @@
 """Moving averages of a codebook converge where the vectors that choose each code do (BRIDLE, proposition 3).
 
-Proposition: let the shares of the vectors that choose code k, and their means, converge to f_k and m_k. With N vectors a step and K codes the
-counts converge to N·f_k, the sums to N·f_k·m_k, and the code to their ratio with the count smoothed by ε:
+Proposition: let the shares of the vectors that choose code k, and their means, converge to f_k and m_k. With N vectors a step and K codes
+the counts converge to N·f_k, the sums to N·f_k·m_k, and the code to their ratio with the count smoothed by ε:
 (n + ε) / (Σn + Kε) · Σn. A code that nothing chooses goes to 0 in count and sum.
 """
 

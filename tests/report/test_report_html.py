@@ -117,6 +117,32 @@ def test_tables_are_grouped_and_sortable(report):
     assert all(float(value) is not None for value in values)
 
 
+def test_use_of_the_codebooks_stands_under_its_own_heads(report, results_json):
+    path, _ = report
+    tables = re.findall(r"<table[^>]*>(?:(?!<table).)*?ECU \(BRIDLE\).*?</table>", path.read_text(), flags=re.S)
+    assert len(tables) == len(results_json["systems"])
+    heads = ["size", "usage %", "entropy<small>bits</small>", "perplexity", "ECU %", "ECU (BRIDLE)", "tokens"]
+    found = set()
+    for table in tables:
+        columns = re.findall(r'<th scope="col">(.*?)</th>', table)[1:]
+        row = re.findall(r'<tr><th scope="row">pooled</th>(.*?)</tr>', table)[0]
+        cells = dict(zip(columns, re.findall(r"<td>(.*?)</td>", row), strict=True))
+        found.add(tuple(cells[head] for head in heads))
+    uses = [system["usage"]["pooled"] for system in results_json["systems"]]
+    assert found == {
+        (
+            str(use["codebook_size"]),
+            f"{100 * use['usage']:.0f}",
+            f"{use['entropy_bits']:.2f}",
+            f"{use['perplexity']:.1f}",
+            f"{100 * use['ecu']:.0f}",
+            f"{use['ecu_bridle']:.3f}",
+            f"{use['tokens']:,}",
+        )
+        for use in uses
+    }
+
+
 def test_text_is_escaped(small_results_json, write_folder):
     evil = '<script>alert("x")</script>\'"&'
     small_results_json["title"] = small_results_json["command"] = evil

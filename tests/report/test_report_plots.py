@@ -1,11 +1,15 @@
 from io import BytesIO
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from vqkit.report import load_results
 from vqkit.report.palette import MARKERS, plot_label, stage_colours, system_looks
 from vqkit.report.plots import PLOTS, write_plots
+from vqkit.report.rates import rate_groups
+
+FIGURES = {plot.name: plot.figure for plot in PLOTS}
 
 
 def _check(path):
@@ -87,3 +91,71 @@ def test_labels(name, label):
 def test_stage_colours():
     assert len(set(stage_colours(8))) == 8
     assert len(stage_colours(1)) == 1
+
+
+def _points(axes):
+    """Ends of all lines of a panel, as a set of (x, y)."""
+    return {tuple(np.round(point, 9)) for line in axes.lines for point in line.get_xydata()}
+
+
+def test_quality_is_drawn_over_the_rate(results_json, write_folder):
+    results = load_results(write_folder(results_json))
+    panels = FIGURES["quality"](results).axes
+    assert len(panels) == len(results.protocols)
+    for axes, (key, protocol) in zip(panels, results.protocols.items(), strict=True):
+        assert axes.get_xlabel() == "measured rate (kbps)"
+        assert axes.get_ylabel() == protocol.unit
+        assert axes.get_title(loc="left").startswith(protocol.name)
+        spots = [tuple(np.round(container[0].get_xydata()[0], 9)) for container in axes.containers]
+        assert spots == [tuple(np.round((s.rate.mean, s.metrics[key].mean), 9)) for s in results.systems]
+        for system in results.systems:
+            for point in system.rate_curve:
+                assert tuple(np.round((point.rate, point.metrics[key]), 9)) in _points(axes)
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "y"),
+    [("loss", "step", "training loss"), ("residual_energy", "stages", "energy left")],
+)
+def test_curves_run_over_steps_and_stages(results_json, write_folder, name, x, y):
+    results = load_results(write_folder(results_json))
+    panels = FIGURES[name](results).axes
+    groups = rate_groups(results.systems)
+    assert [axes.get_xlabel() for axes in panels] == [x] * len(groups)
+    assert panels[0].get_ylabel() == y
+    for axes, group in zip(panels, groups, strict=True):
+        assert len(axes.lines) == len(group.members)
+        for line, system in zip(axes.lines, group.members, strict=True):
+            node = next(node for node in results_json["systems"] if node["name"] == system.name)
+            energy, curve = node["residual_energy"], node["loss_curve"]
+            expected = (curve["steps"], curve["loss"]) if name == "loss" else (range(len(energy)), energy)
+            np.testing.assert_allclose(line.get_xdata(), list(expected[0]))
+            np.testing.assert_allclose(line.get_ydata(), list(expected[1]))
+
+
+def test_usage_and_ecu_are_bars_of_their_own(results_json, write_folder):
+    results = load_results(write_folder(results_json))
+    usage, ecu = FIGURES["usage"](results).axes
+    assert "usage" in usage.get_title(loc="left")
+    assert "ECU" in ecu.get_title(loc="left")
+    nodes = {node["name"]: node["usage"]["stages"] for node in results_json["systems"]}
+    ordered = [use for group in rate_groups(results.systems) for system in group.members for use in nodes[system.name]]
+    for axes, field in ((usage, "usage"), (ecu, "ecu")):
+        assert [bar.get_width() for bar in axes.patches] == pytest.approx([100 * use[field] for use in ordered])
+        middles = [bar.get_y() + bar.get_height() / 2 for bar in axes.patches]
+        assert middles == sorted(middles)
+        assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first system is at the top
+    assert [use["usage"] for use in ordered] != [use["ecu"] for use in ordered]
+
+
+def test_embeddings_and_codes_lie_on_their_axes(results_json, write_folder):
+    results = load_results(write_folder(results_json))
+    ordered = [system.name for group in rate_groups(results.systems) for system in group.members]
+    for axes, name in zip(FIGURES["pca"](results).axes, ordered, strict=True):
+        node = next(node for node in results_json["systems"] if node["name"] == name)["pca"]
+        stages = [(np.array(stage["points"]), np.array(stage["used"])) for stage in node["codes"]]
+        expected = [np.array(node["embeddings"]), *(p[~used] for p, used in stages), *(p[used] for p, used in stages)]
+        drawn = [collection.get_offsets() for collection in axes.collections]
+        assert len(drawn) == len(expected)
+        for found, points in zip(drawn, expected, strict=True):
+            np.testing.assert_allclose(found, points.reshape(-1, 2))

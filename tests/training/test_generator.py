@@ -164,9 +164,9 @@ def windows_of(windows):
 def test_a_flat_folder_is_split_by_the_hash_of_the_name(tmp_path):
     for index in range(40):
         write(tmp_path / f"{index}.vqk", torch.zeros(3, 3, dtype=torch.long))
-    with pytest.warns(UserWarning, match="names no splits"):
+    with pytest.warns(UserWarning, match="names a split: by the hash"):
         train_files = list_tokens(tmp_path, "train")
-    with pytest.warns(UserWarning, match="names no splits"):
+    with pytest.warns(UserWarning, match="names a split: by the hash"):
         valid_files = list_tokens(tmp_path, "valid")
     assert len(train_files) + len(valid_files) == 40
     assert 0 < len(valid_files) < 12

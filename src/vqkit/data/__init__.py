@@ -19,6 +19,7 @@ from vqkit.data.image_items import ImageItem, list_images
 from vqkit.data.image_writer import WRITTEN_IMAGE_SUFFIXES, write_image
 from vqkit.data.images import Images, LabelledImage
 from vqkit.data.items import Item, SplitError, hashed_splits
+from vqkit.data.listing import list_items
 from vqkit.data.shuffled_images import ShuffledImages
 from vqkit.data.wav_stream import WavStream
 from vqkit.data.whole_clips import AudioBatch, AudioClips, collate_clips
@@ -54,6 +55,7 @@ __all__ = [
     "hashed_splits",
     "list_clips",
     "list_images",
+    "list_items",
     "read_audio",
     "read_image",
     "read_image_with_notes",

@@ -24,6 +24,7 @@ FORMATS = (
 _PREROLL_SECONDS = 0.25  # codecs with overlapping windows need some packets before the first exact sample
 _LEAST_GAP_SECONDS = 0.005  # time stamps of Matroska and FLV are rounded to milliseconds
 _LONGEST_GAP_SECONDS = 10.0  # a longer step of time stamps in a broadcast is another recording, not a loss
+_BARE = ("aac", "ac3", "eac3")  # frames without time stamps of their own
 _BROADCAST = {"mpegts", "mpeg", "flv", "asf", "asf_o"}
 _LOSSLESS = {"flac", "wv", "tta", "ape", "tak"}
 _STATED = _LOSSLESS | {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "mpc", "mpc8"}
@@ -154,7 +155,9 @@ class AvReader:
                         for silence in self._silence(piece, at - end, made, failed_end is not None):
                             yield silence, None
                             made += len(silence.samples) / silence.sample_rate
-                    end = at + length
+                    # FFmpeg counts bare frames at the rate of the first one, also where the rate changes
+                    clock = self.sample_rate if self._format in _BARE else piece.sample_rate
+                    end = at + len(piece.samples) / clock
                 yield piece, at
                 made += length
                 failed_end = None

@@ -19,7 +19,16 @@ HASHED = {"valid": 0.1, "test": 0.1}
 
 
 class SplitError(ValueError):
-    """A data set lacks a split or a group that was asked for."""
+    """A data set lacks a split or a group that was asked for.
+
+    Args:
+        message: what is missing, and what there is.
+        field: ``"split"`` or ``"group"``.
+    """
+
+    def __init__(self, message: str, field: str = "split") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ def kept(items: Sequence[_Item], source: Path, what: str, split: str | None, gro
         found = [item for item in items if getattr(item, field_) == wanted]
         if not found:
             there = ", ".join(repr(value) for value in sorted({getattr(item, field_) for item in items}))
-            raise SplitError(f"{source} has no {what} of {field_} {wanted!r}; there is {there}")
+            raise SplitError(f"{source} has no {what} of {field_} {wanted!r}; there is {there}", field_)
         items = found
     return list(items)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqkit.data.unreadable import readable
-from vqkit.models.loading import load_codec, saved_class
+from vqkit.models.loading import load_tokenizer
 from vqkit.types import need
 
 __all__ = ["item_latents", "open_model"]
@@ -25,11 +25,7 @@ def open_model(name: str) -> Any:
     Raises:
         ValueError: It is no such model.
     """
-    if saved_class(name) == "ImageTokenizer":
-        need("PIL", "image")
-        return import_module("vqkit.models").ImageTokenizer.from_pretrained(name)
-    need("soundfile", "audio")
-    return load_codec(name)
+    return load_tokenizer(name)
 
 
 def item_latents(model: Any, source: Path, seed: int = 0) -> Iterator[Tensor]:

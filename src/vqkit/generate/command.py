@@ -129,7 +129,7 @@ def _music(asked: argparse.Namespace) -> int:
 
 
 def _pairs(asked: argparse.Namespace) -> int:
-    from vqkit.generate.paired import write_pairs
+    from vqkit.generate.paired.clips import write_pairs
 
     with Progress("drawing clips", not asked.quiet) as progress:
         made = write_pairs(

@@ -87,9 +87,10 @@ class ClassifierScore(StreamingMetric):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Splits, the classifier's, and the number of images (None before ``compute``)."""
+        """Classes, splits, the classifier's, and the number of images (None before ``compute``)."""
         return {
             "classifier": self.classifier.name,
+            "num_classes": self.num_classes,
             "num_splits": self.num_splits,
             "num_images": self.num_images,
             **self.classifier.settings,

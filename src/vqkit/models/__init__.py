@@ -77,7 +77,7 @@ _HOMES = {
 }
 
 _AUDIO = (
-    "codec compression dac encodec_layers encodec_stream frames padding pieces prior rates resampling resampling_stream "
+    "codec compression dac encodec_layers encodec_stream frames padding pieces rates resampling resampling_stream "
     "spectral_codec streaming streaming_quantizer waveform_codec"
 )
 _IMAGE = "conv_backbone transform_backbone vit_backbone vqgan_backbone"
@@ -90,7 +90,6 @@ keep_old_names(
         **{name: f"peers.{name}" for name in _PEERS.split()},
         "image_backbone": "image.backbone",
         "image_compression": "image.compression",
-        "image_prior": "image.prior",
         "image_tiles": "image.tiles",
         "image_tokenizer": "image.tokenizer",
         "onnx_layers": "export.layers",

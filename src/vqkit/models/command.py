@@ -1,27 +1,23 @@
 """``vqkit fit-prior`` and ``vqkit export``: what is made of a saved model."""
 
 import argparse
-import random
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from vqkit.data import MAX_MEGAPIXELS, AudioClips, Clip, list_clips
-from vqkit.data.unreadable import readable
+from vqkit.data import MAX_MEGAPIXELS, list_items
 from vqkit.modality import IMAGE
-from vqkit.models.audio.prior import CodingCost, codes_of, coding_cost, fit_prior
-from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.models.export.codec import export_onnx
-from vqkit.models.loading import load_codec, saved_modality
+from vqkit.models.loading import load_codec, load_tokenizer
+from vqkit.models.prior import CodingCost, codes_of, coding_cost, fit_prior
 from vqkit.models.prior_file import PRIOR_FILE, save_prior
+from vqkit.models.prior_signals import image_signals, sound_signals
 from vqkit.models.prior_split import prior_split
-from vqkit.types import need
+from vqkit.models.tokenizer import Tokenizer
 
 __all__ = ["main_export", "main_fit_prior"]
-
-_CLIP_SECONDS = 60.0
 
 
 def main_fit_prior(argv: list[str]) -> int:
@@ -43,31 +39,19 @@ def main_fit_prior(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     if not asked.model.is_dir():
         raise ValueError(f"no such folder: {asked.model}; a model is a folder that save_pretrained wrote")
-    if saved_modality(asked.model) is IMAGE:
-        need("PIL", "image")
-        command = import_module("vqkit.models.image.prior_command")
-        command.fit_for_images(
-            asked.model,
-            asked.data,
-            asked.coding,
-            asked.classes,
-            asked.megapixels,
-            asked.device,
-            asked.max_megapixels,
-        )
-        return 0
-    need("soundfile", "audio")
-    codec = load_codec(asked.model).to(asked.device)
-    clips = list_clips(asked.data)
-    train, held_out = prior_split(clips, asked.data, "clips")
-    fitted = codes_of(codec, _sound(codec, train, asked.minutes))
-    measured = codes_of(codec, _sound(codec, held_out, asked.minutes / 4))
-    priors = {coding: fit_prior(codec, fitted, coding, asked.classes) for coding in ("static", "context")}
-    costs = [coding_cost(codec, prior, measured) for prior in (None, *priors.values())]
-    print(_table(codec, costs, sum(map(len, fitted)), sum(map(len, measured))))
-    best = min(costs, key=lambda cost: cost.files_kbps).coding if asked.coding == "best" else asked.coding
+    model = load_tokenizer(asked.model).to(asked.device)
+    what = model.modality
+    items = list_items(asked.data, what)
+    fitted, measured = (
+        codes_of(model, _signals(model, part, asked, share))
+        for part, share in zip(prior_split(items, asked.data, f"{what.item}s"), (1.0, 0.25), strict=True)
+    )
+    priors = {coding: fit_prior(model, fitted, coding, asked.classes) for coding in ("static", "context")}
+    costs = [coding_cost(prior, measured) for prior in (None, *priors.values())]
+    print(_table(model, costs, len(fitted), len(measured)))
+    best = min(costs, key=lambda cost: cost.files_rate).coding if asked.coding == "best" else asked.coding
     if best == "plain":
-        print("nothing is saved: plain bits are the smallest; more sound to fit may change that")
+        print(f"nothing is saved: plain bits are the smallest; more {what.plural} to fit may change that")
         return 0
     save_prior(asked.model, priors[best])
     print(f"{asked.model / PRIOR_FILE}: {best}, {len(priors[best].to_bytes())} bytes")
@@ -93,31 +77,23 @@ def main_export(argv: list[str]) -> int:
     return 0
 
 
-def _sound(codec: WaveformCodec, clips: list[Clip], minutes: float) -> Iterator[Tensor]:
-    """So many minutes of clips in a fixed random order, at most one minute of each."""
-    left = minutes * 60
-
-    def read(clip: Clip) -> Tensor:
-        return AudioClips([clip], codec.sample_rate, codec.channels, min(_CLIP_SECONDS, left))[0]
-
-    for _, wav in readable(random.Random(0).sample(clips, len(clips)), lambda clip: clip.path, read):
-        yield wav
-        left -= wav.shape[-1] / codec.sample_rate
-        if left <= 0:
-            return
+def _signals(model: Tokenizer, items: list[Any], asked: argparse.Namespace, share: float) -> Iterator[Tensor]:
+    if model.modality is IMAGE:
+        return image_signals(model, items, asked.megapixels * share, asked.max_megapixels)
+    return sound_signals(model, items, asked.minutes * share)
 
 
-def _table(codec: WaveformCodec, costs: list[CodingCost], fitted: int, measured: int) -> str:
-    plain = costs[0].codes_kbps
+def _table(model: Tokenizer, costs: list[CodingCost], fitted: int, measured: int) -> str:
+    what, plain = model.modality, costs[0].codes_rate
     lines = [
-        f"{type(codec).__name__}, {codec.bitrate_kbps():.4g} kbit/s; {fitted} frames to fit, {measured} held out",
+        f"{type(model).__name__}, {plain:.4g} {what.rate_unit}; {what.count(fitted)} to fit, {measured} held out",
         "",
-        "| coding | bits per code | kbit/s of the codes | saved | kbit/s of the files | tables, bytes |",
+        f"| coding | bits per code | {what.rate_unit} of the codes | saved | {what.rate_unit} of the files | tables, bytes |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| {cost.coding} | {cost.bits_per_code:.3f} | {cost.codes_kbps:.3f} | {1 - cost.codes_kbps / plain:.1%} "
-        f"| {cost.files_kbps:.3f} | {cost.tables_bytes:,} |"
+        f"| {cost.coding} | {cost.bits_per_code:.3f} | {cost.codes_rate:.4f} | {1 - cost.codes_rate / plain:.1%} "
+        f"| {cost.files_rate:.4f} | {cost.tables_bytes:,} |"
         for cost in costs
     ]
     return "\n".join([*lines, ""])

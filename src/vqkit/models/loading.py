@@ -6,9 +6,11 @@ from typing import Any
 
 from vqkit.modality import IMAGE, SOUND, Modality
 from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.tokenizer import Tokenizer
 from vqkit.saved import CONFIG, one_line, read_config
+from vqkit.types import need
 
-__all__ = ["SHIPPED", "load_codec", "saved_class", "saved_modality", "shipped_folder"]
+__all__ = ["SHIPPED", "load_codec", "load_tokenizer", "saved_class", "saved_modality", "shipped_folder"]
 
 SHIPPED = Path(__file__).with_name("weights") / "vqkit-codec-16khz"
 """The codec that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
@@ -46,6 +48,30 @@ def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
         codecs = ", ".join(sorted({*known, *_MODULES}))
         raise ValueError(f"{folder} holds a {one_line(kind, 60)}; codecs known here: {codecs}")
     return known[kind].from_folder(folder)
+
+
+def load_tokenizer(name: str | Path) -> Tokenizer:
+    """Read a saved model that has codes, a codec or an image tokenizer, of the kind that its config names.
+
+    Args:
+        name: a folder of ``save_pretrained``, or the name of a model that ships (see `shipped_folder`).
+
+    Returns:
+        The model in evaluation mode, with its prior if it has one.
+
+    Raises:
+        ImportError: a package is missing that its files need.
+        ValueError: no such folder, not a saved model, or of a kind that is not imported.
+    """
+    folder = Path(shipped_folder(name) or name)
+    if not folder.is_dir():
+        raise ValueError(f"no such folder: {name}; a model is a folder that save_pretrained wrote")
+    if saved_modality(folder) is IMAGE:
+        need("PIL", "image")
+        found: Tokenizer = import_module("vqkit.models.image.tokenizer").ImageTokenizer.from_pretrained(folder)
+        return found
+    need("soundfile", "audio")
+    return load_codec(folder)
 
 
 def shipped_folder(name: str | Path) -> Path | None:

@@ -20,6 +20,7 @@ from vqkit.modality import Modality
 from vqkit.models.hub import HubModel
 from vqkit.models.prior_file import PRIOR_FILE, read_prior, save_prior
 from vqkit.models.reconstruction import Reconstruction
+from vqkit.models.vqk_files import CodedSignal
 from vqkit.quantize import Quantizer
 from vqkit.stages import stages_within
 from vqkit.types import Bool, Float, Int
@@ -33,7 +34,7 @@ class Tokenizer(HubModel, ABC):
     Signals and codes may come from any device and in any dtype of their kind: they move to the model's.
 
     A subclass makes its networks and the quantizer in its constructor, sets the attributes, and implements `encode`, `decode`,
-    `vectors_per_unit`, `compress`, `decompress`, and the three private methods ``_analyzed``, ``_synthesized`` and ``_cut``.
+    `vectors_per_unit`, `coded`, `compress`, `decompress`, and the three private methods ``_analyzed``, ``_synthesized`` and ``_cut``.
 
     Attributes:
         channels: channels of the signal.
@@ -169,6 +170,10 @@ class Tokenizer(HubModel, ABC):
     @abstractmethod
     def decode(self, codes: Int[Tensor, "batch num_codes *grid"], size: Any = None, /) -> Tensor:
         """The signal of codes of all stages or of the first ones."""
+
+    @abstractmethod
+    def coded(self, signal: Float[Tensor, "channels *size"], /) -> CodedSignal:
+        """The codes of one signal of the model's channels and rate, as its file holds them; errors as in `encode`."""
 
     @abstractmethod
     def compress(self, signal: Tensor, *options: Any, **named: Any) -> bytes:

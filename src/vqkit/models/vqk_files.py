@@ -1,13 +1,17 @@
 """What a ``.vqk`` file says of the model that wrote it, and which files a model may read."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
+
+from torch import Tensor
 
 from vqkit.bitstream import EntropyModel, OtherModelError, VqkHeader, VqkReader
 from vqkit.models.identity import HasState, accepted_hashes, weight_hash
 from vqkit.quantize import Quantizer
+from vqkit.types import Int
 
-__all__ = ["HasCodes", "header_of", "open_reader"]
+__all__ = ["CodedSignal", "HasCodes", "header_of", "open_reader"]
 
 
 class HasCodes(HasState, Protocol):
@@ -15,6 +19,21 @@ class HasCodes(HasState, Protocol):
 
     quantizer: Quantizer
     prior: EntropyModel | None
+
+
+@dataclass(frozen=True)
+class CodedSignal:
+    """A signal as its file holds it.
+
+    Attributes:
+        codes: codes of all stages, frame by frame, or cell by cell and row by row; on the CPU.
+        header: what the file says of the signal.
+        extent: milliseconds of sound, or pixels of an image: bits by extent are the rate in the modality's unit.
+    """
+
+    codes: Int[Tensor, "positions num_codes"]
+    header: VqkHeader
+    extent: float
 
 
 def header_of(model: HasCodes, stages: int | None, **fields: Any) -> VqkHeader:

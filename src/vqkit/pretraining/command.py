@@ -1,8 +1,6 @@
 """``vqkit pretrain``, ``vqkit probe`` and ``vqkit finetune``."""
 
 import argparse
-import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -104,14 +102,8 @@ def _model_and_data(asked: argparse.Namespace) -> tuple[Bridle, Any]:
     if not folder.is_dir():
         raise ValueError(f"{asked.run} holds no pretrained model: there is no folder {Bridle.saved_as} in it")
     bridle = Bridle.from_pretrained(folder).to(asked.device)
-    warnings.showwarning = _say
     data = list_labelled(asked.source, bridle.modality, label=asked.label, where=asked.where, folds=asked.folds)
     return bridle, data
-
-
-def _say(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning as one line."""
-    print(f"vqkit: {printable(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _report(asked: argparse.Namespace, command: str, result: Result) -> None:

@@ -17,9 +17,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from vqkit.data import list_clips, list_images, sample_folder
+from vqkit.data import list_items, sample_folder
 from vqkit.data.folders import class_of
-from vqkit.data.video import list_videos
+from vqkit.modality import modality_named
 from vqkit.types import Float
 
 __all__ = ["Labelled", "list_labelled"]
@@ -136,8 +136,7 @@ def list_labelled(
 
 def _items(source: Path, modality: str, label: str, where: str | None) -> list[tuple[Any, str]]:
     """Items with the text of their label."""
-    items: Sequence[Any] = list_clips(source) if modality == "audio" else ()
-    items = list_images(source) if modality == "image" else list_videos(source) if modality == "video" else items
+    items: Sequence[Any] = list_items(source, modality_named(modality))
     if where is not None:
         column, equals, value = where.partition("=")
         if not equals:

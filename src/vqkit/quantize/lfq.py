@@ -9,10 +9,12 @@ from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import positive
 from vqkit.quantize.losses import masked_mean, means_over_ranks
 from vqkit.quantize.projection import Projection
-from vqkit.quantize.straight_through import straight_through
+from vqkit.quantize.straight_through import straight_through, straight_through_within
 from vqkit.ranks import num_ranks
 
 __all__ = ["LFQ"]
+
+_REACH = 2.0  # in scales: a projected value beyond gets no gradient through its sign, or stages of a residual drive each other away
 
 
 class LFQ(Quantizer):
@@ -22,6 +24,8 @@ class LFQ(Quantizer):
     commitment term. p is a product over bits, so E[H(p)] is a sum over bits and E[p] over 2^b codes is one product of two
     2^(b/2)-wide matrices: no (N, 2^b) tensor. Above 16 bits the entropy of E[p] is taken per factor of at most 16 bits. In training E[p]
     is over the joint batch of all ranks.
+
+    With projections, the gradient passes through the sign only where the projected value is within twice the scale.
 
     Args:
         dim: length of the vectors; linear projections lead in and out when it is not ``bits``.
@@ -44,7 +48,8 @@ class LFQ(Quantizer):
         ((4096,), ['commitment', 'entropy'])
 
     References:
-        Yu et al., "Language model beats diffusion: tokenizer is key to visual generation" (2023), arXiv:2310.05737, eqs 3–5.
+        Yu et al., "Language model beats diffusion: tokenizer is key to visual generation" (2023), arXiv:2310.05737, eqs 3–5;
+        Hubara et al., "Binarized neural networks" (2016), arXiv:1602.02830, section 1.3 (the bound of the gradient).
     """
 
     def __init__(
@@ -109,7 +114,9 @@ class LFQ(Quantizer):
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         y = self._inward(x)
         signs = self._signs(y)
-        z_q, codes = self.projection.out_of(straight_through(y, signs)), self._index(y)
+        bounded = self.straight_through or self.sphere  # nothing is projected away, or nothing can be far
+        passed = straight_through(y, signs) if bounded else straight_through_within(y, signs, _REACH * self.scale)
+        z_q, codes = self.projection.out_of(passed), self._index(y)
         losses = {}
         if self.commitment_weight:
             losses["commitment"] = self.commitment_weight * masked_mean((y - signs.detach()).square(), mask)

@@ -95,9 +95,10 @@ def split_flags() -> Iterator[None]:
     try:
         yield
     except SplitError as error:
-        raise ValueError(
-            f"{error}: --data.train_split and --data.valid_split name others; null trains on all items, or validates nothing"
-        ) from None
+        mended = "--data.train_split and --data.valid_split name others; null trains on all items, or validates nothing"
+        if error.field == "group":
+            mended = "--data.group names another; null takes all"
+        raise ValueError(f"{error}: {mended}") from None
 
 
 class AudioDataModule(LightningDataModule):

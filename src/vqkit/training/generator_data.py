@@ -13,6 +13,7 @@ from vqkit.models.generator.packing import StagePacking
 from vqkit.models.prior_file import PRIOR_FILE
 from vqkit.training.audio_data import ResumableLoader, StepBatches
 from vqkit.training.token_streams import TokenCrops, TokenStream, WholeStreams, list_tokens, read_streams
+from vqkit.training.token_tables import TokenTable, table_streams
 
 __all__ = ["GeneratorDataModule"]
 
@@ -23,8 +24,9 @@ class GeneratorDataModule(LightningDataModule):
     A step's batch depends on ``seed`` and the step only: not on the number of processes, workers or interruptions.
 
     Args:
-        source: folder of ``.vqk`` files, whose folders train and valid give the split; a file's class is its metadata's ``label``, or the
-            innermost folder that is no split. The files are kept in memory.
+        source: folder of ``.vqk`` files, or a `vqkit.tokenize.TokenDataset` of what ``vqkit tokenize`` wrote; folders in it named train and
+            valid give the split. A stream's class is ``label`` in its file's metadata, or its innermost folder that is no split. All of
+            it is kept in memory.
         frames: of a crop; shorter streams are padded.
         batch_size: crops a step, over all processes.
         packed: one id for all codes of a stage (an IVQ hexagram, say); False has one a code.
@@ -44,7 +46,7 @@ class GeneratorDataModule(LightningDataModule):
 
     def __init__(
         self,
-        source: str,
+        source: str | TokenTable,
         *,
         frames: int,
         batch_size: int = 32,
@@ -67,6 +69,8 @@ class GeneratorDataModule(LightningDataModule):
             )
         if (conditions is None) != (bridge is None):
             raise ValueError("conditions and bridge go together: the pictures' codes, and what makes vectors of them")
+        if conditions is not None and not isinstance(source, str):
+            raise ValueError("conditions belong to files of the same names: give source as a folder of .vqk files")
         self.source, self.frames, self.batch_size, self.seed = source, frames, batch_size, seed
         self.packed, self.prior, self.conditions, self.bridge = packed, prior, conditions, bridge
         self.mismatched, self.num_workers, self.valid_items = mismatched, num_workers, valid_items
@@ -75,7 +79,10 @@ class GeneratorDataModule(LightningDataModule):
 
     def streams(self, split: str | None) -> list[TokenStream]:
         """The streams of a split, read once."""
+        if split not in self._read and not isinstance(self.source, str):
+            self._read[split] = table_streams(self.source, split, self.packed)
         if split not in self._read:
+            assert isinstance(self.source, str)
             files = list_tokens(self.source, split)
             prior = None if self.prior is None else read_tables((Path(self.prior) / PRIOR_FILE).read_bytes())
             conditions = None if self.conditions is None else Path(self.conditions)

@@ -3,9 +3,9 @@
 import torch
 from safetensors.torch import load_file
 
+from vqkit.modality import IMAGE, SOUND
 from vqkit.models.hub import HubModel
 from vqkit.models.image.tokenizer import SHIPPED as SHIPPED_TOKENIZER
-from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.models.loading import SHIPPED as SHIPPED_CODEC
 from vqkit.quantize.codebook import Codebook
 from vqkit.saved import WEIGHTS, read_shapes
@@ -26,7 +26,7 @@ def start_from(model: HubModel, name: str) -> None:
     Raises:
         ValueError: the folder holds no model, or its weights have other names or shapes, or are NaN or Inf.
     """
-    shipped = SHIPPED_TOKENIZER if isinstance(model, ImageTokenizer) else SHIPPED_CODEC
+    shipped = SHIPPED_TOKENIZER if getattr(model, "modality", SOUND) is IMAGE else SHIPPED_CODEC
     folder = shipped if name == "shipped" else type(model).saved_folder(name)
     held = read_shapes(folder / WEIGHTS)
     own = model.state_dict()

@@ -23,7 +23,16 @@ from vqkit.models.generator.bridge import ConditionBridge, align
 from vqkit.models.generator.packing import StagePacking
 from vqkit.types import Float, Int
 
-__all__ = ["TokenCrops", "TokenItem", "TokenStream", "WholeStreams", "list_tokens", "read_file"]
+__all__ = [
+    "TokenCrops",
+    "TokenItem",
+    "TokenStream",
+    "WholeStreams",
+    "list_tokens",
+    "read_file",
+    "read_streams",
+    "with_splits",
+]
 
 TokenItem = dict[str, Tensor]
 """``codes`` (frames, num_ids) int64, −1 behind the end; ``class`` int64, −1 for none; ``condition`` (frames, dim), where there is one."""
@@ -87,15 +96,23 @@ def list_tokens(source: str | Path, split: str | None = None) -> list[TokenFile]
     names = sorted(walk(folder, _VQK))
     if not names:
         raise ValueError(f"{folder} holds no .vqk files: `vqkit encode` and `vqkit tokenize` make them")
-    splits = {name: split_of(name) for name in names}
-    if not any(splits.values()) and split is not None:
-        warnings.warn(f"{folder} names no splits: by the hash of its name every tenth file is valid", stacklevel=2)
-        splits = {name: "train" if zlib.crc32(name.encode()) % 10 else "valid" for name in names}
+    splits = dict(zip(names, with_splits(names, split, str(folder)), strict=True))
     kept = [TokenFile(folder / name, name, splits[name]) for name in names if split in (None, splits[name])]
     if not kept:
         there = ", ".join(repr(word) for word in sorted(set(splits.values())))
         raise ValueError(f"{folder} has no files of split {split!r}; there is {there}")
     return kept
+
+
+def with_splits(names: Sequence[str], split: str | None, called: str) -> list[str]:
+    """The split of each name, by its folders; where none names one and one is asked for, by the hash of the name."""
+    found = [split_of(name) for name in names]
+    if not any(found) and split is not None:
+        warnings.warn(
+            f"no folder in {called} names a split: by the hash of its name every tenth item is valid", stacklevel=3
+        )
+        found = ["train" if zlib.crc32(name.encode()) % 10 else "valid" for name in names]
+    return found
 
 
 def read_file(

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from vqkit.data import AudioBatch
 from vqkit.losses import MultiScaleMel, waveform_l1
-from vqkit.models.image.tokenizer import ImageTokenizer
+from vqkit.modality import IMAGE
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.types import Float
 
@@ -102,6 +102,6 @@ class ImageValidation:
 
 def validation_of(model: Tokenizer) -> Validation:
     """The measurements for what a model reconstructs."""
-    if isinstance(model, ImageTokenizer):
+    if model.modality is IMAGE:
         return ImageValidation()
     return AudioValidation(model.sample_rate)  # type: ignore[arg-type]

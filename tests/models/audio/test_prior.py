@@ -12,8 +12,8 @@ from vqkit.cli import main
 from vqkit.data import AudioClips, list_clips, sample_folder
 from vqkit.models import AudioCodec, load_codec
 from vqkit.models.audio.compression import open_writer
-from vqkit.models.audio.prior import codes_of, coding_cost, fit_prior
 from vqkit.models.identity import weight_hash
+from vqkit.models.prior import codes_of, coding_cost, fit_prior
 from vqkit.models.vqk_files import open_reader
 
 
@@ -146,13 +146,13 @@ def test_a_saved_codec_knows_its_kind(codec, tmp_path):
 
 def test_costs_are_those_of_files(codec, speech):
     codes = codes_of(codec, speech[:1])
-    cost = coding_cost(codec, None, codes)
+    cost = coding_cost(None, codes)
     assert cost.bits_per_code == pytest.approx(5, rel=0.01)  # log2 of 32
-    assert cost.codes_kbps == pytest.approx(codec.bitrate_kbps(), rel=0.01)
-    seconds = len(codes[0]) / codec.frame_rate
-    assert cost.files_kbps == pytest.approx(len(codec.compress(speech[0], 8000)) * 8 / seconds / 1000, rel=0.01)
+    assert cost.codes_rate == pytest.approx(codec.bitrate_kbps(), rel=0.01)
+    seconds = len(codes[0].codes) / codec.frame_rate
+    assert cost.files_rate == pytest.approx(len(codec.compress(speech[0], 8000)) * 8 / seconds / 1000, rel=0.01)
     prior = fit_prior(codec, codes, "static")
-    assert coding_cost(codec, prior, codes).tables_bytes == len(prior.to_bytes())
+    assert coding_cost(prior, codes).tables_bytes == len(prior.to_bytes())
 
 
 def test_bad_arguments_are_named(codec, speech):
@@ -162,7 +162,7 @@ def test_bad_arguments_are_named(codec, speech):
         with pytest.raises(ValueError, match="there are no codes to fit"):
             fit_prior(codec, [], coding)
     with pytest.raises(ValueError, match="there are no codes to measure"):
-        coding_cost(codec, None, [])
+        coding_cost(None, [])
 
 
 def test_command_fits_measures_and_saves(codec, tmp_path, capsys):
@@ -194,7 +194,7 @@ def test_command_holds_out_clips_where_no_split_is_named(codec, tmp_path, capsys
                 warnings.filterwarnings("ignore", "(?s).*so the hash of each name decides: 1 to fit, 1 to measure")
             assert main(words) == (0 if index else 2)
     said = capsys.readouterr()
-    assert "800 frames to fit, 800 held out" in said.out
+    assert "1 clip to fit, 1 held out" in said.out
     assert "sound has 1 clips to fit and none to measure; at least two are needed" in said.err
     assert main(["fit-prior", str(tmp_path / "nowhere"), str(tmp_path)]) == 2
     assert "nowhere; a model is a folder that save_pretrained wrote" in capsys.readouterr().err
@@ -211,7 +211,7 @@ def test_command_leaves_out_and_names_clips_that_cannot_be_read(codec, tmp_path,
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert main(words) == 0
-    assert "800 frames to fit, 800 held out" in capsys.readouterr().out
+    assert "1 clip to fit, 1 held out" in capsys.readouterr().out
     texts = " ".join(str(warning.message) for warning in caught)
     assert "skipped 2 of 6 clips: " in texts
     for name in ("train/bad.wav (is not audio", "train/nan.wav: holds NaN", "test/nan.wav: holds NaN"):

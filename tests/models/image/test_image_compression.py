@@ -10,7 +10,7 @@ from vqkit.data.image_pixels import pixels_to_tensor
 from vqkit.models import ConvBackbone, ImageTokenizer, ViTBackbone
 from vqkit.models.identity import weight_hash
 from vqkit.models.image.compression import decode_image, encode_image, image_header, with_channels
-from vqkit.models.image.prior import fit_image_prior, image_codes_of
+from vqkit.models.prior import codes_of, fit_prior
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_a_prior_makes_files_smaller(tokenizer, image):
     saved = tokenizer.prior
     try:
         for coding in ("static", "context"):
-            tokenizer.prior = fit_image_prior(tokenizer, image_codes_of(tokenizer, [ramps]), coding)
+            tokenizer.prior = fit_prior(tokenizer, codes_of(tokenizer, [ramps]), coding)
             data = tokenizer.compress(ramps)
             assert len(data) < 0.8 * len(plain)
             assert torch.equal(tokenizer.decompress(data), tokenizer.decompress(plain))
@@ -81,7 +81,7 @@ def test_a_row_of_tokens():
     image = torch.rand(3, 16, 16)
     data = tokenizer.compress(image)
     assert torch.equal(tokenizer.decompress(data), tokenizer.decode(tokenizer.encode(image[None]))[0])
-    tokenizer.prior = fit_image_prior(tokenizer, image_codes_of(tokenizer, [image, image]))
+    tokenizer.prior = fit_prior(tokenizer, codes_of(tokenizer, [image, image]))
     assert not tokenizer.prior.grid
     assert torch.equal(tokenizer.decompress(tokenizer.compress(image)), tokenizer.decompress(data))
     with pytest.warns(UserWarning, match="the file ends after 0 of 5 cells"):

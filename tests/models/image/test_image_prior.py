@@ -5,7 +5,7 @@ from vqkit import RVQ
 from vqkit.cli import main
 from vqkit.data import write_image
 from vqkit.models import ConvBackbone, ImageTokenizer
-from vqkit.models.image.prior import fit_image_prior, image_codes_of, image_coding_cost
+from vqkit.models.prior import codes_of, coding_cost, fit_prior
 
 
 @pytest.fixture(scope="module")
@@ -26,26 +26,26 @@ def smooth(seed, height, width):
 
 
 def test_the_context_saves_most(tokenizer):
-    train = image_codes_of(tokenizer, [smooth(seed, 128, 160) for seed in range(4)])
-    test = image_codes_of(tokenizer, [smooth(9, 120, 200), smooth(10, 64, 64)])
-    priors = [None, *(fit_image_prior(tokenizer, train, coding) for coding in ("static", "context"))]
-    costs = [image_coding_cost(tokenizer, prior, test) for prior in priors]
+    train = codes_of(tokenizer, [smooth(seed, 128, 160) for seed in range(4)])
+    test = codes_of(tokenizer, [smooth(9, 120, 200), smooth(10, 64, 64)])
+    priors = [None, *(fit_prior(tokenizer, train, coding) for coding in ("static", "context"))]
+    costs = [coding_cost(prior, test) for prior in priors]
     assert [cost.coding for cost in costs] == ["plain", "static", "context"]
     assert costs[0].bits_per_code == pytest.approx(4, abs=0.01)
-    assert costs[0].codes_bpp == pytest.approx(8 / 16, abs=0.01)
-    assert costs[2].codes_bpp < costs[1].codes_bpp <= costs[0].codes_bpp
-    assert all(cost.files_bpp > cost.codes_bpp for cost in costs)
+    assert costs[0].codes_rate == pytest.approx(8 / 16, abs=0.01)
+    assert costs[2].codes_rate < costs[1].codes_rate <= costs[0].codes_rate
+    assert all(cost.files_rate > cost.codes_rate for cost in costs)
     assert costs[2].tables_bytes == len(priors[2].to_bytes())
     assert priors[2].grid
 
 
 def test_what_cannot_be(tokenizer):
-    with pytest.raises(ValueError, match="there are no images to fit a prior to"):
-        fit_image_prior(tokenizer, [])
+    with pytest.raises(ValueError, match="there are no codes to fit a prior to"):
+        fit_prior(tokenizer, [])
     with pytest.raises(ValueError, match="coding must be 'static' or 'context', got 'best'"):
-        fit_image_prior(tokenizer, image_codes_of(tokenizer, [smooth(0, 8, 8)]), "best")
-    with pytest.raises(ValueError, match="there are no images to measure"):
-        image_coding_cost(tokenizer, None, [])
+        fit_prior(tokenizer, codes_of(tokenizer, [smooth(0, 8, 8)]), "best")
+    with pytest.raises(ValueError, match="there are no codes to measure"):
+        coding_cost(None, [])
 
 
 def test_the_command(tokenizer, tmp_path, capsys):

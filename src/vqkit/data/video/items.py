@@ -5,27 +5,20 @@ from pathlib import Path, PurePosixPath
 
 from vqkit.data.content import VIDEO_SUFFIXES, content_of_file
 from vqkit.data.folders import class_of, split_of, walk
+from vqkit.data.items import Item, kept
 from vqkit.data.manifest import read_manifest
 
 __all__ = ["VideoItem", "list_videos"]
 
 
 @dataclass(frozen=True)
-class VideoItem:
+class VideoItem(Item):
     """One video of a data set.
 
     Attributes:
-        path: where the file is.
-        name: its path within the data set, with forward slashes; the same on every machine.
-        split: "train", "valid", "test", another word of the manifest, or "" where none is known.
-        label: the class: the manifest's column, or the innermost folder that is no split; "" where there is none.
         labels: the manifest's columns.
     """
 
-    path: Path
-    name: str
-    split: str = ""
-    label: str = ""
     labels: dict[str, str] = field(default_factory=dict, hash=False)
 
 
@@ -34,11 +27,12 @@ def list_videos(source: str | Path, split: str | None = None) -> list[VideoItem]
 
     Args:
         source: a folder with a ``manifest.csv`` or such a file (see `vqkit.data.manifest`), another folder, or one video. What has a
-            video's suffix is not opened: a damaged one is listed, too.
+            video's suffix is not opened: a damaged one is listed, too. Where none has a split, the hash of its name gives it one.
         split: keep this split only.
 
     Raises:
         FileNotFoundError: the source, or a file that its manifest lists, does not exist.
+        SplitError: there is no such split.
         ValueError: the manifest is malformed, or no video is left.
     """
     source = Path(source)
@@ -49,16 +43,12 @@ def list_videos(source: str | Path, split: str | None = None) -> list[VideoItem]
         items = _from_manifest(manifest)
     elif source.is_dir():
         names = walk(source, VIDEO_SUFFIXES, _is_video)
-        items = [VideoItem(source / name, name, split_of(name), class_of(name)) for name in names]
+        items = [VideoItem(source / name, name, split_of(name), label=class_of(name)) for name in names]
     else:
         items = [VideoItem(source, source.name)]
     if not items:
         raise ValueError(f"{source} holds no videos ({' '.join(sorted(VIDEO_SUFFIXES))})")
-    kept = [item for item in items if split is None or item.split == split]
-    if not kept:
-        there = ", ".join(repr(word) for word in sorted({item.split for item in items}))
-        raise ValueError(f"{source} has no videos of split {split!r}; there is {there}")
-    return sorted(kept, key=lambda item: item.name)
+    return sorted(kept(items, source, "videos", split), key=lambda item: item.name)
 
 
 def _from_manifest(manifest: Path) -> list[VideoItem]:
@@ -67,8 +57,9 @@ def _from_manifest(manifest: Path) -> list[VideoItem]:
             manifest.parent / row["path"],
             PurePosixPath(row["path"]).as_posix(),
             row["split"],
-            row.get("label", ""),
+            row.get("group", ""),
             {column: text for column, text in row.items() if column not in ("path", "split")},
+            label=row.get("label", ""),
         )
         for row in read_manifest(manifest, VIDEO_SUFFIXES, _is_video)
     ]

@@ -15,10 +15,10 @@ from vqkit.modality import SOUND
 from vqkit.models.audio.resampling import resample
 from vqkit.models.input_checks import check_floating, check_wav_scale, transposed
 from vqkit.models.lost import cover_lost, without_lost
-from vqkit.models.vqk_files import HasCodes, header_of, open_reader
+from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader
 from vqkit.types import Float, Int
 
-__all__ = ["Codec", "compress", "decompress", "open_writer", "vqk_header"]
+__all__ = ["Codec", "coded", "compress", "decompress", "open_writer", "vqk_header"]
 
 
 class Codec(HasCodes, Protocol):
@@ -77,6 +77,13 @@ def open_writer(
     """
     header = replace(vqk_header(codec, stages), length=length, licence=licence, metadata=metadata or {})
     return VqkWriter(target, header, entropy_model=None if plain else codec.prior)
+
+
+@torch.no_grad()
+def coded(codec: Codec, wav: Float[Tensor, "channels samples"]) -> CodedSignal:
+    """See `AudioTokenizer.coded`."""
+    codes = codec.encode(wav[None])[0].T.cpu()
+    return CodedSignal(codes, vqk_header(codec), len(codes) * codec.hop_samples / codec.sample_rate * 1000)
 
 
 @torch.no_grad()

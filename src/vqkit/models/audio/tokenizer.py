@@ -8,6 +8,7 @@ from vqkit.models.audio import compression, padding
 from vqkit.models.audio.streaming import CodecStream
 from vqkit.models.input_checks import check_wav_scale, check_wav_shape
 from vqkit.models.tokenizer import Tokenizer
+from vqkit.models.vqk_files import CodedSignal
 from vqkit.types import Bool, Float, Int
 
 __all__ = ["AudioTokenizer"]
@@ -117,6 +118,10 @@ class AudioTokenizer(Tokenizer):
         if codes.ndim != 3 or codes.shape[-1] == 0:
             raise ValueError(f"codes must be (batch, num_codes, frames), got shape {tuple(codes.shape)}")
         return self._decoded(codes, samples, padding.real_frames(codes))
+
+    def coded(self, wav: Float[Tensor, "channels samples"]) -> CodedSignal:
+        """The codes of one waveform of the codec's channels and rate, as its file holds them; errors as in `encode`."""
+        return compression.coded(self, wav)
 
     def compress(
         self,

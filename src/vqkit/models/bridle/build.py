@@ -14,8 +14,8 @@ def preset(name: str, quantizer: Quantizer | None = None, options: dict[str, Any
 
     Args:
         name: ``"audio-tiny"``, ``"audio-small"``, ``"audio-base"``, and likewise of ``image`` and ``video``.
-        quantizer: the codebooks; by default RVQ of four stages, as published for the base size: k-means, moving averages, no revival (a
-            tokenizer phase resets unused codes once).
+        quantizer: the codebooks; by default RVQ of four stages with k-means and moving averages. As published the base size revives no
+            code (a tokenizer phase resets unused ones once) and averages over 100 steps; the others revive codes and average over 10.
         options: further arguments of `Bridle`, in place of the preset's.
 
     Raises:

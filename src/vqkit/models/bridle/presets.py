@@ -14,6 +14,13 @@ _SIZES = {
 }
 _CODES = {"tiny": (64, 128), "small": (128, 256), "base": (256, 256)}  # length of a code, codes a stage
 _STAGES = 4
+# A short tokenizer phase moves its latents faster than averages over 100 steps follow: the first codebook fell to 4 % of its codes. The
+# published settings are for phases of many thousands of steps.
+_LEARNING: dict[str, dict[str, Any]] = {
+    "tiny": {"decay": 0.9, "revive": "restart"},
+    "small": {"decay": 0.9, "revive": "restart"},
+    "base": {"decay": 0.99, "revive": "none"},
+}
 _SIGNALS: dict[str, dict[str, dict[str, Any]]] = {
     "audio": {
         "tiny": {"size": (512, 128), "patch": (16, 16)},
@@ -51,6 +58,6 @@ def preset_arguments(name: str, quantizer: Quantizer | None, options: dict[str, 
     modality, _, size = name.partition("-")
     dim, codes = _CODES[size]
     if quantizer is None:
-        quantizer = RVQ(dim, codes, _STAGES, revive="none")
+        quantizer = RVQ(dim, codes, _STAGES, **_LEARNING[size])
     sizes = {**_SIZES[size], **_SIGNALS[modality][size], **(options or {})}
     return {"modality": modality, "quantizer": quantizer, **sizes}

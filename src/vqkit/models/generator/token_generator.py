@@ -41,7 +41,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
             windows that overlap by half.
         grid: cells of a picture, such as (rows, columns): each gets an embedding of its own. Empty for streams without such places.
         classes: names of the classes that a stream may be conditioned on.
-        condition_dim: length of a vector that conditions a frame; 0 without.
+        condition_dim: length of a vector that conditions a frame, which is scaled to unit mean square; 0 without.
         condition_dropout: share of the training items whose class and condition are hidden, for classifier-free guidance.
         tokens_of: hash of the weights of the tokenizer whose codes these are; training fills it in from the token files.
 
@@ -103,7 +103,10 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
             self.class_embedding = nn.Embedding(len(self.classes) + 1, width)  # the last one: no class
             nn.init.normal_(self.class_embedding.weight, std=0.02)
         if condition_dim:
+            # as large as a code's embedding at first: latents of any scale would otherwise drown the codes
             self.condition_in = nn.Linear(condition_dim, width)
+            nn.init.normal_(self.condition_in.weight, std=0.02 * condition_dim**-0.5)
+            nn.init.zeros_(self.condition_in.bias)
             self.no_condition = nn.Parameter(torch.zeros(width))
 
     @property
@@ -207,7 +210,8 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         if self.condition_dim:
             if condition is None:
                 return made + self.no_condition
-            shown = self.condition_in(condition.to(self.no_condition)[:, newest])
+            vectors = functional.rms_norm(condition.to(self.no_condition), (self.condition_dim,))
+            shown = self.condition_in(vectors[:, newest])
             made = made + torch.where(hidden[:, None, None], self.no_condition, shown)
         return made
 

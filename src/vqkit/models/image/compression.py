@@ -21,12 +21,13 @@ from vqkit.modality import IMAGE
 from vqkit.models.image.tiles import Tiled, Watch, check_size, decode_tiles, encode_tiles
 from vqkit.models.input_checks import channels_last, check_floating, check_image_scale
 from vqkit.models.lost import cover_lost
-from vqkit.models.vqk_files import HasCodes, header_of, open_reader
+from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader
 from vqkit.types import Float, Int
 
 __all__ = [
     "DecodedImage",
     "ImageModel",
+    "coded",
     "compress",
     "decode_image",
     "decompress",
@@ -160,6 +161,13 @@ def decode_image(
             pixels = lost.view(grid).repeat_interleave(cell, 0).repeat_interleave(cell, 1)
             image = cover_lost(image, pixels[: size[0], : size[1]], IMAGE)
     return DecodedImage(image, stages, size_bytes, tuple(found))
+
+
+def coded(tokenizer: ImageModel, image: Float[Tensor, "channels height width"]) -> CodedSignal:
+    """See `ImageTokenizer.coded`."""
+    height, width = image.shape[-2:]
+    codes = torch.cat(list(encode_tiles(tokenizer, image)))
+    return CodedSignal(codes, image_header(tokenizer, height, width), height * width)
 
 
 def compress(

@@ -19,6 +19,7 @@ from vqkit.models.image.backbone import ImageBackbone, read_backbone
 from vqkit.models.input_checks import check_image_scale, check_images, home
 from vqkit.models.reconstruction import Reconstruction
 from vqkit.models.tokenizer import Tokenizer
+from vqkit.models.vqk_files import CodedSignal
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression
 from vqkit.types import Float, Int, need
@@ -191,6 +192,10 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
         return self._decoded(codes.to(home(self.backbone).device), size)
 
     # --- files
+
+    def coded(self, image: Float[Tensor, "channels height width"]) -> CodedSignal:
+        """The codes of one image of any size and the tokenizer's channels, as its file holds them; errors as in `compress`."""
+        return compression.coded(self, image)
 
     def compress(
         self, image: Float[Tensor, "channels height width"], bpp: float | None = None, plain: bool = False

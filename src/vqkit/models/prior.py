@@ -1,0 +1,114 @@
+"""The prior of a model: how likely its codes are, fitted to some signals, and what it saves on others.
+
+Two are fitted: one table a code (`StaticTables`), and a small model of the code before it in its frame or cell, the same code a frame
+before and, in images, the code of the cell above (`vqkit.bitstream.fit_contexts`). Both are causal over stages, so a prior also codes the
+first stages alone, and files can be thinned.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vqkit.bitstream import ContextModel, EntropyModel, StaticTables, VqkWriter, fit_contexts, inspect
+from vqkit.bitstream.entropy_model import usual_chunk
+from vqkit.models.tokenizer import Tokenizer
+from vqkit.models.vqk_files import CodedSignal
+from vqkit.types import Float
+
+__all__ = ["CodingCost", "codes_of", "coding_cost", "fit_prior"]
+
+
+@dataclass(frozen=True)
+class CodingCost:
+    """What one coding costs on some signals.
+
+    Attributes:
+        coding: ``"plain"``, ``"static"`` or ``"context"``.
+        bits_per_code: bits per code, mean over all of them.
+        codes_rate: rate of the codes, in the unit of the modality.
+        files_rate: rate of the whole files, one a signal.
+        tables_bytes: size of the prior, which belongs to the model.
+    """
+
+    coding: str
+    bits_per_code: float
+    codes_rate: float
+    files_rate: float
+    tables_bytes: int
+
+
+@torch.no_grad()
+def codes_of(model: Tokenizer, signals: Iterable[Float[Tensor, "channels *size"]]) -> list[CodedSignal]:
+    """The codes of clips at the codec's rate, or of images of any sizes, one at a time."""
+    return [model.coded(signal) for signal in signals]
+
+
+def fit_prior(
+    model: Tokenizer, signals: Sequence[CodedSignal], coding: str = "context", classes: int = 32
+) -> StaticTables | ContextModel:
+    """Fit a prior to a model's codes; assign it to `Tokenizer.prior` and save the model.
+
+    Args:
+        model: the model whose codes they are.
+        signals: codes of whole signals, as `codes_of` gives them.
+        coding: ``"static"`` for one table a code, ``"context"`` for the model of the codes before, and above.
+        classes: number of classes of each context, 1 … 64.
+
+    Returns:
+        The prior.
+
+    Raises:
+        ValueError: another coding, no codes, or classes out of range.
+
+    Example:
+        >>> from vqkit import RVQ
+        >>> from vqkit.models import AudioCodec
+        >>> codec = AudioCodec(RVQ(dim=12, codebook_size=64, num_quantizers=4), sample_rate=8000, num_filters=4).eval()
+        >>> wav = 0.1 * torch.randn(1, 80000)
+        >>> codec.prior = fit_prior(codec, codes_of(codec, [wav]))
+        >>> len(codec.compress(wav, 8000)) < len(codec.compress(wav, 8000, plain=True))
+        True
+    """
+    sizes, codes = model.quantizer.code_sizes, [signal.codes for signal in signals]
+    if not any(map(len, codes)):
+        raise ValueError("there are no codes to fit a prior to")
+    if coding == "static":
+        return StaticTables.fit(sizes, codes)
+    if coding != "context":
+        raise ValueError(f"coding must be 'static' or 'context', got {coding!r}")
+    columns = [signal.header.columns for signal in signals]
+    chunks = [usual_chunk(signal.header, signal.header.largest_chunk) for signal in signals]
+    return fit_contexts(sizes, codes, classes, chunks, columns=columns if all(columns) else None)
+
+
+def coding_cost(prior: EntropyModel | None, signals: Sequence[CodedSignal]) -> CodingCost:
+    """Write signals as files, in memory, and measure them.
+
+    Args:
+        prior: the prior; None for plain bits.
+        signals: codes of whole signals that the prior was not fitted to.
+
+    Raises:
+        ValueError: there are no codes.
+    """
+    codes = sum(signal.codes.numel() for signal in signals)
+    if not codes:
+        raise ValueError("there are no codes to measure")
+    coded = files = 0
+    for signal in signals:
+        file = io.BytesIO()
+        with VqkWriter(file, signal.header, entropy_model=prior) as writer:
+            writer.write(signal.codes)
+        found = inspect(io.BytesIO(file.getvalue()))
+        coded, files = coded + sum(found["stage_bytes"]), files + found["file_bytes"]
+    extent = sum(signal.extent for signal in signals)
+    return CodingCost(
+        coding="plain" if prior is None else prior.coding,
+        bits_per_code=coded * 8 / codes,
+        codes_rate=coded * 8 / extent,
+        files_rate=files * 8 / extent,
+        tables_bytes=0 if prior is None else len(prior.to_bytes()),
+    )

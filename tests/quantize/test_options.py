@@ -1,0 +1,235 @@
+"""Every option of every quantizer takes training steps, and changes what it is there to change."""
+
+import inspect
+
+import pytest
+import torch
+
+import vqkit
+from vqkit import (
+    FSQ,
+    IVQ,
+    LFQ,
+    PVQ,
+    RVQ,
+    VQ,
+    GroupedRVQ,
+    Interpolated,
+    LooC,
+    Product,
+    Quantizer,
+    Residual,
+    ResidualFSQ,
+    ResidualLFQ,
+    System,
+)
+
+DIM = 12
+STEPS = 6
+
+# option: settings that give it something to do, its other value, and what differs then
+BOOK = {
+    "distance": ({}, "cosine", "codes"),
+    "update": ({}, "gradient", "gradients of parameters"),
+    "init": ({}, "uniform", "state"),
+    "revive": ({"decay": 0.5, "restart_threshold": 0.9}, "none", "state"),
+    "anchor": ({"revive": "cvq", "init": "uniform", "decay": 0.5}, "closest", "state"),
+    "decay": ({}, 0.5, "state"),
+    "restart_threshold": ({"decay": 0.5}, 0.9, "state"),
+}
+PULLS = {
+    "commitment_weight": ({}, 0.5, "loss of commitment"),
+    "codebook_weight": ({"update": "gradient"}, 3.0, "loss of codebook"),
+}
+
+
+def sizes(value):
+    return {}, value, "code sizes"
+
+
+OPTIONS = {
+    VQ: ({"dim": DIM, "codebook_size": 16}, {"dim": ({}, 6, "dim"), "codebook_size": sizes(8), **BOOK, **PULLS}),
+    RVQ: (
+        {"dim": DIM, "codebook_size": 8, "num_quantizers": 3},
+        {
+            "dim": ({}, 6, "dim"),
+            "codebook_size": sizes(4),
+            "num_quantizers": sizes(2),
+            "stage_dropout": ({}, 1.0, "codes"),
+            **BOOK,
+            **PULLS,
+        },
+    ),
+    PVQ: (
+        {"dim": DIM, "codebook_size": 8, "num_pieces": 3},
+        {
+            "dim": ({}, 6, "dim"),
+            "codebook_size": sizes(4),
+            "num_pieces": sizes(2),
+            "shared": ({}, True, "state"),
+            **BOOK,
+            **PULLS,
+        },
+    ),
+    GroupedRVQ: (
+        {"dim": DIM, "codebook_size": 8, "num_quantizers": 2, "num_groups": 2},
+        {
+            "dim": ({}, 6, "dim"),
+            "codebook_size": sizes(4),
+            "num_quantizers": sizes(3),
+            "num_groups": sizes(3),
+            **BOOK,
+            **PULLS,
+        },
+    ),
+    LooC: (
+        {"dim": DIM, "codebook_size": 8, "code_dim": 4},
+        {
+            "dim": ({}, 8, "dim"),
+            "codebook_size": sizes(4),
+            "code_dim": sizes(3),
+            "scale": sizes(2),
+            "spatial_dims": ({"scale": 2}, 1, "code sizes"),
+            "grouping": ({"scale": 2, "codebook_size": 8}, "folded", "z_q"),
+            **BOOK,
+            **PULLS,
+        },
+    ),
+    IVQ: (
+        {"dim": DIM},
+        {
+            "dim": ({}, 6, "dim"),
+            "variant": sizes("bottom-up"),
+            "lines": sizes(4),
+            "pieces": sizes([6, 3]),
+            "shared": ({}, False, "state"),
+            "hierarchy_weight": ({}, 0.5, "loss of hierarchy"),
+            "structure_weight": ({}, 0.5, "loss of zong"),
+            "contrast": ({"hierarchy_weight": 0.5}, "paper", "loss of hierarchy"),
+            "flip": ({"structure_weight": 0.5}, "elements", "loss of zong"),
+            "beta": ({}, 0.5, "loss of commitment"),
+            **BOOK,
+        },
+    ),
+    LFQ: (
+        {"dim": DIM, "bits": 4},
+        {
+            "dim": ({}, 6, "dim"),
+            "bits": sizes(5),
+            "scale": ({}, 0.5, "z_q"),
+            "entropy_weight": ({}, 1.0, "loss of entropy"),
+            "diversity": ({}, 2.0, "loss of entropy"),
+            "temperature": ({}, 0.5, "loss of entropy"),
+            "commitment_weight": ({}, 0.5, "loss of commitment"),
+        },
+    ),
+    FSQ: (
+        {"dim": DIM, "levels": [5, 5]},
+        {"dim": ({}, 6, "dim"), "levels": sizes([7, 4, 3]), "scale": ({}, 0.5, "z_q")},
+    ),
+    ResidualFSQ: (
+        {"dim": DIM, "levels": [5, 5], "num_quantizers": 2},
+        {
+            "dim": ({}, 6, "dim"),
+            "levels": sizes([7, 4]),
+            "num_quantizers": sizes(3),
+            "stage_dropout": ({}, 1.0, "codes"),
+        },
+    ),
+    ResidualLFQ: (
+        {"dim": DIM, "bits": 4, "num_quantizers": 2},
+        {
+            "dim": ({}, 6, "dim"),
+            "bits": sizes(5),
+            "num_quantizers": sizes(3),
+            "stage_dropout": ({}, 1.0, "codes"),
+            "entropy_weight": ({}, 1.0, "loss of entropy"),
+            "commitment_weight": ({}, 0.5, "loss of commitment"),
+        },
+    ),
+    # parts are made anew for each run, by functions
+    Residual: (
+        {"stages": lambda: [VQ(DIM, 8), VQ(DIM, 8)]},
+        {"stages": sizes(lambda: [VQ(DIM, 8)]), "stage_dropout": ({}, 1.0, "codes")},
+    ),
+    Product: (
+        {"pieces": lambda: [VQ(4, 8), VQ(8, 8)]},
+        {"pieces": sizes(lambda: [VQ(6, 8), VQ(3, 4), VQ(3, 4)]), "repeats": ({"pieces": lambda: [VQ(4, 8)]}, 3, "dim")},
+    ),
+    Interpolated: (
+        {"quantizer": lambda: VQ(DIM, 8)},
+        {
+            "quantizer": sizes(lambda: VQ(DIM, 4)),
+            "scale": sizes(3),
+            "spatial_dims": sizes(1),
+            "grouping": ({"scale": 2}, "folded", "dim"),
+        },
+    ),
+    System: ({"quantizer": lambda: VQ(DIM, 8)}, {"quantizer": sizes(lambda: RVQ(DIM, 4, 2))}),
+}  # fmt: skip
+CASES = [(kind, option) for kind, (_, options) in OPTIONS.items() for option in options]
+
+
+def trained(kind: type[Quantizer], settings: dict) -> dict:
+    """What there is to see of a few steps: data that move away, so that codes die, and one seed for all."""
+    torch.manual_seed(0)
+    quantizer = kind(**{name: value() if callable(value) else value for name, value in settings.items()}).train()
+    looks = {module.spatial_dims for module in quantizer.modules() if hasattr(module, "spatial_dims")}
+    shape = (4, 16) if looks == {1} else (4, 4, 4)
+    start = {name: value.clone() for name, value in quantizer.state_dict().items()}
+    learned = list(quantizer.parameters())
+    optimizer = torch.optim.SGD(learned, 0.1) if learned else None
+    generator = torch.Generator().manual_seed(1)
+    codes, values, losses = [], [], []
+    for step in range(STEPS):
+        z = (torch.randn(*shape, quantizer.dim, generator=generator) + step).requires_grad_()
+        torch.manual_seed(step)
+        out = quantizer(z)
+        quantizer.zero_grad()
+        (out.loss + (out.z_q - z.detach()).square().mean()).backward()
+        assert torch.isfinite(out.loss)
+        assert torch.isfinite(z.grad).all()
+        assert z.grad.any()
+        codes.append(out.codes)
+        values.append(out.z_q.detach())
+        losses.append({name: float(value.detach()) for name, value in out.losses.items()})
+        if optimizer is not None:
+            optimizer.step()
+    end = quantizer.state_dict()
+    assert all(torch.isfinite(value).all() for value in end.values())
+    assert any(not torch.equal(value, end[name]) for name, value in start.items()), "nothing was learned"
+    return {
+        "dim": quantizer.dim,
+        "code sizes": quantizer.code_sizes,
+        "codes": torch.stack(codes) if len({c.shape for c in codes}) == 1 else codes,
+        "z_q": torch.stack(values),
+        "state": end,
+        "gradients of parameters": [name for name, p in quantizer.named_parameters() if p.grad is not None and p.grad.any()],
+        **{f"loss of {name}": [loss.get(name) for loss in losses] for name in {key for loss in losses for key in loss}},
+    }  # fmt: skip
+
+
+def same(one, other) -> bool:
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    return one == other
+
+
+@pytest.mark.parametrize(("kind", "option"), CASES, ids=[f"{kind.__name__}-{option}" for kind, option in CASES])
+def test_every_option_trains_and_changes_what_it_should(kind, option):
+    required, options = OPTIONS[kind]
+    context, value, effect = options[option]
+    base = {**required, **context}
+    without, with_it = trained(kind, base), trained(kind, {**base, option: value})
+    assert not same(without.get(effect), with_it[effect]), f"{option}={value!r} changes nothing: {effect}"
+    again = trained(kind, base)
+    assert all(same(again[key], without[key]) for key in without)  # so the difference was the option's
+
+
+def test_no_option_is_forgotten():
+    public = {getattr(vqkit, name) for name in vqkit.__all__ if isinstance(getattr(vqkit, name), type)}
+    assert set(OPTIONS) == {kind for kind in public if issubclass(kind, Quantizer)} - {Quantizer}
+    for kind, (_, options) in OPTIONS.items():
+        assert set(options) == set(inspect.signature(kind).parameters), kind.__name__
