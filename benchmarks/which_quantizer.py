@@ -138,7 +138,7 @@ def main() -> None:
 
 
 def report(record: dict[str, Any]) -> str:
-    """Markdown: a table for each rate, systems by their mean SNR. Times stay in results.json: they mean something on a quiet machine only."""
+    """Markdown: a table for each rate, systems by their mean SNR; times stay in results.json, since only a quiet machine can judge them."""
     results, seeds = record["results"], " ".join(map(str, record["seeds"]))
     rates = " ".join(next(iter(results.values())))
     lines = [
