@@ -15,6 +15,8 @@ __all__ = [
     "SOUND",
     "VIDEO",
     "Modality",
+    "encoded_as",
+    "encoded_suffixes",
     "modality_named",
     "modality_of_content",
     "modality_of_size",
@@ -168,6 +170,28 @@ def modality_of_content(content: str) -> Modality | None:
         ('video', None)
     """
     return next((modality for modality in MODALITIES if modality.content == content), None)
+
+
+def encoded_as(content: str) -> Modality | None:
+    """The modality that commands encode a file as: a film as its sound; None where its content is nothing we know.
+
+    Example:
+        >>> encoded_as("film").name, encoded_as("image").name
+        ('audio', 'image')
+    """
+    found = modality_of_content(content)
+    return found if found is None or found.encoded_by_default else SOUND
+
+
+def encoded_suffixes() -> dict[str, Modality]:
+    """Suffixes of all files that can be encoded, with the modality that they are encoded as.
+
+    Example:
+        >>> encoded_suffixes()[".mp4"].plural
+        'sound'
+    """
+    kinds = {what: encoded_as(what.content) for what in MODALITIES}
+    return {suffix: kind for what, kind in kinds.items() if kind is not None for suffix in what.suffixes}
 
 
 def modality_of_size(sample_rate: int, size: Iterable[int]) -> Modality:

@@ -7,21 +7,29 @@ import torch
 
 import vqkit
 from vqkit import (
+    BSQ,
     FSQ,
     IVQ,
     LFQ,
     PVQ,
     RVQ,
     VQ,
+    GainShape,
     GroupedRVQ,
     Interpolated,
+    LloydMax,
     LooC,
     Product,
+    Projected,
     Quantizer,
+    RandomProjection,
     Residual,
     ResidualFSQ,
     ResidualLFQ,
+    Rotated,
+    SimVQ,
     System,
+    TurboQuant,
 )
 
 DIM = 12
@@ -43,12 +51,32 @@ PULLS = {
 }
 
 
+VARIANTS = {
+    "gradient": ({}, "rotation", "gradient of z"),
+    "assignment": ({}, "drawn", "codes"),
+    "temperature": ({"assignment": "drawn"}, 0.1, "codes"),
+    "unit": ({}, True, "z_q"),
+    "orthogonality_weight": ({"update": "gradient"}, 0.5, "loss of orthogonality"),
+    "diversity_weight": ({}, 0.5, "loss of diversity"),
+}
+BITS = {
+    "dim": ({}, 6, "dim"),
+    "bits": ({}, 5, "code sizes"),
+    "entropy_weight": ({}, 1.0, "loss of entropy"),
+    "diversity": ({}, 2.0, "loss of entropy"),
+    "temperature": ({}, 0.5, "loss of entropy"),
+    "commitment_weight": ({}, 0.5, "loss of commitment"),
+}
+GRID = {"bound": ({}, "sigmoid", "z_q"), "noise": ({}, 1.0, "z_q")}
+LEARN_NOTHING = (LloydMax, RandomProjection, TurboQuant)
+
+
 def sizes(value):
     return {}, value, "code sizes"
 
 
 OPTIONS = {
-    VQ: ({"dim": DIM, "codebook_size": 16}, {"dim": ({}, 6, "dim"), "codebook_size": sizes(8), **BOOK, **PULLS}),
+    VQ: ({"dim": DIM, "codebook_size": 16}, {"dim": ({}, 6, "dim"), "codebook_size": sizes(8), **BOOK, **PULLS, **VARIANTS}),
     RVQ: (
         {"dim": DIM, "codebook_size": 8, "num_quantizers": 3},
         {
@@ -56,6 +84,7 @@ OPTIONS = {
             "codebook_size": sizes(4),
             "num_quantizers": sizes(2),
             "stage_dropout": ({}, 1.0, "codes"),
+            "beam": ({}, 3, "codes"),
             **BOOK,
             **PULLS,
         },
@@ -114,18 +143,54 @@ OPTIONS = {
     LFQ: (
         {"dim": DIM, "bits": 4},
         {
-            "dim": ({}, 6, "dim"),
-            "bits": sizes(5),
+            **BITS,
             "scale": ({}, 0.5, "z_q"),
-            "entropy_weight": ({}, 1.0, "loss of entropy"),
-            "diversity": ({}, 2.0, "loss of entropy"),
-            "temperature": ({}, 0.5, "loss of entropy"),
+            "sphere": ({}, True, "z_q"),
+            "factor_bits": ({}, 2, "loss of entropy"),
+        },
+    ),
+    BSQ: ({"dim": DIM, "bits": 4}, BITS),
+    SimVQ: (
+        {"dim": DIM, "codebook_size": 8},
+        {
+            "dim": ({}, 6, "dim"),
+            "codebook_size": sizes(4),
             "commitment_weight": ({}, 0.5, "loss of commitment"),
+            "codebook_weight": ({}, 3.0, "loss of codebook"),
+            "seed": ({}, 1, "codes"),
+        },
+    ),
+    RandomProjection: (
+        {"dim": DIM, "codebook_size": 8},
+        {"dim": ({}, 6, "dim"), "codebook_size": sizes(4), "code_dim": ({}, 3, "codes"), "seed": ({}, 1, "codes")},
+    ),
+    LloydMax: (
+        {"dim": DIM, "bits": 2},
+        {"dim": ({}, 6, "dim"), "bits": sizes(3), "scale": ({}, 2.0, "z_q")},
+    ),
+    TurboQuant: (
+        {"dim": DIM, "bits": 2},
+        {"dim": ({}, 6, "dim"), "bits": sizes(3), "gain_bits": sizes(8), "seed": ({}, 1, "codes")},
+    ),
+    GainShape: (
+        {"gain": lambda: VQ(1, 8), "shape": lambda: RVQ(DIM, 8, 2)},
+        {"gain": sizes(lambda: VQ(1, 4)), "shape": sizes(lambda: RVQ(DIM, 4, 2))},
+    ),
+    Projected: (
+        {"dim": DIM, "quantizer": lambda: VQ(4, 8)},
+        {"dim": ({}, 8, "dim"), "quantizer": sizes(lambda: VQ(4, 4)), "bound": ({}, "sphere", "z_q")},
+    ),
+    Rotated: (
+        {"quantizer": lambda: PVQ(DIM, 8, 3)},
+        {
+            "quantizer": sizes(lambda: PVQ(DIM, 4, 3)),
+            "seed": ({}, 3, "z_q"),
+            "learn_rotation": ({}, False, "fit"),
         },
     ),
     FSQ: (
         {"dim": DIM, "levels": [5, 5]},
-        {"dim": ({}, 6, "dim"), "levels": sizes([7, 4, 3]), "scale": ({}, 0.5, "z_q")},
+        {"dim": ({}, 6, "dim"), "levels": sizes([7, 4, 3]), "scale": ({}, 0.5, "z_q"), **GRID},
     ),
     ResidualFSQ: (
         {"dim": DIM, "levels": [5, 5], "num_quantizers": 2},
@@ -134,6 +199,7 @@ OPTIONS = {
             "levels": sizes([7, 4]),
             "num_quantizers": sizes(3),
             "stage_dropout": ({}, 1.0, "codes"),
+            "grids": ({}, "each", "z_q"),
         },
     ),
     ResidualLFQ: (
@@ -150,7 +216,7 @@ OPTIONS = {
     # parts are made anew for each run, by functions
     Residual: (
         {"stages": lambda: [VQ(DIM, 8), VQ(DIM, 8)]},
-        {"stages": sizes(lambda: [VQ(DIM, 8)]), "stage_dropout": ({}, 1.0, "codes")},
+        {"stages": sizes(lambda: [VQ(DIM, 8)]), "stage_dropout": ({}, 1.0, "codes"), "beam": ({}, 3, "codes")},
     ),
     Product: (
         {"pieces": lambda: [VQ(4, 8), VQ(8, 8)]},
@@ -170,7 +236,7 @@ OPTIONS = {
 CASES = [(kind, option) for kind, (_, options) in OPTIONS.items() for option in options]
 
 
-def trained(kind: type[Quantizer], settings: dict) -> dict:
+def trained(kind: type[Quantizer], settings: dict, fit: bool) -> dict:
     """What there is to see of a few steps: data that move away, so that codes die, and one seed for all."""
     torch.manual_seed(0)
     quantizer = kind(**{name: value() if callable(value) else value for name, value in settings.items()}).train()
@@ -180,7 +246,7 @@ def trained(kind: type[Quantizer], settings: dict) -> dict:
     learned = list(quantizer.parameters())
     optimizer = torch.optim.SGD(learned, 0.1) if learned else None
     generator = torch.Generator().manual_seed(1)
-    codes, values, losses = [], [], []
+    codes, values, losses, grads = [], [], [], []
     for step in range(STEPS):
         z = (torch.randn(*shape, quantizer.dim, generator=generator) + step).requires_grad_()
         torch.manual_seed(step)
@@ -191,19 +257,23 @@ def trained(kind: type[Quantizer], settings: dict) -> dict:
         assert torch.isfinite(z.grad).all()
         assert z.grad.any()
         codes.append(out.codes)
+        grads.append(z.grad)
         values.append(out.z_q.detach())
         losses.append({name: float(value.detach()) for name, value in out.losses.items()})
         if optimizer is not None:
             optimizer.step()
     end = quantizer.state_dict()
     assert all(torch.isfinite(value).all() for value in end.values())
-    assert any(not torch.equal(value, end[name]) for name, value in start.items()), "nothing was learned"
+    learned_something = any(not torch.equal(value, end[name]) for name, value in start.items())
+    assert learned_something is (kind not in LEARN_NOTHING)
     return {
         "dim": quantizer.dim,
         "code sizes": quantizer.code_sizes,
         "codes": torch.stack(codes) if len({c.shape for c in codes}) == 1 else codes,
         "z_q": torch.stack(values),
-        "state": end,
+        "gradient of z": torch.stack(grads),
+        "state": {name: value.clone() for name, value in end.items()},
+        "fit": quantizer.fit(torch.cat(values).detach()).state_dict() if fit else None,
         "gradients of parameters": [name for name, p in quantizer.named_parameters() if p.grad is not None and p.grad.any()],
         **{f"loss of {name}": [loss.get(name) for loss in losses] for name in {key for loss in losses for key in loss}},
     }  # fmt: skip
@@ -222,9 +292,10 @@ def test_every_option_trains_and_changes_what_it_should(kind, option):
     required, options = OPTIONS[kind]
     context, value, effect = options[option]
     base = {**required, **context}
-    without, with_it = trained(kind, base), trained(kind, {**base, option: value})
+    fit = effect == "fit"
+    without, with_it = trained(kind, base, fit), trained(kind, {**base, option: value}, fit)
     assert not same(without.get(effect), with_it[effect]), f"{option}={value!r} changes nothing: {effect}"
-    again = trained(kind, base)
+    again = trained(kind, base, fit)
     assert all(same(again[key], without[key]) for key in without)  # so the difference was the option's
 
 
@@ -232,4 +303,7 @@ def test_no_option_is_forgotten():
     public = {getattr(vqkit, name) for name in vqkit.__all__ if isinstance(getattr(vqkit, name), type)}
     assert set(OPTIONS) == {kind for kind in public if issubclass(kind, Quantizer)} - {Quantizer}
     for kind, (_, options) in OPTIONS.items():
-        assert set(options) == set(inspect.signature(kind).parameters), kind.__name__
+        named = {
+            key for key, about in inspect.signature(kind).parameters.items() if about.kind is not about.VAR_KEYWORD
+        }
+        assert set(options) == named, kind.__name__

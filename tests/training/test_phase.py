@@ -11,6 +11,7 @@ from vqkit.losses import WeightedLoss
 from vqkit.models import ConvBackbone, ImageTokenizer
 from vqkit.nn import PatchDiscriminator
 from vqkit.training import Adversary, ImageDataModule, ReconstructionModule, train
+from vqkit.training.checkpoint_io import SafeCheckpointIO
 from vqkit.training.optimisation import Optimisation
 from vqkit.training.phase import Phase, spans
 from vqkit.training.reconstruction import FitQuantizer, ReconstructionPhase
@@ -123,6 +124,15 @@ def test_a_phase_with_its_own_optimisation_starts_a_new_schedule(run, tmp_path):
     assert len(rates) == 6
     own = Optimisation(learning_rate=1e-3, warmup_steps=1)
     assert rates[4:] == pytest.approx([1e-3 * own.share(0, 2), 1e-3 * own.share(1, 2)])
+
+
+def test_a_phase_with_its_own_optimisation_starts_a_new_optimizer(run, tmp_path):
+    own = Optimisation(learning_rate=1e-3, warmup_steps=1, betas=(0.5, 0.6), weight_decay=0.25)
+    run(module([*three_phases()[:2], ReconstructionPhase(name="last", optimisation=own)]), tmp_path)
+    saved = SafeCheckpointIO().load_checkpoint(tmp_path / "last.safetensors")["optimizer_states"][0]
+    assert {float(state["step"]) for state in saved["state"].values()} == {2.0}  # of six
+    networks = saved["param_groups"][0]
+    assert (tuple(networks["betas"]), networks["weight_decay"]) == ((0.5, 0.6), 0.25)
 
 
 def test_the_adversary_plays_from_its_phase_on(run, tmp_path):

@@ -131,11 +131,8 @@ def kind_of_content(content: str, wanted: Kind | None = None) -> Kind | None:
         >>> kind_of_content("film").name, kind_of_content("image", SOUND)
         ('sound', None)
     """
-    found = modalities.modality_of_content(content)
-    if found is None:
-        return None
-    what = found if found.encoded_by_default else modalities.SOUND
-    kind = next(kind for kind in KINDS if kind.modality is what)
+    what = modalities.encoded_as(content)
+    kind = next((kind for kind in KINDS if kind.modality is what), None)
     return kind if wanted in (None, kind) else None
 
 

@@ -10,21 +10,37 @@ from torch import Tensor
 
 from vqkit.types import Bool, Float
 
-__all__ = ["mixup", "random_gain", "roll", "spec_augment"]
+__all__ = ["gains", "mixup", "random_gain", "roll", "spec_augment"]
 
 
-def roll(wave: Float[Tensor, "batch channels samples"]) -> Float[Tensor, "batch channels samples"]:
-    """Begin every wave at a random sample; what is cut off follows at the end."""
+def roll(
+    wave: Float[Tensor, "batch channels samples"], shares: Float[Tensor, " batch"] | None = None
+) -> Float[Tensor, "batch channels samples"]:
+    """Begin every wave at a random sample; what is cut off follows at the end.
+
+    Args:
+        wave: the waves.
+        shares: where each begins, in 0 … 1 of its length; drawn by default.
+    """
     samples = wave.shape[-1]
-    starts = torch.randint(samples, (len(wave), 1, 1), device=wave.device)
+    shares = torch.rand(len(wave)) if shares is None else shares
+    starts = (shares * samples).long().clamp_max(samples - 1).to(wave.device)[:, None, None]
     places = (torch.arange(samples, device=wave.device) + starts) % samples
     return wave.gather(-1, places.expand_as(wave))
 
 
-def random_gain(wave: Float[Tensor, "batch channels samples"]) -> Float[Tensor, "batch channels samples"]:
-    """Multiply every wave by a factor between 0.5 and 1.5, drawn from Beta(10, 10) + 0.5."""
-    ten = torch.full((len(wave), 1, 1), 10.0, device=wave.device)
-    return wave * (torch.distributions.Beta(ten, ten).sample() + 0.5).to(wave.dtype)
+def gains(count: int) -> Float[Tensor, " count"]:
+    """Factors between 0.5 and 1.5, drawn from Beta(10, 10) + 0.5."""
+    ten = torch.full((count,), 10.0)
+    return torch.distributions.Beta(ten, ten).sample() + 0.5
+
+
+def random_gain(
+    wave: Float[Tensor, "batch channels samples"], factors: Float[Tensor, " batch"] | None = None
+) -> Float[Tensor, "batch channels samples"]:
+    """Multiply every wave by a factor of its own; by default one of `gains`."""
+    factors = gains(len(wave)) if factors is None else factors
+    return wave * factors.to(wave)[:, None, None]
 
 
 def mixup(

@@ -170,6 +170,7 @@ class LinearProbe:
     def __call__(self, module: Any) -> None:
         """Probe on the first rank; the others wait at their next step."""
         trainer = module.trainer
+        folder = trainer.log_dir  # ranks exchange it: all have to ask
         if not trainer.is_global_zero:
             return
         phase = module.span(trainer.fit_loop.batch_idx).phase.name
@@ -188,6 +189,6 @@ class LinearProbe:
         for name, score in result.scores.items():
             if trainer.logger is not None:
                 trainer.logger.log_metrics({f"probe/{name}": score.value}, step=trainer.fit_loop.batch_idx + 1)
-        if trainer.log_dir:
+        if folder:
             name = f"probe-{phase.replace(' ', '-')}.json"
-            write_whole(Path(trainer.log_dir) / name, result.to_json().encode())
+            write_whole(Path(folder) / name, result.to_json().encode())

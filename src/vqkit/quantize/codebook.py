@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from vqkit.quantize.joint import JointBatch, packed_clusters, unpacked_clusters
 from vqkit.quantize.kmeans import kmeans
-from vqkit.quantize.revival import drawn_numbers, wanted_places
+from vqkit.quantize.revival import picked_places, random_numbers
 from vqkit.quantize.search import nearest, similarity
 from vqkit.quantize.sharding import is_sharded, own_part
 from vqkit.quantize.start import START_ITERATIONS, fitted_shares, start_codebook
@@ -193,7 +193,7 @@ class Codebook(nn.Module):
         parts = [packed_clusters(*batch.own_clusters(codes, self.num_codes))]
         if self.revive == "none":
             return parts
-        drawn = drawn_numbers(self.revive, self.anchor, self.num_codes, batch.x)
+        drawn = random_numbers(self.revive, self.anchor, self.num_codes, batch.x)
         return [*parts, batch.own_count(), batch.own_numbers(drawn)]
 
     def update_from(self, batch: JointBatch | None, parts: list[Float[Tensor, "..."]]) -> Int[Tensor, " codes"] | None:
@@ -215,7 +215,7 @@ class Codebook(nn.Module):
             return None
         batch.set_counts(parts[1])
         self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), share)
-        return wanted_places(self.revive, self.anchor, batch, parts[2])
+        return picked_places(self.revive, self.anchor, batch, parts[2])
 
     def revive_from(self, batch: JointBatch | None, rows: Float[Tensor, "codes dim"] | None) -> None:
         """Revival, last, so that what is written is not averaged away; rows are the vectors that `update_from` wanted."""

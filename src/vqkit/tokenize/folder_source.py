@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from vqkit.modality import MODALITIES, encoded_as, encoded_suffixes
 from vqkit.tokenize.item import Item
 from vqkit.tokenize.source import Source, Unit, batched_units
 
@@ -29,15 +30,11 @@ class FolderSource(Source):
 
     def _names(self) -> Iterator[str]:
         # imported here: it brings torch, and only planning needs it
-        from vqkit.data import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
         from vqkit.data.content import content_of_file
         from vqkit.data.folders import entries
 
-        kinds = {
-            **dict.fromkeys(AUDIO_SUFFIXES | VIDEO_SUFFIXES, "sound"),
-            **dict.fromkeys(IMAGE_SUFFIXES, "images"),
-        }
-        by_content = {"sound": "sound", "film": "sound", "image": "images"}
+        by_content = {what.content: found.plural for what in MODALITIES if (found := encoded_as(what.content))}
+        kinds = {suffix: kind.plural for suffix, kind in encoded_suffixes().items()}
         if self.root.is_file():
             self.kinds.add(by_content.get(content_of_file(self.root), "sound"))
             yield self.root.name

@@ -115,7 +115,7 @@ class ModelEncoder:
         )
 
     def _kind(self, loaded: dict["Kind", Any], item: Item) -> "Kind":
-        from vqkit.coding.kinds import IMAGE, SOUND
+        from vqkit.coding.kinds import SOUND, kind_of_content
         from vqkit.data.content import HEAD_BYTES, content_of, content_of_file
 
         content = content_of_file(item.data) if isinstance(item.data, Path) else content_of(item.data[:HEAD_BYTES])
@@ -125,7 +125,7 @@ class ModelEncoder:
             raise ValueError("it is video, for which there is no tokenizer yet; --video-sound takes its sound")
         if content == "vqk":
             raise ValueError("it is tokenized already: vqkit.bitstream.VqkReader reads its codes")
-        kind = IMAGE if content == "image" else SOUND
+        kind = kind_of_content(content) or SOUND
         if kind not in loaded:
             raise ValueError(f"it holds {kind.name}, for which no model was loaded")
         return kind

@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from vqkit.modality import encoded_suffixes
 from vqkit.tokenize.item import Item
 from vqkit.tokenize.source import Source, Unit
 
@@ -80,15 +81,6 @@ class TarSource(Source):
         return self.root / name if self.root.is_dir() else self.root
 
 
-_KINDS: dict[str, str] = {}
-
-
 def media_kinds() -> dict[str, str]:
     """Kind of content by suffix."""
-    if not _KINDS:
-        # the same tables as everywhere; imported late, since they bring torch
-        from vqkit.data import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
-
-        _KINDS.update(dict.fromkeys(AUDIO_SUFFIXES | VIDEO_SUFFIXES, "sound"))
-        _KINDS.update(dict.fromkeys(IMAGE_SUFFIXES, "images"))
-    return _KINDS
+    return {suffix: kind.plural for suffix, kind in encoded_suffixes().items()}

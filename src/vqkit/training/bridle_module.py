@@ -6,7 +6,7 @@ tokenizer phase:  patches ┬ encoder (frozen) ─ teacher's vectors ───�
                           └ tokenizer ─ codes ─ estimator ─ estimates ───┴ cosine distance + the quantizer's losses
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqkit.data.batch_augment import random_gain, roll
+from vqkit.data.batch_augment import gains, random_gain, roll
 from vqkit.models.bridle import Bridle
 from vqkit.models.bridle.bridle import Patches
 from vqkit.models.bridle.front import AudioFront
+from vqkit.models.bridle.masking import Mask
 from vqkit.models.bridle.patches import gather
 from vqkit.models.hub import HubModel
-from vqkit.ranks import mean_over_ranks
+from vqkit.ranks import from_first_rank, mean_over_ranks, num_ranks, own_rank
 from vqkit.training.bridle_phases import BridlePhase, decaying, interleaved_phases, joint_phases
 from vqkit.training.bridle_usage import UsageLog
 from vqkit.training.optimisation import Optimisation
@@ -143,7 +144,8 @@ class BridleModule(PhasedModule):
         """One step of encoder, tokenizer or both."""
         x = signals_of(batch)
         if self.augment and self.bridle.modality == "audio":
-            x = random_gain(roll(x))
+            shares, factors = rows_of_own_rank(lambda items: (torch.rand(items), gains(items)), len(x))
+            x = random_gain(roll(x, shares), factors)
         cut, span = self.cut(x), self.span(step)
         losses: dict[str, Tensor] = {}
         if phase.task != "tokenizer":
@@ -156,15 +158,18 @@ class BridleModule(PhasedModule):
         for name, value in {**losses, "gradient_norm": norm}.items():
             self.log(f"train/{name}", value, prog_bar=name in losses)
         last = step + 1 == span.first + span.steps
-        shares = self.usage.update(self._codes, step, phase.name, last)
-        for name, share in shares.items():
+        used = self.usage.update(self._codes, step, phase.name, last)
+        for name, share in used.items():
             self.log(f"usage/{name}", share)
-        if shares and self.trainer.is_global_zero and self.trainer.log_dir:
-            self.usage.write(Path(self.trainer.log_dir))
+        folder = self.trainer.log_dir if used else None  # ranks exchange it: all have to ask
+        if folder and self.trainer.is_global_zero:
+            self.usage.write(Path(folder))
 
     def encoder_losses(self, cut: Patches) -> dict[str, Tensor]:
         """Equation 4: mean cross-entropy over hidden places and codebooks. Patches of digital silence have nothing to predict."""
-        mask = self.bridle.mask(cut, self.mask_ratio)
+        mask = Mask(
+            *rows_of_own_rank(lambda items: _both(self.bridle.mask(cut, self.mask_ratio, items)), len(cut.values))
+        )
         self._codes = self.bridle.tokenizer.codes(cut.values, cut.grid)
         vectors = self.bridle.predictor(self.bridle.encoder(cut.values, mask.kept), mask, cut.grid)
         targets = gather(self._codes, mask.hidden)
@@ -241,6 +246,25 @@ def long_enough(bridle: Bridle, x: Tensor) -> Tensor:
     """Sound that is shorter than a patch, with silence behind it; everything else as it is."""
     missing = bridle.front.shortest_samples - x.shape[-1] if isinstance(bridle.front, AudioFront) else 0
     return F.pad(x, (0, missing)) if missing > 0 else x
+
+
+def _both(mask: Mask) -> tuple[Tensor, Tensor]:
+    return mask.kept, mask.hidden
+
+
+def rows_of_own_rank(draw: Callable[[int], tuple[Tensor, ...]], items: int) -> tuple[Tensor, ...]:
+    """Random numbers for the items of this rank, so that N ranks draw what one process draws for their joint batch.
+
+    Args:
+        draw: draws rows for a number of items.
+        items: of this rank; every rank has as many.
+    """
+    seed = int(from_first_rank(torch.randint(2**31 - 1, (1,))))
+    first = own_rank() * items
+    # what is drawn must not depend on the number of ranks, and what is drawn afterwards neither
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return tuple(rows[first : first + items] for rows in draw(num_ranks() * items))
 
 
 def standardised(vectors: Float[Tensor, "batch places width"]) -> Float[Tensor, "batch places width"]:

@@ -57,8 +57,9 @@ class KeepModel:
 
     def __call__(self, module: Any) -> None:
         """Save it, on the first rank."""
-        if module.trainer.is_global_zero and module.trainer.log_dir:
-            module.bridle.save_pretrained(Path(module.trainer.log_dir) / self.name)
+        folder = module.trainer.log_dir  # ranks exchange it: all have to ask
+        if module.trainer.is_global_zero and folder:
+            module.bridle.save_pretrained(Path(folder) / self.name)
 
 
 def interleaved_phases(

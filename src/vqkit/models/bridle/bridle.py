@@ -222,9 +222,16 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
             found.append(Patches(values, grid, None if reals is None else reals[index]))
         return found
 
-    def mask(self, cut: Patches, ratio: float) -> Mask:
-        """Places to hide in training: drawn one by one, in video as tubes."""
+    def mask(self, cut: Patches, ratio: float, items: int | None = None) -> Mask:
+        """Places to hide in training: drawn one by one, in video as tubes.
+
+        Args:
+            cut: the signals.
+            ratio: share of the places that is hidden.
+            items: number of items to draw for; those of ``cut`` by default.
+        """
         batch, places, _ = cut.values.shape
+        batch = batch if items is None else items
         if self.modality == "video":
             return tube_mask(batch, cut.grid, ratio, cut.values.device)
         return random_mask(batch, places, ratio, cut.values.device)
