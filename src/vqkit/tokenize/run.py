@@ -152,6 +152,7 @@ def tokenize(
         for record in run(pending(), work):
             progress.add(record)
             watch(progress)
+        _remove_unfinished(target)  # of workers that were killed, and of those that outlived a driver for a moment
         if (target / MANIFEST).is_file() and progress.resumed == plan.units:
             return dict(json.loads((target / MANIFEST).read_bytes())["totals"])
         return write_manifest(target, plan, about)
