@@ -12,10 +12,15 @@ import torch
 
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.joint import JointBatch
+from vqkit.quantize.joint_step import learn_together
 
 EPSILON = 1e-5
 CENTRES = torch.tensor([[4.0, 0.0], [-4.0, 1.0], [0.0, -5.0]])
 COUNTS = (10, 30, 60)
+
+
+def learn(book, batch, codes):
+    learn_together([(book, book.own_part(batch, codes), batch)])
 
 
 def step(number: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,7 +37,7 @@ def learned(decay: float, steps: int) -> Codebook:
     generator = torch.Generator().manual_seed(0)
     for number in range(steps):
         vectors, codes = step(number, generator)
-        book.learn(JointBatch(vectors), codes)
+        learn(book, JointBatch(vectors), codes)
     return book
 
 
@@ -69,7 +74,7 @@ def test_the_closed_form_of_the_recursion():
     expected = torch.tensor([40.0 / 3] * 3, dtype=torch.float64)
     book.ema_count.copy_(expected)
     for codes in streams:
-        book.learn(JointBatch(torch.randn(40, 2)), codes)
+        learn(book, JointBatch(torch.randn(40, 2)), codes)
     counted = torch.stack([codes.bincount(minlength=3) for codes in streams]).double()
     weights = 0.2 * 0.8 ** torch.arange(11, -1, -1, dtype=torch.float64)
     closed = 0.8**12 * expected + (weights[:, None] * counted).sum(0)
