@@ -62,8 +62,8 @@ def test_what_trains_the_backbones_is_found():
     assert {
         "vqkit/losses/mel.py",
         "vqkit/training/phased_module.py",
-        "vqkit/models/padding.py",
-        "vqkit/quantize/vq.py",
+        "vqkit/models/audio/padding.py",
+        "vqkit/quantize/codebook.py",
     } <= names
     assert not any(name.startswith("vqkit/metrics") for name in names)
     digests = {training_digest(backbone) for backbone in (codec.Backbone(), conv.Backbone(), frames.Backbone())}
