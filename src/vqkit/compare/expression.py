@@ -25,6 +25,7 @@ _MAX_TEXT = 10_000  # characters
 _MAX_DEPTH = 50  # of calls, lists and operations within each other
 _MAX_LIST = 4096
 _ALLOWED = "quantizers, numbers, strings, lists, dim, + - * // **"
+_QUANTIZERS = [name for name in vqkit.quantize.__all__ if isinstance(getattr(vqkit.quantize, name), type)]
 _ARITHMETIC = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -115,7 +116,7 @@ class _Reader:
 
     def callable(self, name: str) -> Callable[..., Any]:
         head, _, method = name.partition(".")
-        if head in vqkit.quantize.__all__ and method in ("", "shared", "paper"):
+        if head in _QUANTIZERS and method in ("", "shared", "paper"):
             found: Any = getattr(vqkit.quantize, head)
             if not method:
                 return found
@@ -130,12 +131,12 @@ class _Reader:
                 found = getattr(importlib.import_module(module), attribute, None)
             except ImportError as error:
                 raise ValueError(f"cannot import {module}: {one_line(error)}") from None
-        elif module and head not in vqkit.quantize.__all__:
+        elif module and head not in _QUANTIZERS:
             raise ValueError(
                 f"naming {name} would import {module}, which runs its code; allow that with --import_from {head}"
             )
         if not (isinstance(found, type) and issubclass(found, Quantizer)):
-            known = ", ".join(name for name in vqkit.quantize.__all__ if name not in ("Quantizer", "System"))
+            known = ", ".join(name for name in _QUANTIZERS if name not in ("Quantizer", "System"))
             raise ValueError(
                 f"unknown quantizer {name!r}; known: {known}, or the import path of a subclass of Quantizer"
             )

@@ -61,17 +61,15 @@ class RVQ(System):
         codebook_weight: float = 1.0,
         **options: Any,
     ) -> None:
-        sizes = (
-            [codebook_size] * positive("num_quantizers", num_quantizers)
-            if isinstance(codebook_size, int)
-            else codebook_size
-        )
-        if len(sizes) != num_quantizers:
-            raise ValueError(f"codebook_size must be one number or {num_quantizers}, one a stage, got {list(sizes)!r}")
+        positive("num_quantizers", num_quantizers)
+        if not isinstance(codebook_size, int) and len(codebook_size) != num_quantizers:
+            raise ValueError(
+                f"codebook_size must be one number or {num_quantizers}, one a stage, got {list(codebook_size)!r}"
+            )
         stages = [
             VQ(
                 dim,
-                size,
+                codebook_size if isinstance(codebook_size, int) else codebook_size[stage],
                 distance=distance,
                 update=update,
                 init=init,
@@ -83,7 +81,7 @@ class RVQ(System):
                 codebook_weight=codebook_weight,
                 **options,
             )
-            for size in sizes
+            for stage in range(num_quantizers)
         ]
         super().__init__(Residual(stages, stage_dropout=stage_dropout, beam=beam))
 
