@@ -141,6 +141,8 @@ def test_what_cannot_be_searched_or_cut_is_refused():
         Residual([FSQ(4, [5, 5]), FSQ(4, [5, 5], scale=0.2)], beam=4)
     with pytest.raises(ValueError, match="beam must be a positive integer, got 0"):
         RVQ(4, 8, 2, beam=0)
+    with pytest.raises(ValueError, match="beam must be at most 1024, got 1025"):
+        RVQ(4, 8, 2, beam=1025)
     z = torch.randn(1, 5, 4)
     with pytest.raises(ValueError, match="VQ has no stages to leave out: rate_weight needs a Residual"):
         PVQ(4, 8, 2).encode(z, rate_weight=0.1)

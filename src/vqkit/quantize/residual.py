@@ -17,6 +17,8 @@ from vqkit.ranks import num_ranks
 
 __all__ = ["Residual"]
 
+_MAX_BEAM = 1024  # a saved config may name any number, and a search needs beam² scores a vector
+
 
 class Residual(Quantizer):
     """z_q = Σ q_i(r_{i−1}), r_0 = z, r_i = r_{i−1} − q_i(r_{i−1}).
@@ -62,6 +64,8 @@ class Residual(Quantizer):
         self.stages = cast("Sequence[Quantizer]", nn.ModuleList(stages))
         self.stage_dropout = share("stage_dropout", stage_dropout)
         self.beam = positive("beam", beam)
+        if beam > _MAX_BEAM:
+            raise ValueError(f"beam must be at most {_MAX_BEAM}, got {beam}")
         if beam > 1 and all(stage.max_candidates == 1 for stage in stages):
             kinds = ", ".join(sorted({type(stage).__name__ for stage in stages}))
             raise ValueError(f"beam={beam} needs stages that offer several codes for a vector, as VQ does; got {kinds}")
