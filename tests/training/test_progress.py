@@ -49,7 +49,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_has_one_line_that_fits(run, monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((200, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **__: os.terminal_size((200, 24)))
     monkeypatch.setattr("vqkit.training.run.ProgressLines.refresh_seconds", 0)
     run(3, validate_every=100)
     shown = terminal.getvalue()

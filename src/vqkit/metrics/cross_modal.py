@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqkit.constants import Constant
 from vqkit.types import Float
 
 __all__ = ["TwoTower"]
@@ -64,13 +65,13 @@ class TwoTower(nn.Module):
         # the narrowest bands lie between two bins: each takes the nearest
         nearest = (frequency - (edges[:-1, None] + edges[1:, None]) / 2).abs().argmin(dim=1)
         inside[torch.arange(_BANDS), nearest] = True
-        self.register_buffer("bands", inside.float() / inside.sum(dim=1, keepdim=True), persistent=False)
+        self.bands = Constant(lambda: inside.float() / inside.sum(dim=1, keepdim=True))
 
     def embed_sound(self, wav: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch dim"]:
         """Unit vectors of mono sounds."""
         window = torch.hann_window(_WINDOW, device=wav.device)
         power = torch.stft(wav, _WINDOW, _WINDOW // 2, window=window, return_complex=True).abs().square()
-        made = self.sound((self.bands @ power + 1e-4).log() / 4)
+        made = self.sound((self.bands.on(wav.device) @ power + 1e-4).log() / 4)
         return functional.normalize(self.to_sound(_pooled(made)), dim=-1)
 
     def embed_video(self, pictures: Float[Tensor, "batch count 3 height width"]) -> Float[Tensor, "batch dim"]:

@@ -50,20 +50,17 @@ def best_prefixes(
 def _searched(stages: Sequence[Quantizer], x: Tensor, beam: int) -> Iterator[tuple[Tensor, Tensor]]:
     """After each stage the best codes of every vector and their error."""
     residual, prefix = x[:, None], x.new_zeros(x.shape[0], 1, 0, dtype=torch.long)
+    row = torch.arange(x.shape[0], device=x.device)[:, None]
     for stage in stages:
         codes, errors = stage._candidates(residual.flatten(0, 1), beam)
         kept, offered = prefix.shape[1], codes.shape[1]
         errors = errors.reshape(x.shape[0], kept * offered)
         best, chosen = errors.topk(min(beam, kept * offered), dim=1, largest=False)
-        codes = codes.reshape(x.shape[0], kept * offered, codes.shape[-1]).gather(1, _wide(chosen, codes.shape[-1]))
+        codes = codes.reshape(x.shape[0], kept * offered, codes.shape[-1])[row, chosen]
         parent = chosen // offered
-        prefix = torch.cat([prefix.gather(1, _wide(parent, prefix.shape[-1])), codes], dim=-1)
-        residual = residual.gather(1, _wide(parent, x.shape[1])) - stage._decode(codes, stage.num_stages)
+        prefix = torch.cat([prefix[row, parent], codes], dim=-1)
+        residual = residual[row, parent] - stage._decode(codes, stage.num_stages)
         yield prefix[:, 0], best[:, 0]
-
-
-def _wide(index: Tensor, width: int) -> Tensor:
-    return index[..., None].expand(*index.shape, width)
 
 
 def cut_to_stages(

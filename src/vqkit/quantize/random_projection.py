@@ -41,6 +41,7 @@ class RandomProjection(Quantizer):
 
     straight_through = True
     projection: Tensor
+    inverse: Tensor
     codes: Tensor
     mean: Tensor
     deviation: Tensor
@@ -51,6 +52,7 @@ class RandomProjection(Quantizer):
         self.dim, self.codebook_size = positive("dim", dim), positive("codebook_size", codebook_size)
         self.code_dim, self.seed = positive("code_dim", code_dim), seed
         self.register_buffer("projection", torch.empty(code_dim, dim))
+        self.register_buffer("inverse", torch.empty(dim, code_dim))
         self.register_buffer("codes", torch.empty(codebook_size, code_dim))
         self.register_buffer("mean", torch.empty(dim))
         self.register_buffer("deviation", torch.empty(dim))
@@ -65,6 +67,7 @@ class RandomProjection(Quantizer):
         generator = torch.Generator().manual_seed(self.seed)
         limit = (6 / (self.dim + self.code_dim)) ** 0.5
         self.projection.copy_((torch.rand(self.projection.shape, generator=generator) * 2 - 1) * limit)
+        self.inverse.copy_(torch.linalg.pinv(self.projection.double()))
         self.codes.copy_(F.normalize(torch.randn(self.codes.shape, generator=generator), dim=-1))
         self.mean.zero_()
         self.deviation.fill_(1)
@@ -94,8 +97,10 @@ class RandomProjection(Quantizer):
         return F.normalize((x - self.mean.float()) / self.deviation.float() @ self.projection.float().T, dim=-1)
 
     def _values(self) -> Float[Tensor, "codes dim"]:
-        inverse = torch.linalg.pinv(self.projection.float())
-        return self.gain.float() * (self.codes.float() @ inverse.T) * self.deviation.float() + self.mean.float()
+        return (
+            self.gain.float() * (self.codes.float() @ self.inverse.float().T) * self.deviation.float()
+            + self.mean.float()
+        )
 
     def _own_tables(self) -> list[Tensor]:
         return [self.codes]

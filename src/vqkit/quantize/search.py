@@ -48,8 +48,8 @@ def nearest(
 
 
 def similarity(
-    x: Float[Tensor, "vectors dim"], codebook: Float[Tensor, "codes dim"], distance: str
-) -> Float[Tensor, "vectors codes"]:
+    x: Float[Tensor, "*shape dim"], codebook: Float[Tensor, "codes dim"], distance: str
+) -> Float[Tensor, "*shape codes"]:
     """−‖x − e‖², or the cosine, of every pair; the caller keeps the number of vectors small."""
     if distance == "cosine":
         return F.normalize(x, dim=-1) @ F.normalize(codebook, dim=-1).T
