@@ -39,7 +39,6 @@ class TwoTower(nn.Module):
         torch.Size([2])
     """
 
-
     def __init__(self, sample_rate: int = 16000, width: int = 48, dim: int = 32) -> None:
         super().__init__()
         self.sample_rate = sample_rate
