@@ -196,7 +196,7 @@ def _is_device(place: Path) -> bool:
 
 
 def _permissions(place: Path) -> int | None:
-    """Those of the file that is there; None if there is none."""
+    """Permissions of the file that is there; None if there is none."""
     try:
         mode = os.stat(place).st_mode
     except FileNotFoundError:

@@ -114,7 +114,11 @@ def _fit_position(
 
 
 def _shares(given: Sequence[np.ndarray]) -> list[int]:
-    """Of 256 each table's share, but for the last one's, which is the rest; given: what each table says of every code."""
+    """Mixing weights of the tables, in 256ths, by a few rounds of expectation maximisation; the last table takes the rest.
+
+    Args:
+        given: for each table, the probability that it gives each code that occurred.
+    """
     if len(given) == 1:
         return [256]
     shares = np.full(len(given), 1 / len(given))

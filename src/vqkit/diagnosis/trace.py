@@ -133,7 +133,7 @@ class BookTrace:
         return torch.cat(found) < _NEAR * max(self.mean_error, 1e-30)
 
     def far(self) -> Tensor:
-        """Of the dead codes those that lie further from every vector than vectors lie from their codes, three times in length."""
+        """Which dead codes lie more than three times further from every vector than vectors lie from their codes."""
         if self.some is None or not self.dead.any():
             return torch.zeros(0, dtype=torch.bool)
         codes = self.table[self.dead][:_MOST_CODES]

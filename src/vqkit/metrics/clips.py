@@ -1,7 +1,7 @@
 """Validation of a batch of waveforms: once, at the door, and cut into clips.
 
 Conventions:
-    As in :mod:`vqkit.metrics.reconstruction`. Everything is checked before anything is measured.
+    The same as in :mod:`vqkit.metrics.reconstruction`. Everything is checked before anything is measured.
 
 Metrics:
     None: every metric that takes waveforms begins here.

@@ -1,7 +1,7 @@
 """The default sets of metrics of reconstructed sound.
 
 Conventions:
-    As in :mod:`vqkit.metrics.reconstruction`. Each metric is computed on the same batch, and keyed by its name.
+    The same as in :mod:`vqkit.metrics.reconstruction`. Each metric is computed on the same batch, and keyed by its name.
 
 Metrics:
     :func:`reconstruction_metrics`: ``snr``, ``lsd``, ``mel_distance``, ``log_mel_psnr``, ``log_mel_ssim``,

@@ -1,7 +1,7 @@
 """The default set of metrics of reconstructed images.
 
 Conventions:
-    As in :mod:`vqkit.metrics.image_reconstruction`. Each metric is computed on the same batch, and keyed by its name.
+    The same as in :mod:`vqkit.metrics.image_reconstruction`. Each metric is computed on the same batch, and keyed by its name.
 
 Metrics:
     :func:`image_metrics`: ``psnr``, ``ssim``, ``mae``; with a perceptual distance also ``lpips_<its name>``, with an

@@ -1,7 +1,7 @@
 """Errors of pixels: mean absolute, mean squared, and the peak signal-to-noise ratio.
 
 Conventions:
-    As in :mod:`vqkit.metrics.image_reconstruction`; pixels in [0, 1], so the peak is 1.
+    The same as in :mod:`vqkit.metrics.image_reconstruction`; pixels in [0, 1], so the peak is 1.
 
 Metrics:
     :class:`ImageMAE`, :class:`ImageMSE`, lower is better; :class:`ImagePSNR`, in dB, higher is better.

@@ -1,7 +1,7 @@
 """Validation of a batch of images: once, at the door, and cut into parts that fit in memory.
 
 Conventions:
-    As in :mod:`vqkit.metrics.image_reconstruction`. Everything is checked before anything is measured.
+    The same as in :mod:`vqkit.metrics.image_reconstruction`. Everything is checked before anything is measured.
 
 Metrics:
     None: every metric that takes images begins here.

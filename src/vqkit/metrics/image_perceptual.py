@@ -1,7 +1,7 @@
 """How far reconstructed images are from their references to a trained network.
 
 Conventions:
-    As in :mod:`vqkit.metrics.image_reconstruction`. A distance is that of its network: the metric's name is
+    The same as in :mod:`vqkit.metrics.image_reconstruction`. A distance is that of its network: the metric's name is
     ``lpips_<network>``, and values of different networks do not compare, nor with LPIPS.
 
 Metrics:

@@ -1,7 +1,7 @@
 """Structural similarity of images.
 
 Conventions:
-    As in :mod:`vqkit.metrics.image_reconstruction`. Windows that reach past an edge are left out, as in the paper's code.
+    The same as in :mod:`vqkit.metrics.image_reconstruction`. Windows that reach past an edge are left out, as in the paper's code.
     The value depends on the resolution: SSIM of 28² images does not compare with that of 256².
 
 Metrics:

@@ -151,7 +151,7 @@ class LogMelPSNR(_LogMelMetric):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Those of the picture, and the cap."""
+        """Settings of the log-mel picture, and the cap."""
         return {**super().settings, "cap_db": self.cap_db}
 
     def compare(

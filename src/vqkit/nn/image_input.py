@@ -16,7 +16,7 @@ def as_rgb(images: Float[Tensor, "batch channels height width"]) -> Float[Tensor
         images: in [0, 1], of 1 (gray) or 3 (RGB) channels.
 
     Returns:
-        Of 3 channels.
+        The image with 3 channels.
 
     Raises:
         TypeError: the images are not a tensor of a float dtype.

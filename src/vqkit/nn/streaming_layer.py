@@ -134,13 +134,13 @@ class Chain(StreamingLayer):
         return x
 
     def ready(self, time: int) -> int:
-        """Of the last layer."""
+        """Outputs that the last layer can give after so much input."""
         for layer in self._layers:
             time = layer.ready(time)
         return time
 
     def state(self) -> list[Tensor]:
-        """Of all layers."""
+        """Tensors that all layers keep between blocks."""
         return [tensor for layer in self._layers for tensor in layer.state()]
 
 
@@ -167,10 +167,10 @@ class ResidualSum(StreamingLayer):
         return shortcut[..., :now] + branch
 
     def ready(self, time: int) -> int:
-        """Of whichever side is later."""
+        """Outputs that both sides can give after so much input."""
         return min(self._branch.ready(time), self._shortcut.ready(time))
 
     def state(self) -> list[Tensor]:
-        """Of both sides, and what waits."""
+        """Tensors that both sides keep between blocks, and the shortcut's part that waits."""
         waiting = [] if self._waiting is None else [self._waiting]
         return [*self._branch.state(), *self._shortcut.state(), *waiting]

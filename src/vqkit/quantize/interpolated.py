@@ -68,17 +68,17 @@ class Interpolated(Quantizer):
 
     @property
     def codes_per_stage(self) -> tuple[int, ...]:
-        """Those of the inner quantizer times the sub-positions."""
+        """Codes of each stage of the inner quantizer, times the sub-positions."""
         return tuple(count * (1 if self.folded else self.subs) for count in self.quantizer.codes_per_stage)
 
     @property
     def codebook_numel(self) -> int:
-        """That of the inner quantizer."""
+        """Floats that the inner quantizer stores in codebooks."""
         return self.quantizer.codebook_numel
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of the inner quantizer."""
+        """Dtype of the inner quantizer's codebook."""
         return self.quantizer.dtype
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:

@@ -83,7 +83,7 @@ class Product(Quantizer):
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of the first piece."""
+        """Dtype of the first piece's codebook."""
         return self.pieces[0].dtype
 
     def _cut(self, x: Tensor, mask: Tensor | None) -> Iterator[tuple[Quantizer, Tensor, Tensor | None]]:

@@ -74,12 +74,12 @@ class Residual(Quantizer):
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
-        """Those of the stages, one after the other."""
+        """Alphabets of all stages, concatenated."""
         return tuple(size for stage in self.stages for size in stage.code_sizes)
 
     @property
     def codes_per_stage(self) -> tuple[int, ...]:
-        """Those of the stages, one after the other."""
+        """Codes of each part of all stages, concatenated."""
         return tuple(count for stage in self.stages for count in stage.codes_per_stage)
 
     @property
@@ -89,7 +89,7 @@ class Residual(Quantizer):
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of the first stage."""
+        """Dtype of the first stage's codebook."""
         return self.stages[0].dtype
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:

@@ -52,7 +52,7 @@ class Codec2:
 
     @property
     def name(self) -> str:
-        """Of the system."""
+        """Name of the system in tables and plots."""
         return f"Codec2 {self.kbps:g} kbps"
 
     @property

@@ -41,11 +41,11 @@ class System(Protocol):
 
     @property
     def family(self) -> str:
-        """Of the curve."""
+        """Name of the curve that this system is a point of."""
 
     @property
     def name(self) -> str:
-        """Of the system."""
+        """Name of the system in tables and plots."""
 
     @property
     def kbps(self) -> float:

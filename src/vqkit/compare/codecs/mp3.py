@@ -43,7 +43,7 @@ class MP3:
 
     @property
     def name(self) -> str:
-        """Of the system."""
+        """Name of the system in tables and plots."""
         return f"MP3 {self.kbps:g} kbps"
 
     @property

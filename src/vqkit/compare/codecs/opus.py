@@ -49,7 +49,7 @@ class Opus:
 
     @property
     def name(self) -> str:
-        """Of the system."""
+        """Name of the system in tables and plots."""
         return f"Opus {self.kbps:g} kbps"
 
     @property

@@ -45,7 +45,7 @@ class SavedCodec:
 
     @property
     def name(self) -> str:
-        """Of the system."""
+        """Name of the system in tables and plots."""
         return f"{self.family} {self.kbps:g} kbps"
 
     @property

@@ -40,7 +40,7 @@ class _Header:
     sizes: dict[bytes, int] = field(default_factory=dict)  # of chunks that say 0xFFFFFFFF
 
     def samples(self, size: int) -> int | None:
-        """Of so many bytes of compressed sound: as another chunk states if its rate, which is about constant, agrees."""
+        """Number of samples in so many bytes of compressed sound: what another chunk states, if its nearly constant rate agrees."""
         if not self.bytes_per_second or not self.sample_rate:
             return None
         by_rate = size * self.sample_rate / self.bytes_per_second

@@ -8,11 +8,12 @@ from torch.nn import functional as F
 from vqkit.quantize import RVQ, VQ, Quantizer, Residual
 from vqkit.quantize.base import Step
 from vqkit.quantize.straight_through import straight_through
+from vqkit.quantize.wrapper import Wrapper
 
 __all__ = ["Normalised", "each_stage_normalised"]
 
 
-class Normalised(Quantizer):
+class Normalised(Wrapper):
     """z_q = q(z / ‖z‖): what comes out is a code for a direction, and no longer has z's length.
 
     Around the whole of a residual quantizer it is BRIDLE's "normalisation of input embeddings"; around every stage,
@@ -35,29 +36,8 @@ class Normalised(Quantizer):
     """
 
     def __init__(self, quantizer: Quantizer, *, through: bool = False) -> None:
-        super().__init__()
-        self.quantizer, self.dim, self.through = quantizer, quantizer.dim, through
-        self.straight_through, self.needs_grid = through, quantizer.needs_grid
-
-    @property
-    def code_sizes(self) -> tuple[int, ...]:
-        """Alphabet of each code of the inner quantizer."""
-        return self.quantizer.code_sizes
-
-    @property
-    def codes_per_stage(self) -> tuple[int, ...]:
-        """Number of codes of each stage of the inner quantizer."""
-        return self.quantizer.codes_per_stage
-
-    @property
-    def codebook_numel(self) -> int:
-        """Floats stored by the inner quantizer."""
-        return self.quantizer.codebook_numel
-
-    @property
-    def dtype(self) -> Any:
-        """Dtype of the inner quantizer's codebook."""
-        return self.quantizer.dtype
+        super().__init__(quantizer, quantizer.dim)
+        self.through = self.straight_through = through
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         z_q, codes, losses = self.quantizer._quantize(F.normalize(x, dim=-1), mask)

@@ -107,11 +107,11 @@ class LinearHeads(CodeHeads):
         super().__init__(code_sizes, width, width)
 
     def code_logits(self, states: Tensor, sequence: Tensor, held: Tensor) -> list[Tensor]:
-        """As in `CodeHeads`."""
+        """Logits of each code at all positions, see `CodeHeads`."""
         return [self.logits(states[:, held[:, code]], code) for code in range(len(self.code_sizes))]
 
     def choose(self, state: Tensor, known: Tensor, held: Tensor, choose: Choose) -> Tensor:
-        """As in `CodeHeads`."""
+        """Codes of one position, one after the other, see `CodeHeads`."""
         found = known.clone()
         for code in held.nonzero()[:, 0].tolist():
             if bool((known[:, code] < 0).any()):
@@ -147,7 +147,7 @@ class DepthHead(CodeHeads):
         return found * (code >= 0)[..., None]
 
     def code_logits(self, states: Tensor, sequence: Tensor, held: Tensor) -> list[Tensor]:
-        """As in `CodeHeads`."""
+        """Logits of each code at all positions, see `CodeHeads`."""
         rows, codes = states.shape[0] * states.shape[1], len(self.code_sizes)
         earlier = [self._embedded(sequence[..., code].reshape(rows), code) for code in range(codes - 1)]
         inputs = torch.stack([torch.zeros_like(states.reshape(rows, -1)), *earlier], dim=1)
@@ -157,7 +157,7 @@ class DepthHead(CodeHeads):
         return [self.logits(made[:, held[:, code], code], code) for code in range(codes)]
 
     def choose(self, state: Tensor, known: Tensor, held: Tensor, choose: Choose) -> Tensor:
-        """As in `CodeHeads`."""
+        """Codes of one position, one after the other, see `CodeHeads`."""
         found, branches = known.clone(), len(state) // len(known)
         cache = DynamicCache(config=self.transformer.config)
         before = torch.zeros_like(state)
