@@ -2,9 +2,9 @@
 
     python benchmarks/gradients.py [--seeds 0 1 2] [--steps 600] [--out runs/gradients]
 
-Encoder, quantizer and decoder are those of the digits task of benchmarks/defaults.py, from scratch; VQ 256 and RVQ 4×64, codebooks learned by
-moving averages and, where a gradient can move codes, by it. Numbers: error of the pixels of held-out images as a share of their variance,
-mean ± standard deviation over seeds, and the least share of codes used at any position. One core: half a minute a run.
+Encoder, quantizer and decoder are those of the digits task of benchmarks/defaults.py, from scratch; VQ 256 and RVQ 4×64, codebooks learned
+by moving averages and by gradient. Numbers: error of the pixels of held-out images as a share of their variance, mean ± standard deviation
+over seeds, and the least share of codes used at any position. One core: half a minute a run.
 """
 
 import argparse
