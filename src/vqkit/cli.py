@@ -112,7 +112,7 @@ COMMANDS = {
         _FILES,
     ),
     "tokenize": Command(
-        "a corpus (folders, tars, Parquet, datasets, scp lists) to token files, on all cores or a Ray cluster; resumable",
+        "a corpus (folders, tars, Parquet, datasets, scp lists) to token files, on all cores; resumable",
         "vqkit.tokenize.command:main",
         (*_FILES, ("pyarrow", "image")),
     ),

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import one_of, positive
+from vqkit.quantize.wrapper import Wrapper
 
 __all__ = ["Interpolated"]
 
@@ -15,7 +16,7 @@ _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
-class Interpolated(Quantizer):
+class Interpolated(Wrapper):
     """Upsample by ``scale`` (linear, half-pixel centres), quantize every sub-position, average-pool back.
 
     The straight-through estimate is taken before the pooling. Masked neighbours have no part in the interpolation. With quantization
@@ -42,24 +43,20 @@ class Interpolated(Quantizer):
         LooC, section 3 (extrapolation by interpolation).
     """
 
-    straight_through = False
-    needs_grid = True
-
     def __init__(
         self, quantizer: Quantizer, *, scale: int = 2, spatial_dims: int = 2, grouping: str = "channels"
     ) -> None:
-        super().__init__()
         if spatial_dims not in _MODES:
             raise ValueError(f"spatial_dims must be 1, 2 or 3, got {spatial_dims!r}")
-        self.scale, self.spatial_dims = positive("scale", scale), spatial_dims
-        self.subs = scale**spatial_dims
-        self.folded = one_of("grouping", grouping, ("channels", "folded")) == "folded"
-        if self.folded and quantizer.dim % self.subs:
+        subs = positive("scale", scale) ** spatial_dims
+        folded = one_of("grouping", grouping, ("channels", "folded")) == "folded"
+        if folded and quantizer.dim % subs:
             raise ValueError(
-                f"grouping='folded' needs a quantizer whose dim is a multiple of scale^n = {self.subs}, got {quantizer.dim}"
+                f"grouping='folded' needs a quantizer whose dim is a multiple of scale^n = {subs}, got {quantizer.dim}"
             )
-        self.quantizer = quantizer
-        self.dim = quantizer.dim // self.subs if self.folded else quantizer.dim
+        super().__init__(quantizer, quantizer.dim // subs if folded else quantizer.dim)
+        self.straight_through, self.needs_grid = False, True
+        self.scale, self.spatial_dims, self.subs, self.folded = scale, spatial_dims, subs, folded
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
@@ -70,16 +67,6 @@ class Interpolated(Quantizer):
     def codes_per_stage(self) -> tuple[int, ...]:
         """Codes of each stage of the inner quantizer, times the sub-positions."""
         return tuple(count * (1 if self.folded else self.subs) for count in self.quantizer.codes_per_stage)
-
-    @property
-    def codebook_numel(self) -> int:
-        """Floats that the inner quantizer stores in codebooks."""
-        return self.quantizer.codebook_numel
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Dtype of the inner quantizer's codebook."""
-        return self.quantizer.dtype
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         fine, real = self._upsampled(x, mask)
