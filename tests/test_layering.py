@@ -11,7 +11,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "vqkit"
 LAYERS = [
     {"types", "moved", "modality", "stages", "files", "ranks", "constants", "terminal", "allowance", "processes"},
     {"saved", "recipe"},
-    {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
+    {"quantize"},
+    {"nn", "data", "losses", "metrics", "bitstream"},
     {"models"},
     {"diagnosis"},
     {"training", "generate", "report", "coding"},
