@@ -92,7 +92,7 @@ SYSTEMS = {
     "Sum-same-dim": lambda n: Sum(DIM, [VQ(DIM, 16), FSQ(8, [5] * 8)]),
     "Multiscale-SNAC": lambda n: Multiscale([VQ(DIM, 8), RVQ(DIM, 8, 2), VQ(DIM, 8)], sizes=(1, 2, 4), spatial_dims=n),
     "Multiscale-VAR": lambda n: Multiscale(
-        [VQ(DIM, 16)], sizes=(1, 2, 3, 5), spatial_dims=n, upsample="cubic", smoothing=2
+        [VQ(DIM, 16)], sizes=(1, 2, 3, 4), spatial_dims=n, upsample="cubic", smoothing=2
     ),
     "Multiscale-chain": lambda n: Multiscale(
         [Projected(DIM, VQ(6, 8)), FSQ(DIM, [5, 5])], sizes=(1, 2), spatial_dims=n, upsample="linear"

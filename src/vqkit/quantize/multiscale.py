@@ -28,9 +28,9 @@ class Multiscale(Quantizer):
     ``sizes=(1, 2, 3, 4, 5, 6, 8, 10, 13, 16)`` with ``spatial_dims=2``, ``upsample="cubic"``, ``smoothing=4`` and one shared quantizer.
     A longer signal or a larger image is a row of blocks, so that what a block's codes say does not depend on how many blocks there are.
 
-    Codes are (batch, *spatial, num_codes) as ever, scale after scale. The code of a coarse cell stands at its first position, and its
-    other positions have −1 (`code_density` says how many do), so that masks, usage and rates count what is there. `pack` makes one
-    vector of codes of every block, without −1: what a ``.vqk`` file or a language model takes; `unpack` is its inverse.
+    Codes are (batch, *spatial, num_codes), scale after scale. The code of a coarse cell stands at its first position, and its other
+    positions have −1, so that masks, usage and rates count what is there. `pack` makes one vector of codes of every block, without −1,
+    for a ``.vqk`` file or a language model; `unpack` is its inverse. An exported graph takes grids longer than one block.
 
     Args:
         scales: one quantizer for each size, or one that all share, which then learns from all scales together.
@@ -83,7 +83,7 @@ class Multiscale(Quantizer):
         if len({scale.dim for scale in scales}) != 1:
             raise ValueError(f"scales must have one dim, got {[scale.dim for scale in scales]}")
         if any(scale.needs_grid for scale in scales):
-            raise ValueError("the cells of a scale are quantized one by one: put Interpolated around the Multiscale")
+            raise ValueError("scales quantize single cells: put Interpolated around the Multiscale")
         if isinstance(smoothing, bool) or not 0 <= smoothing <= len(sizes):
             raise ValueError(f"smoothing must be in 0 … {len(sizes)}, got {smoothing!r}")
         self.dim = scales[0].dim
@@ -239,12 +239,10 @@ class Multiscale(Quantizer):
             x = x - self._value(index, found, there, inside, x.shape)
         return inputs
 
+    _fits_fields = True
+
     def _fit(self, x: Tensor, iterations: int) -> None:
         raise NotImplementedError  # `fit` calls `_fit_fields`
-
-    @property
-    def _fits_fields(self) -> bool:
-        return True
 
     def _fit_fields(self, fields: list[Tensor], **options: Any) -> None:
         if len(self.scales) == 1:
@@ -306,5 +304,5 @@ class Multiscale(Quantizer):
         return Packing(cells, self.code_sizes, self.codes_per_stage, self.block, self.spatial_dims)
 
     def extra_repr(self) -> str:
-        """Sizes, rate and codebook size, for ``print(quantizer)``."""
+        """Sizes and rate."""
         return f"sizes={self.sizes}, {super().extra_repr()}"
