@@ -17,9 +17,9 @@ import vqkit.tokenize.run
 from vqkit import RVQ
 from vqkit.bitstream import VqkReader
 from vqkit.cli import main
-from vqkit.data import read_audio, read_image
+from vqkit.data import read_audio, read_image, sample_folder
 from vqkit.models import AudioCodec, ConvBackbone, ImageTokenizer, load_codec
-from vqkit.tokenize import ModelEncoder, TokenizeSettings, read_manifest, tokenize, verify_tokens
+from vqkit.tokenize import ModelEncoder, TokenizeColumn, TokenizeSettings, read_manifest, tokenize, verify_tokens
 from vqkit.tokenize.corpus import Corpus
 
 RATE = 8000
@@ -297,8 +297,14 @@ def test_a_cluster_of_two_nodes_where_a_worker_dies(corpus, tmp_path, content_of
     encoder = DyingEncoder(name="0007.wav", mark=str(mark))
     try:
         tokenize(folder, tmp_path / "there", lambda kinds: encoder, settings, runner=RayRunner(cluster.address, 2))
+        sounds = [str(path) for path in sorted((sample_folder() / "speech/prompts/test").glob("*.*"))[:2]]
+        column = {"fn_constructor_args": ("audio",), "fn_constructor_kwargs": {"stages": 1}, "concurrency": 1}
+        rows = ray.data.from_items([{"audio": path} for path in sounds])
+        found = rows.map_batches(TokenizeColumn, batch_format="numpy", **column).take_all()
     finally:
         ray.shutdown()
         cluster.shutdown()
     assert mark.exists()
     assert content_of(tmp_path / "here") == content_of(tmp_path / "there")
+    expected = TokenizeColumn("audio", stages=1)({"audio": sounds})["codes"]
+    assert [list(row["codes"]) for row in found] == [codes.tolist() for codes in expected]
