@@ -45,8 +45,9 @@ GRIDS: dict[str, Make] = {
     "ResidualFSQ 2×5·5·5": lambda dim: vqkit.ResidualFSQ(dim, [5, 5, 5], 2),
     "ResidualLFQ 4×6": lambda dim: vqkit.ResidualLFQ(dim, bits=6, num_quantizers=4),
 }
-SETTINGS: dict[str, dict[str, str]] = {
+SETTINGS: dict[str, dict[str, object]] = {
     "as written": {},
+    "decay 0.97, threshold 0.3": {"decay": 0.97, "restart_threshold": 0.3},
     "gradient, uniform": {"update": "gradient", "init": "uniform", "revive": "none"},
     "gradient, uniform, restart": {"update": "gradient", "init": "uniform", "revive": "restart"},
     "gradient, uniform, cvq": {"update": "gradient", "init": "uniform", "revive": "cvq"},
