@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vqkit.code_digest import commit
 from vqkit.compare.expression import constructor
-from vqkit.compare.runner import commit
 from vqkit.data import AudioCrops, Images, ShuffledImages, list_clips, list_images, read_audio
 from vqkit.losses import MultiScaleMel, waveform_l1
 from vqkit.metrics import SISDR, CodebookUsage, ImagePSNR, ImageSSIM, MelDistance

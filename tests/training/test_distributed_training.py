@@ -11,7 +11,7 @@ from keep_weights import keep_weights
 from safetensors.torch import load_file
 
 from vqkit.training.command import main
-from vqkit.training.run_files import RunFiles
+from vqkit.training.runs.files import RunFiles
 
 CONFIG = """
 model:
@@ -48,7 +48,7 @@ ADVERSARY = """
 SCRIPT = """
 import sys, torch
 from vqkit.training.command import main
-from vqkit.training.run_files import RunFiles
+from vqkit.training.runs.files import RunFiles
 sys.path.insert(0, sys.argv.pop())
 from keep_weights import die_once, keep_weights
 

@@ -11,10 +11,10 @@ from vqkit.losses import WeightedLoss
 from vqkit.models import ConvBackbone, ImageTokenizer
 from vqkit.nn import PatchDiscriminator
 from vqkit.training import Adversary, ImageDataModule, ReconstructionModule, train
-from vqkit.training.checkpoint_io import SafeCheckpointIO
 from vqkit.training.optimisation import Optimisation
 from vqkit.training.phase import Phase, spans
-from vqkit.training.reconstruction import FitQuantizer, ReconstructionPhase
+from vqkit.training.reconstruction.module import FitQuantizer, ReconstructionPhase
+from vqkit.training.runs.checkpoint_io import SafeCheckpointIO
 
 DECODER = "tokenizer.backbone.decoder"
 

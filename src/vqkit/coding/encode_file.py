@@ -14,7 +14,7 @@ from vqkit.coding.codec_blocks import encoded_blocks
 from vqkit.coding.coded import CodedSound, Watch, unwatched
 from vqkit.coding.rate import Rate, spooled
 from vqkit.data import AudioBlocks
-from vqkit.data.sample_check import Cancellation
+from vqkit.data.audio.readers.sample_check import Cancellation
 from vqkit.models.audio.compression import open_writer
 from vqkit.models.audio.resampling_stream import ResamplingStream, resampled_length
 from vqkit.models.audio.waveform_codec import WaveformCodec

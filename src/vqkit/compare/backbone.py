@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vqkit.compare.code_digest import code_digest
+from vqkit.code_digest import code_digest
 from vqkit.compare.dataset import Dataset
 from vqkit.modality import Modality
 from vqkit.quantize import Quantizer
@@ -54,7 +54,7 @@ class Backbone(ABC):
     def training_code(self) -> tuple[Any, ...]:
         """What training consists of, beside the quantizers: classes, functions or names of modules, followed through their imports.
 
-        When that code changes, cached runs are stale; see `vqkit.compare.code_digest`.
+        When that code changes, cached runs are stale; see `vqkit.code_digest`.
         """
 
     @property

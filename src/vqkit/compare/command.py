@@ -8,8 +8,8 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import vqkit.compare.backbones
 from vqkit.allowance import MAX_FLOATS
+from vqkit.cache import read_json
 from vqkit.compare.backbone import Backbone
-from vqkit.compare.cache import read_json
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.runner import Comparison, compare
 from vqkit.modality import SOUND

@@ -23,9 +23,9 @@ from vqkit.nn import EfficientNetLite0, PatchDiscriminator, PerceptualDistance
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression
 from vqkit.training.adversary import Adversary
-from vqkit.training.image_data import ImageDataModule
-from vqkit.training.image_module import ImageModule
-from vqkit.training.run import train
+from vqkit.training.data.image import ImageDataModule
+from vqkit.training.reconstruction.image import ImageModule
+from vqkit.training.runs.run import train
 
 __all__ = ["ImageTraining"]
 

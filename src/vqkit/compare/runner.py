@@ -2,7 +2,6 @@
 
 import gc
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,16 +13,16 @@ import torch
 
 import vqkit
 from vqkit.allowance import MAX_FLOATS
+from vqkit.cache import key_of, read_json, write_json
+from vqkit.code_digest import code_digest, commit
 from vqkit.compare.backbone import Backbone, Note, training_digest
-from vqkit.compare.cache import key_of, read_json, write_json
-from vqkit.compare.code_digest import code_digest
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.expression import constructor
 from vqkit.compare.summary import row
 from vqkit.data import Item, fingerprint
 from vqkit.quantize import Quantizer
 
-__all__ = ["Comparison", "Dataset", "Progress", "commit", "compare"]
+__all__ = ["Comparison", "Dataset", "Progress", "compare"]
 
 Progress = Callable[[str, str, dict[str, Any] | None], None]
 """Called with a system's name, a note, and its row as soon as there is one."""
@@ -215,18 +214,3 @@ def _results(
         **what.backbone.originals(shown, out),
         "systems": list(rows.values()),
     }
-
-
-def commit() -> str | None:
-    """Commit of the checkout that runs, marked when it has changes; None when vqkit is installed from a package."""
-
-    def git(*words: str) -> str:
-        where = Path(vqkit.__file__).parent
-        return subprocess.run(["git", *words], cwd=where, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        if "vqkit" not in git("ls-files", "--full-name", "__init__.py"):
-            return None
-        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain", "--", ".") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -61,7 +61,7 @@ def _sounds(model: Any, source: Path) -> tuple[list[Any], Any]:
 def _images(model: Any, source: Path) -> tuple[list[Any], Any]:
     need("PIL", "image")
     data = import_module("vqkit.data")
-    pixels = import_module("vqkit.data.image_formats").collection_pixels
+    pixels = import_module("vqkit.data.image.sets.packed").collection_pixels
     size = model.backbone.image_size
 
     def read(item: Any) -> Tensor:

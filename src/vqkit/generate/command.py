@@ -93,7 +93,7 @@ def _sampling(asked: argparse.Namespace) -> dict[str, Any]:
 def _image(asked: argparse.Namespace) -> int:
     import torch
 
-    from vqkit.data.image_writer import WRITTEN_IMAGE_SUFFIXES, write_image
+    from vqkit.data.image.writer import WRITTEN_IMAGE_SUFFIXES, write_image
     from vqkit.generate.image import ImageGenerator, image_grid
 
     if Path(asked.out).suffix.lower() not in WRITTEN_IMAGE_SUFFIXES:

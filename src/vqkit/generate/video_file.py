@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vqkit.data.av_reader import FORMATS
+from vqkit.data.audio.readers.av import FORMATS
 from vqkit.files import NewFile
 from vqkit.types import Float, need
 

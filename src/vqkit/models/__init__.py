@@ -85,14 +85,14 @@ _PEERS = "checkpoint diffusers_quantizer encodec_checkpoint quantizer_adapter tr
 keep_old_names(
     __name__,
     {
-        **{name: f"audio.{name}" for name in _AUDIO.split()},
-        **{name: f"image.{name}" for name in _IMAGE.split()},
-        **{name: f"peers.{name}" for name in _PEERS.split()},
-        "image_backbone": "image.backbone",
-        "image_compression": "image.compression",
-        "image_tiles": "image.tiles",
-        "image_tokenizer": "image.tokenizer",
-        "onnx_layers": "export.layers",
+        **{name: f"vqkit.models.audio.{name}" for name in _AUDIO.split()},
+        **{name: f"vqkit.models.image.{name}" for name in _IMAGE.split()},
+        **{name: f"vqkit.models.peers.{name}" for name in _PEERS.split()},
+        "image_backbone": "vqkit.models.image.backbone",
+        "image_compression": "vqkit.models.image.compression",
+        "image_tiles": "vqkit.models.image.tiles",
+        "image_tokenizer": "vqkit.models.image.tokenizer",
+        "onnx_layers": "vqkit.models.export.layers",
     },
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from vqkit.data import MAX_MEGAPIXELS, AudioClips, Clip, ImageItem, Images, read_image
-from vqkit.data.image_formats import collection_pixels
+from vqkit.data.image.sets.packed import collection_pixels
 from vqkit.data.unreadable import readable
 
 __all__ = ["image_signals", "sound_signals"]

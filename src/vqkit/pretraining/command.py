@@ -15,7 +15,7 @@ from vqkit.pretraining.results import Result
 from vqkit.pretraining.usage_page import write_usage_page
 from vqkit.saved import CONFIG
 from vqkit.terminal import printable
-from vqkit.training.bridle_usage import USAGE_FILE
+from vqkit.training.bridle.usage import USAGE_FILE
 from vqkit.training.command import main as train_command
 
 __all__ = ["main_finetune", "main_pretrain", "main_probe"]

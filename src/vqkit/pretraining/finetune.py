@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqkit.data.batch_augment import mixup, spec_augment
+from vqkit.data.audio.batch_augment import mixup, spec_augment
 from vqkit.models.bridle import Bridle
 from vqkit.models.bridle.front import AudioFront
 from vqkit.models.bridle.patches import patchify

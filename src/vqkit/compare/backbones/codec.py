@@ -7,19 +7,19 @@ from typing import Any
 
 import torch
 
+from vqkit.cache import key_of, read_json, write_json
 from vqkit.compare import audio
 from vqkit.compare.backbone import Backbone as Base
 from vqkit.compare.backbone import Note, Training, training_digest
-from vqkit.compare.cache import key_of, read_json, write_json
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.watch import Watch
 from vqkit.data import Clip, fingerprint
 from vqkit.modality import SOUND
 from vqkit.models import AudioCodec
 from vqkit.quantize import VQ, Quantizer
-from vqkit.training.audio_data import AudioDataModule
-from vqkit.training.codec_module import CodecModule
-from vqkit.training.run import train
+from vqkit.training.data.audio import AudioDataModule
+from vqkit.training.reconstruction.codec import CodecModule
+from vqkit.training.runs.run import train
 
 __all__ = ["Backbone"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqkit.data.av_reader import FORMATS
+from vqkit.data.audio.readers.av import FORMATS
 from vqkit.types import Float, need
 
 __all__ = ["read_frames"]
