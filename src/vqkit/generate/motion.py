@@ -6,13 +6,12 @@ from the same distributions for all kinds; a path is centred on a random point, 
 
 import colorsys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from vqkit.files import NewFile
-from vqkit.types import Float, Int, need
+from vqkit.data.video.writer import write_frames
+from vqkit.types import Float, Int
 
 __all__ = ["MOTIONS", "draw_motion", "write_motions"]
 
@@ -129,18 +128,7 @@ def write_motions(
             path = Path(folder) / split / motion / f"{number:04d}.mp4"
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _write(path, draw_motion(motion, frames, size, np.random.default_rng((seed, key, number))), size, rate)
+                write_frames(path, draw_motion(motion, frames, size, np.random.default_rng((seed, key, number))), rate)
             found.append(path)
             watch(len(found) / total)
     return found
-
-
-def _write(path: Path, pictures: Iterator[np.ndarray], size: int, rate: int) -> None:
-    av = need("av", "audio")
-    with NewFile(path) as new, closing(av.open(str(new.temporary), "w", format="mp4")) as file:
-        stream = file.add_stream("libx264", rate=rate, options={"crf": "15", "threads": "1", "bf": "0"})
-        stream.width = stream.height = size
-        stream.pix_fmt = "yuv420p"
-        for picture in pictures:
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        file.mux(stream.encode(None))

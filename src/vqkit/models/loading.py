@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vqkit.modality import IMAGE, SOUND, Modality
+from vqkit.modality import IMAGE, SOUND, VIDEO, Modality
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.saved import CONFIG, one_line, read_config
@@ -23,6 +23,7 @@ _MODULES = {
 
 
 _OF_IMAGES = ("ImageTokenizer",)
+_OF_VIDEO = ("VideoTokenizer",)
 
 
 def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
@@ -51,7 +52,7 @@ def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
 
 
 def load_tokenizer(name: str | Path) -> Tokenizer:
-    """Read a saved model that has codes, a codec or an image tokenizer, of the kind that its config names.
+    """Read a saved model that has codes, a codec or a tokenizer of images or video, of the kind that its config names.
 
     Args:
         name: a folder of ``save_pretrained``, or the name of a model that ships (see `shipped_folder`).
@@ -70,6 +71,9 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
         need("PIL", "image")
         found: Tokenizer = import_module("vqkit.models.image.tokenizer").ImageTokenizer.from_pretrained(folder)
         return found
+    if saved_modality(folder) is VIDEO:
+        film: Tokenizer = import_module("vqkit.models.video.tokenizer").VideoTokenizer.from_pretrained(folder)
+        return film
     need("soundfile", "audio")
     return load_codec(folder)
 
@@ -97,7 +101,8 @@ def saved_class(folder: str | Path) -> str | None:
 
 def saved_modality(folder: str | Path) -> Modality:
     """What a saved model has codes of; sound, where that cannot be told, so that `load_codec` says what is wrong."""
-    return IMAGE if saved_class(folder) in _OF_IMAGES else SOUND
+    kind = saved_class(folder)
+    return IMAGE if kind in _OF_IMAGES else VIDEO if kind in _OF_VIDEO else SOUND
 
 
 def _named(config: dict[str, Any]) -> str:
