@@ -6,7 +6,7 @@ import io
 import pytest
 import torch
 
-from vqkit import RVQ, VQ, LooC
+from vqkit import FSQ, RVQ, VQ, LooC
 from vqkit.bitstream import BitstreamError, VqkReader, VqkWriter
 from vqkit.modality import VIDEO
 from vqkit.models import VideoTokenizer
