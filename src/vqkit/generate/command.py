@@ -125,8 +125,8 @@ def _image(asked: argparse.Namespace) -> int:
 
 
 def _music(asked: argparse.Namespace) -> int:
+    from vqkit.data.video.with_sound import check_container
     from vqkit.generate.music import MusicGenerator
-    from vqkit.generate.video_file import check_container
 
     check_container(asked.out)
     if not Path(asked.video).is_file():

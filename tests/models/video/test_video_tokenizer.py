@@ -6,7 +6,7 @@ import io
 import pytest
 import torch
 
-from vqkit import RVQ, VQ, LooC
+from vqkit import FSQ, RVQ, VQ, LooC
 from vqkit.bitstream import BitstreamError, VqkReader, VqkWriter
 from vqkit.modality import VIDEO
 from vqkit.models import VideoTokenizer
@@ -139,3 +139,18 @@ def test_what_is_allowed(tokenizer):
         tokenizer.compress(torch.rand(8, 3, 16, 16))
     with pytest.raises(ValueError, match="frame_rate must be 0.001 … 1000, got 0"):
         tokenizer.compress(torch.rand(3, 8, 16, 16), frame_rate=0)
+
+
+def test_a_turned_latent_changes_nothing_without_quantizer():
+    torch.manual_seed(0)
+    tokenizer = VideoTokenizer(FSQ(6, [5, 5]), width=8, downsamples=1).eval()
+    video, rotation = torch.rand(1, 3, 4, 8, 8), torch.linalg.qr(torch.randn(6, 6)).Q
+    with torch.no_grad():
+        z = tokenizer.analyze(video)
+        before = tokenizer.synthesize(z)
+        tokenizer.rotate_latent(rotation)
+        assert tokenizer.rotatable
+        assert torch.allclose(tokenizer.analyze(video), z @ rotation, atol=1e-5)
+        assert torch.allclose(tokenizer.synthesize(tokenizer.analyze(video)), before, atol=1e-5)
+    with pytest.raises(ValueError, match="rotation must be orthonormal"):
+        tokenizer.rotate_latent(2 * rotation)

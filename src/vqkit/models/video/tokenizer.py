@@ -19,6 +19,7 @@ from vqkit.models.video import compression
 from vqkit.models.video.networks import video_decoder, video_encoder
 from vqkit.models.vqk_files import CodedSignal
 from vqkit.nn import scale_convolutions
+from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
 from vqkit.quantize import Quantizer
 from vqkit.ranks import mean_over_ranks
 from vqkit.types import Float, Int
@@ -200,6 +201,24 @@ class VideoTokenizer(Tokenizer):
         return compression.decompress(self, data)
 
     # --- training's start
+
+    @property
+    def rotatable(self) -> bool:
+        """Whether `rotate_latent` can turn the latent."""
+        return True
+
+    def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:
+        """Make the latent ``z @ rotation``, and let the decoder turn it back: what the tokenizer does without quantizer stays the same.
+
+        Args:
+            rotation: orthonormal, such as `vqkit.nn.balanced_rotation` gives.
+
+        Raises:
+            ValueError: another shape, or not orthonormal.
+        """
+        check_rotation(rotation, self.quantizer.dim)
+        turn_outputs(self.encoder[-1], rotation)
+        turn_inputs(self.decoder[0], rotation)
 
     def initialize(self, video: Float[Tensor, "batch channels frames height width"]) -> None:
         """Scale every convolution so that its output on this batch has standard deviation one.
