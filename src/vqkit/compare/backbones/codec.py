@@ -14,7 +14,7 @@ from vqkit.compare.backbone import Note, Training, training_digest
 from vqkit.compare.watch import trained
 from vqkit.data import Clip, fingerprint
 from vqkit.modality import SOUND
-from vqkit.models import AudioCodec, WaveformCodec
+from vqkit.models import AudioCodec
 from vqkit.quantize import VQ, Quantizer
 from vqkit.training.data.audio import AudioDataModule
 from vqkit.training.reconstruction.codec import CodecModule
@@ -83,7 +83,7 @@ class Backbone(Base):
         """Train, or go on from the checkpoint in ``folder``."""
         codec = self._codec(quantizer, seed)
         if self.pretrain_steps:
-            start = AudioCodec.from_pretrained(self._pretrained(items, seed, folder.parent, note))
+            start = AudioCodec.from_folder(self._pretrained(items, seed, folder.parent, note))
             codec.encoder.load_state_dict(start.encoder.state_dict())
             codec.decoder.load_state_dict(start.decoder.state_dict())
             codec.initialized.fill_(True)
@@ -144,9 +144,9 @@ class Backbone(Base):
             note=note,
         )
 
-    def saved(self, folder: Path) -> WaveformCodec:
+    def saved(self, folder: Path) -> AudioCodec:
         """The codec that was trained."""
-        return AudioCodec.from_pretrained(folder / "codec")
+        return AudioCodec.from_folder(folder / "codec")
 
 
 class _GivenClips(AudioDataModule):
