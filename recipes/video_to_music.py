@@ -33,9 +33,9 @@ from torch.utils.data import TensorDataset
 from vqkit import IVQ
 from vqkit.bitstream import VqkReader, VqkWriter
 from vqkit.data import read_audio
+from vqkit.data.video import pictures
 from vqkit.files import NewFile
 from vqkit.generate.music import MusicGenerator
-from vqkit.generate.video_file import pictures
 from vqkit.metrics import (
     KLD,
     LSD,

@@ -336,7 +336,7 @@ def test_only_one_modality_of_a_folder(run, picture, tmp_path):
         (
             "in/c.mp4",
             "video",
-            "--as video: there is no tokenizer of video yet; without --as, or with --as sound, the sound of a film",
+            "--as video: no command codes video yet, vqkit.models.VideoTokenizer does; without --as, or with --as sound, the",
         ),
     ):
         _, err = run("encode", tmp_path / source, "--as", word, code=2, models=())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vqkit import modality as modalities
-from vqkit.bitstream import VqkHeader, VqkReader
+from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader
 from vqkit.coding.audio.kind import SOUND
 from vqkit.coding.image.kind import IMAGE
 from vqkit.coding.kind import Kind
@@ -61,7 +61,8 @@ def wanted_kind(word: str | None) -> Kind | None:
         if kind.modality is what:
             return kind
     raise ValueError(
-        f"--as {word}: there is no tokenizer of {what.plural} yet; without --as, or with --as sound, the sound of a film is encoded"
+        f"--as {word}: no command codes {what.plural} yet, vqkit.models.VideoTokenizer does; without --as, or with --as sound, "
+        "the sound of a film is encoded"
     )
 
 
@@ -80,7 +81,12 @@ def kind_of_file(path: str | Path, wanted: Kind | None = None) -> Kind | None:
 
 def kind_of_header(header: VqkHeader) -> Kind:
     """The kind of what a ``.vqk`` file holds."""
-    return next(kind for kind in KINDS if kind.modality is header.modality)
+    for kind in KINDS:
+        if kind.modality is header.modality:
+            return kind
+    raise BitstreamError(
+        f"it holds {header.modality.plural}, which vqkit.models.VideoTokenizer.decompress reads and no command yet"
+    )
 
 
 def kind_in(path: str | Path) -> Kind:
@@ -145,7 +151,9 @@ def open_models(kinds: Iterable[Kind], folders: Iterable[str] = ()) -> dict[Kind
         if not Path(folder).is_dir():
             raise ValueError(f"no such folder: {folder}; a model is a folder that save_pretrained wrote")
         held = saved_modality(folder)
-        kind = next(kind for kind in KINDS if kind.modality is held)
+        kind = next((kind for kind in KINDS if kind.modality is held), None)
+        if kind is None:
+            raise ValueError(f"{folder} codes {held.plural}, which no command codes yet")
         if kind not in wanted:
             raise ValueError(f"{folder} codes {kind.name}, and nothing here is of that kind")
         if kind in named:

@@ -29,6 +29,7 @@ class SoundMeasure(Measure[Clip]):
     """
 
     modality = SOUND
+    examples, rate = "clips", "kbps"
     suffix = ".flac"
     titles: ClassVar[Mapping[str, str]] = {"si_sdr": "SI-SDR"}
     first = ("mel_distance", "snr")

@@ -42,6 +42,7 @@ class ImageMeasure(Measure[ImageItem]):
     """
 
     modality = IMAGE
+    examples, rate = "images", "bpp"
     suffix = ".png"
     titles: ClassVar[Mapping[str, str]] = {
         "mae": "MAE",

@@ -38,12 +38,16 @@ class Measure(ABC, Generic[_Item]):
 
     Attributes:
         modality: what is measured.
+        examples: what the items to show are called in ``results.json``.
+        rate: name of the rate in ``results.json``.
         suffix: suffix of the files of originals and reconstructions.
         titles: title of a metric by its name, where it is not that of its words.
         first: names of the metrics that are shown first.
     """
 
     modality: ClassVar[Modality]
+    examples: ClassVar[str]
+    rate: ClassVar[str]
     suffix: ClassVar[str]
     titles: ClassVar[Mapping[str, str]]
     first: ClassVar[tuple[str, ...]]
@@ -88,7 +92,7 @@ class Measure(ABC, Generic[_Item]):
 
     @abstractmethod
     def units(self, signals: Tensor) -> float:
-        """How much signal a batch is: a bit a unit is the unit of the modality's rate."""
+        """How much signal a batch is: a bit a unit is the unit of the rate."""
 
     @abstractmethod
     def packed(self, codes: list[Tensor]) -> list[Tensor]:
@@ -97,6 +101,10 @@ class Measure(ABC, Generic[_Item]):
     @abstractmethod
     def write(self, path: Path, signal: Tensor) -> None:
         """Write a signal, without its batch dimension, as a file."""
+
+    def judged(self, signals: Tensor) -> Tensor:
+        """Signals as the metrics take them."""
+        return signals
 
     def facts(self, model: Tokenizer) -> dict[str, Any]:
         """What is known of a model's rate before anything is coded."""
@@ -125,7 +133,7 @@ class Measure(ABC, Generic[_Item]):
             self.write(path, signal[0])
             original = str(path.relative_to(folder))
             found.append({"name": self.label(item), **self.extent(item, signal), "original": original})
-        return {f"{self.modality.item}s": found}
+        return {self.examples: found}
 
     @torch.no_grad()
     def measure(
@@ -156,14 +164,15 @@ class Measure(ABC, Generic[_Item]):
         for signals in self.batches(test):
             z = model.analyze(signals)
             found = quantizer.encode(z)
-            metrics.update(model.synthesize(quantizer.decode(found), self.size(signals)), signals)
+            made = model.synthesize(quantizer.decode(found), self.size(signals))
+            metrics.update(self.judged(made), self.judged(signals))
             usage.update(found)
             units += self.units(signals)
             latents.append(z.flatten(end_dim=-2))
             codes.append(found.flatten(end_dim=-2))
             spatial = z.ndim - 2
         histograms = counted(quantizer, (_codes(model, some) for some in self.batches(self.counting(train))))
-        rate = self.modality.rate_name
+        rate = self.rate
         values: dict[str, Any] = {
             "rates": {
                 rate: self._rate(codes, quantizer.code_sizes, units),
@@ -208,10 +217,11 @@ class Measure(ABC, Generic[_Item]):
             metrics, kept = self.metrics(), []
             for signals in self.batches(test):
                 codes = quantizer.first_stages(quantizer.encode(model.analyze(signals)), stages)
-                metrics.update(model.synthesize(quantizer.decode(codes), self.size(signals)), signals)
+                made = model.synthesize(quantizer.decode(codes), self.size(signals))
+                metrics.update(self.judged(made), self.judged(signals))
                 kept.append(codes.flatten(end_dim=-2))
             rate = self._rate(kept, quantizer.code_sizes[: quantizer.stage_ends[stages - 1]], units)
-            curve.append({"stages": stages, self.modality.rate_name: rate, "metrics": values_of(metrics)})
+            curve.append({"stages": stages, self.rate: rate, "metrics": values_of(metrics)})
         return curve or None
 
 

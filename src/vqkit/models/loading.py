@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vqkit.modality import IMAGE, SOUND, Modality
+from vqkit.modality import IMAGE, SOUND, VIDEO, Modality
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.classes import class_named, known_names, modality_of_class
 from vqkit.models.tokenizer import Tokenizer
@@ -38,7 +38,7 @@ def load_codec(name: str | Path | None = None, **options: Any) -> AudioTokenizer
 
 
 def load_tokenizer(name: str | Path) -> Tokenizer:
-    """Read a saved model that has codes, a codec or an image tokenizer, of the class that its config names.
+    """Read a saved model that has codes, a codec or a tokenizer of images or video, of the class that its config names.
 
     Args:
         name: a folder of ``save_pretrained``, or the name of a model that ships (see `shipped_folder`).
@@ -53,7 +53,8 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
     folder = Path(shipped_folder(name) or name)
     if not folder.is_dir():
         raise ValueError(f"no such folder: {name}; a model is a folder that save_pretrained wrote")
-    need("PIL" if saved_modality(folder) is IMAGE else "soundfile", saved_modality(folder).extra)
+    package = {SOUND: "soundfile", IMAGE: "PIL", VIDEO: "av"}[saved_modality(folder)]
+    need(package, saved_modality(folder).extra)
     return _loaded(folder, Tokenizer, "models")  # type: ignore[type-abstract]
 
 

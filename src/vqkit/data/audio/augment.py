@@ -13,6 +13,7 @@ from vqkit.types import Float
 __all__ = ["AudioAugmentation"]
 
 _TONES_HZ = (60.0, 0.47)  # lowest frequency of synthetic partials, and the highest as a share of the sample rate
+_HISS_DB = (-60.0, -20.0)  # level of the noise under most synthetic tones, beside their peak
 _MIX_DB = (-15.0, 0.0)  # level of the sound that is mixed in, beside the crop's own
 
 
@@ -24,7 +25,8 @@ class AudioAugmentation:
         equalizer_db: largest boost or cut at five random frequencies, between which the gain is interpolated.
         mix: share of the crops to which another crop is added, at −15 to 0 dB beside their own level.
         synthetic: share of the crops that are replaced by tones (steady, gliding, harmonic), noise or both. Codecs that never hear a pure
-            tone in training lose it.
+            tone in training lose it. Under most tones lies a little noise: beside perfect silence at all other frequencies, distances of
+            log spectra count the codec's own noise there more than a tone that is missing.
 
     Raises:
         ValueError: an argument out of range.
@@ -108,7 +110,7 @@ class AudioAugmentation:
 
 
 def _synthetic(channels: int, samples: int, sample_rate: int, random: np.random.Generator) -> Tensor:
-    """One to four tones, or harmonics of one, each perhaps gliding or beginning and ending within the crop; sometimes noise."""
+    """One to four tones, or harmonics of one, each perhaps gliding or beginning and ending within the crop; most with noise under them."""
     time = np.arange(samples) / sample_rate
     lowest, highest = _TONES_HZ[0], _TONES_HZ[1] * sample_rate
     sound = np.zeros(samples)
@@ -129,9 +131,12 @@ def _synthetic(channels: int, samples: int, sample_rate: int, random: np.random.
             )
             tone = tone * edge
         sound += tone
+    spectrum = np.fft.rfft(random.standard_normal(samples))
+    spectrum *= np.arange(1, len(spectrum) + 1) ** -random.uniform(0, 1)  # white to brown
+    noise = np.fft.irfft(spectrum, n=samples)
+    noise /= np.abs(noise).max()
     if kind > 0.7:
-        spectrum = np.fft.rfft(random.standard_normal(samples))
-        spectrum *= np.arange(1, len(spectrum) + 1) ** -random.uniform(0, 1)  # white to brown
-        noise = np.fft.irfft(spectrum, n=samples)
-        sound = sound * (random.random() < 0.5) + noise * (10 ** (random.uniform(-30, 0) / 20) / np.abs(noise).max())
+        sound = sound * (random.random() < 0.5) + noise * 10 ** (random.uniform(-30, 0) / 20)
+    elif random.random() < 0.75:
+        sound += noise * 10 ** (random.uniform(*_HISS_DB) / 20)
     return torch.from_numpy(sound / max(1.0, np.abs(sound).max())).float()[None].repeat(channels, 1)

@@ -51,6 +51,8 @@ class BridleModule(PhasedModule):
         mask_ratio: share of the patches that the encoder does not see; 0.8 by default, for video 0.9.
         teacher: what the estimator is compared with: the encoder's vectors, ``"standardised"`` channel by channel over the batch, or
             ``"raw"`` as published. Vectors of a young encoder share a large part; to estimate it takes no code, and codebooks collapse.
+        tokenizer_sees: ``"all"`` patches when it makes the codes to predict, or only the ``"hidden"`` ones, as the published code for
+            video.
         augment: roll training sound in a circle and change its level; images and video are augmented by their data modules.
         joint: after the cold start train both together.
         joint_weight: λ of equation 8, weight of the tokenizer's losses in joint training.
@@ -75,6 +77,7 @@ class BridleModule(PhasedModule):
         shares: tuple[float, float] = (130, 30),
         mask_ratio: float | None = None,
         teacher: Literal["standardised", "raw"] = "standardised",
+        tokenizer_sees: Literal["all", "hidden"] = "all",
         augment: bool = True,
         joint: bool = False,
         joint_weight: float = 1.0,
@@ -98,6 +101,13 @@ class BridleModule(PhasedModule):
             )
         if teacher not in ("standardised", "raw"):
             raise ValueError(f"teacher must be 'standardised' or 'raw', got {teacher!r}")
+        if tokenizer_sees not in ("all", "hidden"):
+            raise ValueError(f"tokenizer_sees must be 'all' or 'hidden', got {tokenizer_sees!r}")
+        if tokenizer_sees == "hidden" and bridle.quantizer.needs_grid:
+            raise ValueError(
+                "tokenizer_sees='hidden' is not for a quantizer that interpolates: it needs the whole grid"
+            )
+        self.tokenizer_sees = tokenizer_sees
         self.bridle, self.mask_ratio, self.teacher, self.augment = bridle, ratio, teacher, augment
         self.joint_weight, self.tokenizer_every = joint_weight, tokenizer_every
         self.usage = UsageLog(bridle.quantizer, usage_every)
@@ -170,9 +180,12 @@ class BridleModule(PhasedModule):
         mask = Mask(
             *rows_of_own_rank(lambda items: _both(self.bridle.mask(cut, self.mask_ratio, items)), len(cut.values))
         )
-        self._codes = self.bridle.tokenizer.codes(cut.values, cut.grid)
+        if self.tokenizer_sees == "all":
+            self._codes = self.bridle.tokenizer.codes(cut.values, cut.grid)
+            targets = gather(self._codes, mask.hidden)
+        else:
+            self._codes = targets = self.bridle.tokenizer.codes_alone(cut.values, mask.hidden)
         vectors = self.bridle.predictor(self.bridle.encoder(cut.values, mask.kept), mask, cut.grid)
-        targets = gather(self._codes, mask.hidden)
         silent = self.bridle.silent(cut)
         if silent is not None:
             targets = targets.masked_fill(gather(silent[..., None], mask.hidden), -1)

@@ -9,11 +9,11 @@ from torch.nn import functional
 
 from vqkit.data import AudioBatch
 from vqkit.losses import MultiScaleMel, waveform_l1
-from vqkit.modality import IMAGE
+from vqkit.modality import IMAGE, VIDEO
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.types import Float
 
-__all__ = ["AudioValidation", "ImageValidation", "Validation", "validation_of"]
+__all__ = ["AudioValidation", "ImageValidation", "Validation", "VideoValidation", "validation_of"]
 
 Count = Callable[[Tensor], Any]
 """Takes codes (…, num_codes), such as `vqkit.quantize.usage.CodeUse.update`."""
@@ -100,8 +100,34 @@ class ImageValidation:
         return errors.abs().mean(dim=1).sum(), psnr.sum(), torch.as_tensor(len(errors))
 
 
+class VideoValidation:
+    """Mean absolute error and PSNR of a batch of whole clips, clamped."""
+
+    names = ("mae", "psnr")
+
+    def measure(
+        self,
+        module: Any,
+        batch: Float[Tensor, "batch channels frames height width"],
+        batch_idx: int,
+        show: bool,
+        count: Count,
+    ) -> Sequence[Tensor]:
+        """Sums over the clips of the batch."""
+        trainer = module.trainer
+        if batch_idx * trainer.world_size + trainer.global_rank >= len(trainer.val_dataloaders.dataset):
+            return (torch.zeros(()),) * 3  # the last round repeats clips, so that every rank has one
+        output = module.model(batch)
+        count(output.quantized.codes)
+        errors = (output.signal.float().clamp(0, 1) - batch).flatten(1)
+        psnr = -10 * errors.square().mean(dim=1).clamp_min(1e-10).log10()
+        return errors.abs().mean(dim=1).sum(), psnr.sum(), torch.as_tensor(len(errors))
+
+
 def validation_of(model: Tokenizer) -> Validation:
     """The measurements for what a model reconstructs."""
     if model.modality is IMAGE:
         return ImageValidation()
+    if model.modality is VIDEO:
+        return VideoValidation()
     return AudioValidation(model.sample_rate)  # type: ignore[arg-type]
