@@ -315,7 +315,7 @@ def test_models_that_do_not_fit(run, image_model, model, picture, tmp_path, monk
     source = picture(tmp_path / "a.png")
     assert "are both models of images: give one" in run("encode", source, models=(image_model, image_model), code=2)[1]
     assert f"{model} codes sound, and nothing here is" in run("encode", source, models=(model,), code=2)[1]
-    monkeypatch.setattr("vqkit.coding.kinds.SHIPPED", tmp_path / "none")
+    monkeypatch.setattr("vqkit.coding.image.kind.SHIPPED", tmp_path / "none")
     assert "no image tokenizer ships with this vqkit: name the folder" in run("encode", source, models=(), code=2)[1]
 
 

@@ -1,4 +1,4 @@
-"""Sound and images, and how to tell which a file is."""
+"""Which kind a file is of, and the models that code it."""
 
 import io
 from collections.abc import Iterable
@@ -7,19 +7,11 @@ from typing import Any, BinaryIO
 
 from vqkit import modality as modalities
 from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader
-from vqkit.coding.coded import Coded, Watch
-from vqkit.coding.decode_file import decode_file
-from vqkit.coding.decode_image_file import decode_image_file
-from vqkit.coding.encode_file import encode_file
-from vqkit.coding.encode_image_file import encode_image_file
-from vqkit.coding.kind import Encoding, Kind
-from vqkit.coding.rate import Rate
-from vqkit.data import MAX_MEGAPIXELS, WRITTEN_IMAGE_SUFFIXES, WRITTEN_SUFFIXES
+from vqkit.coding.audio.kind import SOUND
+from vqkit.coding.image.kind import IMAGE
+from vqkit.coding.kind import Kind
 from vqkit.data.content import HEAD_BYTES, content_of, content_of_file
-from vqkit.models.audio.waveform_codec import WaveformCodec
-from vqkit.models.image.tokenizer import SHIPPED, ImageTokenizer
-from vqkit.models.loading import load_codec, saved_modality, shipped_folder
-from vqkit.types import need
+from vqkit.models.loading import saved_modality, shipped_folder
 
 __all__ = [
     "IMAGE",
@@ -36,86 +28,6 @@ __all__ = [
 ]
 
 
-class _Sound(Kind):
-    modality = modalities.SOUND
-    read, written = modalities.SOUND.suffixes | modalities.VIDEO.suffixes, tuple(WRITTEN_SUFFIXES)
-
-    def load(self, folder: str | None) -> WaveformCodec:
-        for package in ("soundfile", "soxr", "av"):
-            need(package, "audio")
-        return load_codec(folder)
-
-    def check(self, model: WaveformCodec, rate: Rate) -> None:
-        rate.stages_of(model)
-
-    def encode(self, model: WaveformCodec, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
-        return encode_file(
-            model,
-            source,
-            target,
-            how.rate,
-            plain=how.plain,
-            licence=how.licence,
-            metadata=how.metadata,
-            strict=how.strict,
-            watch=watch,
-        )
-
-    def decode(
-        self,
-        model: WaveformCodec,
-        source: Any,
-        target: Any,
-        suffix: str,
-        watch: Watch,
-        overwrite: bool = True,
-        max_megapixels: float = MAX_MEGAPIXELS,
-    ) -> Coded:
-        return decode_file(model, source, target, suffix=suffix, watch=watch, overwrite=overwrite)
-
-
-class _Image(Kind):
-    modality = modalities.IMAGE
-    read, written = modalities.IMAGE.suffixes, tuple(WRITTEN_IMAGE_SUFFIXES)
-
-    def load(self, folder: str | None) -> ImageTokenizer:
-        need("PIL", "image")
-        if folder is None and not SHIPPED.is_dir():
-            raise ValueError("no image tokenizer ships with this vqkit: name the folder of one with --model")
-        return ImageTokenizer.from_pretrained(folder)
-
-    def check(self, model: ImageTokenizer, rate: Rate) -> None:
-        rate.check_stages(model.quantizer.num_stages, "tokenizer")
-
-    def encode(self, model: ImageTokenizer, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
-        return encode_image_file(
-            model,
-            source,
-            target,
-            how.rate,
-            plain=how.plain,
-            licence=how.licence,
-            metadata=how.metadata,
-            max_megapixels=how.max_megapixels,
-            watch=watch,
-        )
-
-    def decode(
-        self,
-        model: ImageTokenizer,
-        source: Any,
-        target: Any,
-        suffix: str,
-        watch: Watch,
-        overwrite: bool = True,
-        max_megapixels: float = MAX_MEGAPIXELS,
-    ) -> Coded:
-        return decode_image_file(
-            model, source, target, suffix=suffix, max_megapixels=max_megapixels, watch=watch, overwrite=overwrite
-        )
-
-
-SOUND, IMAGE = _Sound(), _Image()
 KINDS: tuple[Kind, ...] = (SOUND, IMAGE)
 
 

@@ -84,7 +84,10 @@ def compare(what: Comparison, out: Path, command: str, progress: Progress = lamb
     quantizers = _built(what)
     if what.threads:
         torch.set_num_threads(what.threads)
-    train, test = what.backbone.items(what.data, training=True), what.backbone.items(what.data, training=False)
+    train, test = (
+        what.backbone.measures.items(what.data, training=True),
+        what.backbone.measures.items(what.data, training=False),
+    )
     shown = list({Path(item.name).stem: item for item in reversed(test)}.values())[::-1][: what.listen]  # names differ
     marks = {"train": fingerprint(train), "test": fingerprint(test), "listen": [item.name for item in shown]}
     rows: dict[str, dict[str, Any]] = {}
@@ -157,7 +160,7 @@ def _run(
         gc.collect()  # a trainer is a knot of references that holds the decoded clips
         trained = {"expression": expression, "seed": seed, "settings": settings, **asdict(training)}
         write_json(folder / "training.json", trained)
-    measuring = key_of(data=marks, details=details, code=code_digest(*backbone.measuring_code))
+    measuring = key_of(data=marks, details=details, code=code_digest(type(backbone.measures)))
     path = folder / f"measured-{measuring}.json"
     measured = read_json(path)
     if measured is None:
@@ -206,11 +209,11 @@ def _results(
             **({"test_name": what.data.test_source} if what.data.test_source else {}),
             "groups": list(what.data.groups),
             "split": what.data.split,
-            **what.backbone.described(train, test),
+            **what.backbone.measures.described(train, test),
             "fingerprint": {"train": fingerprint(train), "test": fingerprint(test)},
         },
         "budget": {"seeds": list(what.seeds), "repeat_only": list(what.repeat_only)},
-        "protocols": what.backbone.protocols,
-        **what.backbone.originals(shown, out),
+        "protocols": what.backbone.measures.protocols,
+        **what.backbone.measures.originals(shown, out),
         "systems": list(rows.values()),
     }

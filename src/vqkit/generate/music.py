@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vqkit.data.video import copy_with_sound, pictures, video_info
 from vqkit.files import write_whole
-from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.generator.bridge import ConditionBridge, HexagramBridge, LatentBridge, align, picture_tokens
 from vqkit.models.generator.packing import StagePacking
 from vqkit.models.generator.picture_tokens import check_same_weights, picture_codes
@@ -67,7 +67,7 @@ class MusicGenerator:
     def __init__(
         self,
         generator: TokenGenerator,
-        codec: WaveformCodec,
+        codec: AudioTokenizer,
         tokenizer: ImageTokenizer,
         *,
         learned_adapter: bool = False,

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ from torch import nn
 
 from vqkit.compare.backbone import Backbone as BackboneBase
 from vqkit.compare.backbone import Note, Training
-from vqkit.compare.dataset import Dataset
 from vqkit.compare.video import VideoMeasure
-from vqkit.compare.watch import Watch
+from vqkit.compare.watch import trained
 from vqkit.data.video import VideoItem, middle_clip
 from vqkit.modality import VIDEO
 from vqkit.models.video.tokenizer import VideoTokenizer
@@ -84,22 +82,9 @@ class Backbone(BackboneBase):
         return (VideoTokenizer, ReconstructionModule, VideoDataModule, train)
 
     @property
-    def measuring_code(self) -> tuple[Any, ...]:
-        """What measuring consists of."""
-        return (VideoMeasure,)
-
-    @property
-    def protocols(self) -> dict[str, Any]:
-        """Protocol of every metric, by name."""
-        return self._measure.protocols
-
-    def items(self, data: Dataset, training: bool) -> list[VideoItem]:
-        """Videos to train on, or to measure on."""
-        return data.videos(training)
-
-    def described(self, train: Sequence[VideoItem], test: Sequence[VideoItem]) -> dict[str, Any]:
-        """How many clips that is."""
-        return {"videos": {"train": len(train), "test": len(test)}, "size": [self.frames, self.size, self.size]}
+    def measures(self) -> VideoMeasure:
+        """Metrics and files of clips of one size."""
+        return VideoMeasure(self.frames, (self.size, self.size), self.stride)
 
     def train(self, quantizer: Quantizer, items: Sequence[VideoItem], seed: int, folder: Path, note: Note) -> Training:
         """Train, or go on from the checkpoint in ``folder``."""
@@ -120,42 +105,20 @@ class Backbone(BackboneBase):
             phases=usual_phases(self.quantize_after, None),
             quantizer_weight=self.quantizer_weight,
         )
-        watch = Watch(self.steps, "l2", note)
-        train(
+        return trained(
             module,
             _GivenVideos(items, self, seed),
-            folder=str(folder),
+            loss="l2",
+            folder=folder,
             steps=self.steps,
             seed=seed,
-            accelerator="auto",
             save_every=self.save_every,
-            validate_every=self.steps,
-            progress=False,
-            callbacks=[watch],
-        )
-        return Training(watch.seconds, watch.steps, watch.loss)
-
-    def measure(
-        self,
-        folder: Path,
-        train: Sequence[VideoItem],
-        test: Sequence[VideoItem],
-        shown: Sequence[VideoItem],
-        details: bool,
-        note: Note,
-    ) -> dict[str, Any]:
-        """Measure the tokenizer in ``folder``."""
-        return self._measure.measure(
-            VideoTokenizer.from_pretrained(folder / "tokenizer"), train, test, shown, details, folder
+            note=note,
         )
 
-    def originals(self, shown: Sequence[VideoItem], folder: Path) -> dict[str, Any]:
-        """The clips to show, as the model gets them."""
-        return self._measure.originals(shown, folder)
-
-    @cached_property
-    def _measure(self) -> VideoMeasure:
-        return VideoMeasure(self.frames, (self.size, self.size), self.stride)
+    def saved(self, folder: Path) -> VideoTokenizer:
+        """The tokenizer that was trained."""
+        return VideoTokenizer.from_pretrained(folder / "tokenizer")
 
     def _variance(self, items: Sequence[VideoItem]) -> float:
         """Variance of the pixels of (some of) the training clips."""

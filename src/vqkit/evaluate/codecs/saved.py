@@ -12,7 +12,7 @@ from vqkit.bitstream import inspect
 from vqkit.evaluate.codecs.coded import Coded, checked_mono, fit_length
 from vqkit.models import loading
 from vqkit.models.audio.resampling import resample
-from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.identity import weight_hash
 from vqkit.types import Float
 
@@ -20,7 +20,7 @@ __all__ = ["SavedCodec", "load_codec"]
 
 
 @lru_cache(maxsize=2)
-def load_codec(folder: Path | None) -> WaveformCodec:
+def load_codec(folder: Path | None) -> AudioTokenizer:
     """A saved codec, kept in memory for the next call; without a folder the shipped one.
 
     Raises:

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from vqkit.models.audio.streaming import CodecStream
-from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.audio.tokenizer import AudioTokenizer
+from vqkit.models.input_checks import home
 from vqkit.types import Float, Int
 
 __all__ = ["decoded_blocks", "encoded_blocks"]
 
 
 def encoded_blocks(
-    codec: WaveformCodec, blocks: Iterable[Float[Tensor, "channels _"]]
+    codec: AudioTokenizer, blocks: Iterable[Float[Tensor, "channels _"]]
 ) -> Iterator[Int[Tensor, "frames num_codes"]]:
     """Codes of all stages, on the CPU.
 
@@ -25,8 +26,8 @@ def encoded_blocks(
     Yields:
         The next frames, as soon as they are determined; nothing, of no samples.
     """
-    home = next(codec.parameters())
-    batches = (block[None].to(home) for block in blocks if block.shape[-1])
+    where = home(codec)
+    batches = (block[None].to(where) for block in blocks if block.shape[-1])
     first = next(batches, None)
     if first is None:
         return
@@ -40,7 +41,7 @@ def encoded_blocks(
 
 
 def decoded_blocks(
-    codec: WaveformCodec, blocks: Iterable[Int[Tensor, "frames num_codes"]]
+    codec: AudioTokenizer, blocks: Iterable[Int[Tensor, "frames num_codes"]]
 ) -> Iterator[Float[Tensor, "channels _"]]:
     """Sound of codes, float32 on the CPU; all the samples of their frames.
 
@@ -51,7 +52,7 @@ def decoded_blocks(
     Yields:
         The next samples, as soon as they are determined; nothing, of no frames.
     """
-    device = next(codec.parameters()).device
+    device = home(codec).device
     batches = (block.T[None].to(device) for block in blocks if len(block))
     first = next(batches, None)
     if first is None:
@@ -65,7 +66,7 @@ def decoded_blocks(
             yield wav[0].float().cpu()
 
 
-def _stream(codec: WaveformCodec) -> CodecStream | None:
+def _stream(codec: AudioTokenizer) -> CodecStream | None:
     """A stream that takes about a second at once; None where the codec needs the whole sound."""
     try:
         return codec.streaming(block_frames=max(1, round(codec.frame_rate)))

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from vqkit.bitstream import VqkReader
-from vqkit.coding.codec_blocks import decoded_blocks
+from vqkit.coding.audio.blocks import decoded_blocks
 from vqkit.coding.coded import CodedSound, Watch, unwatched
 from vqkit.coding.temporary import written_as_file
 from vqkit.data import AudioWriter, WavStream
 from vqkit.modality import SOUND
-from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.lost import cover_lost, without_lost
 from vqkit.models.vqk_files import open_reader
 from vqkit.types import Float, Int
@@ -26,7 +26,7 @@ __all__ = ["decode_file"]
 
 
 def decode_file(
-    codec: WaveformCodec,
+    codec: AudioTokenizer,
     source: str | Path | BinaryIO,
     target: str | Path | BinaryIO,
     *,
@@ -87,11 +87,14 @@ class _Sound:
         stages: the most that a frame had so far.
     """
 
-    def __init__(self, codec: WaveformCodec, reader: VqkReader, watch: Watch) -> None:
+    def __init__(self, codec: AudioTokenizer, reader: VqkReader, watch: Watch) -> None:
         self._codec, self._reader, self._watch = codec, reader, watch
-        self.length = self._length(reader.frames * codec.hop_samples) if reader.seekable else None
+        self.length = self._length(codec.samples_of(reader.frames)) if reader.seekable else None
         self.given = self.stages = 0
-        self._lost = torch.zeros(0, dtype=torch.bool)  # of the samples that codes are on their way for
+        self._lost = torch.zeros(
+            0, dtype=torch.bool
+        )  # whether a frame is lost, for all whose samples have not come yet
+        self._come = 0  # samples that have come of the first of them
 
     def __iter__(self) -> Iterator[Float[Tensor, "channels _"]]:
         """Only a pipe's last frame waits for the end, which says how much of it is sound."""
@@ -116,11 +119,14 @@ class _Sound:
     def _codes(self) -> Iterator[Int[Tensor, "frames num_codes"]]:
         for block in self._reader:
             codes, lost = without_lost(block.codes)
-            self._lost = torch.cat([self._lost, self._codec.touched(lost)])
+            self._lost = torch.cat([self._lost, lost])
             if not block.lost and len(codes):
                 self.stages = max(self.stages, self._reader.header.stages_of(codes[0].tolist()))
             yield codes
 
     def _covered(self, wav: Tensor) -> Tensor:
-        lost, self._lost = self._lost.tensor_split([wav.shape[-1]])
+        end = self._come + wav.shape[-1]
+        lost = self._codec.touched(self._lost)[self._come : end]
+        frames, self._come = divmod(end, self._codec.hop_samples)
+        self._lost = self._lost[frames:]
         return cover_lost(wav, lost, SOUND)

@@ -10,21 +10,21 @@ from typing import BinaryIO
 from torch import Tensor
 
 from vqkit.bitstream import thin_to_fit
-from vqkit.coding.codec_blocks import encoded_blocks
+from vqkit.coding.audio.blocks import encoded_blocks
 from vqkit.coding.coded import CodedSound, Watch, unwatched
 from vqkit.coding.rate import Rate, spooled
 from vqkit.data import AudioBlocks
 from vqkit.data.audio.readers.sample_check import Cancellation
 from vqkit.models.audio.compression import open_writer
 from vqkit.models.audio.resampling_stream import ResamplingStream, resampled_length
-from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.types import Float
 
 __all__ = ["encode_file"]
 
 
 def encode_file(
-    codec: WaveformCodec,
+    codec: AudioTokenizer,
     source: str | Path | BinaryIO,
     target: str | Path | BinaryIO,
     rate: Rate = Rate(),  # noqa: B008  # frozen
@@ -92,7 +92,7 @@ def encode_file(
     )
 
 
-def _note_mixing(sound: AudioBlocks, codec: WaveformCodec) -> None:
+def _note_mixing(sound: AudioBlocks, codec: AudioTokenizer) -> None:
     if sound.channels == codec.channels:
         return
     if codec.channels == 1:
@@ -106,7 +106,7 @@ def _note_mixing(sound: AudioBlocks, codec: WaveformCodec) -> None:
 class _Prepared:
     """A sound's blocks as the codec takes them, and how many samples they were."""
 
-    def __init__(self, sound: AudioBlocks, codec: WaveformCodec, watch: Watch) -> None:
+    def __init__(self, sound: AudioBlocks, codec: AudioTokenizer, watch: Watch) -> None:
         self._sound, self._codec, self._watch = sound, codec, watch
         self.samples = 0
 
