@@ -6,6 +6,7 @@ Leaves: `VQ`, `SimVQ`, `FSQ`, `LFQ`, `LloydMax`, `RandomProjection`. Combinators
 """
 
 from vqkit.quantize.base import Quantizer
+from vqkit.quantize.distinct import DistinctCodes, distinct_codes
 from vqkit.quantize.fsq import FSQ
 from vqkit.quantize.gain_shape import GainShape
 from vqkit.quantize.interpolated import Interpolated
@@ -36,6 +37,7 @@ __all__ = [
     "PVQ",
     "RVQ",
     "VQ",
+    "DistinctCodes",
     "GainShape",
     "GroupedRVQ",
     "Interpolated",
@@ -55,5 +57,6 @@ __all__ = [
     "Sum",
     "System",
     "TurboQuant",
+    "distinct_codes",
     "usage_advice",
 ]
