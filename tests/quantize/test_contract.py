@@ -402,4 +402,4 @@ def test_a_fit_is_better_than_the_mean(name):
 def test_every_public_quantizer_is_under_contract():
     public = {getattr(vqkit, name) for name in vqkit.__all__ if isinstance(getattr(vqkit, name), type)}
     quantizers = {kind for kind in public if issubclass(kind, Quantizer)} - {Quantizer}
-    assert {type(make(1)) for make in SYSTEMS.values()} == quantizers
+    assert quantizers <= {type(make(1)) for make in SYSTEMS.values()}  # and those of models beside
