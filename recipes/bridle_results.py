@@ -134,7 +134,7 @@ def codebooks(name: str, dim: int = 64) -> Quantizer:
     }[name]()
 
 
-def module(task: Task, system: str, seed: int, steps: int) -> Any:
+def module(task: Task, system: str, seed: int, steps: int, iterations: int = 2) -> Any:
     """A training; the seed is that of the weights."""
     torch.manual_seed(seed)
     how = {"betas": (0.9, 0.95), "weight_decay": 1e-4}
@@ -145,7 +145,9 @@ def module(task: Task, system: str, seed: int, steps: int) -> Any:
     bridle = Bridle.preset(task.preset, codebooks(system.removesuffix(" joint")), **task.options)
     fresh = Optimisation(learning_rate=task.learning_rate, warmup_steps=max(1, steps // 30), **how)
     joint = system.endswith(" joint")
-    return BridleModule(bridle, encoder=rate, tokenizer=fresh, joint=joint, mask_ratio=task.mask_ratio)
+    return BridleModule(
+        bridle, encoder=rate, tokenizer=fresh, joint=joint, mask_ratio=task.mask_ratio, iterations=iterations
+    )
 
 
 def data_of(task: Task, root: Path, seed: int) -> Any:
@@ -245,7 +247,7 @@ def measure(task: Task, root: Path, bridle: Bridle, tune: int, **options: Any) -
     return found
 
 
-def run(name: str, root: Path, out: Path, system: str, seed: int, steps: int, tune: int) -> None:
+def run(name: str, root: Path, out: Path, system: str, seed: int, steps: int, tune: int, iterations: int = 2) -> None:
     """Train and measure one system with one seed, unless that is done."""
     task, folder = TASKS[name], out / name / f"{system.replace(' ', '-')}-{seed}"
     done = folder / "measured.json"
@@ -263,8 +265,9 @@ def run(name: str, root: Path, out: Path, system: str, seed: int, steps: int, tu
         else:  # fine-tuned, this is training from scratch
             found["final"] = measure(task, root, bridle, tune)
     else:
-        # all encoders learn for as many steps: those of BRIDLE in two phases, with a tokenizer phase between
-        trained, total = module(task, system, seed, steps), steps if system == "MAE" else round(steps * 290 / 260)
+        # all encoders learn for as many steps: those of BRIDLE in two phases, with a tokenizer phase between, or in one
+        trained = module(task, system, seed, steps, iterations)
+        total = steps if system == "MAE" or iterations == 1 else round(steps * 290 / 260)
         train(
             trained,
             data_of(task, root, seed),
@@ -276,7 +279,8 @@ def run(name: str, root: Path, out: Path, system: str, seed: int, steps: int, tu
         )
         if (folder / "iteration-1").is_dir():
             found["iteration 1"] = measure(task, root, Bridle.from_pretrained(folder / "iteration-1"), 0)
-        found["final"] = measure(task, root, Bridle.from_pretrained(folder / "bridle"), tune)
+        last = "final" if system == "MAE" or iterations > 1 else "iteration 1"
+        found[last] = measure(task, root, Bridle.from_pretrained(folder / "bridle"), tune)
         if (folder / "usage.json").is_file():
             # the last record of each phase
             records = {record["phase"]: record for record in json.loads((folder / "usage.json").read_text())}
@@ -368,6 +372,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=[*UNTRAINED, "MAE", "VQ", "RQ uniform", "RQ k-means"])
     parser.add_argument("--steps", type=int, default=600, help="of the encoder")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--iterations", type=int, choices=(1, 2), default=2, help="of encoder phases")
     parser.add_argument("--tune", type=int, default=0, help="epochs of fine-tuning; 0 does none")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
@@ -375,7 +380,7 @@ def main() -> None:
     if not asked.table:
         for seed in range(asked.seeds):
             for system in asked.systems:
-                run(asked.task, asked.data, asked.out, system, seed, asked.steps, asked.tune)
+                run(asked.task, asked.data, asked.out, system, seed, asked.steps, asked.tune, asked.iterations)
     print(tables(asked.out))
 
 

@@ -163,8 +163,9 @@ def finetune(bridle: Bridle, data: Labelled, settings: FineTuning | None = None)
         counts,
         data.classes,
         folds,
-        data.notes + how.notes,
+        data.notes,
         skipped,
+        how.chosen_on,
     )
 
 

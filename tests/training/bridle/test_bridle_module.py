@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vqkit import FSQ, IVQ, RVQ, LooC
+from vqkit import FSQ, IVQ, RVQ, LooC, RandomProjection
 from vqkit.models import Bridle
 from vqkit.models.bridle import Stack
 from vqkit.models.bridle.masking import Mask
@@ -224,7 +224,9 @@ def test_joint_training_updates_the_tokenizer_now_and_then(noise_clips, tmp_path
 
 
 @pytest.mark.parametrize(
-    "quantizer", [IVQ(60), LooC(8, 8, 4, scale=2, spatial_dims=2), FSQ(8, levels=[5, 5])], ids=["IVQ", "LooC", "FSQ"]
+    "quantizer",
+    [IVQ(60), LooC(8, 8, 4, scale=2, spatial_dims=2), FSQ(8, levels=[5, 5]), RandomProjection(8, 16, code_dim=4)],
+    ids=["IVQ", "LooC", "FSQ", "RandomProjection"],
 )
 def test_other_quantizers_train(noise_clips, tmp_path, quantizer):
     run(module(bridle(quantizer=quantizer)), noise_clips, tmp_path, steps=5)

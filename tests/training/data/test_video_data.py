@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from vqkit import RVQ
-from vqkit.models import Bridle
+from vqkit.losses import WeightedLoss
+from vqkit.models import Bridle, VideoTokenizer
 from vqkit.models.bridle import Stack
-from vqkit.training import BridleModule, Optimisation, VideoDataModule, train
+from vqkit.training import BridleModule, Optimisation, ReconstructionModule, VideoDataModule, train
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,31 @@ def test_a_video_model_trains_on_clips_that_only_the_step_decides(videos, tmp_pa
     assert Bridle.from_pretrained(tmp_path / "one" / "bridle").tokenizer.trained
     changed = run(videos, tmp_path / "seed", seed=1)
     assert not torch.equal(one.seen[0], changed.seen[0])
+
+
+def test_a_tokenizer_of_video_trains_and_is_validated(videos, tmp_path):
+    torch.manual_seed(0)
+    tokenizer = VideoTokenizer(RVQ(8, 8, 2), width=8, residual_width=4, residual_blocks=1)
+    module = ReconstructionModule(tokenizer, [WeightedLoss("l1", torch.nn.L1Loss())])
+    data = VideoDataModule(str(videos), stride=2, size=(4, 16, 16), batch_size=2)
+    train(module, data, folder=str(tmp_path), steps=3, accelerator="cpu", progress=False, validate_every=3)
+    assert VideoTokenizer.from_pretrained(tmp_path / "tokenizer").initialized
+    metrics = module.trainer.callback_metrics
+    clip = data._clips(data.items("valid"))[0][None]
+    made = tokenizer.eval()(clip).signal.clamp(0, 1)
+    assert float(metrics["valid/mae"]) == pytest.approx(float((made - clip).detach().abs().mean()), rel=1e-4)
+    assert float(metrics["valid/psnr"]) == pytest.approx(
+        float(-10 * (made - clip).detach().square().mean().log10()), rel=1e-4
+    )
+    with pytest.raises(ValueError, match="size must be given: frames, height and width"):
+        train(
+            ReconstructionModule(tokenizer, [WeightedLoss("l1", torch.nn.L1Loss())]),
+            VideoDataModule(str(videos)),
+            folder=str(tmp_path / "other"),
+            steps=1,
+            accelerator="cpu",
+            progress=False,
+        )
 
 
 def test_arguments_are_checked(videos):
