@@ -53,7 +53,7 @@ class StageUse:
         bits: What its codes cost, Σ log2 of the alphabets.
         effective_bits: Sum of the entropies of its codes.
         energy: Share of the variance that is left after this stage.
-        gain_db: Gain db by how much it lowered that, in dB.
+        gain_db: How much it lowered that, in dB.
     """
 
     bits: float
