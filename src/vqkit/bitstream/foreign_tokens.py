@@ -125,10 +125,12 @@ def token_rates(
         StaticTables.fit(header.code_sizes, fit_to),
         fit_contexts(header.code_sizes, fit_to, classes),
     ]
-    kbps = [sum(_file_bytes(codes, header, prior) for codes in sounds) * 8 / seconds / 1000 for prior in priors]
+    plain, tables, contexts = (
+        sum(_file_bytes(codes, header, prior) for codes in sounds) * 8 / seconds / 1000 for prior in priors
+    )
     bits = sum(math.log2(size) for size in code_sizes)
     static, context = (len(prior.to_bytes()) for prior in priors if prior is not None)
-    return TokenRate(bits * frames / seconds / 1000, *kbps, static, context, seconds)
+    return TokenRate(bits * frames / seconds / 1000, plain, tables, contexts, static, context, seconds)
 
 
 def _file_bytes(codes: Tensor, header: VqkHeader, prior: EntropyModel | None) -> int:
