@@ -17,6 +17,7 @@ __all__ = [
     "IMAGE",
     "KINDS",
     "SOUND",
+    "header_in",
     "kind_in",
     "kind_named",
     "kind_of_content",
@@ -95,8 +96,17 @@ def kind_in(path: str | Path) -> Kind:
     Raises:
         BitstreamError: it is none.
     """
+    return kind_of_header(header_in(path))
+
+
+def header_in(path: str | Path) -> VqkHeader:
+    """The header of a ``.vqk`` file.
+
+    Raises:
+        BitstreamError: it is none.
+    """
     with VqkReader(path) as reader:
-        return kind_of_header(reader.header)
+        return reader.header
 
 
 def sniffed(stream: BinaryIO) -> tuple[Kind, BinaryIO]:

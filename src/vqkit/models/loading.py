@@ -1,16 +1,18 @@
 """A saved codec of whatever kind."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from vqkit.modality import IMAGE, SOUND, VIDEO, Modality
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.classes import class_named, known_names, modality_of_class
+from vqkit.models.identity import saved_hash
 from vqkit.models.tokenizer import Tokenizer
-from vqkit.saved import CONFIG, one_line, read_config
+from vqkit.saved import CONFIG, WEIGHTS, one_line, read_config
 from vqkit.types import need
 
-__all__ = ["SHIPPED", "load_codec", "load_tokenizer", "saved_class", "saved_modality", "shipped_folder"]
+__all__ = ["SHIPPED", "load_codec", "load_tokenizer", "saved_class", "saved_modality", "shipped_folder", "shipped_with"]
 
 SHIPPED = Path(__file__).with_name("weights") / "vqkit-codec-16khz"
 """The codec that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
@@ -69,6 +71,15 @@ def shipped_folder(name: str | Path) -> Path | None:
     """
     known = {path.name: path for path in SHIPPED.parent.iterdir() if path.is_dir()}
     return known.get(str(name))
+
+
+@cache
+def shipped_with(model_hash: str) -> Path | None:
+    """The folder of the model that ships with vqkit and has these weights, see `vqkit.models.identity`; None if none has."""
+    for folder in sorted(SHIPPED.parent.iterdir()):
+        if (folder / WEIGHTS).is_file() and saved_hash(folder / WEIGHTS) == model_hash:
+            return folder
+    return None
 
 
 def saved_class(folder: str | Path) -> str | None:
