@@ -69,7 +69,7 @@ def run_trials(quantizer: Quantizer, sample: Sample, dead: bool) -> Trials:
     """Try changes.
 
     Args:
-        quantizer: In evaluation mode; copies of it are changed.
+        quantizer: Quantizer in evaluation mode; copies of it are changed.
         sample: The vectors.
         dead: Whether there are codes to revive.
     """
