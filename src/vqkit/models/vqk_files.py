@@ -43,8 +43,16 @@ def header_of(model: HasCodes, stages: int | None, **fields: Any) -> VqkHeader:
         model: names itself and its weights.
         stages: stages that the file keeps; all by default.
         fields: what else the header says, of the signal.
+
+    Raises:
+        ValueError: the quantizer gives codes to some positions only.
     """
     quantizer = model.quantizer
+    if min(quantizer.code_density) < 1:
+        raise ValueError(
+            f"{type(quantizer).__name__} gives some codes to whole blocks of positions, and a model's file has all codes of every position: "
+            "write quantizer.pack(codes) with vqkit.bitstream.VqkWriter"
+        )
     codes_per_stage = tuple(quantizer.codes_per_stage[:stages])
     return VqkHeader(
         code_sizes=tuple(quantizer.code_sizes[: sum(codes_per_stage)]),

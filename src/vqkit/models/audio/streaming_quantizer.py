@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vqkit.quantize import Interpolated, Quantizer
+from vqkit.quantize import Interpolated, Multiscale, Quantizer
 from vqkit.types import Float, Int
 
 __all__ = ["StreamingQuantizer", "reach_frames"]
@@ -27,7 +27,10 @@ class StreamingQuantizer:
     """Quantizer with the frames of one signal that it still needs.
 
     Args:
-        quantizer: any.
+        quantizer: any but `Multiscale`.
+
+    Raises:
+        ValueError: a quantizer of several scales.
 
     Example:
         >>> from vqkit import VQ
@@ -39,6 +42,10 @@ class StreamingQuantizer:
     """
 
     def __init__(self, quantizer: Quantizer) -> None:
+        if any(isinstance(module, Multiscale) for module in quantizer.modules()):
+            raise ValueError(
+                "a Multiscale quantizer codes whole blocks of frames and cannot stream: encode the signal at once"
+            )
         self._quantizer = quantizer
         self._reach = reach_frames(quantizer)
         self._held: Tensor | None = None
