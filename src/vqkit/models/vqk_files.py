@@ -50,8 +50,8 @@ def header_of(model: HasCodes, stages: int | None, **fields: Any) -> VqkHeader:
     quantizer = model.quantizer
     if min(quantizer.code_density) < 1:
         raise ValueError(
-            f"{type(quantizer).__name__} gives some codes to whole blocks of positions, and a model's file has all codes of every position: "
-            "write quantizer.pack(codes) with vqkit.bitstream.VqkWriter"
+            f"{type(quantizer).__name__} gives some codes to whole blocks of positions, and a model's file has all codes of every "
+            "position: write quantizer.pack(codes) with vqkit.bitstream.VqkWriter"
         )
     codes_per_stage = tuple(quantizer.codes_per_stage[:stages])
     return VqkHeader(
