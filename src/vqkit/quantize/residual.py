@@ -12,7 +12,11 @@ from vqkit.quantize.beam import best_prefixes, cheapest_prefix, cut_to_stages
 from vqkit.quantize.checks import positive, share
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.losses import rank_weight
+from vqkit.quantize.memo import Memo
+from vqkit.quantize.search import takes_fast_paths
+from vqkit.quantize.signs import StageSigns
 from vqkit.quantize.straight_through import straight_through
+from vqkit.quantize.tables import StageTables
 from vqkit.ranks import num_ranks
 
 __all__ = ["Residual"]
@@ -71,6 +75,7 @@ class Residual(Quantizer):
             raise ValueError(f"beam={beam} needs stages that offer several codes for a vector, as VQ does; got {kinds}")
         self.straight_through = all(stage.straight_through for stage in stages)
         self.needs_grid = any(stage.needs_grid for stage in stages)
+        self._ready: Memo[tuple[StageTables | None, StageSigns | None]] = Memo()
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
@@ -117,9 +122,14 @@ class Residual(Quantizer):
         return total, torch.cat(codes, dim=-1), terms
 
     def _chosen(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> Sequence[Tensor] | None:
-        """Codes of each stage by beam search; None where the stages search for themselves, one after the other."""
+        """Codes of each stage, by beam search or from plain tables; None where the stages search for themselves, one after the other."""
         if self.beam == 1:
-            return None
+            tables, signs = self._tables(x)
+            fast = signs or tables
+            if fast is None or (self.training and self._waits()):
+                return None
+            codes = fast.search(x.detach().reshape(-1, self.dim))
+            return self._by_stage(codes.view(*x.shape[:-1], codes.shape[-1]))
         if self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)
         with torch.no_grad():
@@ -129,13 +139,38 @@ class Residual(Quantizer):
             else:
                 number = kept.reshape(-1, *[1] * (x.ndim - 2)).expand(x.shape[:-1])
                 codes = cut_to_stages(prefixes, number.reshape(-1))
-        return codes.reshape(*x.shape[:-1], codes.shape[-1]).split(
-            [sum(stage.codes_per_stage) for stage in self.stages], dim=-1
-        )
+        return self._by_stage(codes.reshape(*x.shape[:-1], codes.shape[-1]))
+
+    def _by_stage(self, codes: Tensor) -> Sequence[Tensor]:
+        return codes.split([sum(stage.codes_per_stage) for stage in self.stages], dim=-1)
+
+    def _waits(self) -> bool:
+        """Whether a codebook waits for its first batch."""
+        return any(isinstance(module, Codebook) and module.waits() for module in self.modules())
+
+    def _tables(self, x: Tensor) -> tuple[StageTables | None, StageSigns | None]:
+        """The stages as plain tables and as signs, where they are that; kept in evaluation, when nothing moves them."""
+        if self.training:
+            self._ready.clear()
+        pieces = [stage._piece_tables() for stage in self.stages] if takes_fast_paths(x) else [None]
+        found = [tables for tables in pieces if tables is not None]
+        if len(found) < len(pieces):
+            return None, None
+        tables = [table for stage in found for table in stage]
+
+        def ready() -> tuple[StageTables | None, StageSigns | None]:
+            sizes = [[len(table) for table in stage] for stage in found]
+            floats = [[table.detach().float() for table in stage] for stage in found]
+            signs = StageSigns(floats) if StageSigns.fit(sizes) else None
+            if StageTables.fit(sizes, self.dim) and not (self.training and signs):
+                return StageTables(floats), signs
+            return None, signs
+
+        return ready() if self.training else self._ready.of(tables, ready)
 
     def _start(self, x: Tensor, mask: Tensor | None, kept: Tensor | None = None) -> None:
         """Start the codebooks that wait, each from what the stages before it leave; without a start a beam has nothing to search."""
-        if any(isinstance(module, Codebook) and module.waits() for module in self.modules()):
+        if self._waits():
             for index, stage in enumerate(self.stages):
                 real = mask if kept is None else _narrowed(mask, kept > index, x)
                 stage._start(_zeroed(x, real), real)
@@ -157,6 +192,10 @@ class Residual(Quantizer):
         if chosen is not None:
             found = torch.cat(list(chosen), dim=-1)
             return found if mask is None else torch.where(mask[..., None], found, -1)
+        return self._encode_plain(x, mask)
+
+    def _encode_plain(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """The plain twin: every stage searches what the stages before it left."""
         codes = []
         for stage in self.stages:
             codes.append(stage._encode(x, mask))
@@ -164,6 +203,15 @@ class Residual(Quantizer):
         return torch.cat(codes, dim=-1)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
+        if not (self.training or torch.is_grad_enabled()) and takes_fast_paths(codes):
+            tables, _ = self._tables(codes)
+            found = None if tables is None else tables.decode(codes.reshape(-1, codes.shape[-1]), stages)
+            if found is not None:
+                return found.view(*codes.shape[:-1], self.dim)
+        return self._decode_plain(codes, stages)
+
+    def _decode_plain(self, codes: Tensor, stages: int) -> Tensor:
+        """The plain twin: one look-up a stage, and their sum."""
         total = torch.zeros(*codes.shape[:-1], self.dim, device=codes.device)
         for stage in self.stages:
             if stages > 0:
