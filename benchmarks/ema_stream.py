@@ -21,7 +21,7 @@ from sample_frames import frames, pieces
 from torch import Tensor
 
 from vqkit import VQ
-from vqkit.compare.cache import write_json
+from vqkit.cache import write_json
 from vqkit.compare.distortion import distortion
 from vqkit.files import write_whole
 from vqkit.report.figures import axis_style, legend_below, log_axis, panels, png_bytes

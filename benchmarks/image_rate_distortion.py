@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from vqkit.bitstream import inspect
 from vqkit.data import ImageItem, list_images, read_image
-from vqkit.data.image_formats import collection_pixels
+from vqkit.data.image.sets.packed import collection_pixels
 from vqkit.files import write_whole
 from vqkit.metrics import image_metrics
 from vqkit.models import ImageTokenizer

@@ -20,14 +20,14 @@ from pathlib import Path
 import torch
 
 import vqkit
-from vqkit.compare.cache import write_json
-from vqkit.compare.codecs import MP3, Codec2, Opus, Original, SavedCodec, System, load_codec
-from vqkit.compare.excerpts import Sound, choose_excerpts, load_excerpt, source_clips
-from vqkit.compare.listeners import KINDS, listeners, protocols_of
-from vqkit.compare.rate_quality import Judged, judge
-from vqkit.compare.rate_rows import Goal, rate_rows, verdict
-from vqkit.compare.runner import commit
+from vqkit.cache import write_json
+from vqkit.code_digest import commit
 from vqkit.data import fingerprint
+from vqkit.evaluate.codecs import MP3, Codec2, Opus, Original, SavedCodec, System, load_codec
+from vqkit.evaluate.excerpts import Sound, choose_excerpts, load_excerpt, source_clips
+from vqkit.evaluate.listeners import KINDS, listeners, protocols_of
+from vqkit.evaluate.rate_quality import Judged, judge
+from vqkit.evaluate.rate_rows import Goal, rate_rows, verdict
 from vqkit.files import write_whole
 from vqkit.models.audio.rates import stages_within
 from vqkit.report.figures import png_bytes

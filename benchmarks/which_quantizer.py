@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 import vqkit
-from vqkit.compare.runner import commit
+from vqkit.code_digest import commit
 from vqkit.data import list_clips, list_images, read_audio, read_image, sample_folder
 from vqkit.models import load_codec
 

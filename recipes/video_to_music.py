@@ -33,9 +33,9 @@ from torch.utils.data import TensorDataset
 from vqkit import IVQ
 from vqkit.bitstream import VqkReader, VqkWriter
 from vqkit.data import read_audio
+from vqkit.data.video import pictures
 from vqkit.files import NewFile
 from vqkit.generate.music import MusicGenerator
-from vqkit.generate.video_file import pictures
 from vqkit.metrics import (
     KLD,
     LSD,
@@ -53,8 +53,8 @@ from vqkit.models.generator.bridge import align, hexagram_bridge, latent_bridge
 from vqkit.models.generator.picture_tokens import picture_codes, write_pictures
 from vqkit.report.gallery import Exhibit, Gallery, Table, write_gallery
 from vqkit.training import GeneratorDataModule, GeneratorModule, ImageDataModule, ImageModule, Optimisation, train
-from vqkit.training.quantizer_start import fit_quantizer
-from vqkit.training.token_streams import list_tokens, read_streams
+from vqkit.training.generator.token_streams import list_tokens, read_streams
+from vqkit.training.reconstruction.quantizer_start import fit_quantizer
 
 DIM, SIZE, TOKENS, RATE = 48, 64, 16, 4  # RATE: pictures a second that the two-tower model and TA see
 CONDITIONS = ("hexagrams", "adapter", "scrambled", "none")

@@ -9,12 +9,25 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqkit"
 LAYERS = [
-    {"types", "moved", "modality", "stages", "files", "ranks", "constants", "terminal", "allowance", "processes"},
-    {"saved", "recipe"},
+    {
+        "types",
+        "moved",
+        "modality",
+        "stages",
+        "files",
+        "ranks",
+        "constants",
+        "terminal",
+        "allowance",
+        "processes",
+        "code_digest",
+    },
+    {"saved", "recipe", "cache"},
     {"quantize", "nn", "data", "losses", "metrics", "bitstream"},
     {"models"},
     {"diagnosis"},
     {"training", "generate", "report", "coding"},
+    {"evaluate"},
     {"compare", "serve", "tokenize", "pretraining"},
     {"cli"},
     {"completion", "__main__"},

@@ -9,7 +9,7 @@ from vqkit.coding.kinds import KINDS, kind_of_content, sniffed, wanted_kind
 from vqkit.data import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vqkit.data.content import content_of_file
 from vqkit.modality import IMAGE, MODALITIES, SOUND, VIDEO, modality_of_content
-from vqkit.models import AudioTokenizer, ImageTokenizer
+from vqkit.models import AudioTokenizer, ImageTokenizer, VideoTokenizer
 
 
 def test_no_suffix_has_two_modalities():
@@ -31,6 +31,8 @@ def test_models_and_files_name_theirs():
     assert (AudioTokenizer.modality, ImageTokenizer.modality) == (SOUND, IMAGE)
     assert VqkHeader((4,), sample_rate=8000, hop_samples=80, channels=1).modality is SOUND
     assert VqkHeader((4,), grid=(2, 2), image_size=(8, 8)).modality is IMAGE
+    assert VideoTokenizer.modality is VIDEO
+    assert VqkHeader((4,), sample_rate=25000, hop_samples=2000, grid=(2, 2), image_size=(8, 8)).modality is VIDEO
     assert [kind.modality for kind in KINDS] == [SOUND, IMAGE]
 
 
@@ -40,7 +42,7 @@ def test_a_film_is_coded_as_its_sound_unless_it_is_called_video():
     assert wanted_kind("sound").modality is SOUND
     assert wanted_kind(None) is None
     with pytest.raises(
-        ValueError, match="^--as video: there is no tokenizer of video yet; without --as, .* the sound of a film is"
+        ValueError, match="^--as video: no command codes video yet, .*; without --as, .* the sound of a film is"
     ):
         wanted_kind("video")
     assert VIDEO.encoded_by_default is False

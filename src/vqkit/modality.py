@@ -195,7 +195,7 @@ def encoded_suffixes() -> dict[str, Modality]:
 
 
 def modality_of_size(sample_rate: int, size: Iterable[int]) -> Modality:
-    """The modality of what the header of a ``.vqk`` file describes: images have a size in pixels and no sample rate.
+    """The modality of what the header of a ``.vqk`` file describes: images have a size in pixels and no sample rate, video has both.
 
     Args:
         sample_rate: sample rate in Hz, or 0.
@@ -205,4 +205,6 @@ def modality_of_size(sample_rate: int, size: Iterable[int]) -> Modality:
         >>> modality_of_size(16000, ()).plural, modality_of_size(0, (480, 640)).plural
         ('sound', 'images')
     """
-    return IMAGE if tuple(size) and not sample_rate else SOUND
+    if not tuple(size):
+        return SOUND
+    return VIDEO if sample_rate else IMAGE

@@ -11,14 +11,15 @@ __all__ = ["keep_old_names"]
 
 
 def keep_old_names(package: str, moved: Mapping[str, str]) -> None:
-    """Let old names of a package's modules lead to the modules themselves: ``old is new``, not a copy.
+    """Let old names of modules lead to the modules themselves: ``old is new``, not a copy.
 
     Args:
-        package: full name of the package.
-        moved: old name → new name, both within the package.
+        package: full name of the package in which the old names stood; it is imported before any of them.
+        moved: old name within the package → new full name. A package's name stands for the modules in it too.
     """
-    names = {f"{package}.{old}": f"{package}.{new}" for old, new in moved.items()}
-    sys.meta_path.append(_Finder(names))  # last: a module that exists is found before
+    names = {f"{package}.{old}": new for old, new in moved.items()}
+    # First: below the old name of a package the ordinary finders would load its modules once more, under that name.
+    sys.meta_path.insert(0, _Finder(names))
 
 
 class _Finder(MetaPathFinder):
@@ -28,10 +29,14 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """A spec whose loader gives the module at its new place; None for other names."""
-        if fullname not in self._names:
-            return None
-        return ModuleSpec(fullname, _Alias(self._names[fullname]))
+        """A spec whose loader gives the module at its new place; None for names that have not moved."""
+        old, rest = fullname, ""
+        while old not in self._names:
+            old, dot, last = old.rpartition(".")
+            if not dot:
+                return None
+            rest = f".{last}{rest}"
+        return ModuleSpec(fullname, _Alias(self._names[old] + rest))
 
 
 class _Alias(Loader):

@@ -3,10 +3,14 @@
 Each function asks at every call whether there are several ranks: what was built before the process group started takes part all the
 same, and where there is one process nothing is exchanged and a tensor comes back as it is. Every rank has to make the same calls in
 the same order, with tensors of the same shapes.
+
+Ranks that hold parts of one model (tensor or pipeline parallel) do not train on different data: `exchange_within` names those that do.
 """
 
 import atexit
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 __all__ = [
+    "exchange_within",
     "follow_first_rank",
     "from_first_rank",
     "gather_ranks",
@@ -27,14 +32,44 @@ __all__ = [
 ]
 
 
+_group: Any = None  # of `exchange_within`; None is all processes
+
+
+@contextlib.contextmanager
+def exchange_within(group: Any) -> Iterator[None]:
+    """Inside, only the ranks of one process group count as training together: codebooks learn from their joined batch.
+
+    Args:
+        group: of ``torch.distributed.new_group``, or of one dimension of a device mesh, ``mesh.get_group("data")``; None takes all
+            processes. This process is one of it.
+
+    Raises:
+        ValueError: this process is not one of the group.
+
+    Example:
+        >>> import vqkit
+        >>> quantizer = vqkit.VQ(4, 8)
+        >>> with exchange_within(None):  # mesh.get_group("data") in a training on a mesh
+        ...     out = quantizer(torch.randn(2, 10, 4))
+    """
+    global _group
+    if group is not None and dist.get_rank(group) < 0:
+        raise ValueError(f"rank {dist.get_rank()} is not one of the process group that was given")
+    before, _group = _group, group
+    try:
+        yield
+    finally:
+        _group = before
+
+
 def num_ranks() -> int:
     """How many processes train together; 1 without a process group."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size(_group) if dist.is_available() and dist.is_initialized() else 1
 
 
 def own_rank() -> int:
     """Number of this process, from 0."""
-    return dist.get_rank() if num_ranks() > 1 else 0
+    return dist.get_rank(_group) if num_ranks() > 1 else 0
 
 
 def join_ranks(backend: str) -> None:
@@ -94,7 +129,7 @@ def gather_ranks(value: Tensor) -> Tensor:
     if num_ranks() == 1:
         return own
     parts = [torch.empty_like(own) for _ in range(num_ranks())]
-    dist.all_gather(parts, own)
+    dist.all_gather(parts, own, group=_group)
     return torch.cat(parts)
 
 
@@ -107,11 +142,12 @@ def from_first_rank(value: Tensor) -> Tensor:
 def follow_first_rank(model: nn.Module) -> None:
     """Give every rank rank 0's parameters and persistent buffers."""
     if num_ranks() > 1:
+        first = 0 if _group is None else dist.get_global_rank(_group, 0)
         for value in model.state_dict().values():
-            dist.broadcast(value, src=0)
+            dist.broadcast(value, src=first, group=_group)
 
 
 def _reduced(value: Tensor, operation: Any) -> Tensor:
     value = value.detach().clone(memory_format=torch.contiguous_format)  # all_reduce writes into what it is given
-    dist.all_reduce(value, op=operation)
+    dist.all_reduce(value, op=operation, group=_group)
     return value

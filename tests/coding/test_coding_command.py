@@ -14,8 +14,8 @@ import soundfile
 
 from vqkit.bitstream import inspect
 from vqkit.cli import main
-from vqkit.coding.decode_file import decode_file
-from vqkit.coding.encode_file import encode_file
+from vqkit.coding.audio.decode import decode_file
+from vqkit.coding.audio.encode import encode_file
 
 
 def vqkit(*words, **options):
@@ -145,7 +145,7 @@ def test_a_target_that_appears_meanwhile_stays(run, sound, tmp_path, monkeypatch
         target.write_text("other")
         return encode_file(*args, **options)
 
-    monkeypatch.setattr("vqkit.coding.kinds.encode_file", encode)
+    monkeypatch.setattr("vqkit.coding.audio.kind.encode_file", encode)
     _, err = run("encode", tmp_path / "in", tmp_path / "out", code=1)
     assert f"{target} exists; -f overwrites it" in err
     target.unlink()
@@ -161,7 +161,7 @@ def test_a_target_that_appears_meanwhile_stays(run, sound, tmp_path, monkeypatch
         (tmp_path / "back/a.wav").write_text("other")
         return decode_file(*args, **options)
 
-    monkeypatch.setattr("vqkit.coding.kinds.decode_file", decode)
+    monkeypatch.setattr("vqkit.coding.audio.kind.decode_file", decode)
     _, err = run("decode", tmp_path / "out", tmp_path / "back", code=1)
     assert f"{tmp_path / 'back/a.wav'} exists; -f overwrites it" in err
     assert (tmp_path / "back/a.wav").read_text() == "other"

@@ -7,7 +7,7 @@ import torch
 
 from vqkit.bitstream import BitstreamError, VqkWriter, inspect
 from vqkit.coding import Rate, decode_file, encode_file
-from vqkit.coding.decode_file import VqkReader
+from vqkit.coding.audio.decode import VqkReader
 from vqkit.data import read_audio
 from vqkit.models.audio.compression import vqk_header
 

@@ -6,10 +6,13 @@ import pytest
 import soundfile
 import torch
 
+from vqkit import RVQ
 from vqkit.bitstream import StaticTables, VqkReader, inspect, thin
+from vqkit.cli import main
 from vqkit.coding import Rate, decode_file, encode_file
-from vqkit.coding.encode_file import AudioBlocks
+from vqkit.coding.audio.encode import AudioBlocks
 from vqkit.data import read_audio, sample_folder, write_audio
+from vqkit.models import FrameCodec
 
 
 @pytest.mark.parametrize(("rate", "channels", "seconds"), [(8000, 1, 2.01), (44100, 2, 1.5), (11025, 1, 0.02)])
@@ -252,3 +255,37 @@ def test_the_prior_of_the_codec_is_used_if_it_has_one(codec_of, sound, tmp_path)
         assert decode_file(codec, tmp_path / "a.vqk", tmp_path / "b.wav").seconds == 3.0
     coded = encode_file(codec, source, tmp_path / "a.vqk", Rate(max_bytes=2000))
     assert coded.bytes == (tmp_path / "a.vqk").stat().st_size <= 2000
+
+
+@pytest.fixture
+def frame_codec():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        codec = FrameCodec(RVQ(64, 16, 2), sample_rate=8000)
+        return codec.fit([0.1 * torch.randn(32000)], iterations=2).eval()
+
+
+def test_a_codec_of_frames_is_saved_and_used_by_the_commands(frame_codec, sound, tmp_path):
+    """It has no stream, no networks, and frames that overlap."""
+    frame_codec.save_pretrained(tmp_path / "frames")
+    wav, vqk, back = sound(tmp_path / "a.wav", seconds=1.7), tmp_path / "a.vqk", tmp_path / "b.wav"
+    assert main(["encode", str(wav), str(vqk), "--model", str(tmp_path / "frames"), "--stages", "1"]) == 0
+    samples = read_audio(wav).samples
+    assert vqk.read_bytes() == frame_codec.compress(samples, 8000, frame_codec.rates_kbps[0])
+    assert main(["decode", str(vqk), str(back), "--model", str(tmp_path / "frames")]) == 0
+    expected = frame_codec.decompress(vqk.read_bytes())[0]
+    found = read_audio(back).samples
+    assert found.shape == expected.shape == samples.shape
+    assert (found - expected.clamp(-1, 1)).abs().max() < 1e-4
+
+
+def test_what_lost_frames_of_overlapping_windows_stand_for_is_silent(frame_codec, sound, tmp_path):
+    data = bytearray(frame_codec.compress(read_audio(sound(tmp_path / "a.wav", seconds=9.0)).samples, 8000))
+    data[len(data) // 2] ^= 1
+    with pytest.warns(UserWarning, match="frames"):
+        expected = frame_codec.decompress(bytes(data))[0]
+    made = decode_file(frame_codec, io.BytesIO(data), tmp_path / "b.wav")
+    assert len(made.warnings) == 1
+    found = read_audio(tmp_path / "b.wav").samples
+    assert not expected.any(dim=0).all()
+    assert (found - expected.clamp(-1, 1)).abs().max() < 1e-4

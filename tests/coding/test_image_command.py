@@ -315,7 +315,7 @@ def test_models_that_do_not_fit(run, image_model, model, picture, tmp_path, monk
     source = picture(tmp_path / "a.png")
     assert "are both models of images: give one" in run("encode", source, models=(image_model, image_model), code=2)[1]
     assert f"{model} codes sound, and nothing here is" in run("encode", source, models=(model,), code=2)[1]
-    monkeypatch.setattr("vqkit.coding.kinds.SHIPPED", tmp_path / "none")
+    monkeypatch.setattr("vqkit.coding.image.kind.SHIPPED", tmp_path / "none")
     assert "no image tokenizer ships with this vqkit: name the folder" in run("encode", source, models=(), code=2)[1]
 
 
@@ -336,7 +336,7 @@ def test_only_one_modality_of_a_folder(run, picture, tmp_path):
         (
             "in/c.mp4",
             "video",
-            "--as video: there is no tokenizer of video yet; without --as, or with --as sound, the sound of a film",
+            "--as video: no command codes video yet, vqkit.models.VideoTokenizer does; without --as, or with --as sound, the",
         ),
     ):
         _, err = run("encode", tmp_path / source, "--as", word, code=2, models=())

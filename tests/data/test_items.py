@@ -10,8 +10,8 @@ from vqkit.compare.dataset import Dataset
 from vqkit.data import SplitError, hashed_splits, list_clips, list_images, list_items, write_image
 from vqkit.modality import VIDEO, modality_named
 from vqkit.models.prior_split import prior_split
-from vqkit.training.audio_data import AudioDataModule
-from vqkit.training.image_data import ImageDataModule
+from vqkit.training.data.audio import AudioDataModule
+from vqkit.training.data.image import ImageDataModule
 
 SPLITS = ("train", "valid", "test")
 

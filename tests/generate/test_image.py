@@ -16,7 +16,7 @@ from vqkit.models.generator.packing import StagePacking
 from vqkit.models.generator.patterns import Parallel
 from vqkit.models.generator.picture_tokens import picture_codes, write_pictures
 from vqkit.models.identity import weight_hash
-from vqkit.training.token_streams import list_tokens, read_streams
+from vqkit.training.generator.token_streams import list_tokens, read_streams
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,7 @@ def test_errors_are_one_line(saved, video, tmp_path, capsys):
     out = tmp_path / "a.mp4"
     assert "no such file: nowhere.mp4" in refused(saved, "nowhere.mp4", out)
     write_audio(tmp_path / "sound.ogg", torch.zeros(1, 8000), 8000)
-    assert "is a file without a moving picture" in refused(saved, tmp_path / "sound.ogg", out)
+    assert "has no moving picture that can be decoded" in refused(saved, tmp_path / "sound.ogg", out)
     (tmp_path / "text.mp4").write_text("hello")
     assert "is not a video that PyAV can read" in refused(saved, tmp_path / "text.mp4", out)
     cut = tmp_path / "cut.mp4"

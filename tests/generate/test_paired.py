@@ -6,10 +6,10 @@ import torch
 
 from vqkit.cli import main
 from vqkit.data import read_audio
+from vqkit.data.video import pictures
 from vqkit.generate.paired.scene import draw
 from vqkit.generate.paired.score import MOODS, compose
 from vqkit.generate.paired.synthesis import render
-from vqkit.generate.video_file import pictures
 from vqkit.metrics import TwoTower, temporal_alignment
 
 

@@ -1,12 +1,15 @@
 """Pictures come at their times, and the copy of a video has the same picture, packet for packet, with another sound."""
 
+from fractions import Fraction
+
 import av
+import numpy as np
 import pytest
 import torch
 from conftest_video import write_video
 
 from vqkit.data import read_audio, write_audio
-from vqkit.generate.video_file import check_container, copy_with_sound, pictures, video_info
+from vqkit.data.video import check_container, copy_with_sound, pictures, video_info
 
 
 def packets(path):
@@ -76,10 +79,28 @@ def test_errors(video, tmp_path):
     with pytest.raises(ValueError, match="is not a video that PyAV can read"):
         next(pictures(tmp_path / "text.mp4", 16))
     write_audio(tmp_path / "sound.ogg", torch.zeros(1, 8000), 8000)
-    with pytest.raises(ValueError, match="is a file without a moving picture"):
+    with pytest.raises(ValueError, match="has no moving picture that can be decoded"):
         next(pictures(tmp_path / "sound.ogg", 16))
     write_video(tmp_path / "old.mkv", seconds=1, codec="mpeg4", sound=False)
     copy_with_sound(tmp_path / "old.mkv", tmp_path / "copy.mkv", [torch.zeros(1, 9000)], 16000, 1)
     assert [data for _, data in packets(tmp_path / "copy.mkv")[0]] == [
         data for _, data in packets(tmp_path / "old.mkv")[0]
     ]
+
+
+def test_pixels_that_are_not_square_are_shown_as_they_are_meant(tmp_path):
+    """A film of 32×32 pixels, each twice as wide as high: the square in the middle is its middle half."""
+    path = tmp_path / "wide.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        values = np.zeros((32, 32, 3), np.uint8)
+        values[:, 8:24] = 200
+        for index in range(5):
+            frame = av.VideoFrame.from_ndarray(values, "rgb24")
+            frame.pts = index
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    (picture,) = pictures(path, 16)
+    assert picture[:, :, 1:-1].min() > 0.6

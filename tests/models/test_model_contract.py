@@ -27,6 +27,7 @@ from vqkit.models import (
     ImageTokenizer,
     SpectralCodec,
     TransformBackbone,
+    VideoTokenizer,
     ViTBackbone,
     VQGANBackbone,
 )
@@ -72,6 +73,7 @@ MAKE = {
     "VQGANBackbone": lambda: ImageTokenizer(
         VQGANBackbone(6, widths=(8, 16), blocks=1, norm_groups=4, attention_scales=(1,)), quantizer(6)
     ),
+    "VideoTokenizer": lambda: VideoTokenizer(quantizer(6), width=8, residual_width=4, residual_blocks=1),
 }  # fmt: skip
 DTYPES = [torch.float16, torch.bfloat16, torch.float64]
 
@@ -88,8 +90,12 @@ class Case:
     def sound(self) -> bool:
         return self.signal.ndim == 3
 
+    @property
+    def video(self) -> bool:
+        return self.signal.ndim == 5
+
     def size(self):
-        return {"samples": SAMPLES} if self.sound else {"size": tuple(self.signal.shape[-2:])}
+        return {"samples": SAMPLES} if self.sound else {"size": tuple(self.signal.shape[2:])}
 
     def decode(self, codes, model=None):
         return (model or self.model).decode(codes, **self.size())
@@ -100,7 +106,7 @@ class Case:
 
     def decompress(self, data, model=None):
         found = (model or self.model).decompress(data)
-        return found[0] if self.sound else found
+        return found[0] if self.sound or self.video else found
 
     def outputs(self, model=None):
         """Everything that a model says of the signal, as tensors."""
@@ -115,6 +121,8 @@ def fitted(name):
     model = MAKE[name]()
     if isinstance(model, ImageTokenizer):
         signal = torch.rand(2, 3, *(model.backbone.image_size or (30, 50)))
+    elif isinstance(model, VideoTokenizer):
+        signal = torch.rand(2, 3, 5, 18, 22)
     else:
         signal = 0.3 * torch.randn(2, model.channels, SAMPLES)
     with torch.no_grad():  # layers that start at zero or one, like norms, must not hide what was not loaded
@@ -123,7 +131,7 @@ def fitted(name):
     if isinstance(model, FrameCodec):
         model.fit(signal[:, 0], iterations=2)
     model.eval()
-    many = torch.rand(12, *signal.shape[1:]) if isinstance(model, ImageTokenizer) else signal
+    many = torch.rand(12, *signal.shape[1:]) if isinstance(model, ImageTokenizer | VideoTokenizer) else signal
     model.quantizer.fit(model.analyze(many), iterations=2)
     return Case(name, model.eval(), signal)
 
@@ -420,7 +428,17 @@ def test_signals_and_codes_move_to_the_model(case):
     model = copy.deepcopy(case.model).to("meta")  # stands for a device that a CPU tensor must not meet
     met = []
     for module in model.modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.Linear | nn.LSTM):
+        kinds = (
+            nn.Conv1d,
+            nn.Conv2d,
+            nn.Conv3d,
+            nn.ConvTranspose1d,
+            nn.ConvTranspose2d,
+            nn.ConvTranspose3d,
+            nn.Linear,
+            nn.LSTM,
+        )
+        if isinstance(module, kinds):
             module.register_forward_pre_hook(lambda _, given: met.append(given[0].device.type))
     met.append(model.analyze(case.signal).device.type)
     z = torch.zeros_like(case.model.analyze(case.signal))
@@ -459,7 +477,7 @@ def test_which_models_work_on_parts_of_a_signal(case):
             assert case.name not in STREAMED
         else:
             assert case.name in STREAMED
-    else:
+    elif not case.video:  # a clip is coded as a whole
         assert (case.model.backbone.margin is not None) == (case.name in TILED)
 
 
@@ -505,7 +523,7 @@ def test_bad_signals_are_refused_before_anything_is_computed(case, monkeypatch):
         monkeypatch.setattr(module, "resample", lambda *_: pytest.fail("it was resampled"))
     for module in model.children():
         module.register_forward_pre_hook(lambda *_: pytest.fail("a layer ran"))
-    signal, what = case.signal, "wav" if case.sound else "image"
+    signal, what = case.signal, "wav" if case.sound else "video" if case.video else "image"
     last, damaged = signal.movedim(1, -1), signal.clone()
     damaged[0, 0, 1] = torch.nan
     whole = "divided by 32768" if case.sound else "divided by 255"

@@ -29,9 +29,11 @@ def test_inputs(layer):
 
 
 def test_what_cannot_be_turned():
-    with pytest.raises(TypeError, match="layer must be a Linear or a Conv2d, got ConvTranspose2d"):
+    with pytest.raises(TypeError, match="layer must be a Linear, a Conv2d or a Conv3d, got ConvTranspose2d"):
         turn_outputs(nn.ConvTranspose2d(4, 6, 2), ROTATION)
-    with pytest.raises(TypeError, match="layer must be a Linear, a Conv2d or a ConvTranspose2d, got GroupNorm"):
+    with pytest.raises(
+        TypeError, match="layer must be a Linear, a Conv2d, a Conv3d or a ConvTranspose2d, got GroupNorm"
+    ):
         turn_inputs(nn.GroupNorm(2, 6), ROTATION)
     for wrong in (2 * ROTATION, ROTATION[:5]):
         with pytest.raises(ValueError, match=r"rotation must be orthonormal and \(6, 6\), got shape"):

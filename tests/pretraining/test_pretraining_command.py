@@ -83,6 +83,10 @@ def test_probe_and_finetune(run, sounds, capsys):
     )
     assert "2 folds" in capsys.readouterr().out
     assert json.loads((run / "finetune.json").read_text())["method"] == "finetune"
+    published = ["--epochs", "1", "--chosen-on", "test", "--frozen", "--frozen-drop-path"]
+    assert main(["finetune", str(run), "--data.source", str(sounds), *published]) == 0
+    assert "chosen on the test items" in capsys.readouterr().out
+    assert json.loads((run / "finetune.json").read_text())["chosen_on"] == "test"
 
 
 @pytest.mark.filterwarnings("ignore:.*there is no (test|valid) split")

@@ -31,6 +31,7 @@ from vqkit import (
     System,
     TurboQuant,
 )
+from vqkit.models.bridle.normalised import Normalised, each_stage_normalised
 
 DIM = 24
 LAYOUTS = {"sequence": (11,), "map": (4, 3), "volume": (3, 2, 4)}
@@ -76,6 +77,10 @@ SYSTEMS = {
     "LloydMax": lambda n: LloydMax(DIM, 2),
     "FSQ-clamp": lambda n: FSQ(DIM, levels=[7, 4, 3], bound="clamp", noise=0.5),
     "FSQ-sigmoid": lambda n: FSQ(DIM, levels=[7, 4, 3], bound="sigmoid"),
+    "Normalised": lambda n: Normalised(RVQ(DIM, 8, 2)),
+    "Normalised-through": lambda n: Normalised(VQ(DIM, 16), through=True),
+    "Normalised-each-stage": lambda n: each_stage_normalised(RVQ(DIM, 8, 2)),
+    "Normalised-interpolated": lambda n: Normalised(Interpolated(VQ(DIM, 8), spatial_dims=n)),
     "BSQ": lambda n: BSQ(DIM, 10),
     "Projected": lambda n: Projected(DIM, RVQ(6, 8, 2), bound="sphere"),
     "Rotated": lambda n: Rotated(PVQ(DIM, 8, 4), seed=3),
@@ -346,6 +351,8 @@ def test_training_reduces_the_error(name):
         pytest.skip("a grid without projections has nothing to learn, and codes of length 1 do not reach these vectors")
     optimizer = torch.optim.Adam(learned, 2e-2) if learned else None
     z = 0.5 * latents(batch=16) + 2
+    if name.startswith("Normalised"):
+        z = torch.nn.functional.normalize(z, dim=-1)  # what it makes is a direction
 
     def error() -> float:
         found = float((quantizer.eval()(z).z_q - z).detach().square().mean())

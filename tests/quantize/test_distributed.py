@@ -308,7 +308,40 @@ def sharded_from_meta() -> dict[str, torch.Tensor]:
     return {"before": before["quantizer.codebook.weight"], "after": whole(model)["quantizer.codebook.weight"]}
 
 
+def within_groups() -> dict[str, object]:
+    """Each rank in a group of its own, as in a training that splits one model over ranks; and the second rank in none."""
+    alone = [dist.new_group([rank]) for rank in range(WORLD)]
+    with ranks.exchange_within(alone[dist.get_rank()]):
+        learned = trained_alone()
+        ranks_seen = ranks.num_ranks()
+    value = torch.tensor([1.0 + dist.get_rank()])
+    pair = dist.new_group([0, 1])
+    with ranks.exchange_within(pair):
+        total = ranks.sum_over_ranks(value)
+        layer = nn.Linear(1, 1, bias=False)
+        layer.weight.data.fill_(dist.get_rank())
+        ranks.follow_first_rank(layer)
+    message = ""
+    try:
+        with ranks.exchange_within(alone[1 - dist.get_rank()]):
+            pass
+    except ValueError as error:
+        message = str(error)
+    after = [total.item(), layer.weight.item(), ranks.num_ranks()]
+    return {"learned": learned, "seen": ranks_seen, "after": after, "message": message}
+
+
+def trained_alone(rank: int | None = None) -> dict[str, torch.Tensor]:
+    rank = dist.get_rank() if rank is None else rank
+    torch.manual_seed(rank)
+    quantizer = RVQ(4, 8, 2, update="ema", init="kmeans", revive="restart").train()
+    for _ in range(3):
+        quantizer(torch.randn(2, 20, 4) + rank)
+    return tables(quantizer)
+
+
 SCENARIOS = [
+    within_groups,
     histories,
     one_rank_alone,
     fits,
@@ -345,6 +378,16 @@ def both():
         patch.setenv("OMP_NUM_THREADS", "1")
         mp.spawn(worker, args=(folder,), nprocs=WORLD)
         yield [torch.load(f"{folder}/rank{rank}.pt", weights_only=True) for rank in range(WORLD)]
+
+
+def test_ranks_exchange_within_the_group_that_is_given(both):
+    for rank, found in enumerate(both):
+        found = found["within_groups"]
+        assert found["seen"] == 1
+        for name, table in trained_alone(rank).items():
+            assert torch.equal(table, found["learned"][name])
+        assert found["after"] == [3.0, 0.0, WORLD]
+        assert found["message"] == f"rank {rank} is not one of the process group that was given"
 
 
 # --- what one process does as well

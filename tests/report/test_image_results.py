@@ -47,7 +47,7 @@ def test_segments(image_results_json):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("modality",), "video", r'field modality is \'video\', must be "audio" or "image"'),
+        (("modality",), "smell", r'field modality is \'smell\', must be "audio", "image" or "video"'),
         (("data", "size"), [28], r"field data\.size is \[28\], must be a pair \[height, width\] in pixels"),
         (("data", "size"), 28, r"field data\.size is 28, must be a list"),
         (("data", "size", 1), 0, r"field data\.size\[1\] is 0, must be a whole number, at least 1"),
@@ -156,8 +156,8 @@ def test_live_table(image_results_json):
 
 
 def test_live_table_names_an_unknown_modality():
-    with pytest.raises(ValueError, match='field modality is \'video\', must be "audio" or "image"'):
-        LiveResults("", {}, {}, modality="video")
+    with pytest.raises(ValueError, match='field modality is \'smell\', must be "audio", "image" or "video"'):
+        LiveResults("", {}, {}, modality="smell")
 
 
 def test_use_by_segment_has_a_column(image_results_json, write_image_folder):

@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from vqkit import RVQ
-from vqkit.models import SpectralCodec, load_codec
+from vqkit.data import write_image
+from vqkit.models import ConvBackbone, ImageTokenizer, SpectralCodec, load_codec
 from vqkit.serve.folder import PrivateFolder
 from vqkit.serve.uploads import Limits
 from vqkit.serve.worker import Worker
@@ -45,6 +46,27 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, stages in (("two", 2), ("three", 3)):
         tiny(stages, stages).save_pretrained(folder / name)
     return {name: folder / name for name in ("two", "three")}
+
+
+@pytest.fixture(scope="session")
+def image_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a saved image tokenizer of two stages."""
+    torch.manual_seed(0)
+    backbone = ConvBackbone(6, width=4, residual_width=2, residual_blocks=1)
+    tokenizer = ImageTokenizer(backbone, RVQ(6, 16, 2)).eval()
+    tokenizer.quantizer.fit(tokenizer.analyze(torch.rand(4, 3, 32, 32)))
+    folder = tmp_path_factory.mktemp("image") / "pictures"
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image of 45 × 30 pixels whose sides are no multiples of the cell."""
+    ramp = torch.linspace(0, 1, 45).expand(30, -1)
+    path = tmp_path_factory.mktemp("photograph") / "a.png"
+    write_image(path, torch.stack([ramp, 1 - ramp, (ramp * 9).sin().abs()]))
+    return path
 
 
 class Server:
@@ -74,11 +96,12 @@ class Server:
 
 
 @pytest.fixture
-def server(models: dict[str, Path], tmp_path: Path) -> Iterator[Server]:
+def server(models: dict[str, Path], image_model: Path, tmp_path: Path) -> Iterator[Server]:
     pytest.importorskip("gradio", reason="gradio is not installed")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    running = Server(models, temporary, "--max-megabytes", "1", "--max-seconds", "5")
+    limits = ("--max-megabytes", "1", "--max-seconds", "5", "--max-megapixels", "0.01")
+    running = Server({**models, "pictures": image_model}, temporary, *limits)
     yield running
     if running.process.poll() is None:
         running.stop()
@@ -131,8 +154,8 @@ class Page:
 
 
 @pytest.fixture(scope="session")
-def page(models: dict[str, Path]) -> Iterator[Page]:
-    """A page with the two codecs, for all tests that do not end it."""
+def page(models: dict[str, Path], image_model: Path) -> Iterator[Page]:
+    """A page with the two codecs and the tokenizer, for all tests that do not end it."""
     pytest.importorskip("gradio", reason="gradio is not installed")
     from vqkit.serve import server
     from vqkit.serve.gate import Gate
@@ -143,8 +166,9 @@ def page(models: dict[str, Path]) -> Iterator[Page]:
         kept.extend((Recorder(app), folder))
         return Gate(kept[0], hosts, folder, *rest)
 
-    limits = Limits(max_megabytes=1, max_seconds=5, job_seconds=60, disk_megabytes=16)
+    limits = Limits(max_megabytes=1, max_seconds=5, job_seconds=60, disk_megabytes=16, max_megapixels=0.1)
     codecs = {name: load_codec(path) for name, path in models.items()}
+    codecs["pictures"] = ImageTokenizer.from_pretrained(image_model)
     worker = Worker(codecs, limits.job_seconds)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "Gate", recorded)

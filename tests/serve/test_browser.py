@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqkit.data import read_audio, write_audio
-from vqkit.models import load_codec
+from vqkit.data import read_audio, read_image, write_audio
+from vqkit.models import ImageTokenizer, load_codec
 
 
 def arrived(folder: Path, name: str) -> bytes:
@@ -51,7 +51,7 @@ def test_encode_and_decode_in_the_page(browser, page, models: dict[str, Path], t
     browser.wait("document.querySelector('#vqk .file-preview') !== null")
     browser.click("#decode")
     browser.wait("document.querySelectorAll('#decoded .vqkit-figures img').length === 3")
-    browser.click("#download-wav")
+    browser.click("#download-decoded")
     arrived(home, "sound.wav")
     decoded = codec.decompress(data)[0].clamp(-1, 1)
     assert (read_audio(home / "sound.wav").samples - decoded).abs().max() < 1e-4
@@ -68,6 +68,34 @@ def test_encode_and_decode_in_the_page(browser, page, models: dict[str, Path], t
     assert outside == []
     wide = browser.js("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert wide, "the page is wider than the window"
+
+
+def test_an_image_in_the_page(browser, page, image_model: Path, photograph: Path, tmp_path: Path) -> None:
+    home, tokenizer = tmp_path / "home", ImageTokenizer.from_pretrained(image_model)
+    home.mkdir()
+    browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(home))
+    browser.call("Page.navigate", url=page.url)
+    tab = "[...document.querySelectorAll('[role=tab]')].find(t => t.innerText.includes({name!r}))"
+    browser.wait(f"{tab.format(name='image')} !== undefined")
+    browser.js(f"{tab.format(name='image')}.click()")
+    browser.choose_file("#image input[type=file]", photograph)
+    browser.wait("document.querySelector('#image .file-preview') !== null")
+    browser.click("#encode-image")
+    for name in ("original", "reconstruction"):
+        browser.wait(f"document.querySelector('#{name}-image img')?.naturalWidth === 45")
+    browser.click("#download-image")
+    data = arrived(home, "image.vqk")
+    assert data == tokenizer.compress(read_image(photograph))
+    browser.js(f"{tab.format(name='Decode')}.click()")
+    browser.choose_file("#vqk input[type=file]", home / "image.vqk")
+    browser.wait("document.querySelector('#vqk .file-preview') !== null")
+    browser.click("#decode")
+    browser.wait("document.querySelector('#restored-image img')?.naturalWidth === 45")
+    browser.click("#download-decoded")
+    arrived(home, "image.png")
+    expected = tokenizer.decompress(data)
+    assert (read_image(home / "image.png") - expected).abs().max() <= 0.5 / 255 + 1e-6
+    assert [url for url in browser.requests if not url.startswith((page.url, "data:", "blob:"))] == []
 
 
 ATTACK = """<!doctype html><body><script>

@@ -72,6 +72,6 @@ def test_taken_ports_are_passed_over() -> None:
 def test_no_codec_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gradio", reason="gradio is not installed")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(ValueError, match="a page needs at least one codec"), serving({}, Limits()):
+    with pytest.raises(ValueError, match="a page needs at least one model"), serving({}, Limits()):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from vqkit import LFQ
-from vqkit.data import read_audio, write_audio
+from vqkit.data import read_audio, read_image, write_audio, write_image
 from vqkit.metrics import MelDistance
-from vqkit.models import SpectralCodec, load_codec
+from vqkit.models import ImageTokenizer, SpectralCodec, load_codec
 from vqkit.models.audio.resampling import resample
 from vqkit.serve.transcode import Transcoded, restore, transcode
 from vqkit.serve.uploads import Limits
@@ -35,7 +35,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(codecs: dict[str, SpectralCodec], sound: Path) -> Transcoded:
-    return transcode(sound, codecs["three"], 0.5, LIMITS)
+    return transcode(sound, codecs["three"], 2, LIMITS)
 
 
 def test_file_and_sound_are_those_of_the_codec(made: Transcoded, codecs: dict[str, SpectralCodec], sound: Path) -> None:
@@ -43,26 +43,32 @@ def test_file_and_sound_are_those_of_the_codec(made: Transcoded, codecs: dict[st
     data = codecs["three"].compress(wave.samples, wave.sample_rate, kbps=0.5)
     assert made.vqk == data
     mono = resample(wave.samples.mean(dim=0)[None, None], 24000, 16000)[0]
-    assert torch.equal(made.original.samples, mono)  # at the codec's rate: what the file expands to is not kept
-    assert made.original.sample_rate == made.reconstruction.sample_rate == 16000
+    assert torch.equal(made.original, mono)  # at the codec's rate: what the file expands to is not kept
     assert made.warnings == ()
-    assert torch.equal(made.reconstruction.samples, codecs["three"].decompress(data)[0])
+    assert torch.equal(made.reconstruction, codecs["three"].decompress(data)[0])
 
 
 def test_numbers(made: Transcoded) -> None:
     numbers = made.numbers
-    assert (numbers.stages, numbers.frames, numbers.seconds, numbers.nominal_kbps) == (2, 100, 2.0, 0.5)
+    assert (numbers.stages, numbers.frames, numbers.size, numbers.units, numbers.nominal_rate) == (
+        2,
+        100,
+        (32000,),
+        2000,
+        0.5,
+    )
     assert numbers.vqk_bytes == len(made.vqk)
-    assert numbers.kbps == pytest.approx(len(made.vqk) * 8 / 2 / 1000)
+    assert numbers.rate == pytest.approx(len(made.vqk) * 8 / 2 / 1000)
     assert numbers.encode_seconds is not None
     assert 0 < numbers.encode_seconds < 60
     metric = MelDistance(16000)
-    metric.update(made.reconstruction.samples[None], made.original.samples[None])
-    assert numbers.mel_distance == pytest.approx(metric.compute().item(), rel=1e-5)
+    metric.update(made.reconstruction[None], made.original[None])
+    assert numbers.quality["mel_distance"] == pytest.approx(metric.compute().item(), rel=1e-5)
 
 
 def test_pictures_are_pictures(made: Transcoded) -> None:
-    pictures = (made.original_png, made.reconstruction_png, made.codes_png, made.usage_png)
+    assert [title for title, _, _ in made.figures] == ["Original", "Reconstruction", "Codes", "Codebook use"]
+    pictures = [picture for _, _, picture in made.figures]
     for picture in pictures:
         image = Image.open(io.BytesIO(picture or b""))
         assert image.format == "PNG"
@@ -79,15 +85,14 @@ def test_a_file_is_restored_by_the_codec_that_wrote_it(
     back = restore(path, codecs, LIMITS)
     assert back.model == "three"
     assert back.warnings == ()
-    assert torch.equal(back.reconstruction.samples, made.reconstruction.samples)
-    assert back.codes_png == made.codes_png
+    assert torch.equal(back.reconstruction, made.reconstruction)
+    assert back.figures[1:] == made.figures[2:]
     assert back.numbers == replace(
         made.numbers,
-        nominal_kbps=None,
+        nominal_rate=None,
         encode_seconds=None,
         decode_seconds=back.numbers.decode_seconds,
-        mel_distance=None,
-        si_sdr_db=None,
+        quality={},
     )
 
 
@@ -124,8 +129,8 @@ def test_what_is_damaged_is_named_and_the_rest_is_heard(
     back = restore(path, codecs, LIMITS)
     assert len(back.warnings) == 1
     assert "frames 50 to 99 are lost" in back.warnings[0]
-    assert torch.equal(back.reconstruction.samples[:, :14000], made.reconstruction.samples[:, :14000])
-    assert not back.reconstruction.samples[:, 16000:].any()
+    assert torch.equal(back.reconstruction[:, :14000], made.reconstruction[:, :14000])
+    assert not back.reconstruction[:, 16000:].any()
 
 
 def test_very_short_sounds_and_very_large_alphabets_are_shown_without_what_cannot_be_measured(tmp_path: Path) -> None:
@@ -134,11 +139,44 @@ def test_very_short_sounds_and_very_large_alphabets_are_shown_without_what_canno
     path = tmp_path / "a.wav"
     write_audio(path, torch.full((1, 3), 0.1), 16000)
     made = transcode(path, codec)
-    assert made.reconstruction.samples.shape == (1, 3)
-    assert made.usage_png is None
+    assert made.reconstruction.shape == (1, 3)
+    assert [title for title, _, _ in made.figures] == ["Original", "Reconstruction", "Codes"]
+    assert made.numbers.quality["mel_distance"] is None
     assert made.numbers.frames == 1
 
 
-def test_a_rate_below_the_first_stage(codecs: dict[str, SpectralCodec], sound: Path) -> None:
-    with pytest.raises(ValueError, match="kbps=0.1 is below the first stage"):
-        transcode(sound, codecs["two"], 0.1)
+def test_an_image_and_back(
+    image_model: Path, photograph: Path, codecs: dict[str, SpectralCodec], tmp_path: Path
+) -> None:
+    tokenizer = ImageTokenizer.from_pretrained(image_model)
+    made = transcode(photograph, tokenizer, 1, LIMITS)
+    image = read_image(photograph, channels=3)
+    assert torch.equal(made.original, image)
+    assert torch.equal(made.reconstruction, tokenizer.decode(tokenizer.encode(image[None])[:, :1], (30, 45))[0])
+    numbers = made.numbers
+    assert (numbers.stages, numbers.frames, numbers.size, numbers.units) == (1, 8 * 12, (30, 45), 1350)
+    assert numbers.nominal_rate == pytest.approx(8 * 12 * 4 / 1350)
+    assert numbers.rate == pytest.approx(len(made.vqk) * 8 / 1350)
+    error = (made.reconstruction - image).square().mean()
+    assert numbers.quality["psnr"] == pytest.approx(-10 * error.log10().item(), rel=1e-4)
+    assert [title for title, _, _ in made.figures] == ["Codes", "Codebook use"]
+
+    path, known = tmp_path / "a.vqk", {**codecs, "pictures": tokenizer}
+    path.write_bytes(made.vqk)
+    back = restore(path, known, LIMITS)
+    assert back.model == "pictures"
+    assert torch.equal(back.reconstruction, made.reconstruction)
+    for limits, data, message in (
+        (replace(LIMITS, max_megapixels=0.001), made.vqk, r"the image has 45 × 30 pixels; at most 0.001 megapixels"),
+        (LIMITS, made.vqk[:-30], "nothing of the file's image is left"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=message):
+            restore(path, known, limits)
+
+
+def test_very_small_images_are_shown_without_what_cannot_be_measured(image_model: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", torch.rand(3, 5, 7))
+    made = transcode(tmp_path / "a.png", ImageTokenizer.from_pretrained(image_model))
+    assert made.reconstruction.shape == (3, 5, 7)
+    assert made.numbers.quality["ssim"] is None

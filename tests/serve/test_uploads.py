@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from PIL import Image
 
-from vqkit.data import AudioBlocks
+from vqkit.data import AudioBlocks, read_image
+from vqkit.models import ImageTokenizer
 from vqkit.models.audio.resampling import resample
 from vqkit.serve import uploads
-from vqkit.serve.uploads import Limits, read_sound, read_vqk
+from vqkit.serve.uploads import Limits, read_picture, read_sound, read_vqk
 
 LIMITS = Limits(max_megabytes=0.5, max_seconds=2)
 
@@ -30,8 +32,8 @@ def test_sound_comes_at_the_codecs_rate_and_with_its_channels(tmp_path: Path, ch
     read = read_sound(path, LIMITS, 16000, taken)
     whole = torch.from_numpy(soundfile.read(path, dtype="float32", always_2d=True)[0].T)
     mixed = whole if channels in (1, taken) else whole.mean(dim=0, keepdim=True)
-    assert read.wave.sample_rate == 16000
-    assert torch.equal(read.wave.samples, resample(mixed[None], 8000, 16000)[0].expand(taken, -1))
+    assert read.signal.ndim == 2
+    assert torch.equal(read.signal, resample(mixed[None], 8000, 16000)[0].expand(taken, -1))
     assert read.warnings == ()
 
 
@@ -95,7 +97,7 @@ def test_the_most_that_is_taken_is_never_in_memory_at_once(tmp_path: Path, monke
 
     monkeypatch.setattr(uploads, "AudioBlocks", Watched)
     read = read_sound(path, Limits(max_seconds=20), 16000, 1)
-    assert read.wave.samples.shape == (1, 16000 * 16)
+    assert read.signal.shape == (1, 16000 * 16)
     assert most <= 2 * 48_000 * 8 * 4
 
 
@@ -121,3 +123,31 @@ def test_limits_are_positive(value: float) -> None:
 def test_the_disk_holds_at_least_one_file() -> None:
     with pytest.raises(ValueError, match="disk_megabytes is 10, it must be at least max_megabytes, 25"):
         Limits(disk_megabytes=10)
+
+
+def test_images_come_upright_with_the_tokenizers_channels(image_model: Path, photograph: Path, tmp_path: Path) -> None:
+    tokenizer = ImageTokenizer.from_pretrained(image_model)
+    assert torch.equal(read_picture(photograph, LIMITS, tokenizer).signal, read_image(photograph))
+    Image.open(photograph).convert("L").save(tmp_path / "gray.png")
+    assert read_picture(tmp_path / "gray.png", LIMITS, tokenizer).signal.shape == (3, 30, 45)
+
+
+def test_images_that_are_too_large_are_refused_before_they_are_decoded(
+    image_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = ImageTokenizer.from_pretrained(image_model)
+    Image.new("RGB", (4000, 4000)).save(tmp_path / "bomb.png")  # 50 kB, and 48 MB of pixels
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("it is decoded"))
+    with pytest.raises(ValueError, match="megapixels") as error:
+        read_picture(tmp_path / "bomb.png", LIMITS, tokenizer)
+    assert str(tmp_path) not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+def test_what_is_no_image_is_refused_without_naming_the_file(image_model: Path, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "<b>.png"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="file|image") as error:
+        read_picture(path, LIMITS, ImageTokenizer.from_pretrained(image_model))
+    assert "<b>" not in str(error.value)
+    assert "\n" not in str(error.value)

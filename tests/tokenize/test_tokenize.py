@@ -2,22 +2,24 @@
 
 import io
 import json
+import os
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from hashing import HashEncoder, in_process, run
+from hashing import DyingEncoder, HashEncoder, in_process, run
 from PIL import Image
 
 import vqkit.tokenize.run
 from vqkit import RVQ
 from vqkit.bitstream import VqkReader
 from vqkit.cli import main
-from vqkit.data import read_audio, read_image
+from vqkit.data import read_audio, read_image, sample_folder
 from vqkit.models import AudioCodec, ConvBackbone, ImageTokenizer, load_codec
-from vqkit.tokenize import ModelEncoder, TokenizeSettings, read_manifest, tokenize, verify_tokens
+from vqkit.tokenize import ModelEncoder, TokenizeColumn, TokenizeSettings, read_manifest, tokenize, verify_tokens
 from vqkit.tokenize.corpus import Corpus
 
 RATE = 8000
@@ -279,20 +281,30 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
     assert many < few + 300_000
 
 
-def test_ray(corpus, tmp_path, content_of):
-    pytest.importorskip("ray")
+def test_a_cluster_of_two_nodes_where_a_worker_dies(corpus, tmp_path, content_of, monkeypatch):
+    ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     from vqkit.tokenize.ray_run import RayRunner
 
-    folder = corpus(12)
+    folder, mark = corpus(12), tmp_path / "died"
     run(folder, tmp_path / "here")
+    here = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    monkeypatch.setenv("PYTHONPATH", here)  # the nodes' processes find the encoder of these tests
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
     settings = TokenizeSettings(("parquet", "webdataset"), 4)
+    encoder = DyingEncoder(name="0007.wav", mark=str(mark))
     try:
-        runner = RayRunner(cluster.address, processes=2)
-        tokenize(folder, tmp_path / "there", lambda kinds: HashEncoder(), settings, runner=runner)
+        tokenize(folder, tmp_path / "there", lambda kinds: encoder, settings, runner=RayRunner(cluster.address, 2))
+        sounds = [str(path) for path in sorted((sample_folder() / "speech/prompts/test").glob("*.*"))[:2]]
+        column = {"fn_constructor_args": ("audio",), "fn_constructor_kwargs": {"stages": 1}, "concurrency": 1}
+        rows = ray.data.from_items([{"audio": path} for path in sounds])
+        found = rows.map_batches(TokenizeColumn, batch_format="numpy", **column).take_all()
     finally:
+        ray.shutdown()
         cluster.shutdown()
+    assert mark.exists()
     assert content_of(tmp_path / "here") == content_of(tmp_path / "there")
+    expected = TokenizeColumn("audio", stages=1)({"audio": sounds})["codes"]
+    assert [list(row["codes"]) for row in found] == [codes.tolist() for codes in expected]

@@ -10,7 +10,7 @@ from keep_weights import keep_weights
 from safetensors.torch import load_file
 
 from vqkit.training.command import main
-from vqkit.training.run_files import RunFiles
+from vqkit.training.runs.files import RunFiles
 
 CONFIG = """
 model:
@@ -41,7 +41,7 @@ progress: false
 SCRIPT = """
 import sys, torch
 from vqkit.training.command import main
-from vqkit.training.run_files import RunFiles
+from vqkit.training.runs.files import RunFiles
 sys.path.insert(0, sys.argv.pop())
 from keep_weights import keep_weights
 

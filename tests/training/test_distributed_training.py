@@ -1,6 +1,7 @@
 """Two processes train as one would on their joined batch, and hold the same weights."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from keep_weights import keep_weights
 from safetensors.torch import load_file
 
 from vqkit.training.command import main
-from vqkit.training.run_files import RunFiles
+from vqkit.training.runs.files import RunFiles
 
 CONFIG = """
 model:
@@ -48,7 +49,7 @@ ADVERSARY = """
 SCRIPT = """
 import sys, torch
 from vqkit.training.command import main
-from vqkit.training.run_files import RunFiles
+from vqkit.training.runs.files import RunFiles
 sys.path.insert(0, sys.argv.pop())
 from keep_weights import die_once, keep_weights
 
@@ -60,10 +61,18 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+def two_nodes():
+    """Arguments of the agents of two nodes, which find each other over loopback."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    meeting = ["--rdzv_backend", "c10d", "--rdzv_endpoint", f"localhost:{port}", "--rdzv_id", "two nodes"]
+    return [["--nnodes", "2", "--nproc_per_node", "1", *meeting] for _ in range(2)]
+
+
 @pytest.mark.parametrize("adversarial", [False, True])
-def test_two_processes_equal_one_also_when_one_dies_and_both_are_restarted(
-    noise_clips, tmp_path, monkeypatch, adversarial
-):
+def test_two_processes_equal_one(noise_clips, tmp_path, monkeypatch, adversarial):
+    """With an adversary on two nodes, each with an agent of its own; without on one node, where one dies and both are started anew."""
     text = CONFIG.format(
         source=noise_clips,
         balance=str(adversarial).lower(),
@@ -73,15 +82,19 @@ def test_two_processes_equal_one_also_when_one_dies_and_both_are_restarted(
     (tmp_path / "config.yaml").write_text(text)
     (tmp_path / "script.py").write_text(SCRIPT)
     flags = ["--config", str(tmp_path / "config.yaml"), "--save_every", "1", "--folder"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    launcher += [] if adversarial else ["--max-restarts", "1"]
     how = ["lives" if adversarial else "dies", str(Path(__file__).parent)]
-    command = [*launcher, str(tmp_path / "script.py"), *flags, str(tmp_path / "two"), *how]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=120
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert ("exitcode: 7" in done.stderr) is not adversarial
+    command = [str(tmp_path / "script.py"), *flags, str(tmp_path / "two"), *how]
+    agents = two_nodes() if adversarial else [["--standalone", "--nproc_per_node", "2", "--max-restarts", "1"]]
+    launcher = [sys.executable, "-m", "torch.distributed.run"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen([*launcher, *agent, *command], stderr=subprocess.PIPE, text=True, env=environment)
+        for agent in agents
+    ]
+    for agent in started:
+        said = agent.communicate(timeout=150)[1]
+        assert agent.returncode == 0, said[-3000:]
+        assert ("exitcode: 7" in said) is not adversarial
     monkeypatch.setattr(RunFiles, "on_train_end", keep_weights)
     assert main([*flags, str(tmp_path / "one")]) == 0
     first, second = (load_file(tmp_path / "two" / f"rank{rank}.safetensors") for rank in (0, 1))

@@ -11,8 +11,8 @@ from vqkit import RVQ
 from vqkit.models import AudioCodec
 from vqkit.nn import STFTDiscriminator
 from vqkit.training import Adversary, AudioDataModule, CodecModule, train
-from vqkit.training.checkpoint_io import SafeCheckpointIO
-from vqkit.training.run_files import RunFiles
+from vqkit.training.runs.checkpoint_io import SafeCheckpointIO
+from vqkit.training.runs.files import RunFiles
 
 
 class Killed(Exception):

@@ -10,6 +10,7 @@ from vqkit.bitstream.editing import cut, join, thin
 from vqkit.bitstream.entropy_model import EntropyModel, read_tables
 from vqkit.bitstream.errors import BitstreamError, OtherModelError
 from vqkit.bitstream.fitting import thin_to_fit
+from vqkit.bitstream.foreign_tokens import TokenRate, token_frames, token_rates
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.inspection import inspect
 from vqkit.bitstream.plain_codes import PlainCodes
@@ -27,6 +28,7 @@ __all__ = [
     "OtherModelError",
     "PlainCodes",
     "StaticTables",
+    "TokenRate",
     "VqkBlock",
     "VqkHeader",
     "VqkReader",
@@ -41,4 +43,6 @@ __all__ = [
     "read_tables",
     "thin",
     "thin_to_fit",
+    "token_frames",
+    "token_rates",
 ]

@@ -110,7 +110,10 @@ def _described(path: Path, found: dict[str, Any]) -> list[str]:
         lines.append(
             f"  {found['seconds']:.3f} s at {found['frame_rate']:g} frames/s{_rate(found['kbps'], ' kbit/s in all', 3)}"
         )
-    if found["sample_rate"]:
+    if found["sample_rate"] and found["image_size"]:
+        size, grid = "×".join(map(str, reversed(found["image_size"]))), "×".join(map(str, reversed(found["grid"])))
+        lines.append(f"  video: {size} pixels in {grid} cells")
+    elif found["sample_rate"]:
         lines.append(
             f"  sound: {found['sample_rate']} Hz, {found['channels'] or '?'} channels, {found['length']} samples"
         )

@@ -46,7 +46,7 @@ def _limit(found: dict[str, Any], max_bytes: int | None, bpp: float | None) -> t
         return max_bytes, f"max_bytes is {max_bytes}"
     if bpp is None or max_bytes is not None:
         raise ValueError(f"one of max_bytes and bpp must be given, got {max_bytes} and {bpp}")
-    size = found["image_size"]
+    size = () if found["sample_rate"] else found["image_size"]
     if not bpp > 0 or not size:
         raise ValueError(
             f"bpp is {bpp}, it must be more than 0" if size else "bpp is for images, and this file holds none"

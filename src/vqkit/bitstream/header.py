@@ -49,8 +49,9 @@ class VqkHeader:
     Args:
         code_sizes: alphabet of each code of a frame, 1 … 2^32; at most 1024 of them.
         codes_per_stage: how many consecutive codes each stage has; one by default.
-        sample_rate: sample rate of the sound in Hz, or ``hop_samples`` times the pictures a second; 0 where there is no time.
-        hop_samples: samples between frames, or between pictures.
+        sample_rate: sample rate of the sound in Hz; of video a thousand times its frames a second, so that a frame has 1000 samples; 0
+            where there is no time.
+        hop_samples: samples between frames, or between pictures of codes, which stand for several frames.
         channels: number of channels of the sound; 0 if it is none.
         grid: cells of a picture, such as (rows, columns); empty for sound.
         image_size: (height, width) in pixels; empty for sound.

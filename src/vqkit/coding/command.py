@@ -1,80 +1,37 @@
 """``vqkit encode`` and ``vqkit decode``: sound and image files to ``.vqk`` files and back; files, folders and pipes."""
 
 import argparse
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from vqkit.bitstream import OtherModelError
-from vqkit.coding.coded import Coded, Watch
 from vqkit.coding.jobs import PIPE, Job, find_jobs
 from vqkit.coding.kind import Encoding, Kind
-from vqkit.coding.kinds import IMAGE, KINDS, SOUND, kind_in, kind_named, kind_of_file, open_models, sniffed, wanted_kind
+from vqkit.coding.kinds import (
+    IMAGE,
+    KINDS,
+    SOUND,
+    kind_in,
+    kind_named,
+    kind_of_file,
+    open_models,
+    sniffed,
+    wanted_kind,
+)
 from vqkit.coding.names import VQK, decoded_names, encoded_names
+from vqkit.coding.one_file import DecodeOne, EncodeOne, standard_input
 from vqkit.coding.options import add_options, add_places
 from vqkit.coding.rate import Rate
 from vqkit.coding.run import Manner, run
 from vqkit.data.content import content_of_file
-from vqkit.files import NewFile
 from vqkit.modality import MODALITIES
 
 __all__ = ["main_decode", "main_encode"]
 
 _READ = frozenset(suffix for kind in KINDS for suffix in kind.read)
 _WRITTEN = tuple(suffix for kind in KINDS for suffix in kind.written)
-
-
-@dataclass(frozen=True)
-class _Encode:
-    """Encodes one file; picklable where there is no pipe."""
-
-    how: Encoding
-    pipe: BinaryIO | None
-    overwrite: bool
-
-    def __call__(self, models: Mapping[Kind, Any], job: Job, watch: Watch) -> Coded:
-        assert job.kind is not None
-        source = self.pipe if job.source == PIPE and self.pipe is not None else job.source
-        try:
-            with self._output(job) as target:
-                return job.kind.encode(models[job.kind], source, target, self.how, watch)
-        except ValueError as error:
-            if job.kind == SOUND and job.source != PIPE and kind_of_file(job.source) is None:  # it was but a try
-                raise ValueError(f"{error}, and no image that is known") from None
-            raise
-
-    @contextmanager
-    def _output(self, job: Job) -> Iterator[BinaryIO]:
-        if job.target == PIPE:
-            yield sys.stdout.buffer
-            return
-        with NewFile(job.target, overwrite=self.overwrite, make_folders=True, devices=True) as new:
-            yield new.file
-
-
-@dataclass(frozen=True)
-class _Decode:
-    """Decodes one file; picklable."""
-
-    suffixes: Mapping[Kind, str]
-    overwrite: bool
-    max_megapixels: float
-
-    def __call__(self, models: Mapping[Kind, Any], job: Job, watch: Watch) -> Coded:
-        assert job.kind is not None
-        source = _input() if job.source == PIPE else job.source
-        if job.target != PIPE:
-            Path(job.target).parent.mkdir(parents=True, exist_ok=True)
-        target = sys.stdout.buffer if job.target == PIPE else job.target
-        suffix = self.suffixes[job.kind]
-        try:
-            return job.kind.decode(models[job.kind], source, target, suffix, watch, self.overwrite, self.max_megapixels)
-        except OtherModelError as error:
-            raise OtherModelError(f"{error}: give --model FOLDER, that of the model that wrote it") from None
 
 
 @dataclass
@@ -149,13 +106,13 @@ def main_encode(argv: list[str]) -> int:
     pipe, wanted = None, wanted_kind(asked.modality)
     jobs = find_jobs(asked.source, asked.target, _READ, encoded_names, kind_of_file)
     if asked.source == PIPE:
-        kind, pipe = sniffed(_input())
+        kind, pipe = sniffed(standard_input())
         jobs = [replace(job, kind=kind) for job in jobs]
     else:
         jobs = [replace(job, kind=job.kind or _kind_of(job.source)) if job.is_open else job for job in jobs]
     jobs = _only(wanted, jobs, Path(asked.source).is_dir())
     _check_rate(rate, [job for job in jobs if job.is_open])
-    encode = _Encode(
+    encode = EncodeOne(
         Encoding(rate, asked.plain, asked.licence, _metadata(asked.meta), asked.max_megapixels, asked.strict),
         pipe,
         asked.force,
@@ -191,7 +148,8 @@ def main_decode(argv: list[str]) -> int:
     else:
         jobs = [found.job(job) for job in jobs]
     _check_kinds(jobs, wished, asked.to)
-    return run(jobs, _loading(jobs, asked), _Decode(found.suffixes, asked.force, asked.max_megapixels), _how(asked))
+    decode = DecodeOne(found.suffixes, asked.force, asked.max_megapixels, bool(asked.model))
+    return run(jobs, _loading(jobs, asked), decode, _how(asked))
 
 
 def _kind_of(source: str) -> Kind:
@@ -291,9 +249,3 @@ def _metadata(pairs: list[str]) -> dict[str, str]:
             raise ValueError(f"--meta {pair}: expected KEY=VALUE, each KEY once")
         found[name] = value
     return found
-
-
-def _input() -> BinaryIO:
-    if sys.stdin is None:
-        raise ValueError("standard input is closed: name a file")
-    return sys.stdin.buffer

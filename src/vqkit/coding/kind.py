@@ -34,6 +34,11 @@ class Encoding:
     max_megapixels: float = MAX_MEGAPIXELS
     strict: bool = False
 
+    @property
+    def for_header(self) -> dict[str, Any]:
+        """What every kind writes in the same way, as arguments by name."""
+        return {"plain": self.plain, "licence": self.licence, "metadata": self.metadata}
+
 
 @dataclass(frozen=True)  # all of a class are equal, in other processes too
 class Kind(ABC):

@@ -1,4 +1,4 @@
-"""Sound and images, and how to tell which a file is."""
+"""Which kind a file is of, and the models that code it."""
 
 import io
 from collections.abc import Iterable
@@ -6,25 +6,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vqkit import modality as modalities
-from vqkit.bitstream import VqkHeader, VqkReader
-from vqkit.coding.coded import Coded, Watch
-from vqkit.coding.decode_file import decode_file
-from vqkit.coding.decode_image_file import decode_image_file
-from vqkit.coding.encode_file import encode_file
-from vqkit.coding.encode_image_file import encode_image_file
-from vqkit.coding.kind import Encoding, Kind
-from vqkit.coding.rate import Rate
-from vqkit.data import MAX_MEGAPIXELS, WRITTEN_IMAGE_SUFFIXES, WRITTEN_SUFFIXES
+from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader
+from vqkit.coding.audio.kind import SOUND
+from vqkit.coding.image.kind import IMAGE
+from vqkit.coding.kind import Kind
 from vqkit.data.content import HEAD_BYTES, content_of, content_of_file
-from vqkit.models.audio.waveform_codec import WaveformCodec
-from vqkit.models.image.tokenizer import SHIPPED, ImageTokenizer
-from vqkit.models.loading import load_codec, saved_modality, shipped_folder
-from vqkit.types import need
+from vqkit.models.loading import saved_modality, shipped_folder
 
 __all__ = [
     "IMAGE",
     "KINDS",
     "SOUND",
+    "header_in",
     "kind_in",
     "kind_named",
     "kind_of_content",
@@ -36,86 +29,6 @@ __all__ = [
 ]
 
 
-class _Sound(Kind):
-    modality = modalities.SOUND
-    read, written = modalities.SOUND.suffixes | modalities.VIDEO.suffixes, tuple(WRITTEN_SUFFIXES)
-
-    def load(self, folder: str | None) -> WaveformCodec:
-        for package in ("soundfile", "soxr", "av"):
-            need(package, "audio")
-        return load_codec(folder)
-
-    def check(self, model: WaveformCodec, rate: Rate) -> None:
-        rate.stages_of(model)
-
-    def encode(self, model: WaveformCodec, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
-        return encode_file(
-            model,
-            source,
-            target,
-            how.rate,
-            plain=how.plain,
-            licence=how.licence,
-            metadata=how.metadata,
-            strict=how.strict,
-            watch=watch,
-        )
-
-    def decode(
-        self,
-        model: WaveformCodec,
-        source: Any,
-        target: Any,
-        suffix: str,
-        watch: Watch,
-        overwrite: bool = True,
-        max_megapixels: float = MAX_MEGAPIXELS,
-    ) -> Coded:
-        return decode_file(model, source, target, suffix=suffix, watch=watch, overwrite=overwrite)
-
-
-class _Image(Kind):
-    modality = modalities.IMAGE
-    read, written = modalities.IMAGE.suffixes, tuple(WRITTEN_IMAGE_SUFFIXES)
-
-    def load(self, folder: str | None) -> ImageTokenizer:
-        need("PIL", "image")
-        if folder is None and not SHIPPED.is_dir():
-            raise ValueError("no image tokenizer ships with this vqkit: name the folder of one with --model")
-        return ImageTokenizer.from_pretrained(folder)
-
-    def check(self, model: ImageTokenizer, rate: Rate) -> None:
-        rate.check_stages(model.quantizer.num_stages, "tokenizer")
-
-    def encode(self, model: ImageTokenizer, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
-        return encode_image_file(
-            model,
-            source,
-            target,
-            how.rate,
-            plain=how.plain,
-            licence=how.licence,
-            metadata=how.metadata,
-            max_megapixels=how.max_megapixels,
-            watch=watch,
-        )
-
-    def decode(
-        self,
-        model: ImageTokenizer,
-        source: Any,
-        target: Any,
-        suffix: str,
-        watch: Watch,
-        overwrite: bool = True,
-        max_megapixels: float = MAX_MEGAPIXELS,
-    ) -> Coded:
-        return decode_image_file(
-            model, source, target, suffix=suffix, max_megapixels=max_megapixels, watch=watch, overwrite=overwrite
-        )
-
-
-SOUND, IMAGE = _Sound(), _Image()
 KINDS: tuple[Kind, ...] = (SOUND, IMAGE)
 
 
@@ -149,7 +62,8 @@ def wanted_kind(word: str | None) -> Kind | None:
         if kind.modality is what:
             return kind
     raise ValueError(
-        f"--as {word}: there is no tokenizer of {what.plural} yet; without --as, or with --as sound, the sound of a film is encoded"
+        f"--as {word}: no command codes {what.plural} yet, vqkit.models.VideoTokenizer does; without --as, or with --as sound, "
+        "the sound of a film is encoded"
     )
 
 
@@ -168,7 +82,12 @@ def kind_of_file(path: str | Path, wanted: Kind | None = None) -> Kind | None:
 
 def kind_of_header(header: VqkHeader) -> Kind:
     """The kind of what a ``.vqk`` file holds."""
-    return next(kind for kind in KINDS if kind.modality is header.modality)
+    for kind in KINDS:
+        if kind.modality is header.modality:
+            return kind
+    raise BitstreamError(
+        f"it holds {header.modality.plural}, which vqkit.models.VideoTokenizer.decompress reads and no command yet"
+    )
 
 
 def kind_in(path: str | Path) -> Kind:
@@ -177,8 +96,17 @@ def kind_in(path: str | Path) -> Kind:
     Raises:
         BitstreamError: it is none.
     """
+    return kind_of_header(header_in(path))
+
+
+def header_in(path: str | Path) -> VqkHeader:
+    """The header of a ``.vqk`` file.
+
+    Raises:
+        BitstreamError: it is none.
+    """
     with VqkReader(path) as reader:
-        return kind_of_header(reader.header)
+        return reader.header
 
 
 def sniffed(stream: BinaryIO) -> tuple[Kind, BinaryIO]:
@@ -233,7 +161,9 @@ def open_models(kinds: Iterable[Kind], folders: Iterable[str] = ()) -> dict[Kind
         if not Path(folder).is_dir():
             raise ValueError(f"no such folder: {folder}; a model is a folder that save_pretrained wrote")
         held = saved_modality(folder)
-        kind = next(kind for kind in KINDS if kind.modality is held)
+        kind = next((kind for kind in KINDS if kind.modality is held), None)
+        if kind is None:
+            raise ValueError(f"{folder} codes {held.plural}, which no command codes yet")
         if kind not in wanted:
             raise ValueError(f"{folder} codes {kind.name}, and nothing here is of that kind")
         if kind in named:

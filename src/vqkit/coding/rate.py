@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.audio.tokenizer import AudioTokenizer
 
 __all__ = ["Rate", "spooled"]
 
@@ -43,7 +43,7 @@ class Rate:
             if not value > 0:
                 raise ValueError(f"{name} is {value}, it must be more than 0")
 
-    def stages_of(self, codec: WaveformCodec) -> int:
+    def stages_of(self, codec: AudioTokenizer) -> int:
         """Stages of sound to encode; for ``max_bytes`` all, of which `vqkit.bitstream.thin_to_fit` keeps some.
 
         Raises:

@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vqkit.compare.code_digest import code_digest
-from vqkit.compare.dataset import Dataset
+from vqkit.code_digest import code_digest
+from vqkit.compare.measure import Measure
 from vqkit.modality import Modality
+from vqkit.models.tokenizer import Tokenizer
 from vqkit.quantize import Quantizer
 
 __all__ = ["Backbone", "Note", "Training", "training_digest"]
@@ -54,27 +55,22 @@ class Backbone(ABC):
     def training_code(self) -> tuple[Any, ...]:
         """What training consists of, beside the quantizers: classes, functions or names of modules, followed through their imports.
 
-        When that code changes, cached runs are stale; see `vqkit.compare.code_digest`.
+        When that code changes, cached runs are stale; see `vqkit.code_digest`.
         """
 
     @property
     @abstractmethod
-    def measuring_code(self) -> tuple[Any, ...]:
-        """What measuring consists of: when that code changes, runs are measured again."""
-
-    @abstractmethod
-    def items(self, data: Dataset, training: bool) -> Sequence[Any]:
-        """Clips or images to train on, or to measure on."""
-
-    @abstractmethod
-    def described(self, train: Sequence[Any], test: Sequence[Any]) -> dict[str, Any]:
-        """How much data that is, for the record."""
+    def measures(self) -> Measure[Any]:
+        """What the models are measured with; when its code changes, runs are measured again."""
 
     @abstractmethod
     def train(self, quantizer: Quantizer, items: Sequence[Any], seed: int, folder: Path, note: Note) -> Training:
         """Train, and leave the model in ``folder``; if the folder holds an unfinished training, go on with it."""
 
     @abstractmethod
+    def saved(self, folder: Path) -> Tokenizer:
+        """The model that `train` left in a folder, in evaluation mode."""
+
     def measure(
         self,
         folder: Path,
@@ -90,15 +86,8 @@ class Backbone(ABC):
             The fields of a run that `summary` joins into a row; reconstructions of the items to show lie in ``folder``. With
             ``details``, also what is shown for the first seed only.
         """
-
-    @abstractmethod
-    def originals(self, shown: Sequence[Any], folder: Path) -> dict[str, Any]:
-        """Write the items to show as the model gets them, and describe them, for the record."""
-
-    @property
-    @abstractmethod
-    def protocols(self) -> dict[str, Any]:
-        """Protocol of every metric, by name."""
+        note("measuring")
+        return self.measures.measure(self.saved(folder), train, test, shown, details, folder)
 
     def settings(self) -> dict[str, Any]:
         """The fields, as JSON."""

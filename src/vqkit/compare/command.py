@@ -8,8 +8,8 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import vqkit.compare.backbones
 from vqkit.allowance import MAX_FLOATS
+from vqkit.cache import read_json
 from vqkit.compare.backbone import Backbone
-from vqkit.compare.cache import read_json
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.runner import Comparison, compare
 from vqkit.modality import SOUND
@@ -48,7 +48,7 @@ def finish(what: Comparison, out: Path, shown: str) -> int:
         The exit code, 0.
     """
     backbone = what.backbone
-    with LiveResults(what.title, rates(what), backbone.protocols, modality=backbone.modality.name) as table:
+    with LiveResults(what.title, rates(what), backbone.measures.protocols, modality=backbone.modality.name) as table:
         folder = compare(what, out, shown, table.update)
     page = write_report(folder)
     for line in few_codes(what, folder):

@@ -1,4 +1,4 @@
-"""Which clips or images a comparison trains on and is measured on."""
+"""Which clips, images or videos a comparison trains on and is measured on."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from vqkit.data import Clip, ImageItem, Item, SplitError, list_clips, list_images, read_audio, sample_folder
 from vqkit.data.unreadable import readable
+from vqkit.data.video import VideoItem, list_videos, read_frames
 from vqkit.modality import SOUND
 
 __all__ = ["Dataset"]
@@ -18,13 +19,13 @@ _Item = TypeVar("_Item", bound=Item)
 
 @dataclass(frozen=True)
 class Dataset:
-    """The clips or images of a comparison.
+    """The clips, images or videos of a comparison.
 
     Args:
         source: a folder (with splits or without, with manifest.csv or without), a manifest, for images also what else
             `vqkit.data.list_images` takes, or ``"samples"`` for what ships with vqkit.
         test_source: where the test items come from, if they are of another data set.
-        groups: only these groups of sound (``music``, ``speech``, …), or these classes of images; all when empty.
+        groups: only these groups of sound (``music``, ``speech``, …), or these classes of images or videos; all when empty.
         min_seconds: shorter clips are left out.
         max_train: most training items, spread evenly over the set; 0 takes all.
         max_test: most test items, likewise.
@@ -63,6 +64,14 @@ class Dataset:
         """Images to train on, or to measure on, classes in turn."""
         place, split, most = self._wanted(training)
         return self._spread(self._listed(list_images, place, split), most, f"the {split} split of {place}")
+
+    def videos(self, training: bool) -> list[VideoItem]:
+        """Videos to train on, or to measure on, classes in turn; what cannot be read is left out of what is measured."""
+        place, split, most = self._wanted(training)
+        found = self._spread(self._listed(list_videos, place, split), most, f"the {split} split of {place}")
+        if training:  # clips of what cannot be read are replaced as they are drawn
+            return found
+        return [item for item, _ in readable(found, lambda item: item.path, lambda item: read_frames(item.path, 1))]
 
     def _listed(self, listed: Callable[[str | Path, str], list[_Item]], place: str, split: str) -> list[_Item]:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from vqkit.compare import command
-from vqkit.compare.codec_demo import CodecDemo, codec_demo
+from vqkit.evaluate.codec_demo import CodecDemo, codec_demo
 from vqkit.report import load_rate_results
 from vqkit.report.rate_live import LiveRates
 

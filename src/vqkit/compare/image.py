@@ -1,51 +1,55 @@
-"""Measure an image tokenizer: quality on test images, codebook use, bits really written, and what the report shows."""
+"""What only images have when a tokenizer is measured: one size, boxes of the test images, and all of them coded together."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from vqkit.bitstream import encode_codes
-from vqkit.compare.codebooks import counted, curve_stages, residual_energy, usage_of, use_by_part, values_of
-from vqkit.compare.pca import code_cloud
+from vqkit.compare.dataset import Dataset
+from vqkit.compare.measure import Measure
 from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images, write_image
-from vqkit.metrics import StreamingMetric, image_metrics
+from vqkit.metrics import image_metrics
+from vqkit.modality import IMAGE
 from vqkit.models.image.tokenizer import ImageTokenizer
+from vqkit.models.tokenizer import Tokenizer
 from vqkit.nn import EfficientNetLite0, PerceptualDistance
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-__all__ = ["ImageMeasure", "label"]
+__all__ = ["ImageMeasure"]
 
 _BATCH = 32
 _COUNTED = 512  # training images whose codes give the histograms of the entropy coder
-_SHOWN_VECTORS = 1 << 15
-_NAMES = {"psnr": "PSNR", "ssim": "SSIM", "mae": "MAE", "lpips_effnet": "LPIPS-effnet", "fd_effnet": "FD-effnet"}
 
 
-def label(item: ImageItem) -> str:
-    """Short name of an image, for files and people."""
-    return Path(item.name).stem if item.index is None else f"{Path(item.path).stem}-{item.index}"
-
-
-class ImageMeasure:
+class ImageMeasure(Measure[ImageItem]):
     """Measures tokenizers on images of one size.
 
     Args:
-        size: (height, width).
-        channels: 1 or 3.
-        crop: how images are brought to the size, as in `vqkit.data.Images`.
-        crop_share: of random boxes, likewise.
-        boxes: with random boxes, how many of each image are measured; the same ones for every tokenizer.
+        size: height and width in pixels.
+        channels: 1 for gray, 3 for RGB.
+        crop: how images are brought to the size; see `vqkit.data.Images`.
+        crop_share: smallest and largest height of a random box as a share of the largest that fits.
+        boxes: random boxes of each image that are measured, the same ones for every tokenizer.
         trunk_size: side in pixels at which the trunk of the perceptual distance and the Fréchet distance sees the images; 0 measures
             without them.
-        max_megapixels: as in `vqkit.data.read_image`.
+        max_megapixels: refuse an image whose header says more, before it is decoded, in 10^6 pixels.
     """
+
+    modality = IMAGE
+    examples, rate = "images", "bpp"
+    suffix = ".png"
+    titles: ClassVar[Mapping[str, str]] = {
+        "mae": "MAE",
+        "lpips_effnet": "LPIPS-effnet",
+        "fd_effnet": "FD-effnet",
+    }
+    first = ("psnr", "ssim", "mae", "lpips_effnet", "fd_effnet")
 
     def __init__(
         self,
@@ -57,125 +61,74 @@ class ImageMeasure:
         trunk_size: int = 64,
         max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
-        self.size, self.channels, self.crop = size, channels, crop
+        self.image_size, self.channels, self.crop = size, channels, crop
         self.crop_share, self.boxes, self.max_megapixels = crop_share, boxes, max_megapixels
         self.trunk = None
         if trunk_size:
             self.trunk = EfficientNetLite0.from_package(input_size=trunk_size, min_size=min(trunk_size, 64))
 
-    @property
-    def protocols(self) -> dict[str, Any]:
-        """Protocol of each metric by name."""
-        found: dict[str, Any] = {}
-        metrics = cast("dict[str, StreamingMetric]", dict(self._metrics().items()))
-        for key in sorted(metrics, key=lambda key: (list(_NAMES).index(key) if key in _NAMES else 99, key)):
-            protocol = metrics[key].protocol
-            described = {field: protocol[field] for field in ("unit", "better", "description")}
-            found[key] = {"name": _NAMES.get(key, key), **described, **protocol["settings"]}
-        return found
+    def items(self, data: Dataset, training: bool) -> list[ImageItem]:
+        """Images to train on, or to measure on."""
+        return data.images(training)
 
-    def originals(self, shown: Sequence[ImageItem], folder: Path) -> dict[str, Any]:
-        """Write the images to show, as the model gets them, and describe them."""
-        found = []
-        for item, image in zip(shown, self._images(shown), strict=True):
-            path = folder / "image" / "original" / f"{label(item)}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_image(path, image)
-            sizes = {"width": self.size[1], "height": self.size[0]}
-            group = item.label or "image"
-            found.append({"name": label(item), "group": group, **sizes, "original": str(path.relative_to(folder))})
-        return {"images": found}
+    def described(self, train: Sequence[ImageItem], test: Sequence[ImageItem]) -> dict[str, Any]:
+        """How many images that is."""
+        return {"images": {"train": len(train), "test": len(test) * self.boxes}, "size": list(self.image_size)}
 
-    @torch.no_grad()
-    def measure(
-        self,
-        tokenizer: ImageTokenizer,
-        train: Sequence[ImageItem],
-        test: Sequence[ImageItem],
-        shown: Sequence[ImageItem],
-        details: bool,
-        folder: Path,
-    ) -> dict[str, Any]:
-        """Measure on the test images; reconstructions of ``shown`` are written to ``folder``.
+    def label(self, item: ImageItem) -> str:
+        """The file's name without its suffix, and the number of an image in a file of many."""
+        return Path(item.name).stem if item.index is None else f"{Path(item.path).stem}-{item.index}"
 
-        Args:
-            tokenizer: in evaluation mode.
-            train: images some of whose codes give the histograms of the entropy coder.
-            test: images measured.
-            shown: those whose reconstruction is kept.
-            details: also usage, residual energy, PCA and the rate curve.
-            folder: of the run.
-        """
-        quantizer = tokenizer.quantizer
-        metrics, usage = self._metrics(), usage_of(quantizer)
-        latents, codes = [], []
-        for images in self._batches(test):
-            z = tokenizer.analyze(images)
-            found = quantizer.encode(z)
-            metrics.update(tokenizer.synthesize(quantizer.decode(found), self.size), images)
-            usage.update(found)
-            latents.append(z.flatten(end_dim=-2))
-            codes.append(found.flatten(end_dim=-2))
-        z, all_codes = torch.cat(latents), torch.cat(codes)
-        pixels = len(test) * self.boxes * math.prod(self.size)
-        some = train[:: max(1, len(train) // _COUNTED)]
-        histograms = counted(quantizer, (self._codes(tokenizer, images) for images in self._batches(some)))
-        entropy = None
-        if histograms is not None:
-            entropy = 8 * len(encode_codes(all_codes, quantizer.code_sizes, histograms)) / pixels
-        values: dict[str, Any] = {
-            "facts": {"bits_per_image": tokenizer.stage_bits(*self.size)[-1]},
-            "rates": {
-                "bpp": 8 * len(encode_codes(all_codes, quantizer.code_sizes)) / pixels,
-                "entropy_bpp": entropy,
-            },
-            "metrics": values_of(metrics),
-            "reconstructions": self._reconstructions(tokenizer, shown, folder),
-        }
-        if details:
-            every = max(1, len(z) // _SHOWN_VECTORS)
-            spatial = len(tokenizer.grid(*self.size))
-            values |= {
-                "usage": use_by_part(usage),
-                "residual_energy": residual_energy(quantizer, z[::every], all_codes[::every], spatial),
-                "pca": code_cloud(quantizer, z[::every], all_codes[::every], spatial),
-                "rate_curve": self._rate_curve(tokenizer, test),
-            }
-        return values
+    def extent(self, item: ImageItem, signal: Tensor) -> dict[str, Any]:
+        """Class, width and height."""
+        return {"group": item.label or "image", "width": signal.shape[-1], "height": signal.shape[-2]}
 
-    def _reconstructions(self, tokenizer: ImageTokenizer, shown: Sequence[ImageItem], folder: Path) -> dict[str, str]:
-        found = {}
-        for item, image in zip(shown, self._images(shown), strict=True):
-            path = folder / f"{label(item)}.png"
-            write_image(path, tokenizer.decode(tokenizer.encode(image[None]), self.size)[0])
-            found[label(item)] = path.name
-        return found
+    def metrics(self) -> "MetricCollection":
+        """Metrics of images."""
+        distance = None if self.trunk is None else PerceptualDistance(self.trunk)
+        return image_metrics(distance, self.trunk)
 
-    def _rate_curve(self, tokenizer: ImageTokenizer, test: Sequence[ImageItem]) -> list[dict[str, Any]] | None:
-        """Quality of the first 1, 2, 4, … stages."""
-        quantizer = tokenizer.quantizer
-        curve = []
-        pixels = len(test) * self.boxes * math.prod(self.size)
-        for stages in curve_stages(quantizer):
-            metrics, codes = self._metrics(), []
-            held = quantizer.stage_ends[stages - 1]
-            for images in self._batches(test):
-                found = quantizer.first_stages(quantizer.encode(tokenizer.analyze(images)), stages)
-                metrics.update(tokenizer.synthesize(quantizer.decode(found), self.size), images)
-                codes.append(found.flatten(end_dim=-2))
-            written = len(encode_codes(torch.cat(codes), quantizer.code_sizes[:held]))
-            curve.append({"stages": stages, "bpp": 8 * written / pixels, "metrics": values_of(metrics)})
-        return curve or None
+    def signals(self, items: Sequence[ImageItem]) -> Iterator[tuple[ImageItem, Tensor]]:
+        """The images (1, channels, height, width), the first box of each; one that cannot be read is an error."""
+        return zip(items, (image[None] for image in self._images(items)), strict=True)
 
-    def _codes(self, tokenizer: ImageTokenizer, images: Tensor) -> Tensor:
-        return tokenizer.quantizer.encode(tokenizer.analyze(images)).flatten(end_dim=-2)
+    def batches(self, items: Sequence[ImageItem]) -> Iterator[Tensor]:
+        """All boxes, some images at once."""
+        images = self._images(items, self.boxes)
+        while batch := list(islice(images, _BATCH)):
+            yield torch.stack(batch)
+
+    def counting(self, train: Sequence[ImageItem]) -> Sequence[ImageItem]:
+        """Five hundred images, or up to twice as many, spread evenly."""
+        return train[:: max(1, len(train) // _COUNTED)]
+
+    def size(self, signals: Tensor) -> tuple[int, int]:
+        """Height and width."""
+        return self.image_size
+
+    def units(self, signals: Tensor) -> float:
+        """Pixels."""
+        return len(signals) * math.prod(self.image_size)
+
+    def packed(self, codes: list[Tensor]) -> list[Tensor]:
+        """All images together: of an image of a few hundred codes the coder's last bytes would be a tenth."""
+        return [torch.cat(codes)]
+
+    def write(self, path: Path, signal: Tensor) -> None:
+        """Write an image."""
+        write_image(path, signal)
+
+    def facts(self, model: Tokenizer) -> dict[str, Any]:
+        """Bits of an image before entropy coding."""
+        assert isinstance(model, ImageTokenizer)
+        return {"bits_per_image": model.stage_bits(*self.image_size)[-1]}
 
     def _images(self, items: Sequence[ImageItem], boxes: int = 1) -> Iterator[Tensor]:
         if not items:  # none are to be shown
             return iter(())
         images = Images(
             items,
-            self.size,
+            self.image_size,
             self.channels,
             self.crop,
             self.crop_share,
@@ -184,12 +137,3 @@ class ImageMeasure:
             cache_megabytes=200,
         )
         return (images.draw(index, box).image for index in range(len(items)) for box in range(boxes))
-
-    def _batches(self, items: Sequence[ImageItem]) -> Iterator[Tensor]:
-        images = self._images(items, self.boxes)
-        while batch := list(islice(images, _BATCH)):
-            yield torch.stack(batch)
-
-    def _metrics(self) -> "MetricCollection":
-        distance = None if self.trunk is None else PerceptualDistance(self.trunk)
-        return image_metrics(distance, self.trunk)

@@ -11,9 +11,8 @@ from typing import Any, Literal
 import torch
 
 from vqkit.compare.backbone import Backbone, Note, Training
-from vqkit.compare.dataset import Dataset
 from vqkit.compare.image import ImageMeasure
-from vqkit.compare.watch import Watch
+from vqkit.compare.watch import trained
 from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images
 from vqkit.modality import IMAGE
 from vqkit.models.hub import WEIGHTS
@@ -23,9 +22,9 @@ from vqkit.nn import EfficientNetLite0, PatchDiscriminator, PerceptualDistance
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression
 from vqkit.training.adversary import Adversary
-from vqkit.training.image_data import ImageDataModule
-from vqkit.training.image_module import ImageModule
-from vqkit.training.run import train
+from vqkit.training.data.image import ImageDataModule
+from vqkit.training.reconstruction.image import ImageModule
+from vqkit.training.runs.run import train
 
 __all__ = ["ImageTraining"]
 
@@ -107,15 +106,13 @@ class ImageTraining(Backbone):
     def network_code(self) -> tuple[Any, ...]:
         """What the networks consist of."""
 
-    @property
-    def measuring_code(self) -> tuple[Any, ...]:
-        """What measuring consists of."""
-        return (ImageMeasure,)
-
-    @property
-    def protocols(self) -> dict[str, Any]:
-        """Protocol of every metric, by name."""
-        return self._measure.protocols
+    @cached_property
+    def measures(self) -> ImageMeasure:
+        """Metrics and files of images of one size."""
+        size = (self.size, self.size)
+        return ImageMeasure(
+            size, self.channels, self.crop, self.crop_share, self.test_boxes, self.trunk_size, self.max_megapixels
+        )
 
     def settings(self) -> dict[str, Any]:
         """The fields that bear on the result, as JSON, and a digest of the weights to start from."""
@@ -126,14 +123,6 @@ class ImageTraining(Backbone):
         if not weights.is_file():
             raise ValueError(f"start={self.start} must be the folder of a trained tokenizer, it has no {WEIGHTS}")
         return {**found, "start_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}
-
-    def items(self, data: Dataset, training: bool) -> list[ImageItem]:
-        """Images to train on, or to measure on."""
-        return data.images(training)
-
-    def described(self, train: Sequence[ImageItem], test: Sequence[ImageItem]) -> dict[str, Any]:
-        """How many images that is."""
-        return {"images": {"train": len(train), "test": len(test) * self.test_boxes}, "size": [self.size, self.size]}
 
     def train(self, quantizer: Quantizer, items: Sequence[ImageItem], seed: int, folder: Path, note: Note) -> Training:
         """Train, or go on from the checkpoint in ``folder``."""
@@ -154,44 +143,20 @@ class ImageTraining(Backbone):
             quantize_after=self.quantize_after,
         )
         data = _GivenImages(items, self, seed)
-        watch = Watch(self.steps, next(iter(module.weights)), note)
-        train(
+        return trained(
             module,
             data,
-            folder=str(folder),
+            loss=next(iter(module.weights)),
+            folder=folder,
             steps=self.steps,
             seed=seed,
-            accelerator="auto",
             save_every=self.save_every,
-            validate_every=self.steps,
-            progress=False,
-            callbacks=[watch],
+            note=note,
         )
-        return Training(watch.seconds, watch.steps, watch.loss)
 
-    def measure(
-        self,
-        folder: Path,
-        train: Sequence[ImageItem],
-        test: Sequence[ImageItem],
-        shown: Sequence[ImageItem],
-        details: bool,
-        note: Note,
-    ) -> dict[str, Any]:
-        """Measure the tokenizer in ``folder``."""
-        tokenizer = ImageTokenizer.from_pretrained(folder / "tokenizer")
-        return self._measure.measure(tokenizer, train, test, shown, details, folder)
-
-    def originals(self, shown: Sequence[ImageItem], folder: Path) -> dict[str, Any]:
-        """The images to show, as the model gets them."""
-        return self._measure.originals(shown, folder)
-
-    @cached_property
-    def _measure(self) -> ImageMeasure:
-        size = (self.size, self.size)
-        return ImageMeasure(
-            size, self.channels, self.crop, self.crop_share, self.test_boxes, self.trunk_size, self.max_megapixels
-        )
+    def saved(self, folder: Path) -> ImageTokenizer:
+        """The tokenizer that was trained."""
+        return ImageTokenizer.from_pretrained(folder / "tokenizer")
 
     def _started(self) -> ImageBackbone:
         """The networks of the tokenizer to start from."""

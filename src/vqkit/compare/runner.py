@@ -2,7 +2,6 @@
 
 import gc
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,16 +13,16 @@ import torch
 
 import vqkit
 from vqkit.allowance import MAX_FLOATS
+from vqkit.cache import key_of, read_json, write_json
+from vqkit.code_digest import code_digest, commit
 from vqkit.compare.backbone import Backbone, Note, training_digest
-from vqkit.compare.cache import key_of, read_json, write_json
-from vqkit.compare.code_digest import code_digest
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.expression import constructor
 from vqkit.compare.summary import row
 from vqkit.data import Item, fingerprint
 from vqkit.quantize import Quantizer
 
-__all__ = ["Comparison", "Dataset", "Progress", "commit", "compare"]
+__all__ = ["Comparison", "Dataset", "Progress", "compare"]
 
 Progress = Callable[[str, str, dict[str, Any] | None], None]
 """Called with a system's name, a note, and its row as soon as there is one."""
@@ -85,7 +84,10 @@ def compare(what: Comparison, out: Path, command: str, progress: Progress = lamb
     quantizers = _built(what)
     if what.threads:
         torch.set_num_threads(what.threads)
-    train, test = what.backbone.items(what.data, training=True), what.backbone.items(what.data, training=False)
+    train, test = (
+        what.backbone.measures.items(what.data, training=True),
+        what.backbone.measures.items(what.data, training=False),
+    )
     shown = list({Path(item.name).stem: item for item in reversed(test)}.values())[::-1][: what.listen]  # names differ
     marks = {"train": fingerprint(train), "test": fingerprint(test), "listen": [item.name for item in shown]}
     rows: dict[str, dict[str, Any]] = {}
@@ -158,7 +160,7 @@ def _run(
         gc.collect()  # a trainer is a knot of references that holds the decoded clips
         trained = {"expression": expression, "seed": seed, "settings": settings, **asdict(training)}
         write_json(folder / "training.json", trained)
-    measuring = key_of(data=marks, details=details, code=code_digest(*backbone.measuring_code))
+    measuring = key_of(data=marks, details=details, code=code_digest(type(backbone.measures)))
     path = folder / f"measured-{measuring}.json"
     measured = read_json(path)
     if measured is None:
@@ -207,26 +209,11 @@ def _results(
             **({"test_name": what.data.test_source} if what.data.test_source else {}),
             "groups": list(what.data.groups),
             "split": what.data.split,
-            **what.backbone.described(train, test),
+            **what.backbone.measures.described(train, test),
             "fingerprint": {"train": fingerprint(train), "test": fingerprint(test)},
         },
         "budget": {"seeds": list(what.seeds), "repeat_only": list(what.repeat_only)},
-        "protocols": what.backbone.protocols,
-        **what.backbone.originals(shown, out),
+        "protocols": what.backbone.measures.protocols,
+        **what.backbone.measures.originals(shown, out),
         "systems": list(rows.values()),
     }
-
-
-def commit() -> str | None:
-    """Commit of the checkout that runs, marked when it has changes; None when vqkit is installed from a package."""
-
-    def git(*words: str) -> str:
-        where = Path(vqkit.__file__).parent
-        return subprocess.run(["git", *words], cwd=where, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        if "vqkit" not in git("ls-files", "--full-name", "__init__.py"):
-            return None
-        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain", "--", ".") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

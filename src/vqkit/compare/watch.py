@@ -1,22 +1,67 @@
-"""How a training of a comparison goes on."""
+"""A training of a comparison, and how it goes on."""
 
 import time
+from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 
-from vqkit.compare.backbone import Note
+from vqkit.compare.backbone import Note, Training
+from vqkit.training.phased_module import PhasedModule
+from vqkit.training.runs.run import train
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "trained"]
+
+
+def trained(
+    module: PhasedModule,
+    data: LightningDataModule,
+    *,
+    loss: str,
+    folder: Path,
+    steps: int,
+    seed: int,
+    save_every: int,
+    note: Note,
+) -> Training:
+    """Train, or go on from the checkpoint in a folder; nothing is validated meanwhile.
+
+    Args:
+        module: what is trained, and how.
+        data: what it is trained on.
+        loss: name of the loss that is noted, without ``train/``.
+        folder: folder of the run, in which the model is left.
+        steps: number of steps of the whole training.
+        seed: seed of the random numbers of each step.
+        save_every: steps between checkpoints.
+        note: takes a short word on where the training stands.
+
+    Returns:
+        How it went.
+    """
+    watch = Watch(steps, loss, note)
+    train(
+        module,
+        data,
+        folder=str(folder),
+        steps=steps,
+        seed=seed,
+        accelerator="auto",
+        save_every=save_every,
+        validate_every=steps,
+        progress=False,
+        callbacks=[watch],
+    )
+    return Training(watch.seconds, watch.steps, watch.loss)
 
 
 class Watch(Callback):
     """Notes a loss and the time; both go into the checkpoint, so an interrupted run keeps its past.
 
     Args:
-        total: steps of the run.
+        total: number of steps of the run.
         loss: name of the loss, without ``train/``.
-        note: told where the run stands.
+        note: takes a short word on where the run stands.
     """
 
     def __init__(self, total: int, loss: str, note: Note) -> None:

@@ -12,8 +12,8 @@ import struct
 from pathlib import Path
 from typing import Literal, cast
 
-from vqkit.data.image_netpbm import is_netpbm
-from vqkit.data.image_tiff_tags import TIFF_STARTS
+from vqkit.data.image.formats.netpbm import is_netpbm
+from vqkit.data.image.formats.tiff_tags import TIFF_STARTS
 from vqkit.modality import IMAGE, MODALITIES, SOUND, VIDEO
 
 __all__ = [

@@ -5,9 +5,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from vqkit.data.clips import Clip
-from vqkit.data.image_arrow import saved_files
-from vqkit.data.image_formats import DIGITS, collection_pixels
+from vqkit.data.audio.clips import Clip
+from vqkit.data.image.sets.arrow import saved_files
+from vqkit.data.image.sets.packed import DIGITS, collection_pixels
 from vqkit.data.items import Item
 
 _BLOCK_BYTES = 1 << 16

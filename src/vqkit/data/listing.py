@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vqkit.data.clips import list_clips
-from vqkit.data.image_items import list_images
+from vqkit.data.audio.clips import list_clips
+from vqkit.data.image.items import list_images
 from vqkit.data.items import Item
 from vqkit.data.video.items import list_videos
 from vqkit.modality import IMAGE, SOUND, VIDEO, Modality

@@ -1,4 +1,4 @@
-"""The latents of a saved model on a folder of sound or images, one item at a time."""
+"""The latents of a saved model on a folder of sound, images or video, one item at a time."""
 
 import random
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vqkit.data.unreadable import readable
+from vqkit.modality import IMAGE, VIDEO
 from vqkit.models.loading import load_tokenizer
 from vqkit.types import need
 
@@ -17,10 +18,11 @@ __all__ = ["item_latents", "open_model"]
 
 _SECONDS = 10.0  # of each clip
 _PIXELS = 512  # of each side of an image
+_FRAMES = 16  # of each video
 
 
 def open_model(name: str) -> Any:
-    """The codec or image tokenizer in a folder of ``save_pretrained``, or a codec that ships, by its name.
+    """The codec or tokenizer in a folder of ``save_pretrained``, or a codec that ships, by its name.
 
     Raises:
         ValueError: It is no such model.
@@ -41,7 +43,8 @@ def item_latents(model: Any, source: Path, seed: int = 0) -> Iterator[Tensor]:
         ValueError: It holds nothing that the model takes.
     """
     home = next(model.parameters())
-    items, read = _images(model, source) if hasattr(model, "backbone") else _sounds(model, source)
+    readers = {IMAGE: _images, VIDEO: _videos}
+    items, read = readers.get(model.modality, _sounds)(model, source)
     items = random.Random(seed).sample(items, len(items))
     with torch.no_grad():
         for _, signal in readable(items, lambda item: item.path, read):
@@ -58,10 +61,21 @@ def _sounds(model: Any, source: Path) -> tuple[list[Any], Any]:
     return data.list_clips(source), read
 
 
+def _videos(model: Any, source: Path) -> tuple[list[Any], Any]:
+    need("av", "audio")
+    data = import_module("vqkit.data.video")
+
+    def read(item: Any) -> Tensor:
+        clip: Tensor = data.middle_frames(item.path, _FRAMES, model.channels)
+        return clip
+
+    return data.list_videos(source), read
+
+
 def _images(model: Any, source: Path) -> tuple[list[Any], Any]:
     need("PIL", "image")
     data = import_module("vqkit.data")
-    pixels = import_module("vqkit.data.image_formats").collection_pixels
+    pixels = import_module("vqkit.data.image.sets.packed").collection_pixels
     size = model.backbone.image_size
 
     def read(item: Any) -> Tensor:

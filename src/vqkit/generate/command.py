@@ -1,4 +1,4 @@
-"""``vqkit generate image``, ``vqkit generate music`` and ``vqkit generate pairs``."""
+"""``vqkit generate image``, ``music``, ``pairs`` and ``motion``."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="vqkit generate", description="Make images, or music for a video, from tokens."
     )
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="image | music | pairs")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="image | music | pairs | motion")
     image = kinds.add_parser("image", help="a grid of images, of a class or of none")
     image.add_argument(
         "--class", dest="classes", action="append", metavar="C", help="what they show; may be repeated: a row each"
@@ -44,9 +44,21 @@ def main(argv: list[str] | None = None) -> int:
     pairs.add_argument("--seconds", type=float, default=8.0, help="of a clip")
     pairs.add_argument("--seed", type=int, default=0, help="of the random numbers: the same seed makes the same clips")
     pairs.add_argument("--quiet", action="store_true", help="print only warnings and errors")
+    motion = kinds.add_parser("motion", help="a folder of labelled videos to learn from: the class is a kind of motion")
+    motion.add_argument(
+        "--out", required=True, metavar="FOLDER", help="clips that exist in it are kept: an interrupted call goes on"
+    )
+    for split, count in (("train", 400), ("valid", 80), ("test", 160)):
+        motion.add_argument(f"--{split}", type=int, default=count, metavar="N", help=f"{split} clips ({count})")
+    motion.add_argument("--frames", type=int, default=32, help="of a clip (32)")
+    motion.add_argument("--size", type=int, default=48, help="side of the picture in pixels (48)")
+    motion.add_argument("--seed", type=int, default=0, help="of the random numbers: the same seed makes the same clips")
+    motion.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     asked = parser.parse_args(argv)
     if asked.kind == "pairs":
         return _pairs(asked)
+    if asked.kind == "motion":
+        return _motion(asked)
     if Path(asked.out).exists() and not asked.force:
         raise FileExistsError(f"{asked.out} exists already; -f overwrites it")
     return _image(asked) if asked.kind == "image" else _music(asked)
@@ -81,7 +93,7 @@ def _sampling(asked: argparse.Namespace) -> dict[str, Any]:
 def _image(asked: argparse.Namespace) -> int:
     import torch
 
-    from vqkit.data.image_writer import WRITTEN_IMAGE_SUFFIXES, write_image
+    from vqkit.data.image.writer import WRITTEN_IMAGE_SUFFIXES, write_image
     from vqkit.generate.image import ImageGenerator, image_grid
 
     if Path(asked.out).suffix.lower() not in WRITTEN_IMAGE_SUFFIXES:
@@ -113,8 +125,8 @@ def _image(asked: argparse.Namespace) -> int:
 
 
 def _music(asked: argparse.Namespace) -> int:
+    from vqkit.data.video.with_sound import check_container
     from vqkit.generate.music import MusicGenerator
-    from vqkit.generate.video_file import check_container
 
     check_container(asked.out)
     if not Path(asked.video).is_file():
@@ -143,6 +155,17 @@ def _pairs(asked: argparse.Namespace) -> int:
         )
     if not asked.quiet:
         print(f"{printable(asked.out)}: {len(made)} clips of {asked.seconds:g} s, seed {asked.seed}")
+    return 0
+
+
+def _motion(asked: argparse.Namespace) -> int:
+    from vqkit.generate.motion import MOTIONS, write_motions
+
+    sizes = {name: getattr(asked, name) for name in ("train", "valid", "test", "frames", "size", "seed")}
+    with Progress("drawing clips", not asked.quiet) as progress:
+        made = write_motions(asked.out, watch=progress, **sizes)
+    if not asked.quiet:
+        print(f"{printable(asked.out)}: {len(made)} clips of {len(MOTIONS)} kinds of motion, seed {asked.seed}")
     return 0
 
 

@@ -18,9 +18,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from vqkit.data.video import copy_with_sound, pictures, video_info
 from vqkit.files import write_whole
-from vqkit.generate.video_file import copy_with_sound, pictures, video_info
-from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.generator.bridge import ConditionBridge, HexagramBridge, LatentBridge, align, picture_tokens
 from vqkit.models.generator.packing import StagePacking
 from vqkit.models.generator.picture_tokens import check_same_weights, picture_codes
@@ -67,7 +67,7 @@ class MusicGenerator:
     def __init__(
         self,
         generator: TokenGenerator,
-        codec: WaveformCodec,
+        codec: AudioTokenizer,
         tokenizer: ImageTokenizer,
         *,
         learned_adapter: bool = False,
@@ -120,7 +120,7 @@ class MusicGenerator:
         return self
 
     def look(self, video: str | Path) -> Float[Tensor, "pictures condition_dim"]:
-        """Conditions of a video, one a second; errors as of `vqkit.generate.video_file.pictures`."""
+        """Conditions of a video, one a second; errors as of `vqkit.data.video.pictures`."""
         size = self.tokenizer.backbone.image_size
         assert size is not None  # `picture_tokens` has seen to it
         found: list[Tensor] = []

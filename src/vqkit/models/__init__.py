@@ -1,7 +1,7 @@
 """Models that carry a quantizer; each is imported when it is first asked for, with the packages it needs.
 
 tokenizer.py   the base of what has codes
-audio/  image/ the models of each signal, and their files
+audio/  image/  video/   the models of each signal, and their files
 peers/         models and checkpoints of transformers and diffusers
 export/        ONNX
 """
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vqkit.models.peers.quantized_vq_model import QuantizedVQModel
     from vqkit.models.reconstruction import Reconstruction
     from vqkit.models.tokenizer import Tokenizer
+    from vqkit.models.video.tokenizer import VideoTokenizer
 
 __all__ = [
     "AudioCodec",
@@ -50,6 +51,7 @@ __all__ = [
     "TransformBackbone",
     "VQGANBackbone",
     "ViTBackbone",
+    "VideoTokenizer",
     "WaveformCodec",
     "load_codec",
 ]
@@ -70,6 +72,7 @@ _HOMES = {
     "TransformBackbone": ("vqkit.models.image.transform_backbone", "torch", "image"),
     "QuantizedVQModel": ("vqkit.models.peers.quantized_vq_model", "diffusers", "image"),
     "VQGANBackbone": ("vqkit.models.image.vqgan_backbone", "diffusers", "image"),
+    "VideoTokenizer": ("vqkit.models.video.tokenizer", "huggingface_hub", "image"),
     "ViTBackbone": ("vqkit.models.image.vit_backbone", "torch", "image"),
     "WaveformCodec": ("vqkit.models.audio.waveform_codec", "huggingface_hub", "audio"),
     "load_codec": ("vqkit.models.loading", "huggingface_hub", "audio"),
@@ -85,14 +88,14 @@ _PEERS = "checkpoint diffusers_quantizer encodec_checkpoint quantizer_adapter tr
 keep_old_names(
     __name__,
     {
-        **{name: f"audio.{name}" for name in _AUDIO.split()},
-        **{name: f"image.{name}" for name in _IMAGE.split()},
-        **{name: f"peers.{name}" for name in _PEERS.split()},
-        "image_backbone": "image.backbone",
-        "image_compression": "image.compression",
-        "image_tiles": "image.tiles",
-        "image_tokenizer": "image.tokenizer",
-        "onnx_layers": "export.layers",
+        **{name: f"vqkit.models.audio.{name}" for name in _AUDIO.split()},
+        **{name: f"vqkit.models.image.{name}" for name in _IMAGE.split()},
+        **{name: f"vqkit.models.peers.{name}" for name in _PEERS.split()},
+        "image_backbone": "vqkit.models.image.backbone",
+        "image_compression": "vqkit.models.image.compression",
+        "image_tiles": "vqkit.models.image.tiles",
+        "image_tokenizer": "vqkit.models.image.tokenizer",
+        "onnx_layers": "vqkit.models.export.layers",
     },
 )
 

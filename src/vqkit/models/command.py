@@ -8,12 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from vqkit.data import MAX_MEGAPIXELS, list_items
-from vqkit.modality import IMAGE
+from vqkit.modality import IMAGE, VIDEO
 from vqkit.models.export.codec import export_onnx
 from vqkit.models.loading import load_codec, load_tokenizer
 from vqkit.models.prior import CodingCost, codes_of, coding_cost, fit_prior
 from vqkit.models.prior_file import PRIOR_FILE, save_prior
-from vqkit.models.prior_signals import image_signals, sound_signals
+from vqkit.models.prior_signals import image_signals, sound_signals, video_signals
 from vqkit.models.prior_split import prior_split
 from vqkit.models.tokenizer import Tokenizer
 
@@ -27,10 +27,14 @@ def main_fit_prior(argv: list[str]) -> int:
         description="Fit the probabilities of a model's codes; files that it writes are then smaller than plain bits.",
     )
     parser.add_argument("model", type=Path, help="folder of a saved codec or image tokenizer")
-    parser.add_argument("data", type=Path, help="folder of sound or images, with splits or without, or a manifest")
+    parser.add_argument(
+        "data", type=Path, help="folder of sound, images or video, with splits or without, or a manifest"
+    )
     parser.add_argument("--coding", choices=("best", "static", "context"), default="best", help="which one to save")
     parser.add_argument("--classes", type=int, default=32, help="of each context, 1 to 64")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of sound to fit; a quarter of it to measure")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="of sound or video to fit; a quarter of it to measure"
+    )
     parser.add_argument("--megapixels", type=float, default=50.0, help="of images to fit; a quarter of it to measure")
     parser.add_argument(
         "--max-megapixels", type=float, default=MAX_MEGAPIXELS, metavar="N", help="refuse larger images"
@@ -80,6 +84,8 @@ def main_export(argv: list[str]) -> int:
 def _signals(model: Tokenizer, items: list[Any], asked: argparse.Namespace, share: float) -> Iterator[Tensor]:
     if model.modality is IMAGE:
         return image_signals(model, items, asked.megapixels * share, asked.max_megapixels)
+    if model.modality is VIDEO:
+        return video_signals(model, items, asked.minutes * share)
     return sound_signals(model, items, asked.minutes * share)
 
 

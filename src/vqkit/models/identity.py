@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-__all__ = ["HasState", "accepted_hashes", "claim", "keep_hash", "read_claim", "weight_hash"]
+__all__ = ["HasState", "accepted_hashes", "claim", "keep_hash", "read_claim", "saved_hash", "weight_hash"]
 
 _STATISTICS = ("codebook.usage", "codebook.ema_count", "codebook.ema_sum")
 _COPY, _ORIGINAL = "weight_hash", "copy_of"  # in a weights file's metadata
@@ -86,6 +86,14 @@ def read_claim(model: nn.Module, weights: Path) -> None:
         metadata = file.metadata()
     if metadata and {_COPY, _ORIGINAL} <= metadata.keys():
         model.__dict__["_rounded"] = _Rounded(metadata[_COPY], metadata[_ORIGINAL])
+
+
+def saved_hash(weights: Path) -> str:
+    """`weight_hash` of the model that a file of weights is read into, without the model."""
+    with safe_open(weights, framework="pt") as file:
+        metadata = file.metadata() or {}
+        own = _digest({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # it is no dict
+    return metadata[_ORIGINAL] if metadata.get(_COPY) == own and _ORIGINAL in metadata else own
 
 
 def _hash_of(state: Mapping[str, Tensor], model: HasState) -> str:

@@ -12,10 +12,12 @@ __all__ = [
     "check_floating",
     "check_image_scale",
     "check_images",
+    "check_videos",
     "check_wav_scale",
     "check_wav_shape",
     "home",
     "transposed",
+    "transposed_video",
 ]
 
 _LOUDEST = 10.0  # 20 dB beyond full scale: no sound that means ±1, and all integer samples but the quietest
@@ -103,6 +105,39 @@ def check_images(images: Tensor, channels: int) -> None:
         raise ValueError(
             f"images must be (batch, {channels} channels, height, width), got shape {shape}{channels_last(shape[1:])}"
         )
+
+
+def check_videos(videos: Tensor, channels: int) -> None:
+    """Refuse what is no batch of videos for a tokenizer of so many channels.
+
+    Raises:
+        TypeError: not floating.
+        ValueError: another shape.
+    """
+    check_floating("video", videos)
+    if videos.ndim != 5 or videos.shape[1] != channels or 0 in videos.shape:
+        shape = tuple(videos.shape)
+        raise ValueError(
+            f"video must be (batch, {channels} channels, frames, height, width), got shape {shape}{transposed_video(shape[1:])}"
+        )
+
+
+def transposed_video(shape: Sequence[int]) -> str:
+    """What to say of a video of this shape if its channels seem to stand last or behind the frames; nothing otherwise.
+
+    Example:
+        >>> transposed_video((8, 48, 64, 3))
+        ', which looks like (frames, height, width, channels): video.movedim(-1, -4) turns it'
+        >>> transposed_video((8, 3, 48, 64))
+        ', which looks like (frames, channels, height, width): video.transpose(-3, -4) turns it'
+    """
+    if len(shape) != 4:
+        return ""
+    if shape[3] in (1, 3) and min(shape[1:3]) > 3:
+        return ", which looks like (frames, height, width, channels): video.movedim(-1, -4) turns it"
+    if shape[1] in (1, 3):
+        return ", which looks like (frames, channels, height, width): video.transpose(-3, -4) turns it"
+    return ""
 
 
 def channels_last(shape: Sequence[int]) -> str:

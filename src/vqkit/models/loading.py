@@ -1,32 +1,28 @@
 """A saved codec of whatever kind."""
 
-from importlib import import_module
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from vqkit.modality import IMAGE, SOUND, Modality
-from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.modality import IMAGE, SOUND, VIDEO, Modality
+from vqkit.models.audio.tokenizer import AudioTokenizer
+from vqkit.models.classes import class_named, known_names, modality_of_class
+from vqkit.models.identity import saved_hash
 from vqkit.models.tokenizer import Tokenizer
-from vqkit.saved import CONFIG, one_line, read_config
+from vqkit.saved import CONFIG, WEIGHTS, one_line, read_config
 from vqkit.types import need
 
-__all__ = ["SHIPPED", "load_codec", "load_tokenizer", "saved_class", "saved_modality", "shipped_folder"]
+__all__ = ["SHIPPED", "load_codec", "load_tokenizer", "saved_class", "saved_modality", "shipped_folder", "shipped_with"]
 
 SHIPPED = Path(__file__).with_name("weights") / "vqkit-codec-16khz"
 """The codec that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
 
-_MODULES = {
-    "AudioCodec": "vqkit.models.audio.codec",
-    "DacCodec": "vqkit.models.audio.dac",
-    "SpectralCodec": "vqkit.models.audio.spectral_codec",
-}  # only the module of the kind at hand is imported: transformers, which two of them need, takes seconds
+
+_Model = TypeVar("_Model", bound=Tokenizer)
 
 
-_OF_IMAGES = ("ImageTokenizer",)
-
-
-def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
-    """Read a codec that ``save_pretrained`` wrote, of the kind that its config names.
+def load_codec(name: str | Path | None = None, **options: Any) -> AudioTokenizer:
+    """Read a codec that ``save_pretrained`` wrote, of the class that its config names.
 
     Args:
         name: a folder, the name of a model that ships (see `shipped_folder`), or that of a repository on the hub; by default
@@ -39,19 +35,12 @@ def load_codec(name: str | Path | None = None, **options: Any) -> WaveformCodec:
     Raises:
         ValueError: not a saved codec, or of a kind that is not imported.
     """
-    folder = WaveformCodec.saved_folder(SHIPPED if name is None else shipped_folder(name) or name, **options)
-    kind = _named(read_config(folder / CONFIG))
-    if kind in _MODULES:
-        import_module(_MODULES[kind])
-    known = {cls.__name__: cls for cls in _family(WaveformCodec)}
-    if kind not in known:
-        codecs = ", ".join(sorted({*known, *_MODULES}))
-        raise ValueError(f"{folder} holds a {one_line(kind, 60)}; codecs known here: {codecs}")
-    return known[kind].from_folder(folder)
+    folder = AudioTokenizer.saved_folder(SHIPPED if name is None else shipped_folder(name) or name, **options)
+    return _loaded(folder, AudioTokenizer, "codecs")  # type: ignore[type-abstract]
 
 
 def load_tokenizer(name: str | Path) -> Tokenizer:
-    """Read a saved model that has codes, a codec or an image tokenizer, of the kind that its config names.
+    """Read a saved model that has codes, a codec or a tokenizer of images or video, of the class that its config names.
 
     Args:
         name: a folder of ``save_pretrained``, or the name of a model that ships (see `shipped_folder`).
@@ -66,12 +55,9 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
     folder = Path(shipped_folder(name) or name)
     if not folder.is_dir():
         raise ValueError(f"no such folder: {name}; a model is a folder that save_pretrained wrote")
-    if saved_modality(folder) is IMAGE:
-        need("PIL", "image")
-        found: Tokenizer = import_module("vqkit.models.image.tokenizer").ImageTokenizer.from_pretrained(folder)
-        return found
-    need("soundfile", "audio")
-    return load_codec(folder)
+    package = {SOUND: "soundfile", IMAGE: "PIL", VIDEO: "av"}[saved_modality(folder)]
+    need(package, saved_modality(folder).extra)
+    return _loaded(folder, Tokenizer, "models")  # type: ignore[type-abstract]
 
 
 def shipped_folder(name: str | Path) -> Path | None:
@@ -87,6 +73,15 @@ def shipped_folder(name: str | Path) -> Path | None:
     return known.get(str(name))
 
 
+@cache
+def shipped_with(model_hash: str) -> Path | None:
+    """The folder of the model that ships with vqkit and has these weights, see `vqkit.models.identity`; None if none has."""
+    for folder in sorted(SHIPPED.parent.iterdir()):
+        if (folder / WEIGHTS).is_file() and saved_hash(folder / WEIGHTS) == model_hash:
+            return folder
+    return None
+
+
 def saved_class(folder: str | Path) -> str | None:
     """Name of the class whose ``save_pretrained`` wrote a folder; None if it is no saved model."""
     try:
@@ -97,12 +92,23 @@ def saved_class(folder: str | Path) -> str | None:
 
 def saved_modality(folder: str | Path) -> Modality:
     """What a saved model has codes of; sound, where that cannot be told, so that `load_codec` says what is wrong."""
-    return IMAGE if saved_class(folder) in _OF_IMAGES else SOUND
+    return modality_of_class(saved_class(folder) or "") or SOUND
+
+
+def _loaded(folder: Path, base: type[_Model], models: str) -> _Model:
+    """The model in a folder, if it is below a base.
+
+    Args:
+        folder: a folder of ``save_pretrained``.
+        base: the base that the model must have.
+        models: what such models are called, for the message.
+    """
+    kind = _named(read_config(folder / CONFIG))
+    found = class_named(kind, base)
+    if found is None:
+        raise ValueError(f"{folder} holds a {one_line(kind, 60)}; {models} known here: {', '.join(known_names(base))}")
+    return found.from_folder(folder)
 
 
 def _named(config: dict[str, Any]) -> str:
     return str(config.get("class", "AudioCodec"))  # early configs name none
-
-
-def _family(cls: type[WaveformCodec]) -> list[type[WaveformCodec]]:
-    return [found for child in cls.__subclasses__() for found in (child, *_family(child))]

@@ -1,4 +1,4 @@
-"""Signals of a data set to fit a prior to, in a fixed random order and up to a limit: minutes of sound, megapixels of images."""
+"""Signals of a data set to fit a prior to, in a fixed random order and up to a limit: minutes of sound or video, megapixels of images."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from vqkit.data import MAX_MEGAPIXELS, AudioClips, Clip, ImageItem, Images, read_image
-from vqkit.data.image_formats import collection_pixels
+from vqkit.data.image.sets.packed import collection_pixels
 from vqkit.data.unreadable import readable
+from vqkit.data.video import VideoItem, middle_frames
 
-__all__ = ["image_signals", "sound_signals"]
+__all__ = ["image_signals", "sound_signals", "video_signals"]
 
 _CLIP_SECONDS = 60.0
+_FRAMES = 32  # of each video
 _SIDE_PIXELS = 1024  # of a photograph its middle is taken, at most so large: many images say more than few
 
 
@@ -57,6 +59,26 @@ def image_signals(
         image = _image(tokenizer, item, largest)
         left -= image[0].numel()
         yield image
+
+
+def video_signals(tokenizer: Any, items: Sequence[VideoItem], minutes: float) -> Iterator[Tensor]:
+    """So many minutes of video at the tokenizer's frame rate, some frames of each; what cannot be read is left out with a warning.
+
+    Args:
+        tokenizer: a tokenizer of video; it says which channels the clips get, and its frame rate.
+        items: videos to choose from.
+        minutes: duration of all together.
+    """
+    left = minutes * 60 * tokenizer.frame_rate
+
+    def read(item: VideoItem) -> Tensor:
+        return middle_frames(item.path, _FRAMES, tokenizer.channels)
+
+    for _, clip in readable(random.Random(0).sample(items, len(items)), lambda item: item.path, read):
+        yield clip
+        left -= clip.shape[1]
+        if left <= 0:
+            return
 
 
 def _image(tokenizer: Any, item: ImageItem, largest: float) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 __all__ = ["scale_convolutions"]
 
-_KINDS = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.ConvTranspose2d)
+_KINDS = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d)
 
 
 @torch.no_grad()

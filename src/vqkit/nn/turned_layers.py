@@ -30,7 +30,7 @@ def turn_outputs(layer: nn.Module, rotation: Float[Tensor, "dim dim"]) -> None:
     """Let a layer give ``y @ rotation`` where it gave y.
 
     Args:
-        layer: an ``nn.Linear``, or an ``nn.Conv2d`` without groups.
+        layer: an ``nn.Linear``, or an ``nn.Conv2d`` or ``nn.Conv3d`` without groups.
         rotation: orthonormal, of as many rows as the layer has outputs.
 
     Raises:
@@ -43,8 +43,8 @@ def turn_outputs(layer: nn.Module, rotation: Float[Tensor, "dim dim"]) -> None:
         >>> torch.allclose(layer(x), y @ rotation)
         True
     """
-    if not isinstance(layer, nn.Linear | nn.Conv2d):
-        raise TypeError(f"layer must be a Linear or a Conv2d, got {type(layer).__name__}")
+    if not isinstance(layer, nn.Linear | nn.Conv2d | nn.Conv3d):
+        raise TypeError(f"layer must be a Linear, a Conv2d or a Conv3d, got {type(layer).__name__}")
     layer.weight.copy_(turned("o...,op->p...", layer.weight, rotation))
     if layer.bias is not None:
         layer.bias.copy_(turned("o,op->p", layer.bias, rotation))
@@ -55,7 +55,7 @@ def turn_inputs(layer: nn.Module, rotation: Float[Tensor, "dim dim"]) -> None:
     """Let a layer take ``x @ rotation`` as it took x.
 
     Args:
-        layer: an ``nn.Linear``, or an ``nn.Conv2d`` or ``nn.ConvTranspose2d`` without groups.
+        layer: an ``nn.Linear``, or an ``nn.Conv2d``, ``nn.Conv3d`` or ``nn.ConvTranspose2d`` without groups.
         rotation: orthonormal, of as many rows as the layer has inputs.
 
     Raises:
@@ -70,7 +70,7 @@ def turn_inputs(layer: nn.Module, rotation: Float[Tensor, "dim dim"]) -> None:
     """
     if isinstance(layer, nn.ConvTranspose2d):
         layer.weight.copy_(turned("i...,ip->p...", layer.weight, rotation))
-    elif isinstance(layer, nn.Linear | nn.Conv2d):
+    elif isinstance(layer, nn.Linear | nn.Conv2d | nn.Conv3d):
         layer.weight.copy_(turned("oi...,ip->op...", layer.weight, rotation))
     else:
-        raise TypeError(f"layer must be a Linear, a Conv2d or a ConvTranspose2d, got {type(layer).__name__}")
+        raise TypeError(f"layer must be a Linear, a Conv2d, a Conv3d or a ConvTranspose2d, got {type(layer).__name__}")

@@ -15,7 +15,7 @@ from vqkit.pretraining.results import Result
 from vqkit.pretraining.usage_page import write_usage_page
 from vqkit.saved import CONFIG
 from vqkit.terminal import printable
-from vqkit.training.bridle_usage import USAGE_FILE
+from vqkit.training.bridle.usage import USAGE_FILE
 from vqkit.training.command import main as train_command
 
 __all__ = ["main_finetune", "main_pretrain", "main_probe"]
@@ -50,10 +50,17 @@ def main_finetune(argv: Sequence[str]) -> int:
     parser.add_argument("--mixup", type=float, default=0.5, help="share of sounds that are mixed")
     parser.add_argument("--mask-frames", type=int, default=192, help="longest blank stretch of time")
     parser.add_argument("--mask-bands", type=int, default=48, help="most neighbouring blank bands")
+    parser.add_argument("--frozen", action="store_true", help="train the classifier alone, with the same augmentation")
+    parser.add_argument(
+        "--frozen-drop-path",
+        action="store_true",
+        help="let a frozen encoder drop paths while the classifier learns, as in the published code",
+    )
     asked = parser.parse_args(list(argv))
     bridle, data = _model_and_data(asked)
     more = {name: getattr(asked, name) for name in ("layer_decay", "drop_path", "mixup", "mask_frames", "mask_bands")}
-    _report(asked, "finetune", finetune(bridle, data, FineTuning(**_settings(asked), **more)))
+    how = FineTuning(**_settings(asked), **more, unfrozen=not asked.frozen, frozen_drop_path=asked.frozen_drop_path)
+    _report(asked, "finetune", finetune(bridle, data, how))
     return 0
 
 
@@ -86,13 +93,18 @@ def _add_settings(parser: argparse.ArgumentParser, defaults: HeadSettings) -> No
         "batch_size": "items a step",
         "weight_decay": "of AdamW",
         "seed": "of the start and the order of the items",
+        "chosen_on": "items on which the epoch is chosen; test, as in the published code, makes the scores too high",
     }.items():
         value = getattr(defaults, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"{text} ({value})")
+        choices = ("valid", "test") if name == "chosen_on" else None
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=type(value), default=value, choices=choices, help=f"{text} ({value})"
+        )
 
 
 def _settings(asked: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(asked, name) for name in ("learning_rate", "epochs", "batch_size", "weight_decay", "seed")}
+    names = ("learning_rate", "epochs", "batch_size", "weight_decay", "seed", "chosen_on")
+    return {name: getattr(asked, name) for name in names}
 
 
 def _model_and_data(asked: argparse.Namespace) -> tuple[Bridle, Any]:

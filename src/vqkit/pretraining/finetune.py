@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqkit.data.batch_augment import mixup, spec_augment
+from vqkit.data.audio.batch_augment import mixup, spec_augment
 from vqkit.models.bridle import Bridle
 from vqkit.models.bridle.front import AudioFront
 from vqkit.models.bridle.patches import patchify
@@ -41,6 +41,7 @@ class FineTuning(HeadSettings):
         mask_frames: longest blank stretch of time of SpecAugment, in frames.
         mask_bands: most neighbouring blank bands.
         unfrozen: whether the encoder learns; without it only the classifier does, with the same augmentation.
+        frozen_drop_path: whether a frozen encoder drops paths, as in the published code; by default it is in evaluation mode.
 
     Raises:
         ValueError: an argument out of range.
@@ -55,6 +56,7 @@ class FineTuning(HeadSettings):
     mask_frames: int = 192
     mask_bands: int = 48
     unfrozen: bool = True
+    frozen_drop_path: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -153,7 +155,18 @@ def finetune(bridle: Bridle, data: Labelled, settings: FineTuning | None = None)
         data, places, lambda triple: _fit(bridle, signals, targets, triple, how, metric)
     )
     folds = max(data.folds) + 1 if data.folds else 0
-    return Result("finetune", scores_of(scores, wanted), epoch, valid, counts, data.classes, folds, data.notes, skipped)
+    return Result(
+        "finetune",
+        scores_of(scores, wanted),
+        epoch,
+        valid,
+        counts,
+        data.classes,
+        folds,
+        data.notes,
+        skipped,
+        how.chosen_on,
+    )
 
 
 def _fit(
@@ -165,6 +178,8 @@ def _fit(
     metric: str,
 ) -> Choice:
     train, valid, test = triple
+    if how.chosen_on == "test":
+        valid = test
     device = next(bridle.parameters()).device
     with torch.random.fork_rng():
         torch.manual_seed(how.seed)
@@ -175,7 +190,7 @@ def _fit(
         best: tuple[tuple[float, float], Choice] | None = None
         for epoch in range(how.epochs):
             model.train()
-            if not how.unfrozen:
+            if not how.unfrozen and not how.frozen_drop_path:
                 model.encoder.eval()  # what is frozen is whole: no drop path
             order = torch.tensor(train)[torch.randperm(len(train))].split(how.batch_size)
             for index, batch in enumerate(order):

@@ -148,7 +148,18 @@ def probe(
         data, places, lambda triple: train_head(rows, targets, triple, data.modality, how, metric)
     )
     folds = max(data.folds) + 1 if data.folds else 0
-    return Result("probe", scores_of(scores, wanted), epoch, valid, counts, data.classes, folds, data.notes, skipped)
+    return Result(
+        "probe",
+        scores_of(scores, wanted),
+        epoch,
+        valid,
+        counts,
+        data.classes,
+        folds,
+        data.notes,
+        skipped,
+        how.chosen_on,
+    )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from vqkit.files import write_whole
 from vqkit.report.figures import axis_style, panels, png_bytes
 from vqkit.report.palette import stage_colours
-from vqkit.training.bridle_usage import USAGE_FILE
+from vqkit.training.bridle.usage import USAGE_FILE
 
 __all__ = ["write_usage_page"]
 

@@ -5,6 +5,7 @@ Leaves: `VQ`, `SimVQ`, `FSQ`, `LFQ`, `LloydMax`, `RandomProjection`. Combinators
 """
 
 from vqkit.quantize.base import Quantizer
+from vqkit.quantize.distinct import DistinctCodes, distinct_codes
 from vqkit.quantize.fsq import FSQ
 from vqkit.quantize.gain_shape import GainShape
 from vqkit.quantize.interpolated import Interpolated
@@ -32,6 +33,7 @@ __all__ = [
     "PVQ",
     "RVQ",
     "VQ",
+    "DistinctCodes",
     "GainShape",
     "GroupedRVQ",
     "Interpolated",
@@ -48,5 +50,6 @@ __all__ = [
     "SimVQ",
     "System",
     "TurboQuant",
+    "distinct_codes",
     "usage_advice",
 ]

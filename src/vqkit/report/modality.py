@@ -1,6 +1,6 @@
-"""What a comparison of sounds and one of images differ in: how data and examples are read, and what a rate is.
+"""What comparisons of sounds, of images and of videos differ in: how data and examples are read, and what a rate is.
 
-Everything else about a report is the same for both and asks here instead of asking which of the two it has.
+Everything else about a report is the same for all and asks here instead of asking which of them it has.
 """
 
 from collections.abc import Callable
@@ -9,11 +9,13 @@ from typing import Literal
 
 from vqkit.modality import IMAGE as IMAGE_
 from vqkit.modality import SOUND
+from vqkit.modality import VIDEO as VIDEO_
 from vqkit.report.clips import AudioData, Clip, parse_audio_data, parse_clip
+from vqkit.report.films import VideoData, parse_film, parse_video_data
 from vqkit.report.node import Node
 from vqkit.report.pictures import ImageData, Picture, parse_image_data, parse_picture
 
-__all__ = ["AUDIO", "IMAGE", "Modality", "RateField", "modality_named", "parse_modality"]
+__all__ = ["AUDIO", "IMAGE", "VIDEO", "Modality", "RateField", "modality_named", "parse_modality"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class RateField:
 
 @dataclass(frozen=True)
 class Modality:
-    """What is particular to sounds, or to images.
+    """What is particular to sounds, to images or to videos.
 
     Attributes:
         name: the value of ``modality`` in ``results.json``.
@@ -53,7 +55,7 @@ class Modality:
 
     name: str
     examples_key: str
-    parse_data: Callable[[Node], AudioData | ImageData]
+    parse_data: Callable[[Node], AudioData | ImageData | VideoData]
     parse_example: Callable[[Node], Clip | Picture]
     rates: tuple[RateField, ...]
     rate_axis: str
@@ -96,11 +98,28 @@ IMAGE = Modality(
 )
 
 
+VIDEO = Modality(
+    name=VIDEO_.name,
+    examples_key="videos",
+    parse_data=parse_video_data,
+    parse_example=parse_film,
+    rates=(
+        RateField("bits_per_clip", "bits per clip", "", "bits that a clip takes at fixed length", "nominal"),
+        RateField("bpp", "rate", "bpp", "bits a pixel of a frame, measured on the written bytes", "measured"),
+        RateField("entropy_bpp", "entropy rate", "bpp", "bits a pixel that the entropy of the codes allows", "bound"),
+    ),
+    rate_axis="measured rate (bits per pixel)",
+    rate_note="The rate in bpp, bits a pixel of every frame, is what the written bytes take; bits per clip are those of the codes at fixed "
+    "length.",
+    segments=True,
+)
+
+
 def parse_modality(root: Node) -> Modality:
     """Read ``modality`` of a whole results document; sounds if it is absent.
 
     Raises:
-        ValueError: it is neither ``"audio"`` nor ``"image"``.
+        ValueError: it is none of ``"audio"``, ``"image"`` and ``"video"``.
 
     Example:
         >>> parse_modality(Node({"modality": "image"})).rate.unit
@@ -109,20 +128,20 @@ def parse_modality(root: Node) -> Modality:
     node = root.optional("modality")
     if node is None:
         return AUDIO
-    for modality in (AUDIO, IMAGE):
+    for modality in (AUDIO, IMAGE, VIDEO):
         if node.value == modality.name:
             return modality
-    raise node.error('"audio" or "image"')
+    raise node.error('"audio", "image" or "video"')
 
 
 def modality_named(name: str) -> Modality:
     """Return a modality.
 
     Args:
-        name: ``"audio"`` or ``"image"``.
+        name: ``"audio"``, ``"image"`` or ``"video"``.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is none of them.
 
     Example:
         >>> modality_named("audio").rate.unit

@@ -5,8 +5,10 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from vqkit.data.video.writer import video_bytes
 from vqkit.report.error_map import GAIN, absolute_error, error_map_png, read_picture
 from vqkit.report.listening import data_uri
 from vqkit.report.pictures import Picture
@@ -23,11 +25,12 @@ WIDEST_PIXELS = 256
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One cell: the reconstruction and its error map in data URIs, and the largest error in it as a share of full scale."""
+    """One cell: the reconstruction and its error map in data URIs, the largest error as a share of full scale, and of a clip a film."""
 
     uri: str
     error_uri: str
     largest_error: float
+    film_uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class PictureRow:
         height: likewise.
         enlarged: whether its pixels are to be seen as squares.
         cells: a reconstruction per system, None where there is none.
+        film_uri: the original as a film, in a data URI; empty of an image.
     """
 
     picture: Picture
@@ -49,6 +53,7 @@ class PictureRow:
     height: int
     enlarged: bool
     cells: tuple[Reconstruction | None, ...]
+    film_uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,17 +119,27 @@ def _row(picture: Picture, systems: tuple[System, ...], folder: Path) -> Picture
     for system in systems:
         path = system.reconstructions.get(picture.name)
         cells.append(None if path is None else _reconstruction(original, picture, folder / path))
-    longest = max(picture.width, picture.height)
+    longest, widest = max(picture.width, picture.height), WIDEST_PIXELS * (2 if picture.frames > 1 else 1)
     enlarged = longest < SMALL_PIXELS
-    times = SMALL_PIXELS // longest if enlarged else min(1.0, WIDEST_PIXELS / longest)
+    times = SMALL_PIXELS // longest if enlarged else min(1.0, widest / longest)
     width, height = (max(1, round(times * side)) for side in (picture.width, picture.height))
-    return PictureRow(picture, _png_uri(original), width, height, enlarged, tuple(cells))
+    return PictureRow(picture, _png_uri(original), width, height, enlarged, tuple(cells), _film_uri(picture, original))
 
 
 def _reconstruction(original: Int[np.ndarray, "height width channels"], picture: Picture, path: Path) -> Reconstruction:
     pixels = _pixels(picture, path)
     error: Float[np.ndarray, "height width"] = absolute_error(original, pixels)
-    return Reconstruction(_png_uri(pixels), data_uri(error_map_png(error), "image/png"), float(error.max()))
+    error_uri = data_uri(error_map_png(error), "image/png")
+    return Reconstruction(_png_uri(pixels), error_uri, float(error.max()), _film_uri(picture, pixels))
+
+
+def _film_uri(picture: Picture, pixels: Int[np.ndarray, "height width channels"]) -> str:
+    """The frames of a clip one after the other, as a film; nothing of an image."""
+    if picture.frames == 1:
+        return ""
+    frames = torch.from_numpy(pixels.astype(np.float32) / 255).unflatten(1, (picture.frames, -1))
+    film = video_bytes(frames.permute(3, 1, 0, 2), picture.frame_rate, least_side=SMALL_PIXELS)
+    return data_uri(film, "video/mp4")
 
 
 def _pixels(picture: Picture, path: Path) -> Int[np.ndarray, "height width channels"]:

@@ -39,13 +39,25 @@ class ImageData:
 
 @dataclass(frozen=True)
 class Picture:
-    """A test image to look at; ``width`` and ``height`` in pixels, ``original`` relative to the folder."""
+    """A test image to look at, or a test clip whose frames stand side by side.
+
+    Attributes:
+        name: of the item.
+        group: its class.
+        width: in pixels, of all frames together.
+        height: in pixels.
+        original: path relative to the folder.
+        frames: number of frames; 1 of an image.
+        frame_rate: frames a second of a clip's player.
+    """
 
     name: str
     group: str
     width: int
     height: int
     original: str
+    frames: int = 1
+    frame_rate: float = 8.0
 
 
 def parse_image_data(node: Node) -> ImageData:

@@ -41,6 +41,16 @@ A comparison of images says ``"modality": "image"`` (``"audio"``, or nothing, is
 ``bpp`` are bits a pixel, measured on the written bytes; ``bits_per_image`` those of the codes at fixed length. Images are files that Pillow
 reads, PNG as a rule, of 8 bits a channel, gray or RGB without transparency; a reconstruction has the size of its original.
 
+A comparison of videos says ``"modality": "video"``; clips stand in the place of images as one picture of all frames side by side:
+
+::
+
+    {"modality": "video",
+     "data": {"name": str, "videos": {"train": int, "test": int}, "size": [frames, height, width], ...any settings},
+     "videos": [{"name": str (unique), "group": str, "frames": int, "width": int, "height": int (of one frame),
+                 "frame_rate": number (of the player), "original": path}]
+     "systems": [{..., "bits_per_clip": number in the place of bits_per_image, the rest as of images}]}
+
 Paths are relative to the folder and stay inside it.
 """
 
@@ -50,6 +60,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from vqkit.report.clips import AudioData, Clip
+from vqkit.report.films import VideoData
 from vqkit.report.modality import Modality, parse_modality
 from vqkit.report.node import Node
 from vqkit.report.pictures import ImageData, Picture
@@ -82,7 +93,7 @@ class Results:
     commit: str | None
     versions: dict[str, str]
     backbone: dict[str, Any]
-    data: AudioData | ImageData
+    data: AudioData | ImageData | VideoData
     seeds: tuple[int, ...]
     budget: dict[str, Any]
     protocols: dict[str, Protocol]

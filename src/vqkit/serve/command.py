@@ -10,37 +10,46 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vqkit.models.audio.waveform_codec import WaveformCodec
-from vqkit.models.loading import load_codec
+from vqkit.models.loading import load_tokenizer, shipped_folder
+from vqkit.models.tokenizer import Tokenizer
 from vqkit.serve.server import serving
 from vqkit.serve.uploads import Limits
 
 __all__ = ["main"]
 
-_SHIPPED = "vqkit"
+_SHIPPED = {"vqkit": "vqkit-codec-16khz", "vqkit-image": "vqkit-image"}  # by the names that the page shows
 
 
 def main(argv: list[str]) -> int:
     """Load the models, serve, and clean up at Ctrl-C or SIGTERM."""
     usual = Limits()
     parser = argparse.ArgumentParser(
-        prog="vqkit serve", description="A page that encodes and decodes dropped sounds; it sends nothing to anyone."
+        prog="vqkit serve",
+        description="A page that encodes and decodes dropped sounds and images; it sends nothing to anyone.",
     )
     parser.add_argument(
         "--model",
         action="append",
         default=[],
         metavar="PATH",
-        help="folder of a saved codec; may be repeated; by default the one that ships",
+        help="folder of a saved codec or image tokenizer; may be repeated; by default those that ship",
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets others in (default: %(default)s)"
     )
     parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
     parser.add_argument(
-        "--max-megabytes", type=float, default=usual.max_megabytes, help="of an upload (default: %(default)g)"
+        "--max-megabytes", type=float, default=usual.max_megabytes, help="largest upload (default: %(default)g)"
     )
-    parser.add_argument("--max-seconds", type=float, default=usual.max_seconds, help="of sound (default: %(default)g)")
+    parser.add_argument(
+        "--max-seconds", type=float, default=usual.max_seconds, help="longest sound (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=usual.max_megapixels,
+        help="largest image, in 10^6 pixels (default: %(default)g)",
+    )
     parser.add_argument(
         "--job-seconds",
         type=float,
@@ -51,7 +60,7 @@ def main(argv: list[str]) -> int:
         "--disk-megabytes",
         type=float,
         default=usual.disk_megabytes,
-        help="of all files of all visitors, the oldest go first (default: %(default)g)",
+        help="most room for all files of all visitors; the oldest go first (default: %(default)g)",
     )
     parser.add_argument(
         "--allow-host",
@@ -63,11 +72,13 @@ def main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     if asked.port is not None and not 1 <= asked.port <= 65535:
         raise ValueError(f"--port is {asked.port}, it must be in 1 … 65535")
-    limits = Limits(asked.max_megabytes, asked.max_seconds, asked.job_seconds, asked.disk_megabytes)
-    codecs = _codecs(asked.model)
+    limits = Limits(
+        asked.max_megabytes, asked.max_seconds, asked.job_seconds, asked.disk_megabytes, asked.max_megapixels
+    )
+    models = _models(asked.model)
     signal.signal(signal.SIGTERM, _stop)
-    with serving(codecs, limits, host=asked.host, port=asked.port, allow_hosts=asked.allow_host) as url:
-        print(f"{', '.join(codecs)}: {url} (Ctrl-C ends it)", flush=True)
+    with serving(models, limits, host=asked.host, port=asked.port, allow_hosts=asked.allow_host) as url:
+        print(f"{', '.join(models)}: {url} (Ctrl-C ends it)", flush=True)
         if not _is_loopback(asked.host):
             print(f"vqkit: warning: everyone who reaches {asked.host} can use the page", file=sys.stderr, flush=True)
         with suppress(KeyboardInterrupt):
@@ -75,21 +86,21 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _codecs(folders: Sequence[str]) -> dict[str, WaveformCodec]:
-    """The codecs by the shortest ends of their paths that tell them apart."""
+def _models(folders: Sequence[str]) -> dict[str, Tokenizer]:
+    """The models by the shortest ends of their paths that tell them apart."""
     if not folders:
-        return {_SHIPPED: load_codec()}
+        return {name: load_tokenizer(folder) for name, folder in _SHIPPED.items() if shipped_folder(folder)}
     paths = [Path(folder).resolve() for folder in folders]
     if len(set(paths)) < len(paths):
         raise ValueError(f"a model is named twice: {', '.join(folders)}")
-    found: dict[str, WaveformCodec] = {}
+    found: dict[str, Tokenizer] = {}
     for path, folder in zip(paths, folders, strict=True):
         if not path.is_dir():
             raise ValueError(f"no such folder: {folder}; a model is a folder that save_pretrained wrote")
         parts = 1
         while sum(other.parts[-parts:] == path.parts[-parts:] for other in paths) > 1:
             parts += 1
-        found["/".join(path.parts[-parts:])] = load_codec(path)
+        found["/".join(path.parts[-parts:])] = load_tokenizer(path)
     return found
 
 

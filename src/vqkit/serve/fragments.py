@@ -4,10 +4,10 @@ from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 
-from vqkit.serve.transcode import Numbers, Restored, Transcoded
+from vqkit.serve.medium import Figure, Medium, Numbers
 from vqkit.terminal import printable
 
-__all__ = ["CSS", "notes_list", "numbers_table", "restored_figures", "safe_text", "transcoded_figures"]
+__all__ = ["CSS", "figures_html", "notes_list", "numbers_table", "safe_text"]
 
 CSS = """
 .vqkit-figures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); }
@@ -22,9 +22,6 @@ CSS = """
 .vqkit-numbers dd { font-size: 1.15rem; font-variant-numeric: tabular-nums; margin: 0; }
 .vqkit-numbers dd small { display: block; font-size: 0.8rem; }
 """
-
-_CODES = ("Codes", "a row for each code of a frame; the colour is its index in the codebook")
-_USAGE = ("Codebook use", "of this file alone; grey: bits of a code before entropy coding")
 
 
 def safe_text(text: str) -> str:
@@ -44,51 +41,29 @@ def notes_list(first: str, notes: Sequence[str]) -> str:
     return "".join(f"<p>{safe_text(line)}</p>" for line in (first, *notes) if line)
 
 
-def numbers_table(numbers: Numbers) -> str:
+def numbers_table(medium: Medium, numbers: Numbers) -> str:
     """The numbers, each with its unit and what it is compared with."""
-    seconds = numbers.seconds
-    nominal = "" if numbers.nominal_kbps is None else f"nominal {numbers.nominal_kbps:.4g} before entropy coding"
-    stages = f"{numbers.stages} stage{'s' * (numbers.stages != 1)}, {numbers.frames} frames"
+    unit, nominal = medium.modality.rate_unit, numbers.nominal_rate
+    stages = f"{numbers.stages} stage{'s' * (numbers.stages != 1)}, {numbers.frames} {medium.place}"
+    compared = "of all bytes of the file" if nominal is None else f"nominal {nominal:.4g} before entropy coding"
+    extent, *quality = medium.rows(numbers)
     rows = [
         (".vqk file", f"{numbers.vqk_bytes:,} bytes".replace(",", "\u202f"), stages),
-        ("Measured rate", f"{numbers.kbps:.4g} kbit/s", nominal or "of all bytes of the file"),
-        ("Duration", f"{seconds:.2f} s", ""),
+        ("Measured rate", f"{numbers.rate:.4g} {unit}", compared),
+        extent,
     ]
     for name, spent in (("Encoding", numbers.encode_seconds), ("Decoding", numbers.decode_seconds)):
         if spent is not None:
-            rows.append((name, f"{seconds / max(spent, 1e-9):.3g} × real time", f"{spent:.2f} s"))
-    if numbers.encode_seconds is not None:
-        mel, si_sdr = numbers.mel_distance, numbers.si_sdr_db
-        rows.append(("Mel distance", "–" if mel is None else f"{mel:.3f}", "0 is equal; lower is better"))
-        rows.append(("SI-SDR", "–" if si_sdr is None else f"{si_sdr:.1f} dB".replace("-", "−"), "higher is better"))
+            rows.append((name, medium.speed(numbers, spent), f"{spent:.2f} s"))
     cells = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
-        for name, value, note in rows
+        for name, value, note in (*rows, *quality)
     )
     return f'<dl class="vqkit-numbers">{cells}</dl>'
 
 
-def transcoded_figures(made: Transcoded) -> str:
-    """The pictures of `Transcoded`."""
-    rate = f"{made.reconstruction.sample_rate / 1000:g} kHz"
-    shown = [
-        ("Original", f"as the codec takes it, at {rate}", made.original_png),
-        ("Reconstruction", "the same range of 80 dB", made.reconstruction_png),
-        (*_CODES, made.codes_png),
-        (*_USAGE, made.usage_png),
-    ]
-    return _figures(shown)
-
-
-def restored_figures(made: Restored) -> str:
-    """The pictures of `Restored`."""
-    rate = f"{made.reconstruction.sample_rate / 1000:g} kHz"
-    return _figures(
-        [("Sound", f"at {rate}", made.reconstruction_png), (*_CODES, made.codes_png), (*_USAGE, made.usage_png)]
-    )
-
-
-def _figures(shown: list[tuple[str, str, bytes | None]]) -> str:
+def figures_html(shown: Sequence[Figure]) -> str:
+    """Pictures with their titles and notes."""
     figures = "".join(
         f"<figure><figcaption><b>{escape(name)}</b> <span>{escape(note)}</span></figcaption>"
         f'<img src="data:image/png;base64,{b64encode(png).decode()}" alt="{escape(name)}: {escape(note)}"></figure>'

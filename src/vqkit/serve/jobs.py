@@ -4,29 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vqkit.data import Waveform, write_audio
 from vqkit.files import write_whole
-from vqkit.models.audio.waveform_codec import WaveformCodec
-from vqkit.serve.fragments import notes_list, numbers_table, restored_figures, transcoded_figures
+from vqkit.models.tokenizer import Tokenizer
+from vqkit.serve.fragments import figures_html, notes_list, numbers_table
+from vqkit.serve.medium import medium_of
 from vqkit.serve.transcode import restore, transcode
 from vqkit.serve.uploads import Limits
 
 __all__ = ["Decoded", "Encoded", "decode_job", "encode_job", "result_bytes"]
 
-_HEADER_BYTES = 4096
-_BYTES_A_SAMPLE = 2
-
 
 @dataclass(frozen=True)
 class Encoded:
-    """A sound through a codec and back.
+    """A signal through a model and back.
 
     Attributes:
-        notes: HTML: what is wrong with the file.
+        notes: HTML: what is wrong with the upload.
         numbers: HTML: the table of numbers.
-        original: WAV, at the codec's rate.
-        reconstruction: WAV, likewise.
-        vqk: The ``.vqk`` file.
+        original: file of what the model was given.
+        reconstruction: file of what came back.
+        vqk: the ``.vqk`` file.
         figures: HTML: the pictures.
     """
 
@@ -40,83 +37,92 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The sound of a ``.vqk`` file.
+    """The signal of a ``.vqk`` file.
 
     Attributes:
+        modality: name of what it is.
         notes: HTML: who wrote the file, and what is damaged.
         numbers: HTML: the table of numbers.
-        sound: WAV.
+        file: file of the signal.
         figures: HTML: the pictures.
     """
 
+    modality: str
     notes: str
     numbers: str
-    sound: Path
+    file: Path
     figures: str
 
 
 def encode_job(
-    codecs: Mapping[str, WaveformCodec], source: Path, folder: Path, name: str, stages: int, limits: Limits
+    models: Mapping[str, Tokenizer], source: Path, folder: Path, name: str, stages: int, modality: str, limits: Limits
 ) -> Encoded:
-    """Encode an uploaded sound, and decode it.
+    """Encode an upload, and decode it.
 
     Args:
-        codecs: By name.
-        source: The upload.
-        folder: For the files that are made.
-        name: Of the codec.
-        stages: How many of the codec's stages to keep.
-        limits: Of size and duration.
+        models: models by name.
+        source: the upload.
+        folder: folder for the files that are made.
+        name: name of the model.
+        stages: how many of the model's stages to keep.
+        modality: name of what the upload must be.
+        limits: limits of size.
 
     Raises:
-        ValueError: As in `transcode`, or there is no such codec or no such number of stages.
+        ValueError: there is no such model of that modality or no such number of stages, or the upload is refused.
     """
-    codec = codecs.get(name)
-    if codec is None:
-        raise ValueError(f"there is no model {name!r} here; there are {', '.join(codecs)}")
-    rates = codec.rates_kbps
-    if not isinstance(stages, int) or not 1 <= stages <= len(rates):
-        raise ValueError(f"the number of stages is {stages}, {name} has 1 … {len(rates)}")
-    made = transcode(source, codec, rates[stages - 1], limits)
-    vqk = folder / "sound.vqk"
+    known = {key: model for key, model in models.items() if model.modality.name == modality}
+    model = known.get(name)
+    if model is None:
+        raise ValueError(f"there is no model {name!r} here; there are {', '.join(known)}")
+    most = model.quantizer.num_stages
+    if not isinstance(stages, int) or not 1 <= stages <= most:
+        raise ValueError(f"the number of stages is {stages}, {name} has 1 … {most}")
+    medium = medium_of(model)
+    made = transcode(source, model, stages, limits)
+    vqk, original, reconstruction = (
+        folder / file
+        for file in (f"{medium.modality.word}.vqk", f"original{medium.suffix}", f"reconstruction{medium.suffix}")
+    )
     write_whole(vqk, made.vqk)
+    medium.write(original, model, made.original)
+    medium.write(reconstruction, model, made.reconstruction)
     return Encoded(
         notes=notes_list("", made.warnings),
-        numbers=numbers_table(made.numbers),
-        original=_wav(folder / "original.wav", made.original),
-        reconstruction=_wav(folder / "reconstruction.wav", made.reconstruction),
+        numbers=numbers_table(medium, made.numbers),
+        original=original,
+        reconstruction=reconstruction,
         vqk=vqk,
-        figures=transcoded_figures(made),
+        figures=figures_html(made.figures),
     )
 
 
-def decode_job(codecs: Mapping[str, WaveformCodec], source: Path, folder: Path, limits: Limits) -> Decoded:
+def decode_job(models: Mapping[str, Tokenizer], source: Path, folder: Path, limits: Limits) -> Decoded:
     """Decode an uploaded ``.vqk`` file.
 
     Args:
-        codecs: By name; the one with the file's weights is taken.
-        source: The upload.
-        folder: For the file that is made.
-        limits: Of size and duration.
+        models: models by name; the one with the file's weights is taken.
+        source: the upload.
+        folder: folder for the file that is made.
+        limits: limits of size.
 
     Raises:
-        ValueError: As in `restore`.
+        ValueError: the file is refused, damaged, or of a model that is not there.
     """
-    made = restore(source, codecs, limits)
+    made = restore(source, models, limits)
+    model = models[made.model]
+    medium = medium_of(model)
+    file = folder / f"{medium.modality.word}{medium.suffix}"
+    medium.write(file, model, made.reconstruction)
     return Decoded(
+        modality=medium.modality.name,
         notes=notes_list(f"Written by {made.model}.", tuple(f"Damaged: {line}" for line in made.warnings)),
-        numbers=numbers_table(made.numbers),
-        sound=_wav(folder / "sound.wav", made.reconstruction),
-        figures=restored_figures(made),
+        numbers=numbers_table(medium, made.numbers),
+        file=file,
+        figures=figures_html(made.figures),
     )
 
 
-def result_bytes(codecs: Mapping[str, WaveformCodec], limits: Limits) -> int:
-    """Size that the files of one job can have together: an upload's, and two sounds."""
-    second = max(codec.sample_rate * codec.channels for codec in codecs.values()) * _BYTES_A_SAMPLE
-    return limits.max_bytes + 2 * (int(limits.max_seconds * second) + _HEADER_BYTES)
-
-
-def _wav(path: Path, wave: Waveform) -> Path:
-    write_audio(path, wave.samples, wave.sample_rate)
-    return path
+def result_bytes(models: Mapping[str, Tokenizer], limits: Limits) -> int:
+    """Size that the files of one job can have together: an upload's, and two signals."""
+    return limits.max_bytes + 2 * max(medium_of(model).most_bytes(model, limits) for model in models.values())

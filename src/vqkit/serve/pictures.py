@@ -21,15 +21,17 @@ def codes_png(
     codes: Int[np.ndarray, "num_codes frames"],
     code_sizes: tuple[int, ...],
     codes_per_stage: tuple[int, ...],
-    seconds: float,
+    extent: float,
+    unit: str = " s",
 ) -> bytes:
-    r"""Draw codes over time: a row for each code of a frame, its colour the index in its codebook; what is lost is white.
+    r"""Draw codes over time or cells: a row for each code of a frame, its colour the index in its codebook; what is lost is white.
 
     Args:
         codes: −1 where there is none.
-        code_sizes: alphabet of each.
+        code_sizes: alphabet size of each code.
         codes_per_stage: how many consecutive codes each stage has.
-        seconds: that the frames last.
+        extent: how far the frames reach, in ``unit``.
+        unit: unit of the axis, with the space before it.
 
     Returns:
         A PNG file.
@@ -43,14 +45,14 @@ def codes_png(
     axes = figure.subplots()
     rows = len(codes)
     axes.imshow(
-        shares, aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="nearest", extent=(0, seconds, rows, 0)
+        shares, aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="nearest", extent=(0, extent, rows, 0)
     )
     ends = np.cumsum(codes_per_stage)
     shown = _every(len(ends), most=8)
     axes.set_yticks([ends[i] - codes_per_stage[i] / 2 for i in shown], [str(i + 1) for i in shown])
     for end in ends[:-1]:
         axes.axhline(end, color="white", linewidth=0.4)
-    _time_axis(axes)
+    _axis(axes, unit)
     axes.set_ylabel("stage", fontsize=_TEXT)
     return png_bytes(figure, dpi=DPI, crop=False)
 
@@ -59,7 +61,7 @@ def usage_png(usage: UsageReport, codes_per_stage: tuple[int, ...]) -> bytes:
     """Draw, stage by stage, the share of the codes that occur, and the bits that their frequencies are worth.
 
     Args:
-        usage: of one file.
+        usage: use of the codebooks by one file.
         codes_per_stage: how many consecutive codes each stage has.
 
     Returns:
@@ -99,8 +101,8 @@ def _every(count: int, most: int) -> list[int]:
     return list(range(0, count, -(-count // most)))
 
 
-def _time_axis(axes: Axes) -> None:
+def _axis(axes: Axes, unit: str) -> None:
     axes.tick_params(labelsize=_TEXT, length=2, pad=2)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g} s"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}{unit}"))
     axes.spines[:].set_visible(False)

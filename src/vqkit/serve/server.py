@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from vqkit.models.audio.waveform_codec import WaveformCodec
+from vqkit.models.tokenizer import Tokenizer
 from vqkit.serve.folder import PrivateFolder, private_folder
 from vqkit.serve.fragments import CSS
 from vqkit.serve.gate import Gate
@@ -38,7 +38,7 @@ _SILENT: dict[str, Any] = {  # whatever the environment says
 
 @contextmanager
 def serving(
-    codecs: Mapping[str, WaveformCodec],
+    models: Mapping[str, Tokenizer],
     limits: Limits | None = None,
     *,
     host: str = "127.0.0.1",
@@ -48,10 +48,10 @@ def serving(
     """Serve the page until the ``with`` ends; its files are then gone.
 
     Args:
-        codecs: by the names that the page shows.
-        limits: of what a visitor may use; the usual ones by default.
+        models: models of sound and images, by the names that the page shows.
+        limits: limits of what a visitor may use; the usual ones by default.
         host: address to listen on.
-        port: to listen on; by default the first free one from 7860 on.
+        port: port to listen on; by default the first free one from 7860 on.
         allow_hosts: further names under which browsers may call the server, with or without a port; see `vqkit.serve.hosts.Hosts`.
 
     Yields:
@@ -59,7 +59,7 @@ def serving(
 
     Raises:
         OSError: the port is taken, or the host is none of this machine.
-        ValueError: there is no codec, or a further name is none.
+        ValueError: there is no model, or a further name is none.
     """
     limits = limits or Limits()
     host = host.removeprefix("[").removesuffix("]")
@@ -67,8 +67,8 @@ def serving(
         hosts = Hosts(host, listener.getsockname()[1], allow_hosts)
         from vqkit.serve.page import build_page
 
-        with Worker(dict(codecs), limits.job_seconds) as worker:
-            page = build_page(codecs, limits, folder, worker)
+        with Worker(dict(models), limits.job_seconds) as worker:
+            page = build_page(models, limits, folder, worker)
             with _running(page, listener, hosts, folder, limits):
                 yield _url(host, listener.getsockname()[1])
 

@@ -1,4 +1,4 @@
-"""What may be dropped onto the page: sound and ``.vqk`` files of limited size and duration, whatever their names say."""
+"""What may be dropped onto the page: sound, images and ``.vqk`` files of limited size, whatever their names say."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,10 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vqkit.data import AudioBlocks, Waveform
+from vqkit.data import AudioBlocks, read_image_with_notes
 from vqkit.models.audio.resampling_stream import ResamplingStream
+from vqkit.models.image.tiles import check_size
+from vqkit.models.image.tokenizer import ImageTokenizer
 
-__all__ = ["Limits", "Sound", "read_sound", "read_vqk"]
+__all__ = ["Limits", "Upload", "read_picture", "read_sound", "read_vqk"]
 
 _MOST_CHANNELS = 8
 _HIGHEST_RATE = 192_000
@@ -26,19 +28,21 @@ class Limits:
         max_seconds: Duration of a sound, on the way in and on the way out.
         job_seconds: Time that a job may take; it is then ended.
         disk_megabytes: Size of all files of all visitors together.
+        max_megapixels: Size of an image, on the way in and on the way out, in 10^6 pixels.
 
     Raises:
         ValueError: A limit is not positive, or the disk's is below that of one file.
 
     Example:
         >>> Limits(max_seconds=5)
-        Limits(max_megabytes=25.0, max_seconds=5, job_seconds=120.0, disk_megabytes=1024.0)
+        Limits(max_megabytes=25.0, max_seconds=5, job_seconds=120.0, disk_megabytes=1024.0, max_megapixels=4.0)
     """
 
     max_megabytes: float = 25.0
     max_seconds: float = 60.0
     job_seconds: float = 120.0
     disk_megabytes: float = 1024.0
+    max_megapixels: float = 4.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -68,30 +72,41 @@ class Limits:
         if seconds > self.max_seconds:
             raise ValueError(f"the sound lasts {seconds:.1f} s; at most {self.max_seconds:g} s are taken here")
 
+    def check_pixels(self, height: int, width: int) -> None:
+        """Refuse an image that is too large.
+
+        Raises:
+            ValueError: it is.
+        """
+        if height * width > self.max_megapixels * 1e6:
+            raise ValueError(
+                f"the image has {width} × {height} pixels; at most {self.max_megapixels:g} megapixels are taken here"
+            )
+
 
 @dataclass(frozen=True)
-class Sound:
-    """An uploaded sound as a codec takes it.
+class Upload:
+    """An uploaded sound or image as a model takes it.
 
     Attributes:
-        wave: The samples, at the codec's rate and with its channels.
-        warnings: What the reader warned of, a line each.
+        signal: Samples at the model's rate and with its channels, or pixels in [0, 1] with its channels.
+        warnings: What the reader warned of, or changed, a line each.
     """
 
-    wave: Waveform
+    signal: Tensor
     warnings: tuple[str, ...]
 
 
-def read_sound(path: Path, limits: Limits, sample_rate: int, channels: int) -> Sound:
+def read_sound(path: Path, limits: Limits, sample_rate: int, channels: int) -> Upload:
     """Read an uploaded sound file at a codec's rate.
 
     Whatever the file expands to, no more than a second of it is in memory at its own rate and with its own channels.
 
     Args:
         path: where it lies; errors do not repeat it.
-        limits: of size and duration.
-        sample_rate: in Hz, of what is returned.
-        channels: of what is returned; another number of channels than 1 and this one is mixed to mono first.
+        limits: limits of size and duration.
+        sample_rate: sample rate of the result, in Hz.
+        channels: channels of the result; another number of channels than 1 and this one is mixed to mono first.
 
     Returns:
         The sound, and what the reader warned of.
@@ -105,7 +120,30 @@ def read_sound(path: Path, limits: Limits, sample_rate: int, channels: int) -> S
             wave = _resampled(source, limits, sample_rate, channels)
     except ValueError as error:  # a name that someone else chose is not repeated
         raise ValueError(_nameless(error, path)) from None
-    return Sound(wave, tuple(_nameless(warning, path) for warning in source.warnings))
+    return Upload(wave, tuple(_nameless(warning, path) for warning in source.warnings))
+
+
+def read_picture(path: Path, limits: Limits, tokenizer: ImageTokenizer) -> Upload:
+    """Read an uploaded image file, upright, with a tokenizer's channels.
+
+    Args:
+        path: where it lies; errors do not repeat it.
+        limits: limits of size; an image whose header says more pixels is refused before it is decoded.
+        tokenizer: the tokenizer that will take it.
+
+    Returns:
+        The image, and what the reader changed or left out.
+
+    Raises:
+        ValueError: too big, empty, damaged, no image, or of a size that the tokenizer does not take.
+    """
+    _check_size(path, limits)
+    try:
+        read = read_image_with_notes(path, channels=tokenizer.channels, max_megapixels=limits.max_megapixels)
+    except ValueError as error:
+        raise ValueError(_nameless(error, path)) from None
+    check_size(tokenizer, *read.image.shape[-2:])
+    return Upload(read.image, tuple(_nameless(note, path) for note in read.notes))
 
 
 def read_vqk(path: Path, limits: Limits) -> bytes:
@@ -128,7 +166,7 @@ def _check_size(path: Path, limits: Limits) -> None:
         raise ValueError(f"the file has {size / 2**20:.1f} MB; at most {limits.max_megabytes:g} MB are taken here")
 
 
-def _resampled(source: AudioBlocks, limits: Limits, sample_rate: int, channels: int) -> Waveform:
+def _resampled(source: AudioBlocks, limits: Limits, sample_rate: int, channels: int) -> Tensor:
     mixed = source.channels if source.channels in (1, channels) else 1
     stream = ResamplingStream(source.sample_rate, sample_rate, mixed)
     parts = [
@@ -138,7 +176,7 @@ def _resampled(source: AudioBlocks, limits: Limits, sample_rate: int, channels: 
     wav = torch.cat([*parts, stream.finish()], dim=-1)
     if not wav.shape[-1]:
         raise ValueError(f"the sound is shorter than one sample at {sample_rate} Hz")
-    return Waveform(wav.expand(channels, -1).contiguous(), sample_rate)
+    return wav.expand(channels, -1).contiguous()
 
 
 def _limited(source: AudioBlocks, limits: Limits) -> Iterator[Tensor]:

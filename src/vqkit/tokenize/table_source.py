@@ -98,7 +98,7 @@ class SavedSource(Source):
 
     def units(self, most_items: int) -> Iterator[Unit]:
         """Ranges of rows of each split."""
-        from vqkit.data.image_arrow import saved_folders
+        from vqkit.data.image.sets.arrow import saved_folders
 
         for folder in saved_folders(self.root):
             name = "" if folder == self.root else folder.name

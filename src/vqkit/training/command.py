@@ -15,8 +15,8 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from vqkit.files import write_whole
 from vqkit.recipe import check_recipes
 from vqkit.terminal import printable
-from vqkit.training.run import train
-from vqkit.training.seeding import seed_generators
+from vqkit.training.runs.run import train
+from vqkit.training.runs.seeding import seed_generators
 
 __all__ = ["main"]
 

@@ -99,7 +99,7 @@ def test_sound_without_pictures_and_bad_arguments(tmp_path):
     from vqkit.data import write_audio
 
     write_audio(tmp_path / "a.wav", torch.zeros(1, 8000), 8000)
-    with pytest.raises(ValueError, match="has no picture that can be decoded"):
+    with pytest.raises(ValueError, match="has no moving picture that can be decoded"):
         read_frames(tmp_path / "a.wav", 2)
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_frames(tmp_path / "b.mp4", 2)

@@ -125,7 +125,7 @@ def test_the_command_line_uses_it(tmp_path, capsys):
     assert decoded.shape == original.shape
 
 
-def test_models_that_ship_are_loaded_by_name_and_tell_their_files_apart(tmp_path):
+def test_models_that_ship_are_loaded_by_name_and_tell_their_files_apart(tmp_path, capsys):
     import soundfile
 
     from vqkit.bitstream import BitstreamError
@@ -142,4 +142,8 @@ def test_models_that_ship_are_loaded_by_name_and_tell_their_files_apart(tmp_path
     name = ["--model", "vqkit-codec-16khz-2"]
     assert main(["encode", str(tmp_path / "a.wav"), str(tmp_path / "a.vqk"), *name]) == 0
     assert main(["decode", str(tmp_path / "a.vqk"), str(tmp_path / "b.wav"), *name]) == 0
-    assert main(["decode", str(tmp_path / "a.vqk"), str(tmp_path / "c.wav")]) == 2
+    assert main(["decode", str(tmp_path / "a.vqk"), str(tmp_path / "c.wav")]) == 0  # it finds the model that wrote it
+    assert (tmp_path / "c.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    (tmp_path / "old.vqk").write_bytes(FILE)
+    assert main(["decode", str(tmp_path / "old.vqk"), str(tmp_path / "d.wav"), *name]) == 2
+    assert "give --model vqkit-codec-16khz" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from vqkit import RVQ
 from vqkit.data import list_clips, read_audio, sample_folder
 from vqkit.models import SpectralCodec
 from vqkit.nn import balanced_rotation
-from vqkit.training.quantizer_start import fit_quantizer
+from vqkit.training.reconstruction.quantizer_start import fit_quantizer
 
 RATE = 16000
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vqkit import FSQ, IVQ, RVQ, VQ, LooC, Residual
+from vqkit import FSQ, IVQ, RVQ, VQ, LooC, RandomProjection, Residual
 from vqkit.models import Bridle
 from vqkit.models.bridle import Stack, preset
 from vqkit.models.bridle.normalised import Normalised, each_stage_normalised
@@ -129,8 +129,15 @@ def test_transformers_has_the_same_encoder(modality):
 
 @pytest.mark.parametrize(
     "quantizer",
-    [VQ(8, 16), IVQ(60), LooC(8, 16, 4), LooC(8, 16, 4, scale=2, spatial_dims=2), FSQ(8, levels=[5, 5])],
-    ids=["VQ", "IVQ", "LooC", "LooC-2", "FSQ"],
+    [
+        VQ(8, 16),
+        IVQ(60),
+        LooC(8, 16, 4),
+        LooC(8, 16, 4, scale=2, spatial_dims=2),
+        FSQ(8, levels=[5, 5]),
+        RandomProjection(8, 16, code_dim=4),
+    ],
+    ids=["VQ", "IVQ", "LooC", "LooC-2", "FSQ", "RandomProjection"],
 )
 def test_any_quantizer_makes_tokens(quantizer, tmp_path):
     bridle, x = small(quantizer=quantizer), signal("audio")

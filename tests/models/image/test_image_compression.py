@@ -6,7 +6,7 @@ import torch
 
 from vqkit import LFQ, RVQ
 from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter
-from vqkit.data.image_pixels import pixels_to_tensor
+from vqkit.data.image.pixels import pixels_to_tensor
 from vqkit.models import ConvBackbone, ImageTokenizer, ViTBackbone
 from vqkit.models.identity import weight_hash
 from vqkit.models.image.compression import decode_image, encode_image, image_header, with_channels

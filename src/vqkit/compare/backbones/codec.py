@@ -7,19 +7,18 @@ from typing import Any
 
 import torch
 
-from vqkit.compare import audio
+from vqkit.cache import key_of, read_json, write_json
+from vqkit.compare.audio import SoundMeasure
 from vqkit.compare.backbone import Backbone as Base
 from vqkit.compare.backbone import Note, Training, training_digest
-from vqkit.compare.cache import key_of, read_json, write_json
-from vqkit.compare.dataset import Dataset
-from vqkit.compare.watch import Watch
+from vqkit.compare.watch import trained
 from vqkit.data import Clip, fingerprint
 from vqkit.modality import SOUND
 from vqkit.models import AudioCodec
 from vqkit.quantize import VQ, Quantizer
-from vqkit.training.audio_data import AudioDataModule
-from vqkit.training.codec_module import CodecModule
-from vqkit.training.run import train
+from vqkit.training.data.audio import AudioDataModule
+from vqkit.training.reconstruction.codec import CodecModule
+from vqkit.training.runs.run import train
 
 __all__ = ["Backbone"]
 
@@ -76,28 +75,15 @@ class Backbone(Base):
         return (AudioCodec, CodecModule, AudioDataModule, train)
 
     @property
-    def measuring_code(self) -> tuple[Any, ...]:
-        """What measuring consists of."""
-        return (audio.measure_audio,)
-
-    @property
-    def protocols(self) -> dict[str, Any]:
-        """Protocol of every metric, by name."""
-        return audio.protocols(self.sample_rate)
-
-    def items(self, data: Dataset, training: bool) -> list[Clip]:
-        """Clips to train on, or to measure on."""
-        return data.clips(training)
-
-    def described(self, train: Sequence[Clip], test: Sequence[Clip]) -> dict[str, Any]:
-        """How much sound that is."""
-        return audio.described(train, test)
+    def measures(self) -> SoundMeasure:
+        """Metrics and files of sound at the models' rate."""
+        return SoundMeasure(self.sample_rate)
 
     def train(self, quantizer: Quantizer, items: Sequence[Clip], seed: int, folder: Path, note: Note) -> Training:
         """Train, or go on from the checkpoint in ``folder``."""
         codec = self._codec(quantizer, seed)
         if self.pretrain_steps:
-            start = AudioCodec.from_pretrained(self._pretrained(items, seed, folder.parent, note))
+            start = AudioCodec.from_folder(self._pretrained(items, seed, folder.parent, note))
             codec.encoder.load_state_dict(start.encoder.state_dict())
             codec.decoder.load_state_dict(start.decoder.state_dict())
             codec.initialized.fill_(True)
@@ -147,37 +133,20 @@ class Backbone(Base):
         # pretraining hears other crops
         crops_seed = 2 * seed + (quantize_after == steps)
         data = _GivenClips(clips, self.crop_seconds, self.batch_size, crops_seed)
-        watch = Watch(steps, "mel", note)
-        train(
+        return trained(
             module,
             data,
-            folder=str(folder),
+            loss="mel",
+            folder=folder,
             steps=steps,
             seed=seed,
-            accelerator="auto",
             save_every=self.save_every,
-            validate_every=steps,
-            progress=False,
-            callbacks=[watch],
+            note=note,
         )
-        return Training(watch.seconds, watch.steps, watch.loss)
 
-    def measure(
-        self,
-        folder: Path,
-        train: Sequence[Clip],
-        test: Sequence[Clip],
-        shown: Sequence[Clip],
-        details: bool,
-        note: Note,
-    ) -> dict[str, Any]:
-        """Measure the codec in ``folder``."""
-        codec = AudioCodec.from_pretrained(folder / "codec")
-        return audio.measure_audio(codec, train, test, shown, details, folder)
-
-    def originals(self, shown: Sequence[Clip], folder: Path) -> dict[str, Any]:
-        """The clips to listen to, mono at the model's rate."""
-        return audio.originals(shown, self.sample_rate, folder)
+    def saved(self, folder: Path) -> AudioCodec:
+        """The codec that was trained."""
+        return AudioCodec.from_folder(folder / "codec")
 
 
 class _GivenClips(AudioDataModule):

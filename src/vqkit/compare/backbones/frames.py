@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqkit.compare import audio
+from vqkit.compare.audio import SoundMeasure
 from vqkit.compare.backbone import Backbone as Base
 from vqkit.compare.backbone import Note, Training
-from vqkit.compare.dataset import Dataset
 from vqkit.data import Clip
 from vqkit.modality import SOUND
 from vqkit.models.audio.frames import FrameCodec
@@ -62,26 +61,13 @@ class Backbone(Base):
         return (FrameCodec, Clip)
 
     @property
-    def measuring_code(self) -> tuple[Any, ...]:
-        """What measuring consists of."""
-        return (audio.measure_audio,)
-
-    @property
-    def protocols(self) -> dict[str, Any]:
-        """Protocol of every metric, by name."""
-        return audio.protocols(self.sample_rate)
-
-    def items(self, data: Dataset, training: bool) -> list[Clip]:
-        """Clips to train on, or to measure on."""
-        return data.clips(training)
-
-    def described(self, train: Sequence[Clip], test: Sequence[Clip]) -> dict[str, Any]:
-        """How much sound that is."""
-        return audio.described(train, test)
+    def measures(self) -> SoundMeasure:
+        """Metrics and files of sound at the models' rate."""
+        return SoundMeasure(self.sample_rate)
 
     def train(self, quantizer: Quantizer, items: Sequence[Clip], seed: int, folder: Path, note: Note) -> Training:
         """Fit, train, save."""
-        waves = [wave for _, wave in audio.waves(items, self.sample_rate)]
+        waves = list(self.measures.batches(items))
         start = time.perf_counter()
         note("fit")
         codec = FrameCodec(quantizer, sample_rate=self.sample_rate, whitening=self.whitening, rotate=self.rotate)
@@ -124,20 +110,6 @@ class Backbone(Base):
                 note(f"step {step + 1}/{self.steps}")
         return steps, losses
 
-    def measure(
-        self,
-        folder: Path,
-        train: Sequence[Clip],
-        test: Sequence[Clip],
-        shown: Sequence[Clip],
-        details: bool,
-        note: Note,
-    ) -> dict[str, Any]:
-        """Measure the codec in ``folder``."""
-        note("measuring")
-        codec = FrameCodec.from_pretrained(folder)
-        return audio.measure_audio(codec, train, test, shown, details, folder)
-
-    def originals(self, shown: Sequence[Clip], folder: Path) -> dict[str, Any]:
-        """The clips to listen to, mono at the model's rate."""
-        return audio.originals(shown, self.sample_rate, folder)
+    def saved(self, folder: Path) -> FrameCodec:
+        """The frames and the quantizer that was fitted to them."""
+        return FrameCodec.from_pretrained(folder)

@@ -15,7 +15,7 @@ from vqkit.data.video.items import VideoItem
 from vqkit.data.video.reader import read_frames
 from vqkit.types import Float
 
-__all__ = ["VideoClips", "middle_clip"]
+__all__ = ["VideoClips", "middle_clip", "middle_frames"]
 
 _SCALES = (1.0, 0.875, 0.75, 0.66)  # heights and widths of a crop, as shares of the smaller side
 _MOST_DISTORTION = 1  # height and width of a crop are at most so many scales apart
@@ -116,6 +116,26 @@ def middle_clip(
     clip = read_frames(path, frames, stride, short_side=max(size))
     top, left, rows, columns = _middle(clip, size)
     return _resized(clip[..., top : top + rows, left : left + columns], size)
+
+
+def middle_frames(
+    path: str | Path, frames: int, channels: int = 3, largest: int = 256
+) -> Float[Tensor, "channels frames height width"]:
+    """Neighbouring frames from the middle of a video, at the file's size; of larger ones the middle.
+
+    Args:
+        path: a video file.
+        frames: number of frames; where the video is shorter, its last frame is repeated.
+        channels: 3, or 1 for the mean of the colours.
+        largest: most pixels of height and width.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `read_frames`.
+    """
+    clip = read_frames(path, frames)
+    top, left = (max(0, side - largest) // 2 for side in clip.shape[-2:])
+    clip = clip[..., top : top + largest, left : left + largest]
+    return clip if channels == 3 else clip.mean(0, keepdim=True)
 
 
 def _middle(clip: Tensor, size: tuple[int, int]) -> tuple[int, int, int, int]:

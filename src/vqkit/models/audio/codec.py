@@ -16,6 +16,7 @@ from transformers.models.encodec.modeling_encodec import EncodecDecoder, Encodec
 
 from vqkit.models.audio.encodec_layers import with_plain_numbers
 from vqkit.models.audio.encodec_stream import check_streamable, streaming_network
+from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.audio.waveform_codec import CodecOutput, WaveformCodec
 from vqkit.models.loading import load_codec
 from vqkit.models.peers.encodec_checkpoint import codec_arguments, encodec_config, first_difference, read_encodec
@@ -99,7 +100,7 @@ class AudioCodec(WaveformCodec):
         self.register_buffer("initialized", torch.tensor(False))
 
     @classmethod
-    def from_pretrained(cls, name: str | Path | None = None, **options: Any) -> WaveformCodec:  # type: ignore[override]
+    def from_pretrained(cls, name: str | Path | None = None, **options: Any) -> AudioTokenizer:  # type: ignore[override]
         """Read a saved codec, of whatever kind its config names; without a name the codec that ships with vqkit.
 
         Args:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqkit.data.fbank import KaldiFilterbank
+from vqkit.data.audio.fbank import KaldiFilterbank
 from vqkit.types import Float, Int
 
 __all__ = ["AudioFront", "PixelFront"]

@@ -89,9 +89,12 @@ class Tokenizer(nn.Module):
         real: Bool[Tensor, "batch places"] | None = None,
     ) -> Float[Tensor, "batch *grid dim"]:
         """What the trained encoder gives the quantizer, with gradient."""
-        hidden = self.encoder(patches, real=real)
-        with torch.autocast(device_type=patches.device.type, enabled=False):
-            return self.outer(self.inner(hidden.float()).tanh()).unflatten(1, grid)
+        return self._projected(self.encoder(patches, real=real)).unflatten(1, grid)
+
+    def _projected(self, hidden: Float[Tensor, "batch places width"]) -> Float[Tensor, "batch places dim"]:
+        with torch.autocast(device_type=hidden.device.type, enabled=False):
+            found: Tensor = self.outer(self.inner(hidden.float()).tanh())
+            return found
 
     @torch.no_grad()
     def cold_latents(
@@ -113,6 +116,23 @@ class Tokenizer(nn.Module):
         latents = self.latents(patches, grid, real) if bool(self.trained) else self.cold_latents(patches, grid)
         mask = None if real is None else real.unflatten(1, grid)
         return self.quantizer.encode(latents, mask).flatten(1, len(grid))
+
+    @torch.no_grad()
+    def codes_alone(
+        self, patches: Float[Tensor, "batch places values"], chosen: Int[Tensor, "batch chosen"]
+    ) -> Int[Tensor, "batch chosen codes"]:
+        """Codes of some places by a tokenizer that sees nothing else, as in the published code for video; changes nothing.
+
+        Raises:
+            ValueError: the quantizer needs whole grids, as interpolation does.
+        """
+        if self.quantizer.needs_grid:
+            raise ValueError("a quantizer that interpolates needs the whole grid, not some places of it")
+        if bool(self.trained):
+            return self.quantizer.encode(self._projected(self.encoder(patches, kept=chosen)))
+        with torch.autocast(device_type=patches.device.type, enabled=False):
+            embedded = self.encoder.embed(patches.float(), chosen, positions=self.cold_positions)
+            return self.quantizer.encode(self.cold_projection(embedded))
 
     @torch.no_grad()
     def start(self, patches: Float[Tensor, "batch places values"], grid: tuple[int, ...]) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.files import NewFile
+from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.models.export.layers import exportable
 from vqkit.models.identity import weight_hash
@@ -39,7 +40,7 @@ class _Decode(nn.Module):
         return wav
 
 
-def export_onnx(codec: WaveformCodec, folder: str | Path) -> tuple[Path, Path]:
+def export_onnx(codec: AudioTokenizer, folder: str | Path) -> tuple[Path, Path]:
     """Write ``encoder.onnx`` and ``decoder.onnx``.
 
     Batch, samples and frames are free: ``wav`` (batch, channels, samples) float32 → ``codes`` (batch, num_codes, ⌈samples / hop⌉) int64 →
@@ -48,7 +49,7 @@ def export_onnx(codec: WaveformCodec, folder: str | Path) -> tuple[Path, Path]:
     codes_per_stage, rates_kbps (JSON where they are lists) and the model_hash of ``.vqk`` files.
 
     Args:
-        codec: any; it is not changed.
+        codec: a codec of two networks, a `WaveformCodec`; it is not changed.
         folder: folder for the files; made if it is not there.
 
     Returns:
@@ -56,8 +57,10 @@ def export_onnx(codec: WaveformCodec, folder: str | Path) -> tuple[Path, Path]:
 
     Raises:
         ImportError: onnx or onnxscript is not installed.
-        ValueError: a layer that cannot be exported.
+        ValueError: a codec without networks, or a layer that cannot be exported.
     """
+    if not isinstance(codec, WaveformCodec):
+        raise ValueError(f"a {type(codec).__name__} has no encoder and decoder to export, as a WaveformCodec has")
     for package in ("onnx", "onnxscript"):
         need(package, "export")
     folder = Path(folder)

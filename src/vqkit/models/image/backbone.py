@@ -1,18 +1,16 @@
 """The two networks of an image tokenizer, as one part that can be saved: images → latents, and latents → images."""
 
 from abc import ABC, abstractmethod
-from importlib import import_module
 from typing import Any, Self
 
 from torch import Tensor, nn
 
+from vqkit.models.classes import class_named
 from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
 from vqkit.quantize import pretrained
-from vqkit.types import Float, need
+from vqkit.types import Float
 
 __all__ = ["ImageBackbone", "read_backbone"]
-
-_MODULES = tuple(f"vqkit.models.image.{name}" for name in ("conv_backbone", "transform_backbone", "vit_backbone"))
 
 
 class ImageBackbone(nn.Module, ABC):
@@ -92,9 +90,6 @@ def read_backbone(config: Any) -> Any:
     Raises:
         ValueError: an unknown class, or arguments that it refuses.
     """
-    for module in _MODULES:
-        import_module(module)
-    if isinstance(config, dict) and config.get("class") == "VQGANBackbone":
-        need("diffusers", "image")
-        import_module("vqkit.models.image.vqgan_backbone")
+    if isinstance(config, dict):
+        class_named(str(config.get("class")), ImageBackbone)  # type: ignore[type-abstract]  # imports it
     return pretrained.from_expression(ImageBackbone, config)

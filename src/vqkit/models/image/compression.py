@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter, thin_to_fit
-from vqkit.data.image_file import MAX_MEGAPIXELS
-from vqkit.data.image_pixels import pixels_to_tensor
+from vqkit.data.image.file import MAX_MEGAPIXELS
+from vqkit.data.image.pixels import pixels_to_tensor
 from vqkit.modality import IMAGE
 from vqkit.models.image.tiles import Tiled, Watch, check_size, decode_tiles, encode_tiles
 from vqkit.models.input_checks import channels_last, check_floating, check_image_scale
@@ -156,7 +156,7 @@ def decode_image(
         image = torch.full((tokenizer.channels, *size), IMAGE.lost_value)
     else:
         image = decode_tiles(tokenizer, codes, size, watch=watch)
-        if bool(lost.any()):
+        if len(grid) > 1:  # tokens of a whole image are all there, or it is all gray
             cell = tokenizer.backbone.cell
             pixels = lost.view(grid).repeat_interleave(cell, 0).repeat_interleave(cell, 1)
             image = cover_lost(image, pixels[: size[0], : size[1]], IMAGE)

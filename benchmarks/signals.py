@@ -1,0 +1,117 @@
+"""What a codec makes of test signals: sines, chirps, chords, clicks, noises and silence.
+
+    python benchmarks/signals.py [MODEL ...] [--kbps 6] [--out FOLDER]
+
+Two numbers a signal, at the codec's rate: the level of the decoded sound beside the original's, in dB, and the share of its energy that
+lies where the original's does (within a tenth of an octave of the partials, for sines and chords). The goal is a level within 3 dB from
+100 Hz to 7 kHz, and no sound made of silence; what reaches it is bold. One core: a minute a model.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vqkit.code_digest import commit
+from vqkit.models import load_codec
+from vqkit.models.audio.tokenizer import AudioTokenizer
+
+SECONDS, PEAK, EDGE = 2.0, 0.3, 0.25
+SINES = (100, 200, 440, 700, 900, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 7000)
+CHORDS = ((440, 554), (700, 2100), (1000, 1500), (2000, 5000))
+SILENT_DB = -80.0  # what counts as silence, beside full scale
+
+
+def signals(rate: int) -> dict[str, tuple[Tensor, tuple[float, ...]]]:
+    """Waveforms (samples,), and the partials whose energy is looked for; none where that says nothing."""
+    time = torch.arange(round(SECONDS * rate), dtype=torch.float64) / rate
+    found: dict[str, tuple[Tensor, tuple[float, ...]]] = {}
+    for hertz in (hertz for hertz in SINES if hertz < 0.45 * rate):
+        found[f"sine {hertz} Hz"] = ((2 * math.pi * hertz * time).sin(), (hertz,))
+    for one, other in CHORDS:
+        tones = [(2 * math.pi * hertz * time).sin() for hertz in (one, other)]
+        found[f"chord {one} + {other} Hz"] = (sum(tones) / 2, (one, other))
+    low, high = 100.0, min(7000.0, 0.45 * rate)
+    sweep = (high / low) ** (time / SECONDS)
+    found["chirp 100 Hz … 7 kHz"] = ((2 * math.pi * low * SECONDS / math.log(high / low) * sweep).sin(), ())
+    clicks = torch.zeros_like(time)
+    clicks[rate // 8 :: rate // 4] = 1.0
+    found["four clicks a second"] = (clicks, ())
+    generator = torch.Generator().manual_seed(0)
+    spectrum = torch.fft.rfft(torch.randn(len(time), generator=generator, dtype=torch.float64))
+    for name, slope in {"white noise": 0.0, "pink noise": -0.5}.items():
+        shaped = spectrum * torch.arange(len(spectrum)).clamp_min(1) ** slope
+        noise = torch.fft.irfft(shaped, n=len(time))
+        found[name] = (noise / noise.abs().max(), ())
+    found["silence"] = (torch.zeros_like(time), ())
+    return {name: (PEAK * wave.float(), partials) for name, (wave, partials) in found.items()}
+
+
+def level_db(wave: Tensor) -> float:
+    """Root mean square beside full scale."""
+    return 10 * math.log10(max(float(wave.double().square().mean()), 1e-20))
+
+
+def share_in_place(wave: Tensor, partials: tuple[float, ...], rate: int) -> float:
+    """Share of the energy within a tenth of an octave of the partials."""
+    power = torch.fft.rfft(wave.double() * torch.hann_window(len(wave), dtype=torch.float64)).abs().square()
+    hertz = torch.arange(len(power)) * rate / len(wave)
+    near = torch.stack([(hertz / partial).clamp_min(1e-9).log2().abs() < 0.1 for partial in partials]).any(dim=0)
+    return float(power[near].sum() / power.sum().clamp_min(1e-30))
+
+
+@torch.no_grad()
+def measure(codec: AudioTokenizer, kbps: float) -> dict[str, dict[str, float]]:
+    """Level and share of each signal, without its first and last quarter of a second."""
+    rate = codec.sample_rate
+    edge = round(EDGE * rate)
+    found = {}
+    for name, (wave, partials) in signals(rate).items():
+        whole = wave[None, None].repeat(1, codec.channels, 1)
+        back = codec.decode(codec.encode(whole, kbps), len(wave))[0, 0]
+        before, after = wave[edge:-edge], back[edge:-edge]
+        silent = not before.any()
+        row = {"level dB": level_db(after) - (0 if silent else level_db(before))}
+        if partials:
+            row["in place"] = share_in_place(after, partials, rate)
+        row["good"] = float(row["level dB"] <= SILENT_DB if silent else abs(row["level dB"]) <= 3)
+        found[name] = row
+    return found
+
+
+def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Markdown: a row a signal, two columns a model."""
+    names = list(results)
+    lines = ["| signal | " + " | ".join(f"{name}: level dB, in place" for name in names) + " |"]
+    lines.append("| --- |" + " ---: |" * len(names))
+    for signal in results[names[0]]:
+        cells = []
+        for name in names:
+            row = results[name][signal]
+            text = f"{row['level dB']:.1f}" + (f", {row['in place']:.0%}" if "in place" in row else "")
+            cells.append(f"**{text}**" if row["good"] else text)
+        lines.append(f"| {signal} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=["vqkit-codec-16khz", "vqkit-codec-16khz-2"])
+    parser.add_argument("--kbps", type=float, default=6.0)
+    parser.add_argument("--out", type=Path, help="folder for signals.json and signals.md")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    results = {Path(name).name: measure(load_codec(name).eval(), asked.kbps) for name in asked.models}
+    print(table(results))
+    if asked.out:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        facts = {"commit": commit(), "kbps": asked.kbps, "signals": results}
+        (asked.out / "signals.json").write_text(json.dumps(facts, indent=1) + "\n")
+        (asked.out / "signals.md").write_text(table(results) + "\n")
+
+
+if __name__ == "__main__":
+    main()

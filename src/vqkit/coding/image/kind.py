@@ -1,0 +1,50 @@
+"""How image files are coded."""
+
+from typing import Any
+
+from vqkit import modality as modalities
+from vqkit.coding.coded import Coded, Watch
+from vqkit.coding.image.decode import decode_image_file
+from vqkit.coding.image.encode import encode_image_file
+from vqkit.coding.kind import Encoding, Kind
+from vqkit.coding.rate import Rate
+from vqkit.data import MAX_MEGAPIXELS, WRITTEN_IMAGE_SUFFIXES
+from vqkit.models.image.tokenizer import SHIPPED, ImageTokenizer
+from vqkit.types import need
+
+__all__ = ["IMAGE"]
+
+
+class _Image(Kind):
+    modality = modalities.IMAGE
+    read, written = modalities.IMAGE.suffixes, tuple(WRITTEN_IMAGE_SUFFIXES)
+
+    def load(self, folder: str | None) -> ImageTokenizer:
+        need("PIL", "image")
+        if folder is None and not SHIPPED.is_dir():
+            raise ValueError("no image tokenizer ships with this vqkit: name the folder of one with --model")
+        return ImageTokenizer.from_pretrained(folder)
+
+    def check(self, model: ImageTokenizer, rate: Rate) -> None:
+        rate.check_stages(model.quantizer.num_stages, "tokenizer")
+
+    def encode(self, model: ImageTokenizer, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
+        limit = how.max_megapixels
+        return encode_image_file(model, source, target, how.rate, max_megapixels=limit, watch=watch, **how.for_header)
+
+    def decode(
+        self,
+        model: ImageTokenizer,
+        source: Any,
+        target: Any,
+        suffix: str,
+        watch: Watch,
+        overwrite: bool = True,
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ) -> Coded:
+        return decode_image_file(
+            model, source, target, suffix=suffix, max_megapixels=max_megapixels, watch=watch, overwrite=overwrite
+        )
+
+
+IMAGE = _Image()

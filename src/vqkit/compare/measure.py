@@ -1,0 +1,234 @@
+"""Measure a model on whole items, whatever they hold: quality, codebook use, bits really written, and what the report shows.
+
+items ─ signals ─ analyze ─ latents ─ codes ─┬─ synthesize ─ metrics
+                                             └─ packed ─ bytes ─ rate
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from vqkit.bitstream import encode_codes
+from vqkit.compare.codebooks import counted, curve_stages, residual_energy, usage_of, use_by_part, values_of
+from vqkit.compare.dataset import Dataset
+from vqkit.compare.pca import code_cloud
+from vqkit.data import Item
+from vqkit.metrics import StreamingMetric
+from vqkit.modality import Modality
+from vqkit.models.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+__all__ = ["Measure"]
+
+_SHOWN_VECTORS = 1 << 15  # latents behind the residual energy and the plane of principal components
+
+_ACRONYMS = {"snr", "lsd", "psnr", "ssim", "kld", "fd"}
+
+_Item = TypeVar("_Item", bound=Item)
+
+
+class Measure(ABC, Generic[_Item]):
+    """Measures models of one modality; a subclass says what only its signals have.
+
+    Attributes:
+        modality: what is measured.
+        examples: what the items to show are called in ``results.json``.
+        rate: name of the rate in ``results.json``.
+        suffix: suffix of the files of originals and reconstructions.
+        titles: title of a metric by its name, where it is not that of its words.
+        first: names of the metrics that are shown first.
+    """
+
+    modality: ClassVar[Modality]
+    examples: ClassVar[str]
+    rate: ClassVar[str]
+    suffix: ClassVar[str]
+    titles: ClassVar[Mapping[str, str]]
+    first: ClassVar[tuple[str, ...]]
+
+    # --- what only the signals of a modality have
+
+    @abstractmethod
+    def items(self, data: Dataset, training: bool) -> list[_Item]:
+        """Items of a data set to train on, or to measure on."""
+
+    @abstractmethod
+    def described(self, train: Sequence[_Item], test: Sequence[_Item]) -> dict[str, Any]:
+        """How much data that is, for the record."""
+
+    @abstractmethod
+    def label(self, item: _Item) -> str:
+        """Short name of an item, for files and people."""
+
+    @abstractmethod
+    def extent(self, item: _Item, signal: Tensor) -> dict[str, Any]:
+        """Group and size of an item, for the record."""
+
+    @abstractmethod
+    def metrics(self) -> "MetricCollection":
+        """Empty metrics."""
+
+    @abstractmethod
+    def signals(self, items: Sequence[_Item]) -> Iterator[tuple[_Item, Tensor]]:
+        """The signal of every item that can be read, as the model takes it, in a batch of one."""
+
+    @abstractmethod
+    def batches(self, items: Sequence[_Item]) -> Iterator[Tensor]:
+        """All signals that are measured of some items, in batches."""
+
+    @abstractmethod
+    def counting(self, train: Sequence[_Item]) -> Sequence[_Item]:
+        """The training items whose codes give the histograms of the entropy coder."""
+
+    @abstractmethod
+    def size(self, signals: Tensor) -> Any:
+        """The size of the signals of a batch, as ``synthesize`` takes it."""
+
+    @abstractmethod
+    def units(self, signals: Tensor) -> float:
+        """How much signal a batch is: a bit a unit is the unit of the rate."""
+
+    @abstractmethod
+    def packed(self, codes: list[Tensor]) -> list[Tensor]:
+        """What is coded together, of the codes (places, num_codes) of each batch."""
+
+    @abstractmethod
+    def write(self, path: Path, signal: Tensor) -> None:
+        """Write a signal, without its batch dimension, as a file."""
+
+    def judged(self, signals: Tensor) -> Tensor:
+        """Signals as the metrics take them."""
+        return signals
+
+    def facts(self, model: Tokenizer) -> dict[str, Any]:
+        """What is known of a model's rate before anything is coded."""
+        return {}
+
+    # --- what all have in common
+
+    @property
+    def protocols(self) -> dict[str, Any]:
+        """Protocol of each metric by name; a narrow terminal shows the first ones."""
+        metrics = cast("dict[str, StreamingMetric]", dict(self.metrics().items()))
+        order = {key: place for place, key in enumerate(self.first)}
+        found: dict[str, Any] = {}
+        for key in sorted(metrics, key=lambda key: (order.get(key, len(order)), key)):
+            protocol = metrics[key].protocol
+            told = {field: protocol[field] for field in ("unit", "better", "description")}
+            found[key] = {"name": self.titles.get(key) or _title(key), **told, **protocol["settings"]}
+        return found
+
+    def originals(self, shown: Sequence[_Item], folder: Path) -> dict[str, Any]:
+        """Write the items to show, as the model gets them, and describe them."""
+        found = []
+        for item, signal in self.signals(shown):
+            path = folder / self.modality.name / "original" / f"{self.label(item)}{self.suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.write(path, signal[0])
+            original = str(path.relative_to(folder))
+            found.append({"name": self.label(item), **self.extent(item, signal), "original": original})
+        return {self.examples: found}
+
+    @torch.no_grad()
+    def measure(
+        self,
+        model: Tokenizer,
+        train: Sequence[_Item],
+        test: Sequence[_Item],
+        shown: Sequence[_Item],
+        details: bool,
+        folder: Path,
+    ) -> dict[str, Any]:
+        """Measure on the test items; reconstructions of the items to show are written to a folder.
+
+        Args:
+            model: the model, in evaluation mode.
+            train: training items, the codes of some of which give the histograms of the entropy coder.
+            test: items that are measured, each whole.
+            shown: items whose reconstruction is kept.
+            details: also usage, residual energy, principal components and the rate curve.
+            folder: folder of the run.
+
+        Returns:
+            The fields of a run, as `vqkit.compare.backbone.Backbone.measure` describes them.
+        """
+        quantizer = model.quantizer
+        metrics, usage, units = self.metrics(), usage_of(quantizer), 0.0
+        latents, codes = [], []
+        for signals in self.batches(test):
+            z = model.analyze(signals)
+            found = quantizer.encode(z)
+            made = model.synthesize(quantizer.decode(found), self.size(signals))
+            metrics.update(self.judged(made), self.judged(signals))
+            usage.update(found)
+            units += self.units(signals)
+            latents.append(z.flatten(end_dim=-2))
+            codes.append(found.flatten(end_dim=-2))
+            spatial = z.ndim - 2
+        histograms = counted(quantizer, (_codes(model, some) for some in self.batches(self.counting(train))))
+        rate = self.rate
+        values: dict[str, Any] = {
+            "rates": {
+                rate: self._rate(codes, quantizer.code_sizes, units),
+                f"entropy_{rate}": histograms and self._rate(codes, quantizer.code_sizes, units, histograms),
+            },
+            "metrics": values_of(metrics),
+            "reconstructions": self._reconstructions(model, shown, folder),
+        }
+        if facts := self.facts(model):
+            values["facts"] = facts
+        if details:
+            every = max(1, sum(map(len, codes)) // _SHOWN_VECTORS)
+            some_z, some_codes = torch.cat(latents)[::every], torch.cat(codes)[::every]
+            values |= {
+                "usage": use_by_part(usage),
+                "residual_energy": residual_energy(quantizer, some_z, some_codes, spatial),
+                "pca": code_cloud(quantizer, some_z, some_codes, spatial),
+                "rate_curve": self._rate_curve(model, test, units),
+            }
+        return values
+
+    def _rate(
+        self, codes: list[Tensor], sizes: Sequence[int], units: float, histograms: list[Tensor] | None = None
+    ) -> float:
+        """Bits really written, over what they stand for."""
+        return 8 * sum(len(encode_codes(part, sizes, histograms)) for part in self.packed(codes)) / units
+
+    def _reconstructions(self, model: Tokenizer, shown: Sequence[_Item], folder: Path) -> dict[str, str]:
+        found = {}
+        for item, signal in self.signals(shown):
+            path = folder / f"{self.label(item)}{self.suffix}"
+            codes = model.quantizer.encode(model.analyze(signal))
+            self.write(path, model.synthesize(model.quantizer.decode(codes), self.size(signal))[0])
+            found[self.label(item)] = path.name
+        return found
+
+    def _rate_curve(self, model: Tokenizer, test: Sequence[_Item], units: float) -> list[dict[str, Any]] | None:
+        """Quality of the first 1, 2, 4, … stages."""
+        quantizer = model.quantizer
+        curve = []
+        for stages in curve_stages(quantizer):
+            metrics, kept = self.metrics(), []
+            for signals in self.batches(test):
+                codes = quantizer.first_stages(quantizer.encode(model.analyze(signals)), stages)
+                made = model.synthesize(quantizer.decode(codes), self.size(signals))
+                metrics.update(self.judged(made), self.judged(signals))
+                kept.append(codes.flatten(end_dim=-2))
+            rate = self._rate(kept, quantizer.code_sizes[: quantizer.stage_ends[stages - 1]], units)
+            curve.append({"stages": stages, self.rate: rate, "metrics": values_of(metrics)})
+        return curve or None
+
+
+def _title(key: str) -> str:
+    """A title of a metric's name: "KLD vqkit sounds" of "kld_vqkit_sounds"."""
+    return " ".join(word.upper() if word in _ACRONYMS else word for word in key.split("_"))
+
+
+def _codes(model: Tokenizer, signals: Tensor) -> Tensor:
+    return model.quantizer.encode(model.analyze(signals)).flatten(end_dim=-2)

@@ -1,0 +1,1 @@
+"""Sound: files of any format → waveforms, blocks, clips and crops, and waveforms → files."""

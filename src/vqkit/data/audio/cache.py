@@ -1,0 +1,45 @@
+"""Decoded audio kept in memory: decoding Vorbis or Opus anew for every crop costs far more than the crop."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from vqkit.data.audio.file import read_audio
+from vqkit.data.tensor_cache import TensorCache
+from vqkit.types import Float
+
+
+class AudioCache:
+    """Whole files at one rate and channel count, in a `TensorCache`.
+
+    Args:
+        sample_rate: in Hz.
+        channels: 1 or 2.
+        megabytes: budget in 10^6 bytes of float32 samples.
+    """
+
+    def __init__(self, sample_rate: int, channels: int, megabytes: float) -> None:
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.megabytes = megabytes
+        self._cache = TensorCache(megabytes)
+
+    def __len__(self) -> int:
+        return len(self._cache)
+
+    @property
+    def budget_bytes(self) -> int:
+        """The most that is held."""
+        return self._cache.budget_bytes
+
+    def fits(self, seconds: float) -> bool:
+        """Whether a file of this duration may be held at all."""
+        return seconds * self.sample_rate * self.channels * 4 <= self.budget_bytes
+
+    def read(self, path: Path) -> Float[Tensor, "channels samples"]:
+        """The whole file, from memory where it is held; not to be written to.
+
+        Raises:
+            FileNotFoundError, ValueError: as `read_audio`.
+        """
+        return self._cache.get(path, lambda: read_audio(path, self.sample_rate, self.channels).samples)

@@ -1,0 +1,134 @@
+"""One link of a chain: what its bytes say before anything decodes them."""
+
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+from vqkit.data.audio.containers.byte_queue import ByteQueue
+
+__all__ = ["Link", "PcmFormat", "Span", "pass_behind", "pass_on", "pass_rest", "until_pattern"]
+
+Span = int | bytes  # so many of the next bytes as they are; or bytes in place of some that the walk has taken itself
+
+
+@dataclass(frozen=True)
+class PcmFormat:
+    """Uncompressed samples.
+
+    Attributes:
+        dtype: of NumPy, with byte order; "<i3" and ">i3" stand for three bytes.
+        start: bytes of the link before the first sample.
+        frame_bytes: of one sample in all channels.
+    """
+
+    dtype: str
+    start: int
+    frame_bytes: int
+
+
+@dataclass
+class Link:
+    """What is known of one link; complete when its last byte has been passed on.
+
+    Attributes:
+        kind: of container, such as ``"ogg"``; "" is one whose structure is not looked at.
+        start: offset of its first byte.
+        stop: offset after its last byte.
+        samples: a channel, as the header promises exactly; None where it does not.
+        sample_rate: of ``samples``, in Hz.
+        channels: where the header tells.
+        frame_seconds: duration of all frames that were seen, where they are looked at.
+        end: samples a channel to the last time mark of an Ogg stream: what its last packet holds beyond that is padding.
+        pcm: how its samples lie, if they are uncompressed.
+        open_ended: its header leaves the length open, or was never finished.
+        cut: why it is not whole, such as ``"the last page is incomplete"``; "" if it is.
+        foreign_bytes: bytes between its parts that belong to none.
+        foreign_places: in how many places.
+        behind: bytes after its end that begin nothing that is known: tags, or sound that a wrong size hides.
+        damaged_parts: pages that were lost or whose checksum is wrong.
+    """
+
+    kind: str
+    start: int
+    stop: int = 0
+    samples: int | None = None
+    sample_rate: int = 0
+    channels: int = 0
+    frame_seconds: float = 0.0
+    end: int | None = None
+    pcm: PcmFormat | None = None
+    open_ended: bool = False
+    cut: str = ""
+    foreign_bytes: int = 0
+    foreign_places: int = 0
+    damaged_parts: int = 0
+    behind: int = 0
+
+    @property
+    def there(self) -> int | None:
+        """Samples a channel that its bytes hold, if they are uncompressed and have all been seen."""
+        if self.pcm is None or not self.stop:
+            return None
+        return max(0, self.stop - self.start - self.pcm.start) // self.pcm.frame_bytes
+
+    @property
+    def fault(self) -> str:
+        """Why it is not whole, in words; "" if it is, as far as the structure tells."""
+        parts = f"{self.damaged_parts} page{'s are' if self.damaged_parts != 1 else ' is'} lost or damaged"
+        places = f"{self.foreign_places} places" if self.foreign_places != 1 else "one place"
+        foreign = f"{self.foreign_bytes} bytes in {places} are no sound and are left out"
+        cut = f"cut short, {self.cut}" if self.cut else ""
+        return "; ".join(
+            text for text in (cut, parts * bool(self.damaged_parts), foreign * bool(self.foreign_bytes)) if text
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing, as far as the structure tells."""
+        return not (self.cut or self.foreign_bytes or self.damaged_parts)
+
+    def foreign(self, count: int) -> None:
+        """Count bytes that belong to nothing."""
+        self.foreign_bytes += count
+        self.foreign_places += 1
+
+
+def pass_on(queue: ByteQueue, count: int) -> Generator[Span, None, bool]:
+    """Pass on so many of the next bytes; returns whether there were as many."""
+    before = queue.position
+    yield count
+    return queue.position - before == count
+
+
+def pass_rest(queue: ByteQueue) -> Iterator[Span]:
+    """Pass on all that is left, as it comes."""
+    while not queue.at_end():
+        yield len(queue.look(1))
+
+
+def pass_behind(queue: ByteQueue, link: Link) -> Iterator[Span]:
+    """Pass on what is left behind the end of a link, and count it."""
+    before = queue.position
+    yield from pass_rest(queue)
+    link.behind += queue.position - before
+
+
+def until_pattern(queue: ByteQueue, pattern: re.Pattern[bytes], longest: int) -> Iterator[Span]:
+    """Spans up to where a pattern occurs again, not counting the first byte; or to the end.
+
+    Args:
+        queue: that stands where the search begins.
+        pattern: what the next link begins with.
+        longest: bytes that it can match.
+    """
+    first = 1
+    while True:
+        ahead = queue.look(longest + 1)
+        if found := pattern.search(ahead, first):
+            yield found.start()
+            return
+        if len(ahead) <= longest:
+            yield len(ahead)
+            return
+        yield len(ahead) - longest
+        first = 0

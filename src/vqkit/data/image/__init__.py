@@ -1,0 +1,1 @@
+"""Images: files of any format → tensors and data sets, and tensors → files."""

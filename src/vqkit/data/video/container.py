@@ -1,0 +1,115 @@
+"""A video file opened: its picture, when each frame is shown, and a frame as it is to be seen."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqkit.data.audio.readers.av import FORMATS
+from vqkit.types import Float, need
+
+__all__ = ["VideoInfo", "decoded_frames", "open_video", "seconds_shown", "upright", "video_info"]
+
+SLACK_SECONDS = 1e-4
+"""Time stamps are rounded: a frame counts as shown so much before its time."""
+
+_MAX_MEGAPIXELS = 64.0  # of a frame, as the header says
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video's header says.
+
+    Attributes:
+        seconds: duration of the picture.
+        width: in pixels.
+        height: in pixels.
+    """
+
+    seconds: float
+    width: int
+    height: int
+
+
+@contextmanager
+def open_video(path: str | Path) -> Iterator[tuple[Any, Any]]:
+    """The container, and its first moving picture that can be decoded; the cover of a sound is none.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no video, or has frames of more than 64 megapixels.
+    """
+    av = need("av", "audio")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+        with closing(av.open(f"file:{path}", options=options)) as container:
+            cover = av.stream.Disposition.attached_pic
+            streams = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & cover]
+            if not streams:
+                raise ValueError(f"{path} has no moving picture that can be decoded")
+            size = streams[0].codec_context
+            if size.width * size.height > _MAX_MEGAPIXELS * 1e6:
+                raise ValueError(
+                    f"{path} has frames of {size.width}×{size.height}, allowed are {_MAX_MEGAPIXELS:g} megapixels"
+                )
+            yield container, streams[0]
+    except av.FFmpegError as error:
+        raise ValueError(f"{path} is not a video that PyAV can read: {error.strerror}") from None
+
+
+def video_info(path: str | Path) -> VideoInfo:
+    """Read the header.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no video.
+    """
+    with open_video(path) as (container, stream):
+        return VideoInfo(seconds_shown(container, stream), stream.codec_context.width, stream.codec_context.height)
+
+
+def seconds_shown(container: Any, stream: Any) -> float:
+    """Duration of the picture, as the header says."""
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / 1e6
+
+
+def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
+    """Frames in the order in which they are shown; packets that cannot be decoded are passed over."""
+    av = need("av", "audio")
+    stream.thread_type = "AUTO"
+    try:
+        for packet in container.demux(stream):
+            try:
+                yield from packet.decode()
+            except av.FFmpegError:
+                continue
+    except av.FFmpegError:  # of reading: what came before it serves
+        return
+
+
+def upright(frame: Any, aspect: float, short_side: int | None = None) -> Float[Tensor, "3 height width"]:
+    """A frame as it is shown: square pixels, turned by the file's rotation, in [0, 1].
+
+    Args:
+        frame: from `decoded_frames`.
+        aspect: width of the file's pixels over their height.
+        short_side: smaller one of height and width of the result; None keeps the file's.
+    """
+    height, width = frame.height, max(1, round(frame.width * aspect))
+    if short_side is not None:
+        scale = short_side / min(height, width)
+        height, width = max(short_side, round(height * scale)), max(short_side, round(width * scale))
+    array = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4  # degrees, counterclockwise
+    if turns:
+        array = np.rot90(array, turns)
+    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1).float() / 255

@@ -1,0 +1,1 @@
+"""Finished codecs, classical ones and vqkit's own, at the rates that they really spend."""

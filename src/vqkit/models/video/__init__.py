@@ -1,0 +1,1 @@
+"""Tokenizers of video: clips to codes of tubelets and back."""

@@ -1,0 +1,1 @@
+"""Pretraining of BRIDLE, and of the masked autoencoder that it is compared with."""

@@ -1,0 +1,1 @@
+"""Lightning data modules: files of one modality → training batches and validation items."""
