@@ -143,10 +143,13 @@ def float32_products(device: torch.device) -> Iterator[None]:
     It undoes ``torch.set_float32_matmul_precision`` and ``fp32_precision`` of torch.backends for the time being; compiled graphs have
     what is set when they run.
     """
+    if torch.compiler.is_compiling():
+        yield
+        return
     backends: Any = torch.backends
     backend = backends.cuda.matmul if device.type == "cuda" else backends.mkldnn.matmul
     name = "fp32_precision" if hasattr(backend, "fp32_precision") else "allow_tf32"  # torch before 2.9 has no other
-    allowed = False if torch.compiler.is_compiling() else getattr(backend, name, False)
+    allowed = getattr(backend, name, False)
     exact = "ieee" if name == "fp32_precision" else False
     if allowed == "none":
         allowed = exact if backends.fp32_precision in ("none", "ieee") else allowed
