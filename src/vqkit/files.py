@@ -151,7 +151,7 @@ def write_whole(path: str | Path, content: bytes, *, overwrite: bool = True) -> 
     Args:
         path: where to write.
         content: all bytes of the file.
-        overwrite: as in `NewFile`.
+        overwrite: whether a file that exists is replaced, as in `NewFile`.
 
     Returns:
         The path.
@@ -172,7 +172,7 @@ def remove_unfinished(folder: str | Path, pid: int) -> None:
 
     Args:
         folder: may be missing.
-        pid: of a process that has ended, on this machine, and whose end the caller has seen.
+        pid: identifier of a process that has ended, on this machine, and whose end the caller has seen.
     """
     for path in Path(folder).glob(f"{_prefix(pid)}*.tmp"):
         path.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ class Modality:
         rate_unit: unit of the rate.
         model: what a model of it that has codes is called in messages.
         lost: what stands in place of lost codes.
-        lost_value: the same, as a value of the signal.
+        lost_value: value of the signal in place of lost codes.
         shown: how a report shows an item.
         extra: extra of the package that its files and models need.
     """

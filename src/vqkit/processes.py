@@ -23,7 +23,7 @@ class ChildProcess:
 
     Attributes:
         connection: Ends with the process.
-        process: see `multiprocessing.Process`.
+        process: process; see `multiprocessing.Process`.
     """
 
     def __init__(self, target: Callable[..., None], *args: Any) -> None:
@@ -68,7 +68,7 @@ def interrupts_ignored() -> Iterator[None]:
 
 
 def end_with_parent(grace_seconds: float = 0.0) -> None:
-    """In a process that `multiprocessing` started: ignore Ctrl-C, and end when the parent has ended, even if it was killed.
+    """Make a process that `multiprocessing` started ignore Ctrl-C, and end when the parent has ended, even if it was killed.
 
     Args:
         grace_seconds: Time to tidy up: what this process does at SIGTERM is done first. With 0 it ends on the spot.

@@ -40,7 +40,7 @@ def exchange_within(group: Any) -> Iterator[None]:
     """Inside, only the ranks of one process group count as training together: codebooks learn from their joined batch.
 
     Args:
-        group: of ``torch.distributed.new_group``, or of one dimension of a device mesh, ``mesh.get_group("data")``; None takes all
+        group: group of ``torch.distributed.new_group``, or of one dimension of a device mesh, ``mesh.get_group("data")``; None takes all
             processes. This process is one of it.
 
     Raises:

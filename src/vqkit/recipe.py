@@ -21,7 +21,7 @@ def check_recipes(words: Sequence[str]) -> None:
     """See that the files which a command line names with ``--config`` are of the size of something that a person writes.
 
     Args:
-        words: of the command line. Files that do not exist and other words are left to the parser.
+        words: words of the command line. Files that do not exist and other words are left to the parser.
 
     Raises:
         ValueError: a file is too long, too deep, unfolds into too many items or is no YAML.

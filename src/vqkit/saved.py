@@ -170,7 +170,7 @@ def built_for(folder: Path, make: Callable[[], Model], slack: int = MAX_FLOATS) 
     """Build a model for the weights in a folder, once it is clear that they are its own; then load them.
 
     Args:
-        folder: with ``config.json`` and ``model.safetensors``.
+        folder: folder with ``config.json`` and ``model.safetensors``.
         make: constructs the model from its config.
         slack: most values in tensors that are no weights, such as the bases of transforms.
 
@@ -193,7 +193,7 @@ def built_for(folder: Path, make: Callable[[], Model], slack: int = MAX_FLOATS) 
 
 
 def built_from(weights: Path, make: Callable[[], Model], slack: int = MAX_FLOATS) -> Model:
-    """As `built_for`, of a file of weights whose model is described elsewhere; ``make`` may raise what it likes."""
+    """The same as `built_for`, for a file of weights whose model is described elsewhere; ``make`` may raise what it likes."""
     load_file = need("safetensors.torch", "train").load_file
     SafetensorError = need("safetensors", "train").SafetensorError
     where = weights.parent if weights.name == WEIGHTS else weights
@@ -260,8 +260,8 @@ def check_finite(model: nn.Module, path: Path) -> None:
     """See that no weight is NaN or infinite, in the model's own dtype.
 
     Args:
-        model: with weights from a file.
-        path: of the file, for the message.
+        model: model with weights from a file.
+        path: path of the file, for the message.
 
     Raises:
         ValueError: one is; the message names its tensor.

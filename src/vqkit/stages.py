@@ -20,18 +20,22 @@ def stage_ends(codes_per_stage: Sequence[int]) -> tuple[int, ...]:
     return tuple(accumulate(codes_per_stage))
 
 
-def stage_bits(code_sizes: Sequence[int], codes_per_stage: Sequence[int]) -> tuple[float, ...]:
+def stage_bits(
+    code_sizes: Sequence[int], codes_per_stage: Sequence[int], density: Sequence[float] | None = None
+) -> tuple[float, ...]:
     """Bits of the first stage, of the first two stages, …, before entropy coding.
 
     Args:
         code_sizes: alphabet of each code.
         codes_per_stage: number of codes of each stage.
+        density: share of the vectors that have each code; 1 by default.
 
     Example:
         >>> stage_bits((4, 4, 8), (2, 1))
         (4.0, 7.0)
     """
-    bits = (0.0, *accumulate(math.log2(size) for size in code_sizes))
+    shares = [1.0] * len(code_sizes) if density is None else density
+    bits = (0.0, *accumulate(share * math.log2(size) for size, share in zip(code_sizes, shares, strict=True)))
     return tuple(bits[end] for end in stage_ends(codes_per_stage))
 
 

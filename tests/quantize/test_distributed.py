@@ -35,6 +35,7 @@ MAKERS = {
     "cvq-closest": lambda: VQ(4, 16, update="gradient", revive="cvq", anchor="closest"),
     "cvq-random": lambda: VQ(4, 16, update="gradient", revive="cvq", anchor="random"),
     "cvq-probrandom": lambda: VQ(4, 16, revive="cvq", anchor="probrandom", update="ema"),
+    "rvq-shared": lambda: RVQ(4, 8, 3, shared=True, update="ema", init="kmeans", revive="restart"),
     "rvq": lambda: RVQ(4, 8, 3, update="ema", init="kmeans", revive="restart"),
     "pvq-kmeans": lambda: PVQ(4, 8, 2, update="gradient", init="kmeans"),
     "looc": lambda: LooC(4, 8, 2),

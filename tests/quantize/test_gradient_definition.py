@@ -6,7 +6,21 @@ from test_contract import LAYOUTS, SYSTEMS, build, latents
 from torch import Tensor
 from torch.nn import functional as F
 
-from vqkit import FSQ, LFQ, VQ, GainShape, Interpolated, Product, Projected, Quantizer, Residual, Rotated, System
+from vqkit import (
+    FSQ,
+    LFQ,
+    VQ,
+    GainShape,
+    Interpolated,
+    Multiscale,
+    Product,
+    Projected,
+    Quantizer,
+    Residual,
+    Rotated,
+    Sum,
+    System,
+)  # fmt: skip
 
 
 def rounded(y: Tensor, q: Tensor) -> Tensor:
@@ -55,6 +69,20 @@ def interpolated(quantizer: Interpolated, x: Tensor) -> Tensor:
     return twin(quantizer.quantizer, long).unflatten(-1, (x.shape[-1], len(corners))).mean(dim=-1)
 
 
+def multiscale(quantizer: Multiscale, x: Tensor) -> Tensor:
+    """Two scales, means over 2^n positions repeated, then the rest; a grid of odd length ends in smaller cells."""
+    n = quantizer.spatial_dims
+    assert quantizer.sizes == (1, 2)
+    pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[n]
+    odd = [pair for size in reversed(x.shape[1:-1]) for pair in (0, size % 2)]
+    filled = F.pad(x.movedim(-1, 1), odd)
+    share = pool(F.pad(torch.ones_like(x.movedim(-1, 1)), odd), 2)
+    coarse = twin(quantizer.sequence[0], (pool(filled, 2) / share).movedim(1, -1))
+    for axis, size in enumerate(x.shape[1:-1], start=1):
+        coarse = coarse.repeat_interleave(2, dim=axis).narrow(axis, 0, size)
+    return coarse + twin(quantizer.sequence[1], x - coarse)
+
+
 def twin(quantizer: Quantizer, x: Tensor) -> Tensor:
     if isinstance(quantizer, System):
         return twin(quantizer.quantizer, x)
@@ -66,6 +94,14 @@ def twin(quantizer: Quantizer, x: Tensor) -> Tensor:
             quantizer.bound
         ](y)
         return outward(quantizer, twin(quantizer.quantizer, y))
+    if isinstance(quantizer, Sum):
+        total = torch.zeros_like(x)
+        for branch, maps in zip(quantizer.branches, quantizer.projections, strict=True):
+            y = twin(branch, x @ maps.inward.weight.T + maps.inward.bias)
+            total = total + y @ maps.outward.weight.T + maps.outward.bias
+        return total
+    if isinstance(quantizer, Multiscale) and not quantizer.straight_through:
+        return multiscale(quantizer, x)
     if isinstance(quantizer, VQ) and not quantizer.straight_through:
         pytest.skip("the other gradients of VQ are formulas with tests of their own")
     if isinstance(quantizer, FSQ):

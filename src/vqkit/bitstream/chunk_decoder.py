@@ -14,7 +14,7 @@ class ChunkDecoder:
     """Decodes chunks of a file with its entropy model.
 
     Args:
-        header: of the file.
+        header: header of the file.
         entropy_model: the tables, where the file has none of its own. Without them nothing can be decoded, but all else works.
         stages: how many to decode; all by default.
 

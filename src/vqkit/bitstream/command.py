@@ -54,7 +54,12 @@ def main_thin(argv: list[str]) -> int:
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--kbps", type=float, help="of sound: as many stages as fit into this rate, before entropy coding")
     how.add_argument(
-        "--bpp", type=float, help="of an image: as many stages as fit into so many bits a pixel of the file"
+        "--kbps", type=float, help="highest rate of sound: as many stages as fit into this rate, before entropy coding"
+    )
+    how.add_argument(
+        "--bpp",
+        type=float,
+        help="highest rate of an image: as many stages as fit into so many bits a pixel of the file",
     )
     how.add_argument("--max-bytes", type=int, help="as many stages as fit into a file of this size")
     how.add_argument("--stages", type=int, help="keep so many stages")

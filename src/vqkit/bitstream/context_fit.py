@@ -45,10 +45,10 @@ def fit_contexts(
     Args:
         code_sizes: alphabet of each code of a frame.
         clips: codes of whole clips, without masked positions. Alphabets of K codes want some hundred times K frames in all.
-        classes: of contexts, 1 … 64; a table takes 2 · classes · K bytes.
+        classes: number of classes of contexts, 1 … 64; a table takes 2 · classes · K bytes.
         chunk_frames: frames of a chunk, at whose start there is no frame before; one number, or one for each clip.
-        seed: of the first classes.
-        columns: of images' grids, one for each clip: the code of the cell above becomes a third context.
+        seed: seed of the first classes.
+        columns: columns of images' grids, one for each clip: the code of the cell above becomes a third context.
 
     Returns:
         The model.

@@ -36,11 +36,11 @@ class CodeContexts:
     """How one code position is foretold.
 
     Attributes:
-        share: of 256, the weight of ``before``; the rest is that of the others, if there are any.
+        share: weight of ``before`` in 256ths; the rest is that of the others, if there are any.
         before: given the same code a frame ago; code_size where there is no frame before.
         beside: given the code before it in its frame.
         above: given the same code a row of the grid ago; code_size where there is none.
-        share_above: of 256, the weight of ``above``; what is left is that of ``beside``. Without ``beside`` it gets all that is left.
+        share_above: weight of ``above`` in 256ths; what is left is that of ``beside``. Without ``beside`` it gets all that is left.
     """
 
     share: int

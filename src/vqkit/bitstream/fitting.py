@@ -1,4 +1,4 @@
-"""As many stages of a file as fit into so many bytes."""
+"""Thinning of a file to as many stages as fit into so many bytes."""
 
 import math
 import sys
@@ -19,8 +19,8 @@ def thin_to_fit(
     Args:
         file: a whole ``.vqk`` file that can be seeked.
         target: path or stream.
-        max_bytes: of the target, headers included.
-        bpp: of the target, headers included; either this or ``max_bytes``.
+        max_bytes: largest size of the target, headers included.
+        bpp: largest size of the target in bits a pixel, headers included; either this or ``max_bytes``.
 
     Returns:
         The stages, and the bytes written.
@@ -41,7 +41,7 @@ def thin_to_fit(
 
 
 def _limit(found: dict[str, Any], max_bytes: int | None, bpp: float | None) -> tuple[int, str]:
-    """In bytes, and in words."""
+    """The largest size in bytes, and in words."""
     if max_bytes is not None and bpp is None:
         return max_bytes, f"max_bytes is {max_bytes}"
     if bpp is None or max_bytes is not None:

@@ -8,13 +8,13 @@ References:
     (2024), arXiv:2410.14411; Défossez et al., "Moshi" (2024), arXiv:2410.00037 (Mimi).
 """
 
+from __future__ import annotations
+
 import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from vqkit.bitstream.context_fit import fit_contexts
 from vqkit.bitstream.entropy_model import EntropyModel
@@ -22,6 +22,9 @@ from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.static_tables import StaticTables
 from vqkit.bitstream.writer import VqkWriter
 from vqkit.types import Int
+
+if TYPE_CHECKING:  # torch is imported where a tensor is made, not before: see `tensors.py`
+    from torch import Tensor
 
 __all__ = ["TokenRate", "token_frames", "token_rates"]
 
@@ -61,12 +64,15 @@ def token_frames(tokens: Tensor | Sequence[Tensor]) -> Int[Tensor, "frames codes
         ValueError: more than one sound, or numbers of frames that are no multiples of the slowest.
 
     Example:
+        >>> import torch
         >>> token_frames(torch.arange(6).view(1, 2, 3)).tolist()
         [[0, 3], [1, 4], [2, 5]]
         >>> token_frames([torch.tensor([[1, 2]]), torch.tensor([[3, 4, 5, 6]])]).tolist()
         [[1, 3, 4], [2, 5, 6]]
     """
-    if isinstance(tokens, Tensor):
+    import torch
+
+    if isinstance(tokens, torch.Tensor):
         _check_integers(tokens)
         if tokens.ndim < 2 or tokens.shape[:-2].numel() != 1 or not tokens.numel():
             raise ValueError(f"tokens must be of one sound, (…, codes, frames), got shape {tuple(tokens.shape)}")
@@ -94,9 +100,9 @@ def token_rates(
     """Write the tokens of sounds as files in memory, and count the bytes.
 
     Args:
-        sounds: from `token_frames`; the files to be measured, headers included.
+        sounds: sounds from `token_frames`; the files to be measured, headers included.
         code_sizes: alphabet of each code of a frame.
-        sample_rate: of the codec, in Hz.
+        sample_rate: sample rate of the codec, in Hz.
         hop_samples: samples a frame, of the slowest frame rate.
         fit_to: other sounds, to which the tables are fitted.
         classes: number of classes of each context.
@@ -106,6 +112,7 @@ def token_rates(
         ValueError: no frames, another number of codes, or a code out of range.
 
     Example:
+        >>> import torch
         >>> codes = [torch.randint(0, 1024, (750, 2)) for _ in range(2)]
         >>> rate = token_rates(codes[:1], (1024, 1024), sample_rate=24000, hop_samples=320, fit_to=codes[1:], classes=2)
         >>> rate.nominal_kbps, rate.plain_kbps > 1.5, rate.seconds  # nobody can compress random codes
@@ -141,5 +148,7 @@ def _file_bytes(codes: Tensor, header: VqkHeader, prior: EntropyModel | None) ->
 
 
 def _check_integers(codes: Tensor) -> None:
+    import torch
+
     if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
         raise TypeError(f"tokens must be integers, got {codes.dtype}")

@@ -16,7 +16,7 @@ class RecordWriter:
     Args:
         target: a path, written beside its place and then moved over it; or a stream, which is flushed after every record and stays open.
             A path that is a device or a pipe is a stream.
-        header: of the file.
+        header: header of the file.
     """
 
     def __init__(self, target: str | Path | BinaryIO, header: VqkHeader) -> None:

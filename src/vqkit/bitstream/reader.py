@@ -61,7 +61,7 @@ class VqkReader:
     Args:
         source: path, or binary file or stream that stands at the header.
         entropy_model: the tables, where the file has none of its own; see ``header.coding``. Of a model of more codes the first are taken.
-        model_hash: of the weights that shall decode the codes, in hexadecimal: a file of another model is refused. Or several.
+        model_hash: hash of the weights that shall decode the codes, in hexadecimal, or several: a file of another model is refused.
         stages: read only the first so many stages.
 
     Raises:

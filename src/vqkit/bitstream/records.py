@@ -28,7 +28,7 @@ class Chunk:
         start_frame: the first frame, counted from the header before it.
         frames: how many.
         stage_bytes: bytes of each stage that is there.
-        checksum: of the head.
+        checksum: checksum of the head.
         head_bytes: up to the first stage.
     """
 

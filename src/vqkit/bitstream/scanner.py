@@ -32,11 +32,11 @@ class Damage:
     """A place where a file is not what was written.
 
     Attributes:
-        offset: of the first damaged byte.
+        offset: offset of the first damaged byte.
         size: damaged bytes.
         start_frame: the first frame lost.
         frames: how many are lost; 0 if only bytes were added.
-        reason: in words.
+        reason: reason in words.
     """
 
     offset: int
@@ -68,7 +68,7 @@ class Scanner:
         read: gives at most so many of the next bytes; none at the end of what there is.
 
     Attributes:
-        header: of the file.
+        header: header of the file.
         frames: seen so far, lost ones included.
         complete: the last thing seen is an end record.
 

@@ -80,7 +80,7 @@ class VqkWriter:
 
     @property
     def header(self) -> VqkHeader:
-        """As written."""
+        """The header as it was written."""
         return self._records.header
 
     @property

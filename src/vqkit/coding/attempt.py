@@ -18,7 +18,7 @@ class Outcome:
     """What became of a job: a result, or an error in one line; neither, if the job was settled before.
 
     Attributes:
-        job: it.
+        job: the job.
         coded: what was made.
         error: why nothing was made.
         appeared: the target was made by somebody else meanwhile.

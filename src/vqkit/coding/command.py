@@ -75,17 +75,17 @@ def main_encode(argv: list[str]) -> int:
     )
     rates = parser.add_mutually_exclusive_group()
     rates.add_argument(
-        "--kbps", type=float, help="of sound: as many stages as fit into this rate, before entropy coding"
+        "--kbps", type=float, help="highest rate of sound: as many stages as fit into this rate, before entropy coding"
     )
     rates.add_argument("--max-bytes", type=int, help="keep as many stages as fit into a file of this size")
     rates.add_argument("--stages", type=int, help="keep so many stages")
     parser.add_argument(
-        "--bpp", type=float, help="of images: as many stages as fit into so many bits a pixel of the file"
+        "--bpp", type=float, help="highest rate of images: as many stages as fit into so many bits a pixel of the file"
     )
     parser.add_argument("--plain", action="store_true", help="plain bits although the model has a prior")
-    parser.add_argument("--licence", default="", help="of the content, for the header")
+    parser.add_argument("--licence", default="", help="licence of the content, for the header")
     parser.add_argument(
-        "--meta", action="append", default=[], metavar="KEY=VALUE", help="for the header; may be repeated"
+        "--meta", action="append", default=[], metavar="KEY=VALUE", help="text for the header; may be repeated"
     )
     parser.add_argument(
         "--strict",

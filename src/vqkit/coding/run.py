@@ -50,7 +50,7 @@ def run(
         jobs: jobs of `find_jobs`.
         load: makes a model for each kind of content.
         work: does one job.
-        how: see `Manner`.
+        how: how the jobs are done; see `Manner`.
         rate: a rate that the models must be able to keep to, found before anything begins.
 
     Returns:

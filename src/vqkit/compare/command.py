@@ -126,9 +126,9 @@ def _parser() -> ArgumentParser:
         "--repeat_only", type=list[str], default=[], help="rows that run all seeds; the others run the first"
     )
     parser.add_argument("--only", type=list[str], default=[], help="rows to run; all if none is named")
-    parser.add_argument("--title", type=str, default="Quantizers compared", help="of the report")
+    parser.add_argument("--title", type=str, default="Quantizers compared", help="title of the report")
     parser.add_argument("--listen", type=int, default=3, help="clips or images whose reconstructions are kept")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves it alone")
+    parser.add_argument("--threads", type=int, default=0, help="number of torch threads; 0 keeps torch's default")
     parser.add_argument(
         "--import_from",
         type=str,

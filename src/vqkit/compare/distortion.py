@@ -68,8 +68,8 @@ def measured_distortion(
         train: vectors for the fit.
         test: vectors held out from it.
         codebook_size: K.
-        iterations: of k-means.
-        seed: of k-means.
+        iterations: number of iterations of k-means.
+        seed: seed of k-means.
 
     Returns:
         Distortion per dimension on ``train`` and on ``test``. The first is too low, the more so the fewer vectors a code has.
@@ -96,10 +96,10 @@ def split_codebooks(
     two dimensions k-means stops long before it gets from one to the other. Codebooks that grow stay near the best density.
 
     Args:
-        vectors: for the fit.
+        vectors: vectors for the fit.
         largest: codes of the last codebook, a power of two.
-        iterations: of k-means after each split.
-        seed: of the directions in which codes split.
+        iterations: number of iterations of k-means after each split.
+        seed: seed of the directions in which codes split.
 
     Returns:
         The codebooks, smallest first.

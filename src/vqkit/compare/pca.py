@@ -24,10 +24,10 @@ def code_cloud(
     """Project embeddings and the code vectors of every stage.
 
     Args:
-        quantizer: in evaluation mode.
+        quantizer: quantizer in evaluation mode.
         z: embeddings.
         codes: their codes; a code vector counts as used if each of its codes occurs.
-        spatial_dims: of the latents that they were taken from.
+        spatial_dims: number of spatial dimensions of the latents that they were taken from.
 
     Returns:
         ``{"embeddings": [[x, y], …], "codes": [{"stage", "points", "used"}, …]}``. Vectors of later stages are corrections: they are

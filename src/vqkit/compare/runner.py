@@ -37,9 +37,10 @@ class Comparison:
         backbone: what the quantizers are put into.
         data: the clips or images.
         seeds: one run each.
-        title: of the report.
+        title: title of the report.
         listen: clips or images whose reconstructions are kept to be heard or seen.
-        threads: of torch; 0 leaves it alone. Small matrices gain nothing from more, and on a busy machine threads wait for each other.
+        threads: number of torch threads; 0 keeps torch's default. Small matrices gain nothing from more, and on a busy machine threads
+            wait for each other.
         repeat_only: names of the rows that run all seeds, the others run the first; all rows when empty.
         import_from: packages and modules that expressions may have imported, which runs their code.
         max_floats: most values that the tensors of a quantizer may hold.

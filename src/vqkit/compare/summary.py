@@ -1,4 +1,4 @@
-"""From runs (one a seed) to the rows of ``results.json``."""
+"""Runs (one a seed) → the rows of ``results.json``."""
 
 import math
 import statistics
@@ -28,7 +28,7 @@ def row(
     """One system's row.
 
     Args:
-        name: of the row.
+        name: name of the row.
         expression: what was built.
         quantizer: an instance, for its rate and size.
         runs: one a seed; the first carries the details.

@@ -113,7 +113,7 @@ def _is_bitmap(head: bytes) -> bool:
 
 
 def _of_brands(head: bytes) -> Content:
-    """By the brands of a file of ISO's base media: the first one that says something."""
+    """Content of a file of ISO's base media, by the first of its brands that says something."""
     size = min(int.from_bytes(head[:4], "big"), 256)
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))]
     if any(brand in _IMAGE_BRANDS for brand in brands):

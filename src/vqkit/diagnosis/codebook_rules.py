@@ -172,4 +172,4 @@ def _drift(evidence: Evidence, blamed: set[str]) -> Iterator[Finding]:
 
 
 CODEBOOK_RULES = (_few, _start, _scale, _idle, _copies, _dead, _drift)
-"""In the order in which they may blame."""
+"""The rules, in the order in which they are asked for a cause."""

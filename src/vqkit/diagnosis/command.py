@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
         "--vectors", type=int, default=1 << 14, help="latents to look at, half of them to fit changes to"
     )
     parser.add_argument("--no-trials", action="store_true", help="measure only, without trying changes on copies")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of the files")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the order of the files")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.add_argument("--html", type=Path, metavar="PATH", help="write a page, too")
     parser.add_argument("--strict", action="store_true", help="exit code 1 if a fault is found")

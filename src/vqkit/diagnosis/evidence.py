@@ -21,7 +21,7 @@ class Evidence:
 
     Attributes:
         measures: The numbers.
-        traces: Of the codebooks.
+        traces: Traces of the codebooks.
         trials: Changes that were tried.
         rates: Real bytes.
         leaks: What padding changes (`mask_leaks`).

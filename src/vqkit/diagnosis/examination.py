@@ -55,7 +55,7 @@ def _text(found: Examination) -> str:
     """The numbers as small tables, then what is wrong.
 
     Args:
-        found: see `Examination`.
+        found: results; see `Examination`.
     """
     measures = found.measures
     lines = [

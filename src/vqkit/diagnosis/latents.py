@@ -34,9 +34,9 @@ def item_latents(model: Any, source: Path, seed: int = 0) -> Iterator[Tensor]:
     """Latents (1, *spatial, dim) of items in a random order; what cannot be read is left out with a warning.
 
     Args:
-        model: Of `open_model`.
+        model: Model of `open_model`.
         source: Folder, file or manifest.
-        seed: Of the order.
+        seed: Seed of the order.
 
     Raises:
         FileNotFoundError: There is no such source.

@@ -53,7 +53,7 @@ class StageUse:
         bits: What its codes cost, Σ log2 of the alphabets.
         effective_bits: Sum of the entropies of its codes.
         energy: Share of the variance that is left after this stage.
-        gain_db: By how much it lowered that.
+        gain_db: How much it lowered that, in dB.
     """
 
     bits: float
@@ -159,7 +159,7 @@ def error_share(quantizer: Coder, fields: list[Tensor], masks: list[Tensor | Non
     """Mean squared error of fields, as a share of their variance.
 
     Args:
-        quantizer: In evaluation mode.
+        quantizer: Quantizer in evaluation mode.
         fields: (items, *spatial, dim) each.
         masks: Where they are real; None where all is.
     """
@@ -196,9 +196,9 @@ def measure(
     """Put everything into numbers.
 
     Args:
-        quantizer: In evaluation mode.
+        quantizer: Quantizer in evaluation mode.
         sample: The vectors.
-        codes: Of the judged vectors.
+        codes: Codes of the judged vectors.
         books: Traces of the codebooks.
         products: Traces of the products.
     """

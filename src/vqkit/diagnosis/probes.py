@@ -61,8 +61,8 @@ def padding_codes(traces: Traces, masked: Traces) -> dict[str, int]:
     """Codes that lie on padding and serve nothing else: what a codebook has that learned without a mask.
 
     Args:
-        traces: Of real vectors.
-        masked: Of the vectors at masked positions, taken as if they were real.
+        traces: Traces of real vectors.
+        masked: Traces of the vectors at masked positions, taken as if they were real.
 
     Returns:
         Their number by name of the codebook, where there are any.

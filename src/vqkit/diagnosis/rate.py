@@ -23,8 +23,8 @@ class Rates:
     Attributes:
         nominal: Σ log2 of the alphabets.
         plain: Without an entropy coder.
-        static: With one table a code, fitted to other vectors; None where constriction is not installed.
-        context: With the codes around each code, fitted to other vectors; None as before, or where there are too many codes.
+        static: Bits a vector with one table a code, fitted to other vectors; None where constriction is not installed.
+        context: Bits a vector with the codes around each code, fitted to other vectors; None as before, or where there are too many codes.
     """
 
     nominal: float

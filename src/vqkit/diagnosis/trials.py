@@ -10,8 +10,8 @@ from torch import Tensor
 
 from vqkit.diagnosis.measures import error_share
 from vqkit.diagnosis.sample import Sample
-from vqkit.nn.balanced_rotation import balanced_rotation
 from vqkit.quantize import PVQ, RVQ, VQ, Product, Quantizer, Residual
+from vqkit.quantize.balanced_rotation import balanced_rotation
 from vqkit.quantize.codebook import Codebook
 
 __all__ = ["Trial", "Trials", "run_trials"]
@@ -69,7 +69,7 @@ def run_trials(quantizer: Quantizer, sample: Sample, dead: bool) -> Trials:
     """Try changes.
 
     Args:
-        quantizer: In evaluation mode; copies of it are changed.
+        quantizer: Quantizer in evaluation mode; copies of it are changed.
         sample: The vectors.
         dead: Whether there are codes to revive.
     """
@@ -235,6 +235,6 @@ def _resized(quantizer: Quantizer) -> Iterator[Quantizer]:
     device = next(iter(quantizer.state_dict().values())).device
     for codes, number in options:
         if isinstance(inner, Residual):
-            yield RVQ(dim, codes, number).to(device)
+            yield RVQ(dim, codes, number, shared=inner.repeats > 1).to(device)
         elif isinstance(inner, Product) and dim % number == 0:
             yield PVQ(dim, codes, number, shared=inner.repeats > 1).to(device)

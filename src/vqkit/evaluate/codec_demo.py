@@ -37,10 +37,10 @@ class CodecDemo:
         model: folder of a saved codec; None for the one that ships with vqkit.
         kbps: its rates; those that it does not have are left out, with a note.
         opus_kbps: rates of Opus.
-        source: of the clips, see `vqkit.data.list_clips`; those that ship with vqkit by default.
-        split: of the clips.
-        excerpts: of speech, and as many of music.
-        seconds: of an excerpt at most.
+        source: data set of the clips, see `vqkit.data.list_clips`; those that ship with vqkit by default.
+        split: split of the clips.
+        excerpts: excerpts of speech, and as many of music.
+        seconds: longest duration of an excerpt.
     """
 
     model: Path | None = None
@@ -149,7 +149,7 @@ def _not_installed() -> list[str]:
 
 
 def _protocols(kind: str, sample_rate: int) -> dict[str, dict[str, Any]]:
-    """As `vqkit.report.parse_protocols` reads them: parameters are further fields."""
+    """Protocols in the form that `vqkit.report.parse_protocols` reads: parameters are further fields."""
     told = {}
     for key, value in protocols_of(listeners(kind, sample_rate, thorough=False)).items():
         described = {field: getattr(value, field) for field in ("name", "unit", "better", "description")}

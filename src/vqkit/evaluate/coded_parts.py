@@ -27,10 +27,10 @@ def part_of(out: Path, sound: Sound, system: System, settings: dict[str, Any]) -
     """Folder of a system on a sound.
 
     Args:
-        out: of the run.
+        out: folder of the run.
         sound: its samples count, not where they came from.
         system: the codec.
-        settings: of the system; the digest of the weights is among them.
+        settings: settings of the system; the digest of the weights is among them.
 
     Returns:
         A folder that may not be there yet.
@@ -48,7 +48,7 @@ def kept_or_judged(part: Path, sound: Sound, system: System) -> Judged:
     """What is kept of a system on a sound, else coded and judged now.
 
     Args:
-        part: from `part_of`.
+        part: part from `part_of`.
         sound: the sound.
         system: the codec.
 

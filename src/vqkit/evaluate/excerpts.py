@@ -30,7 +30,7 @@ class Sound:
     Attributes:
         name: differs from that of every other sound.
         wav: mono waveform.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         kind: ``"speech"`` or ``"music"``, which decides the metrics.
     """
 
@@ -67,15 +67,15 @@ def source_clips(source: str | Path, split: str, group: str | None = None) -> li
 
 
 def choose_excerpts(clips: Sequence[Clip], count: int, seconds: float, min_seconds: float = 2.0) -> list[Excerpt]:
-    """As many excerpts as asked for, or as there are, in equal shares of the speakers or pieces.
+    """Excerpts, as many as are requested or as there are, in equal shares of the speakers or pieces.
 
     A clip is cut into excerpts of equal distance. Each speaker (else piece, else file) gives one excerpt before any gives two; which of
     its excerpts they are is spread evenly from its first to its last.
 
     Args:
-        clips: of one kind.
-        count: of excerpts.
-        seconds: of an excerpt at most; shorter clips are taken whole.
+        clips: clips of one kind.
+        count: number of excerpts.
+        seconds: longest duration of an excerpt; shorter clips are taken whole.
         min_seconds: shorter clips are left out.
 
     Returns:
@@ -123,7 +123,7 @@ def load_excerpt(excerpt: Excerpt, kind: str, sample_rate: int) -> Sound:
 
 
 def _parts(clip: Clip, seconds: float) -> list[Excerpt]:
-    """As many parts of a clip as fit, with equal gaps between them."""
+    """The parts of a clip, as many as fit, with equal gaps between them."""
     if clip.seconds <= seconds:
         return [Excerpt(clip, 0.0, clip.seconds)]
     count = int(clip.seconds // seconds)

@@ -41,9 +41,9 @@ def listeners(
 
     Args:
         kind: ``"speech"`` or ``"music"``.
-        sample_rate: of the waveforms, in Hz.
-        thorough: with ViSQOL, DNSMOS and the speaker, which take a second or more a clip; without them PESQ and STOI are left out where
-            their packages are not installed.
+        sample_rate: sample rate of the waveforms, in Hz.
+        thorough: whether to use also ViSQOL, DNSMOS and the speaker, which take a second or more a clip; without them PESQ and STOI are
+            left out where their packages are not installed.
         speaker_model: local folder of an x-vector network, see `vqkit.metrics.XVectorEmbedder`; None leaves the speaker out.
 
     Returns:

@@ -25,11 +25,11 @@ class Judged:
     Attributes:
         system: its name.
         sound: its name.
-        kind: of the sound.
-        seconds: of the sound.
-        packet_bytes: see `Coded`.
-        file_bytes: see `Coded`.
-        values: by metric; None where the metric cannot score this sound, such as speech that is too short.
+        kind: kind of the sound.
+        seconds: duration of the sound in seconds.
+        packet_bytes: size of the codec's own packets; see `Coded`.
+        file_bytes: size of the whole file; see `Coded`.
+        values: values by metric; None where the metric cannot score this sound, such as speech that is too short.
         wav: decoded, if it was asked for.
         vqk: the ``.vqk`` file, likewise, from a codec of vqkit.
     """
@@ -58,7 +58,7 @@ def judge(
     """Code every sound with every system of its kind, and judge the result.
 
     Args:
-        sounds: of different names.
+        sounds: sounds of different names.
         systems: those for each kind of sound, of different names.
         thorough: also the slow metrics, see `vqkit.evaluate.listeners`.
         speaker_model: local folder of a speaker embedder; None leaves that metric out.

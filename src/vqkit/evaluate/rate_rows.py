@@ -1,4 +1,4 @@
-"""From the values of single sounds to means, and to verdicts on goals, both with bootstrap intervals over the sounds."""
+"""Means over the values of single sounds, and to verdicts on goals, both with bootstrap intervals over the sounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Goal:
     """A system is to be as good as a number or another system.
 
     Args:
-        kind: of the sounds.
+        kind: kind of the sounds.
         metric: its key.
         system: name of the one with the goal.
         rival: name of another system, or a value of the metric.
@@ -65,7 +65,7 @@ def rate_rows(judged: Sequence[Judged], systems: Mapping[str, Sequence[System]])
     """One row for each kind and system: its measured rate and the means of its values.
 
     Args:
-        judged: from `vqkit.evaluate.rate_quality.judge`.
+        judged: judgements from `vqkit.evaluate.rate_quality.judge`.
         systems: as given there.
 
     Returns:
@@ -103,8 +103,8 @@ def verdict(goal: Goal, judged: Sequence[Judged], protocols: Mapping[str, Protoc
 
     Args:
         goal: what is wanted.
-        judged: from `vqkit.evaluate.rate_quality.judge`.
-        protocols: of the metrics for the goal's kind; they say which direction is better.
+        judged: judgements from `vqkit.evaluate.rate_quality.judge`.
+        protocols: protocols of the metrics for the goal's kind; they say which direction is better.
 
     Returns:
         Both sides' means, and the advantage, positive where the system is better: the mean of the differences sound by sound, with its

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     image.add_argument("--tokenizer", metavar="FOLDER", help="image tokenizer, where it is not in the model's folder")
     _add_options(image, temperature=1.0)
     music = kinds.add_parser("music", help="music for a video, in a copy of it whose picture is untouched")
-    music.add_argument("--video", required=True, metavar="FILE", help="of any length")
+    music.add_argument("--video", required=True, metavar="FILE", help="film of any length")
     music.add_argument("--out", required=True, metavar="FILE", help="mp4, mkv or mov")
     _add_options(music, temperature=1.0)
     pairs = kinds.add_parser(
@@ -41,8 +41,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     for split, count in (("train", 120), ("valid", 24), ("test", 24)):
         pairs.add_argument(f"--{split}", type=int, default=count, metavar="N", help=f"{split} clips ({count})")
-    pairs.add_argument("--seconds", type=float, default=8.0, help="of a clip")
-    pairs.add_argument("--seed", type=int, default=0, help="of the random numbers: the same seed makes the same clips")
+    pairs.add_argument("--seconds", type=float, default=8.0, help="duration of a clip")
+    pairs.add_argument(
+        "--seed", type=int, default=0, help="seed of the random numbers: the same seed makes the same clips"
+    )
     pairs.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     motion = kinds.add_parser("motion", help="a folder of labelled videos to learn from: the class is a kind of motion")
     motion.add_argument(
@@ -50,9 +52,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     for split, count in (("train", 400), ("valid", 80), ("test", 160)):
         motion.add_argument(f"--{split}", type=int, default=count, metavar="N", help=f"{split} clips ({count})")
-    motion.add_argument("--frames", type=int, default=32, help="of a clip (32)")
+    motion.add_argument("--frames", type=int, default=32, help="number of frames of a clip (32)")
     motion.add_argument("--size", type=int, default=48, help="side of the picture in pixels (48)")
-    motion.add_argument("--seed", type=int, default=0, help="of the random numbers: the same seed makes the same clips")
+    motion.add_argument(
+        "--seed", type=int, default=0, help="seed of the random numbers: the same seed makes the same clips"
+    )
     motion.add_argument("--quiet", action="store_true", help="print only warnings and errors")
     asked = parser.parse_args(argv)
     if asked.kind == "pairs":
@@ -68,8 +72,10 @@ def _add_options(parser: argparse.ArgumentParser, temperature: float) -> None:
     parser.add_argument(
         "--model", required=True, metavar="FOLDER", help="a generator and the models whose codes it learned"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random numbers: the same seed makes the same")
-    parser.add_argument("--temperature", type=float, default=temperature, help="of sampling; 0 takes the most probable")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers: the same seed makes the same")
+    parser.add_argument(
+        "--temperature", type=float, default=temperature, help="temperature of sampling; 0 takes the most probable"
+    )
     parser.add_argument("--top-k", type=int, metavar="K", help="sample from the K most probable codes only")
     parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="and from those of this probability only")
     parser.add_argument(

@@ -27,7 +27,7 @@ class ImageGenerator:
     """A generator and the image tokenizer whose codes it learned.
 
     Args:
-        generator: of the tokenizer's codes, with a `TokenGenerator.grid` of (rows, columns).
+        generator: generator of the tokenizer's codes, with a `TokenGenerator.grid` of (rows, columns).
         tokenizer: makes images of codes.
 
     Attributes:
@@ -90,7 +90,7 @@ class ImageGenerator:
             count: how many.
             class_name: what they show; None leaves it open.
             watch: called with the share that is done.
-            seed: of the random numbers.
+            seed: seed of the random numbers.
             sampling: temperature, top_k, top_p and guidance of `TokenGenerator.generate`.
 
         Raises:
@@ -122,7 +122,7 @@ def image_grid(
     """Images side by side on white.
 
     Args:
-        images: in [0, 1].
+        images: images in [0, 1].
         columns: images in a row.
         gap: pixels between them.
         enlarge: whole factor by which each is enlarged, pixel by pixel.

@@ -104,7 +104,7 @@ def write_motions(
         train: number of training clips; the motions take turns.
         valid: number of validation clips.
         test: number of test clips.
-        frames: of a clip.
+        frames: number of frames of a clip.
         size: side of the picture in pixels, even.
         rate: frames a second.
         seed: each clip depends on seed, split and number only.

@@ -53,9 +53,9 @@ class MusicGenerator:
     """A generator of music tokens, the codec whose codes it learned, and the image tokenizer that looks at the video.
 
     Args:
-        generator: of the codec's codes, conditioned on vectors of pictures.
+        generator: generator of the codec's codes, conditioned on vectors of pictures.
         codec: makes music of codes.
-        tokenizer: of pictures of one size.
+        tokenizer: tokenizer of pictures of one size.
         learned_adapter: conditions are the pictures' own latents (`LatentBridge`); otherwise the hexagrams of the pictures, decoded with
             the music's codebooks (`HexagramBridge`). It must be as the generator was trained.
 
@@ -148,7 +148,7 @@ class MusicGenerator:
         Args:
             seen: what `look` gave.
             seconds: duration of the music; it is rounded up to whole frames.
-            seed: of the random numbers.
+            seed: seed of the random numbers.
             watch: called with the share that is done.
             sampling: temperature, top_k, top_p and guidance of `TokenGenerator.generate`.
         """
@@ -187,12 +187,12 @@ class MusicGenerator:
         """Write a copy of a video with generated music; its picture is copied as it is.
 
         Args:
-            video: of any length.
+            video: video of any length.
             out: an .mp4, .mov or .mkv file.
-            seed: of the random numbers.
+            seed: seed of the random numbers.
             overwrite: replace a file that exists.
             watch: called with the share that is done.
-            sampling: as in `compose`.
+            sampling: arguments of sampling, as in `compose`.
 
         Raises:
             FileExistsError: ``out`` exists, and ``overwrite`` is False.
@@ -216,7 +216,7 @@ class MusicGenerator:
 
 
 def _first(blocks: Iterator[Tensor], samples: int) -> Iterator[Tensor]:
-    """As many samples of blocks."""
+    """The first samples of blocks."""
     for block in blocks:
         if samples <= 0:
             return

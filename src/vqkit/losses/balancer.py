@@ -28,7 +28,7 @@ class Balancer(nn.Module):
     Args:
         weights: λ of each loss by its name.
         total_norm: R, the norm of an item's gradient if all losses pull the same way.
-        decay: of the moving averages, with correction for their start.
+        decay: decay of the moving averages, with correction for their start.
 
     Raises:
         ValueError: no weights, a weight that is not positive, or decay outside [0, 1).

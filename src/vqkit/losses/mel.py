@@ -22,12 +22,13 @@ class MultiScaleMel(nn.Module):
     the gradient of near-silent bins would be large and point where the rounding errors do.
 
     Args:
-        sample_rate: of the waveforms, in Hz.
+        sample_rate: sample rate of the waveforms, in Hz.
         window_samples: windows of the STFT; the hop is a quarter.
         num_mels: most mel filters of a window; short ones get as many as have a frequency bin each.
         log_weight: weight of the logarithmic term.
         floor: magnitude of what counts as silence; 1e-4 is 80 dB below noise of variance one.
-        windows_per_call: in training mode, use so many windows, drawn anew at each call: the same on average, for less time. None uses all.
+        windows_per_call: number of windows to use in training mode, drawn anew at each call: the same on average, for less time. None uses
+            all.
 
     Raises:
         ValueError: an argument out of range.

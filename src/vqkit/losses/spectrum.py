@@ -22,9 +22,10 @@ class CompressedSpectra(nn.Module):
     Args:
         window_samples: windows of the STFT; the hop is a quarter.
         power: p, 1 for no compression.
-        phase_weight: in [0, 1].
+        phase_weight: weight of the phase, in [0, 1].
         floor: magnitude below which the compression flattens; noise of variance one has about one.
-        windows_per_call: in training mode, use so many windows, drawn anew at each call: the same on average, for less time. None uses all.
+        windows_per_call: number of windows to use in training mode, drawn anew at each call: the same on average, for less time. None uses
+            all.
 
     Raises:
         ValueError: an argument out of range.

@@ -12,7 +12,7 @@ class WeightedLoss:
     """A distance of estimate and reference, with its name in logs and its weight.
 
     Args:
-        name: in logs.
+        name: name in logs.
         distance: a module that takes (estimate, reference); where it gives several numbers, such as one an item, their mean counts. Any
             will do: `torch.nn.L1Loss`, `vqkit.losses.MultiScaleMel`, `vqkit.nn.PerceptualDistance`.
         weight: positive factor, or share of the gradient where the training is balanced.
@@ -34,7 +34,7 @@ class WeightedLosses:
     """Several weighted losses; no module, so that a trunk that is not trained fills no checkpoint.
 
     Args:
-        losses: of different names, at least one.
+        losses: losses of different names, at least one.
 
     Raises:
         ValueError: no loss, or two of one name.

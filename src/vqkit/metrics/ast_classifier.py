@@ -37,7 +37,7 @@ class ASTClassifier:
     Args:
         folder: what a download of ``MIT/ast-finetuned-audioset-10-10-0.4593`` holds: ``config.json``,
             ``preprocessor_config.json``, ``model.safetensors``. Nothing is fetched here.
-        sample_rate: of the waveforms in Hz; resampled to the network's.
+        sample_rate: sample rate of the waveforms in Hz; resampled to the network's.
 
     Attributes:
         name: ``"ast"``; which weights it is, the settings say.
@@ -81,7 +81,7 @@ class ASTClassifier:
         """Classify a clip.
 
         Args:
-            waveform: at ``sample_rate``; the network runs on its device.
+            waveform: waveform at ``sample_rate``; the network runs on its device.
 
         Returns:
             Probabilities, adding up to 1.

@@ -32,7 +32,7 @@ class ChromaSimilarity(ReconstructionMetric):
     vector of zeros has cosine 0 with every other.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         window_samples: Hann window and transform.
         hop_samples: distance of the frames.
         silence_db: level of silence in dB, below 0.
@@ -92,7 +92,7 @@ class ChromaSimilarity(ReconstructionMetric):
         """Chroma energies, a sine of amplitude 1 having energy of about 1.
 
         Args:
-            waveform: at least ``min_samples`` samples.
+            waveform: waveform, at least ``min_samples`` samples.
 
         Returns:
             Energy per pitch class, C first.

@@ -32,7 +32,7 @@ def reconstruction_metrics(sample_rate: int) -> "MetricCollection":
     """The metrics that need no model, with their default parameters.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
 
     Returns:
         A torchmetrics collection: ``update(estimate, reference, lengths=None)`` feeds all, ``compute()`` gives a dict
@@ -52,7 +52,7 @@ def comparison_metrics(sample_rate: int) -> "MetricCollection":
     """What codecs are compared by: also without the gain, by what a classifier hears, and as a whole set.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
 
     Returns:
         :func:`reconstruction_metrics`, SI-SDR, KL divergence of the classifier that ships, and the Fréchet distance of

@@ -29,8 +29,8 @@ class TwoTower(nn.Module):
     """Embeds sounds and videos in one space.
 
     Args:
-        sample_rate: of the sounds, in Hz.
-        width: of the layers.
+        sample_rate: sample rate of the sounds, in Hz.
+        width: width of the layers.
         dim: length of an embedding.
 
     Example:

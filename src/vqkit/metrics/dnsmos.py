@@ -33,7 +33,7 @@ class DNSMOS(ReconstructionMetric):
     """DNSMOS of the estimate, no reference needed (one is taken, to be fed as the other metrics are).
 
     Args:
-        sample_rate: of the waveforms in Hz; resampled to 16 kHz.
+        sample_rate: sample rate of the waveforms in Hz; resampled to 16 kHz.
         score: ``"ovrl"`` overall, ``"sig"`` of the speech, ``"bak"`` of the background (all P.835), or ``"p808"``.
 
     Raises:

@@ -57,7 +57,7 @@ class Extractor(Protocol):
         """Embed a clip, given in float64.
 
         Args:
-            waveform: at the extractor's sample rate.
+            waveform: waveform at the extractor's sample rate.
 
         Returns:
             One or more embeddings.

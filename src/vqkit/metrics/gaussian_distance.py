@@ -35,7 +35,7 @@ class GaussianDistance(StreamingMetric):
         dim: length of an embedding.
 
     Attributes:
-        num_embeddings: of each side, over all ranks, when ``compute`` last computed; None before.
+        num_embeddings: number of embeddings of each side, over all ranks, when ``compute`` last computed; None before.
     """
 
     unit = ""

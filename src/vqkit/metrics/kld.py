@@ -49,7 +49,7 @@ class Classifier(Protocol):
         """Classify a clip, given in float64.
 
         Args:
-            waveform: at the classifier's sample rate.
+            waveform: waveform at the classifier's sample rate.
 
         Returns:
             Probabilities, adding up to 1.
@@ -62,7 +62,7 @@ class KLD(ReconstructionMetric):
     Args:
         classifier: gives the posteriors; None means ``SoundClassifier(sample_rate)``, which ships with vqkit.
         eps: floor of both, so that a class the estimate rules out costs a finite amount.
-        sample_rate: of the waveforms in Hz, for the classifier that ships; another one knows its own.
+        sample_rate: sample rate of the waveforms in Hz, for the classifier that ships; another one knows its own.
 
     Raises:
         ValueError: ``eps`` is not positive, or there is not exactly one of classifier and sample rate.

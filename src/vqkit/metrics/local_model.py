@@ -25,7 +25,7 @@ def load_model(folder: Path | str, model: str, extractor: str) -> tuple[Any, Any
     """Load a network of transformers and the extractor of its features.
 
     Args:
-        folder: with the three files.
+        folder: folder with the three files.
         model: class of the network in transformers.
         extractor: class of the feature extractor.
 
@@ -59,7 +59,7 @@ def model_settings(folder: Path | str) -> dict[str, Any]:
     """What tells one set of weights from another.
 
     Args:
-        folder: as of :func:`load_model`.
+        folder: folder, as of :func:`load_model`.
 
     Returns:
         The folder's name and the digest of its weights.

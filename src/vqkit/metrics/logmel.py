@@ -69,7 +69,7 @@ class _LogMelMetric(ReconstructionMetric):
         """Log-mel spectrogram in [0, 1].
 
         Args:
-            waveform: at least ``min_samples`` samples.
+            waveform: waveform, at least ``min_samples`` samples.
 
         Returns:
             0 at ``floor_db`` and below, 1 at full scale and above.
@@ -100,8 +100,8 @@ class _LogMelMetric(ReconstructionMetric):
         """Compare two pictures.
 
         Args:
-            estimate: of the reconstruction.
-            reference: of the original.
+            estimate: estimate of the reconstruction.
+            reference: reference of the original.
 
         Returns:
             One value per channel.
@@ -112,7 +112,7 @@ class LogMelPSNR(_LogMelMetric):
     """Peak signal-to-noise ratio of log-mel spectrograms, in dB.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         num_mels: mel filters; the largest smaller number is taken where so many leave a filter without a frequency bin.
         window_samples: Hann window and transform.
         hop_samples: distance of the frames.
@@ -160,8 +160,8 @@ class LogMelPSNR(_LogMelMetric):
         """PSNR of each channel.
 
         Args:
-            estimate: of the reconstruction.
-            reference: of the original.
+            estimate: estimate of the reconstruction.
+            reference: reference of the original.
 
         Returns:
             dB.
@@ -174,7 +174,7 @@ class LogMelSSIM(_LogMelMetric):
     """Structural similarity of log-mel spectrograms: Gaussian window 11×11 with σ = 1.5, over data range 1.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         num_mels: mel filters; the largest smaller number is taken where so many leave a filter without a frequency bin.
         window_samples: Hann window and transform.
         hop_samples: distance of the frames.
@@ -223,8 +223,8 @@ class LogMelSSIM(_LogMelMetric):
         """SSIM of each channel.
 
         Args:
-            estimate: of the reconstruction.
-            reference: of the original.
+            estimate: estimate of the reconstruction.
+            reference: reference of the original.
 
         Returns:
             In [−1, 1].

@@ -30,7 +30,7 @@ class LogMelStatistics:
     A clip shorter than a second is one window; what a longer one has left after its last full window is not used.
 
     Attributes:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         num_mels: mel filters, from 0 Hz to half the sample rate.
 
     Raises:
@@ -84,7 +84,7 @@ class LogMelStatistics:
         """Embed a clip.
 
         Args:
-            waveform: at ``sample_rate``.
+            waveform: waveform at ``sample_rate``.
 
         Returns:
             One embedding per window and channel.

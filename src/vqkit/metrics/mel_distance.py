@@ -32,7 +32,7 @@ class MelDistance(ReconstructionMetric):
     are means over mels, so that scales with many mels do not outweigh the others.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         window_samples: the scales: windows, each with a hop of a quarter.
         num_mels: filters per scale. A scale where so many would leave a filter without a frequency bin gets the largest
             number that does not; ``settings["num_mels"]`` states what is used.

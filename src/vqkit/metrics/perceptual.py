@@ -27,7 +27,7 @@ def resample(waveform: Float[Tensor, "channels samples"], sample_rate: int, to_r
     """Resample by soxr at its quality HQ.
 
     Args:
-        waveform: of any device.
+        waveform: waveform on any device.
         sample_rate: its rate in Hz.
         to_rate: wanted rate in Hz.
 
@@ -48,7 +48,7 @@ class PerceptualMetric(ReconstructionMetric):
     """Scores channel by channel, at the model's sample rate.
 
     Args:
-        sample_rate: of the waveforms in Hz.
+        sample_rate: sample rate of the waveforms in Hz.
         model_rate: the model's, in Hz.
 
     Attributes:

@@ -29,7 +29,7 @@ class PESQ(PerceptualMetric):
     """PESQ MOS-LQO of speech.
 
     Args:
-        sample_rate: of the waveforms in Hz; resampled to 16 kHz (wide band) or 8 kHz (narrow band).
+        sample_rate: sample rate of the waveforms in Hz; resampled to 16 kHz (wide band) or 8 kHz (narrow band).
         band: ``"wb"`` or ``"nb"``.
 
     Raises:
@@ -63,8 +63,8 @@ class PESQ(PerceptualMetric):
         """Score one channel.
 
         Args:
-            estimate: at the model's rate.
-            reference: at the model's rate.
+            estimate: estimate at the model's rate.
+            reference: reference at the model's rate.
 
         Returns:
             MOS-LQO.

@@ -35,7 +35,7 @@ class SoundClassifier:
     """Which of a few dozen kinds of sound is this: styles of music, speech, instruments, drums, animals, household.
 
     Args:
-        sample_rate: of the waveforms in Hz.
+        sample_rate: sample rate of the waveforms in Hz.
         weights: a file that ``recipes/sound_classifier.py`` wrote; its name is the classifier's.
 
     Attributes:
@@ -85,7 +85,7 @@ class SoundClassifier:
         """Classify a clip.
 
         Args:
-            waveform: at ``sample_rate``.
+            waveform: waveform at ``sample_rate``.
 
         Returns:
             Probabilities, adding up to 1; on the CPU, where the network runs.

@@ -37,7 +37,7 @@ def log_mel(waveform: Float[Tensor, "channels samples"]) -> Float[Tensor, "chann
     """Log-mel picture, 0 at −80 dB and below, 1 at 0 dB.
 
     Args:
-        waveform: at 16 kHz, at least 257 samples.
+        waveform: waveform at 16 kHz, at least 257 samples.
 
     Returns:
         1 + samples // 256 frames.
@@ -61,7 +61,7 @@ class SoundNetwork(nn.Module):
 
     Args:
         num_classes: labels.
-        channels: of each convolution; all but the first and the last are followed by a pooling of 2.
+        channels: channels of each convolution; all but the first and the last are followed by a pooling of 2.
         dropout: before the last layer, in training.
 
     Example:
@@ -86,7 +86,7 @@ class SoundNetwork(nn.Module):
         """Logits of each window.
 
         Args:
-            windows: of :func:`log_mel`.
+            windows: windows of :func:`log_mel`.
 
         Returns:
             Logits.
@@ -98,7 +98,7 @@ class SoundNetwork(nn.Module):
         """Class probabilities of a clip: the mean of those of its windows and channels.
 
         Args:
-            picture: of :func:`log_mel`.
+            picture: picture of :func:`log_mel`.
 
         Returns:
             Probabilities, adding up to 1.

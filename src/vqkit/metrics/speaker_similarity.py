@@ -50,7 +50,7 @@ class SpeakerEmbedder(Protocol):
         """Embed each channel of a clip, given in float64.
 
         Args:
-            waveform: at the embedder's sample rate.
+            waveform: waveform at the embedder's sample rate.
 
         Returns:
             One embedding per channel.

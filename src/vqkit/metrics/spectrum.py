@@ -44,7 +44,7 @@ def magnitudes(
     """Magnitude of the short-time Fourier transform.
 
     Args:
-        waveform: at least ``min_samples(window_samples)`` samples.
+        waveform: waveform, at least ``min_samples(window_samples)`` samples.
         window_samples: length of the Hann window and of the transform.
         hop_samples: distance of the frames.
 
@@ -84,7 +84,7 @@ def mel_filters(
     """Mel filters from 0 Hz to half the sample rate on Slaney's scale, as many as have a bin each.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         window_samples: length of the transform.
         num_mels: how many filters are wanted.
         norm: ``"slaney"`` for filters of equal area (librosa's default), None for filters of peak 1.

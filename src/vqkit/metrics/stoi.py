@@ -26,7 +26,7 @@ class STOI(PerceptualMetric):
     """STOI, or its extended form, of speech.
 
     Args:
-        sample_rate: of the waveforms in Hz; resampled to 10 kHz.
+        sample_rate: sample rate of the waveforms in Hz; resampled to 10 kHz.
         extended: ESTOI instead.
 
     Raises:
@@ -58,8 +58,8 @@ class STOI(PerceptualMetric):
         """Score one channel.
 
         Args:
-            estimate: at 10 kHz.
-            reference: at 10 kHz.
+            estimate: estimate at 10 kHz.
+            reference: reference at 10 kHz.
 
         Returns:
             The score.

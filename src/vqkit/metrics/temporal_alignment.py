@@ -31,7 +31,7 @@ def onset_strength(
 
     Args:
         wav: mono, in −1 … 1.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         rate: pictures a second.
         count: number of pictures.
     """
@@ -61,8 +61,8 @@ def temporal_alignment(
 
     Args:
         wav: mono.
-        sample_rate: in Hz.
-        pictures: of the video, at a constant rate.
+        sample_rate: sample rate in Hz.
+        pictures: pictures of the video, at a constant rate.
         rate: pictures a second.
         lag: largest shift between the two, in pictures.
 

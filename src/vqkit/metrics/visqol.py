@@ -29,7 +29,7 @@ class ViSQOL(PerceptualMetric):
     """ViSQOL MOS-LQO.
 
     Args:
-        sample_rate: of the waveforms in Hz; resampled to 48 kHz (audio) or 16 kHz (speech).
+        sample_rate: sample rate of the waveforms in Hz; resampled to 48 kHz (audio) or 16 kHz (speech).
         mode: ``"audio"`` or ``"speech"``.
 
     Raises:
@@ -65,8 +65,8 @@ class ViSQOL(PerceptualMetric):
         """Score one channel.
 
         Args:
-            estimate: at the model's rate.
-            reference: at the model's rate.
+            estimate: estimate at the model's rate.
+            reference: reference at the model's rate.
 
         Returns:
             MOS-LQO.

@@ -14,8 +14,8 @@ def window_starts(length: int, window: int, hop: int) -> list[int]:
     """First positions of as few windows as cover a clip at most ``hop`` apart.
 
     Args:
-        length: of the clip, in samples or frames.
-        window: of each window, in the same unit.
+        length: length of the clip, in samples or frames.
+        window: length of each window, in the same unit.
         hop: largest distance between windows.
 
     Returns:

@@ -33,7 +33,7 @@ class XVectorEmbedder:
     Args:
         folder: ``config.json``, ``preprocessor_config.json`` and ``model.safetensors``, for instance of
             ``microsoft/wavlm-base-plus-sv``. Nothing is fetched here.
-        sample_rate: of the waveforms in Hz; resampled to the network's.
+        sample_rate: sample rate of the waveforms in Hz; resampled to the network's.
 
     Attributes:
         name: ``"wavlm_xvector"``; which weights it is, the settings say.
@@ -74,7 +74,7 @@ class XVectorEmbedder:
         """Embed each channel of a clip.
 
         Args:
-            waveform: at ``sample_rate``; the network runs on its device.
+            waveform: waveform at ``sample_rate``; the network runs on its device.
 
         Returns:
             One embedding per channel.

@@ -31,11 +31,13 @@ def main_fit_prior(argv: list[str]) -> int:
         "data", type=Path, help="folder of sound, images or video, with splits or without, or a manifest"
     )
     parser.add_argument("--coding", choices=("best", "static", "context"), default="best", help="which one to save")
-    parser.add_argument("--classes", type=int, default=32, help="of each context, 1 to 64")
+    parser.add_argument("--classes", type=int, default=32, help="number of classes of each context, 1 to 64")
     parser.add_argument(
-        "--minutes", type=float, default=60.0, help="of sound or video to fit; a quarter of it to measure"
+        "--minutes", type=float, default=60.0, help="minutes of sound or video to fit; a quarter as many to measure"
     )
-    parser.add_argument("--megapixels", type=float, default=50.0, help="of images to fit; a quarter of it to measure")
+    parser.add_argument(
+        "--megapixels", type=float, default=50.0, help="megapixels of images to fit; a quarter as many to measure"
+    )
     parser.add_argument(
         "--max-megapixels", type=float, default=MAX_MEGAPIXELS, metavar="N", help="refuse larger images"
     )
@@ -68,7 +70,7 @@ def main_export(argv: list[str]) -> int:
         prog="vqkit export", description="Write a codec as encoder.onnx (wav → codes) and decoder.onnx (codes → wav)."
     )
     parser.add_argument("model", type=Path, help="folder of a saved codec")
-    parser.add_argument("folder", type=Path, help="for the files")
+    parser.add_argument("folder", type=Path, help="folder for the files")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite files that are there")
     asked = parser.parse_args(argv)
     if not asked.model.is_dir():

@@ -89,7 +89,7 @@ class Tokenizer(HubModel, ABC):
         """Rates that `encode` can keep to, before entropy coding: of the first stage, of the first two and so on, in the modality's unit.
 
         Args:
-            size: the same as in `vectors_per_unit`.
+            size: size of the signal, the same as in `vectors_per_unit`.
         """
         vectors = self.vectors_per_unit(*size)
         return tuple(round(bits * vectors, 9) for bits in self.quantizer.stage_bits)
@@ -99,7 +99,7 @@ class Tokenizer(HubModel, ABC):
 
         Args:
             rate: highest rate, in the modality's unit.
-            size: the same as in `vectors_per_unit`.
+            size: size of the signal, the same as in `vectors_per_unit`.
 
         Raises:
             ValueError: not even the first stage fits.
@@ -136,7 +136,7 @@ class Tokenizer(HubModel, ABC):
         """Encode and decode without the quantizer, with gradients: what training may start from, and what no quantizer can beat.
 
         Args:
-            signal: the same as in `forward`.
+            signal: signal, the same as in `forward`.
 
         Returns:
             `Reconstruction`, of which ``quantized`` is None; errors as in `forward`.

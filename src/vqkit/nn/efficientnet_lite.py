@@ -87,8 +87,8 @@ class EfficientNetLite0(nn.Module):
         The weights are not part of vqkit.
 
         Args:
-            input_size: as of the class.
-            min_size: as of the class.
+            input_size: side in pixels at which the network sees an image, as of the class.
+            min_size: least side of an image in pixels, as of the class.
 
         Raises:
             ImportError: the package is not installed.
@@ -107,8 +107,8 @@ class EfficientNetLite0(nn.Module):
 
         Args:
             path: the file.
-            input_size: as of the class.
-            min_size: as of the class.
+            input_size: side in pixels at which the network sees an image, as of the class.
+            min_size: least side of an image in pixels, as of the class.
 
         Raises:
             FileNotFoundError: there is no such file.

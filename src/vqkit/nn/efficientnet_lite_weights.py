@@ -42,7 +42,7 @@ def package_tensors(shapes: Sequence[Sequence[int]], path: str | Path | None = N
     """Read every array of the file.
 
     Args:
-        shapes: of the tensors wanted, in PyTorch's layout: of each convolution its weight, then weight, bias, mean and variance of its
+        shapes: shapes of the tensors, in PyTorch's layout: of each convolution its weight, then weight, bias, mean and variance of its
             normalisation, from the first layer to the last; the classifier's weight and bias at the end.
         path: the file; None means that of the installed package.
 

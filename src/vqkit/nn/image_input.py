@@ -13,7 +13,7 @@ def as_rgb(images: Float[Tensor, "batch channels height width"]) -> Float[Tensor
     """Check a batch of images and repeat gray as RGB.
 
     Args:
-        images: in [0, 1], of 1 (gray) or 3 (RGB) channels.
+        images: images in [0, 1], of 1 (gray) or 3 (RGB) channels.
 
     Returns:
         The image with 3 channels.
@@ -40,7 +40,7 @@ def enlarged(
     """Upsample bilinearly to a shorter side of ``min_size``, where it is less; the aspect stays.
 
     Args:
-        images: of any size.
+        images: images of any size.
         min_size: least height and width, in pixels.
 
     Returns:
@@ -64,8 +64,8 @@ def normalised(
 
     Args:
         images: RGB in [0, 1].
-        mean: of each channel.
-        std: of each channel.
+        mean: mean of each channel.
+        std: standard deviation of each channel.
 
     Returns:
         In the images' dtype.

@@ -46,7 +46,7 @@ class LappedAnalysis(nn.Module):
 
     Args:
         hop_samples: samples a frame; the window is twice as long.
-        channels: of the waveform; their spectra follow each other.
+        channels: channels of the waveform; their spectra follow each other.
 
     Example:
         >>> LappedAnalysis(160)(torch.randn(2, 1, 1000)).shape
@@ -90,7 +90,7 @@ class LappedSynthesis(nn.Module):
 
     Args:
         hop_samples: samples a frame.
-        channels: of the waveform.
+        channels: channels of the waveform.
 
     Example:
         >>> wav = torch.randn(2, 1, 1600)

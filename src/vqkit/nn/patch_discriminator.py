@@ -58,7 +58,7 @@ class PatchDiscriminator(nn.Module):
         """Judge images.
 
         Args:
-            images: in [−1, 1] or [0, 1], the same in training and use.
+            images: images in [−1, 1] or [0, 1], the same in training and use.
 
         Returns:
             One part: scores ``(batch, 1, rows, columns)``, a patch each, and the activations of the layers before.

@@ -36,7 +36,7 @@ class STFTDiscriminator(nn.Module):
     Args:
         num_filters: channels of every layer.
         window_samples: STFT windows; the hop is a quarter.
-        dilations: in time, of the strided layers.
+        dilations: dilations in time of the strided layers.
 
     Raises:
         ValueError: an argument out of range.

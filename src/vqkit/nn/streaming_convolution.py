@@ -48,7 +48,7 @@ class StreamingConvolution(StreamingLayer):
         pad_left: padding before the signal, in samples; with ``pad_right`` it makes (kernel − 1)·dilation + 1 − stride.
         pad_right: padding after the signal.
         pad_mode: one of `PAD_MODES`.
-        groups: of channels that do not see each other.
+        groups: groups of channels that do not see each other.
 
     Raises:
         ValueError: another pad_mode.

@@ -67,7 +67,7 @@ class Recurrent(StreamingLayer):
     """An LSTM with a skip connection, ``lstm(x) + x``; its state is carried.
 
     Args:
-        lstm: in one direction, time first.
+        lstm: LSTM in one direction, time first.
 
     Example:
         >>> lstm, x = nn.LSTM(4, 4, 2), torch.randn(1, 4, 9)

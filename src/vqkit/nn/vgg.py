@@ -64,7 +64,7 @@ class VGG16(nn.Module):
         Args:
             path: a safetensors file, for instance the ``model.safetensors`` of ``timm/vgg16.tv_in1k`` on the Hugging Face hub.
                 Nothing is fetched here.
-            min_size: as of the class.
+            min_size: least side of an image in pixels, as of the class.
 
         Raises:
             FileNotFoundError: there is no such file.

@@ -75,7 +75,7 @@ class Classifier(nn.Module):
     Args:
         bridle: whose encoder is copied.
         classes: number of classes.
-        drop_path: as in `FineTuning`.
+        drop_path: drop path, as in `FineTuning`.
     """
 
     def __init__(self, bridle: Bridle, classes: int, drop_path: float = 0.0) -> None:
@@ -95,7 +95,7 @@ class Classifier(nn.Module):
         Args:
             x: sound (batch, 1, samples), images or video.
             lengths: samples of each sound.
-            settings: of SpecAugment, in training.
+            settings: settings of SpecAugment, in training.
         """
         real = None
         if isinstance(self.front, AudioFront):

@@ -27,8 +27,8 @@ class HeadSettings:
         learning_rate: peak of AdamW's.
         epochs: passes over the training items; the best one on the validation items counts.
         batch_size: items a step.
-        weight_decay: of AdamW.
-        seed: of the start and the order of the items.
+        weight_decay: weight decay of AdamW.
+        seed: seed of the start and the order of the items.
         chosen_on: items on which the epoch is chosen: ``"valid"``, or ``"test"`` as in the published code, whose scores are too high for
             that reason.
 
@@ -58,7 +58,7 @@ class Choice:
     """What a training has chosen.
 
     Attributes:
-        scores: of the test items, one column a class, at the chosen epoch.
+        scores: scores of the test items, one column a class, at the chosen epoch.
         epoch: counted from 1.
         valid: metric of the validation items there.
     """
@@ -93,12 +93,12 @@ def train_head(
     """Train a head on fixed features.
 
     Args:
-        features: of all items.
+        features: features of all items.
         targets: 1 where an item is of a class.
         splits: items of training, validation and test.
         modality: decides the loss.
         settings: how.
-        metric: of `measure`, by which the epoch is chosen; equal ones by the loss.
+        metric: metric of `measure`, by which the epoch is chosen; equal ones by the loss.
     """
     train, valid, test = (torch.tensor(list(places)) for places in splits)
     if settings.chosen_on == "test":

@@ -23,8 +23,8 @@ class ItemReader:
     Args:
         bridle: the model that the items are for.
         items: all that will be asked for.
-        max_seconds: of sound; longer clips are cut at their end.
-        stride: of the frames of video.
+        max_seconds: longest duration of sound; longer clips are cut at their end.
+        stride: stride of the frames of video.
     """
 
     def __init__(self, bridle: Bridle, items: Sequence[Any], max_seconds: float = 30.0, stride: int = 4) -> None:

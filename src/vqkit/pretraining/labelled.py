@@ -33,9 +33,9 @@ class Labelled:
     """A labelled data set.
 
     Attributes:
-        modality: of the items.
+        modality: modality of the items.
         items: `Clip`, `ImageItem` or `VideoItem`.
-        names: of the items.
+        names: names of the items.
         classes: sorted.
         targets: 1 where an item is of a class.
         splits: "train", "valid" or "test" of each item.
@@ -72,10 +72,10 @@ def list_labelled(
     Args:
         source: a folder with a manifest or with a folder for each class, a manifest, or for images a file of many; as `list_clips`,
             `list_images` and `list_videos` take it. ``"samples"`` are the files that ship with vqkit.
-        modality: of the files to use.
+        modality: modality of the files to use.
         label: column of the manifest; classes are separated by ``;``.
         where: use the items with this value in a column of the manifest only, such as ``"subset=notes"``.
-        folds: for cross-validation; the manifest's column ``fold`` says which fold an item is of, or the hash of its name.
+        folds: number of folds for cross-validation; the manifest's column ``fold`` says which fold an item is of, or the hash of its name.
 
     Returns:
         The data set. Items without a label, and classes of a single item or without one to train on, are left out with a warning.

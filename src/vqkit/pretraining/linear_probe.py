@@ -29,7 +29,7 @@ def read_items(bridle: Bridle, data: Labelled, **options: Any) -> tuple[list[int
     Args:
         bridle: the model that they are for.
         data: the items.
-        options: of `ItemReader`.
+        options: further arguments of `ItemReader`.
 
     Returns:
         Places of the items that could be read, what was read, and the reasons of the others by path, which warnings name as well.
@@ -80,8 +80,8 @@ def cross_validated(
     """Fit once for each fold, or once where there are none.
 
     Args:
-        data: with splits or folds.
-        places: of the items that can be used; ``fit`` gets indices into them.
+        data: data set with splits or folds.
+        places: places of the items that can be used; ``fit`` gets indices into them.
         fit: trains on the items of a triple of training, validation and test.
 
     Returns:
@@ -132,7 +132,7 @@ def probe(
         bridle: the frozen model; it computes in evaluation mode, without drop path.
         data: labelled items of its modality.
         settings: how the layer is trained.
-        features: from the model and signals to one row a signal; the mean of its features by default.
+        features: function of the model and signals that gives one row a signal; the mean of its features by default.
 
     Raises:
         ValueError: another modality, or a split without items that can be read.

@@ -30,7 +30,7 @@ class Score:
     """A metric of the test items.
 
     Attributes:
-        value: in 0 … 1.
+        value: share in 0 … 1.
         low: lower end of the 95 % interval: 1.96 standard deviations over resampled test items.
         high: its upper end.
     """
@@ -49,10 +49,10 @@ class Result:
 
     Attributes:
         method: "probe" or "finetune".
-        scores: of the test items, by metric.
+        scores: scores of the test items, by metric.
         epoch: that was chosen on the validation split; a mean over folds.
         valid: the metric that it was chosen by, there.
-        items: of training, validation and test.
+        items: numbers of items of training, validation and test.
         classes: names.
         folds: number of folds; 0 without cross-validation.
         notes: what was left out of the data.
@@ -130,7 +130,7 @@ def scores_of(
     Args:
         scores: the higher, the likelier.
         targets: 1 where an item is of a class.
-        seed: of the resampling.
+        seed: seed of the resampling.
         measured: the metrics.
     """
     generator = torch.Generator().manual_seed(seed)

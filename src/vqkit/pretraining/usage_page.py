@@ -41,7 +41,7 @@ def write_usage_page(folder: Path) -> Path:
     """Write ``usage.html`` beside the ``usage.json`` of a run.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
 
     Returns:
         The page, one file that needs nothing else.

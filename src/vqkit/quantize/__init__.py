@@ -1,7 +1,8 @@
 """Quantizers: leaves, combinators, and the systems made of them.
 
 Leaves: `VQ`, `SimVQ`, `FSQ`, `LFQ`, `LloydMax`, `RandomProjection`. Combinators: `Residual`, `Product`, `Interpolated`, `Projected`,
-`Rotated`, `GainShape`. Systems: `RVQ`, `PVQ`, `GroupedRVQ`, `ResidualFSQ`, `ResidualLFQ`, `BSQ`, `TurboQuant`, `IVQ`, `LooC`.
+`Rotated`, `GainShape`, `Sum`, `Multiscale`. Systems: `RVQ`, `PVQ`, `GroupedRVQ`, `ResidualFSQ`, `ResidualLFQ`, `BSQ`, `TurboQuant`,
+`QINCo`, `IVQ`, `LooC`.
 """
 
 from vqkit.quantize.base import Quantizer
@@ -13,14 +14,17 @@ from vqkit.quantize.ivq import IVQ
 from vqkit.quantize.lfq import LFQ
 from vqkit.quantize.lloyd_max import LloydMax
 from vqkit.quantize.looc import LooC
+from vqkit.quantize.multiscale import Multiscale
 from vqkit.quantize.named import PVQ, RVQ, GroupedRVQ
 from vqkit.quantize.named_scalar import BSQ, ResidualFSQ, ResidualLFQ, TurboQuant
 from vqkit.quantize.product import Product
 from vqkit.quantize.projected import Projected
+from vqkit.quantize.qinco import QINCo
 from vqkit.quantize.random_projection import RandomProjection
 from vqkit.quantize.residual import Residual
 from vqkit.quantize.rotated import Rotated
 from vqkit.quantize.simvq import SimVQ
+from vqkit.quantize.sum import Sum
 from vqkit.quantize.system import System
 from vqkit.quantize.usage import usage_advice
 from vqkit.quantize.vq import VQ
@@ -39,8 +43,10 @@ __all__ = [
     "Interpolated",
     "LloydMax",
     "LooC",
+    "Multiscale",
     "Product",
     "Projected",
+    "QINCo",
     "Quantizer",
     "RandomProjection",
     "Residual",
@@ -48,6 +54,7 @@ __all__ = [
     "ResidualLFQ",
     "Rotated",
     "SimVQ",
+    "Sum",
     "System",
     "TurboQuant",
     "distinct_codes",

@@ -11,7 +11,7 @@ Conventions
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
 
 import torch
@@ -144,20 +144,30 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
             ValueError: wrong shape, or NaN or Inf at a real position.
             RuntimeError: activation checkpointing runs the forward of a learning codebook again, see `defer_learning`.
         """
+        return self._run(z, mask, lambda x: [self._quantize(x, mask)])[0]
+
+    def _run(self, z: Tensor, mask: Tensor | None, quantize: Callable[[Tensor], list[Step]]) -> list[Quantized]:
+        """A forward with whatever quantizes the checked float32 vectors, in one step or in several that add up."""
         x = self._checked(z, mask, finite=self.check_training_input or not self.training)
         if self._gathered is not None and self.training:
             self._keep_input(x, mask)
         with torch.autocast(device_type=z.device.type, enabled=False):
             if self.training:
                 self._forget_steps()
-            z_q, codes, losses = self._quantize(x, mask)
+            steps = quantize(x)
             if self.training:
                 self._learn_steps()
-            if self.training and losses and num_ranks() > 1:
+            weight = None
+            if self.training and num_ranks() > 1 and any(losses for _, _, losses in steps):
                 weight = rank_weight(torch.tensor(x[..., 0].numel(), device=x.device) if mask is None else mask.sum())
-                losses = {name: value * weight for name, value in losses.items()}
-            loss = torch.stack(list(losses.values())).sum() if losses else x.new_zeros(())
-            return Quantized(z_q.to(self.dtype).to(z.dtype), codes, loss, losses)
+            return [self._result(z, x, step, weight) for step in steps]
+
+    def _result(self, z: Tensor, x: Tensor, step: Step, weight: Tensor | None) -> Quantized:
+        z_q, codes, losses = step
+        if weight is not None:
+            losses = {name: value * weight for name, value in losses.items()}
+        loss = torch.stack(list(losses.values())).sum() if losses else x.new_zeros(())
+        return Quantized(z_q.to(self.dtype).to(z.dtype), codes, loss, losses)
 
     @torch.no_grad()
     def encode(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vqkit.types import Float, Int
 
-__all__ = ["checked_codes", "checked_vectors"]
+__all__ = ["checked_codes", "checked_vectors", "narrowed", "zeroed"]
 
 
 def checked_vectors(z: Tensor, mask: Tensor | None, dim: int, finite: bool) -> Float[Tensor, "*shape dim"]:
@@ -93,3 +93,14 @@ def _within(codes: Int[Tensor, "*shape codes"], size: int) -> bool:
         return True
     low, high = torch.stack(codes.aminmax()).tolist()
     return bool(low >= -1 and high < size)
+
+
+def narrowed(mask: Tensor | None, elements: Tensor, x: Tensor) -> Tensor:
+    """The mask, without the batch elements that dropped this stage."""
+    keep = elements.reshape(-1, *[1] * (x.ndim - 2)).expand(x.shape[:-1])
+    return keep if mask is None else mask & keep
+
+
+def zeroed(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x, zero where masked."""
+    return x if mask is None else torch.where(mask[..., None], x, 0.0)

@@ -64,6 +64,11 @@ class Interpolated(Wrapper):
         return tuple(size for size in self.quantizer.code_sizes for _ in range(1 if self.folded else self.subs))
 
     @property
+    def code_density(self) -> tuple[float, ...]:
+        """That of the inner quantizer's codes, once for every sub-position."""
+        return tuple(share for share in self.quantizer.code_density for _ in range(1 if self.folded else self.subs))
+
+    @property
     def codes_per_stage(self) -> tuple[int, ...]:
         """Codes of each stage of the inner quantizer, times the sub-positions."""
         return tuple(count * (1 if self.folded else self.subs) for count in self.quantizer.codes_per_stage)

@@ -6,6 +6,7 @@ not exchanged: the ranks' numbers of vectors are gathered when a count or a row 
 """
 
 from collections.abc import Iterator
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -38,6 +39,21 @@ class JointBatch:
         self.real = x.new_ones(x.shape[0], dtype=torch.bool) if real is None else real
         self.alone = alone or num_ranks() == 1
         self._per_rank: Tensor | None = None
+
+    @classmethod
+    def joined(cls, batches: list[Self], items: int) -> Self:
+        """One batch of several that hold vectors of the same batch items: item by item, so that ranks join as one process would.
+
+        Args:
+            batches: those of the stages that share a codebook.
+            items: how many batch items each of them covers.
+        """
+        rows = [len(batch.x) // max(items, 1) for batch in batches]
+        x = torch.cat(
+            [batch.x.reshape(items, row, batch.x.shape[1]) for batch, row in zip(batches, rows, strict=True)], dim=1
+        )
+        real = torch.cat([batch.real.reshape(items, row) for batch, row in zip(batches, rows, strict=True)], dim=1)
+        return cls(x.flatten(0, 1), real.flatten(), alone=batches[0].alone)
 
     @property
     def _counts(self) -> Int[Tensor, " ranks"]:

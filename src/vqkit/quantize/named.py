@@ -21,6 +21,7 @@ class RVQ(System):
         num_quantizers: stages.
         stage_dropout: share of batch elements that keep only the first stages in training, see `Residual`.
         beam: sets of codes that the search keeps from stage to stage, see `Residual`; 1 is greedy.
+        shared: one codebook for all stages, as in RQ-VAE; it learns from what all of them get to see.
         distance: ``"l2"``, or ``"cosine"``: both sides normalised for the search.
         update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
         init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
@@ -40,6 +41,7 @@ class RVQ(System):
 
     References:
         Zeghidour et al., "SoundStream" (2021), arXiv:2107.03312; Défossez et al., "EnCodec" (2022), arXiv:2210.13438; IVQ eq. 6.
+        ``shared``: Lee et al. (RQ-VAE, 2022), arXiv:2203.01941.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class RVQ(System):
         *,
         stage_dropout: float = 0.0,
         beam: int = 1,
+        shared: bool = False,
         distance: str = "l2",
         update: str = "ema",
         init: str = "kmeans",
@@ -66,6 +69,8 @@ class RVQ(System):
             raise ValueError(
                 f"codebook_size must be one number or {num_quantizers}, one a stage, got {list(codebook_size)!r}"
             )
+        if shared and not isinstance(codebook_size, int):
+            raise ValueError(f"a shared codebook has one size, got codebook_size={list(codebook_size)!r}")
         stages = [
             VQ(
                 dim,
@@ -81,9 +86,10 @@ class RVQ(System):
                 codebook_weight=codebook_weight,
                 **options,
             )
-            for stage in range(num_quantizers)
+            for stage in range(1 if shared else num_quantizers)
         ]
-        super().__init__(Residual(stages, stage_dropout=stage_dropout, beam=beam))
+        repeats = num_quantizers if shared else 1
+        super().__init__(Residual(stages, stage_dropout=stage_dropout, beam=beam, repeats=repeats))
 
 
 class PVQ(System):

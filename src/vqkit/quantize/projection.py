@@ -10,18 +10,19 @@ __all__ = ["Projection"]
 
 
 class Projection(nn.Module):
-    """dim → inner → dim; nothing at all when both are equal.
+    """dim → inner → dim; nothing at all when both are equal, unless maps are wanted always.
 
     Args:
         dim: length of the vectors.
         inner: dimensions that are rounded.
+        always: make maps although both are equal.
     """
 
-    def __init__(self, dim: int, inner: int) -> None:
+    def __init__(self, dim: int, inner: int, *, always: bool = False) -> None:
         super().__init__()
         self._frozen = False
-        self.inward = nn.Linear(dim, inner) if dim != inner else None
-        self.outward = nn.Linear(inner, dim) if dim != inner else None
+        self.inward = nn.Linear(dim, inner) if always or dim != inner else None
+        self.outward = nn.Linear(inner, dim) if always or dim != inner else None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -41,13 +42,28 @@ class Projection(nn.Module):
         return F.linear(x, weight.detach(), bias.detach()) if self._frozen else F.linear(x, weight, bias)
 
     @torch.no_grad()
-    def fit_inward(self, x: Float[Tensor, "vectors dim"], deviation: float | None) -> None:
-        """Principal components, each scaled to this standard deviation; None leaves each its own."""
+    def fit_inward(
+        self,
+        x: Float[Tensor, "vectors dim"],
+        deviation: float | None,
+        *,
+        directions_of: Float[Tensor, "vectors dim"] | None = None,
+    ) -> None:
+        """Principal components, each scaled to this standard deviation; None leaves each its own.
+
+        Args:
+            x: the vectors.
+            deviation: standard deviation of each component, or None.
+            directions_of: take the directions from these vectors, such as what another quantizer left; from x by default.
+        """
         if self.inward is None:
             return
         inner = self.inward.out_features
         mean = x.mean(dim=0)
-        values, vectors = torch.linalg.eigh(torch.cov((x - mean).T.double(), correction=0).reshape(x.shape[1], -1))
+        seen = x if directions_of is None else directions_of
+        values, vectors = torch.linalg.eigh(
+            torch.cov((seen - seen.mean(dim=0)).T.double(), correction=0).reshape(x.shape[1], -1)
+        )
         values, vectors = values.flip(0), vectors.flip(1)
         # more rounded dimensions than vector dimensions: the components come again, from the first
         pick = torch.arange(inner, device=x.device) % x.shape[1]
@@ -67,5 +83,11 @@ class Projection(nn.Module):
         gram = design.T @ design
         ridge = 1e-6 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
         solution = torch.linalg.solve(gram + ridge, design.T @ x.double()).float()
-        self.outward.weight.copy_(solution[:-1].T)
-        self.outward.bias.copy_(solution[-1])
+        self.set_outward(solution[:-1], solution[-1])
+
+    @torch.no_grad()
+    def set_outward(self, matrix: Float[Tensor, "inner dim"], bias: Float[Tensor, " dim"]) -> None:
+        """Make the map out ``y @ matrix + bias``."""
+        if self.outward is not None:
+            self.outward.weight.copy_(matrix.T)
+            self.outward.bias.copy_(bias)

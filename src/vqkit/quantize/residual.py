@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +11,15 @@ from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.beam import best_prefixes, cheapest_prefix, cut_to_stages
 from vqkit.quantize.checks import positive, share
 from vqkit.quantize.codebook import Codebook
+from vqkit.quantize.fast_stages import Ready, decoded, fast_stages, waits
+from vqkit.quantize.inputs import narrowed, zeroed
 from vqkit.quantize.losses import rank_weight
-from vqkit.quantize.memo import Memo
-from vqkit.quantize.search import takes_fast_paths
-from vqkit.quantize.signs import StageSigns
 from vqkit.quantize.straight_through import straight_through
-from vqkit.quantize.tables import StageTables
 from vqkit.ranks import num_ranks
 
 __all__ = ["Residual"]
 
+_SHARED_ROUNDS = 4  # fits of shared stages to the inputs of all their places
 _MAX_BEAM = 1024  # a saved config may name any number, and a search needs beam² scores a vector
 
 
@@ -38,9 +37,11 @@ class Residual(Quantizer):
             first stages alone decode well. Dropped stages have code −1.
         beam: sets of codes that the search keeps from stage to stage, in training as in `encode`; 1 is the greedy search. The codes
             decode as ever, so that a trained quantizer may be searched with another beam.
+        repeats: how many times the list of stages is gone through, with the same codebooks; see `shared`.
 
     Raises:
-        ValueError: no stages, different dims, one object given twice, or a beam through stages that offer only their nearest code.
+        ValueError: no stages, different dims, one object given twice, a beam through stages that offer only their nearest code, or repeated
+            stages that look at neighbours.
 
     Example:
         >>> import torch
@@ -52,10 +53,13 @@ class Residual(Quantizer):
 
     References:
         Chen et al., "Approximate nearest neighbor search by residual vector quantization" (2010); Zeghidour et al.,
-        "SoundStream" (2021), arXiv:2107.03312 (dropout); IVQ eq. 6; for the beam see `vqkit.quantize.beam`.
+        "SoundStream" (2021), arXiv:2107.03312 (dropout); Lee et al., "Autoregressive image generation using residual quantization"
+        (RQ-VAE, 2022), arXiv:2203.01941, section 3.1 (shared codebook); IVQ eq. 6; for the beam see `vqkit.quantize.beam`.
     """
 
-    def __init__(self, stages: Sequence[Quantizer], *, stage_dropout: float = 0.0, beam: int = 1) -> None:
+    def __init__(
+        self, stages: Sequence[Quantizer], *, stage_dropout: float = 0.0, beam: int = 1, repeats: int = 1
+    ) -> None:
         super().__init__()
         if len({id(stage) for stage in stages}) != len(stages) or not stages:
             raise ValueError(
@@ -73,40 +77,69 @@ class Residual(Quantizer):
         if beam > 1 and all(stage.max_candidates == 1 for stage in stages):
             kinds = ", ".join(sorted({type(stage).__name__ for stage in stages}))
             raise ValueError(f"beam={beam} needs stages that offer several codes for a vector, as VQ does; got {kinds}")
+        self.repeats = positive("repeats", repeats)
+        if repeats > 1 and any(stage.needs_grid for stage in stages):
+            raise ValueError(
+                "repeated stages see single vectors, and cannot look at neighbours: put Interpolated around the Residual"
+            )
         self.straight_through = all(stage.straight_through for stage in stages)
         self.needs_grid = any(stage.needs_grid for stage in stages)
-        self._ready: Memo[tuple[StageTables | None, StageSigns | None]] = Memo()
+        self._ready = Ready()
+
+    @classmethod
+    def shared(cls, quantizer: Quantizer, num_stages: int, *, stage_dropout: float = 0.0, beam: int = 1) -> Self:
+        """One codebook for all of ``num_stages`` stages; in a training step it learns once, from what all stages gave it.
+
+        Example:
+            >>> from vqkit import VQ
+            >>> q = Residual.shared(VQ(8, 16), 4)
+            >>> q.bits_per_vector, q.codebook_numel
+            (16.0, 128)
+        """
+        return cls([quantizer], stage_dropout=stage_dropout, beam=beam, repeats=positive("num_stages", num_stages))
+
+    @property
+    def sequence(self) -> tuple[Quantizer, ...]:
+        """The stages in the order of their codes, those that repeat as often as they do."""
+        return tuple(self.stages) * self.repeats
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
         """Alphabets of all stages, concatenated."""
-        return tuple(size for stage in self.stages for size in stage.code_sizes)
+        return tuple(size for stage in self.sequence for size in stage.code_sizes)
 
     @property
     def codes_per_stage(self) -> tuple[int, ...]:
         """Codes of each part of all stages, concatenated."""
-        return tuple(count for stage in self.stages for count in stage.codes_per_stage)
+        return tuple(count for stage in self.sequence for count in stage.codes_per_stage)
+
+    @property
+    def code_density(self) -> tuple[float, ...]:
+        """Share of the positions that have each code, of all stages."""
+        return tuple(share for stage in self.sequence for share in stage.code_density)
 
     @property
     def codebook_numel(self) -> int:
-        """Sum over the stages."""
+        """Sum over the stages; one that is used several times counts once."""
         return sum(stage.codebook_numel for stage in self.stages)
 
     @property
     def dtype(self) -> torch.dtype:
         """Dtype of the first stage's codebook."""
-        return self.stages[0].dtype
+        return self.sequence[0].dtype
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         kept = self._kept_stages(x)
+        if self.repeats > 1 and self.training and not torch.compiler.is_compiling():
+            self._start(x.detach(), mask, kept)
         residual, total = x, torch.zeros_like(x)
         weights = None if kept is None or num_ranks() == 1 else self._stage_weights(kept, mask, x)
         chosen = self._chosen(x, mask, kept)
         codes: list[Tensor] = []
         terms: dict[str, Tensor] = {}
-        for index, stage in enumerate(self.stages):
-            real = mask if kept is None else _narrowed(mask, kept > index, x)
-            part = residual if real is mask else _zeroed(residual, real)
+        for index, stage in enumerate(self.sequence):
+            real = mask if kept is None else narrowed(mask, kept > index, x)
+            part = residual if real is mask else zeroed(residual, real)
             if chosen is None:
                 z_q, stage_codes, losses = stage._quantize(part, real)
             else:
@@ -116,24 +149,24 @@ class Residual(Quantizer):
             codes.append(stage_codes)
             for name, value in losses.items():
                 value = value if weights is None else value * weights[index]
-                terms[name] = terms.get(name, 0) + value / len(self.stages)
+                terms[name] = terms.get(name, 0) + value / len(self.sequence)
         if self.straight_through:
-            total = straight_through(x if mask is None else _zeroed(x, mask), total)
+            total = straight_through(x if mask is None else zeroed(x, mask), total)
         return total, torch.cat(codes, dim=-1), terms
 
     def _chosen(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> Sequence[Tensor] | None:
         """Codes of each stage, by beam search or from plain tables; None where the stages search for themselves, one after the other."""
         if self.beam == 1:
-            tables, signs = self._tables(x)
+            tables, signs = fast_stages(self.sequence, x, self.training, self._ready)
             fast = signs or tables
-            if fast is None or (self.training and self._waits()):
+            if fast is None or (self.training and waits(self)):
                 return None
             codes = fast.search(x.detach().reshape(-1, self.dim))
             return self._by_stage(codes.view(*x.shape[:-1], codes.shape[-1]))
         if self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)
         with torch.no_grad():
-            prefixes, _ = best_prefixes(self.stages, x.detach().reshape(-1, self.dim), self.beam)
+            prefixes, _ = best_prefixes(self.sequence, x.detach().reshape(-1, self.dim), self.beam)
             if kept is None:
                 codes = prefixes[-1]
             else:
@@ -142,47 +175,41 @@ class Residual(Quantizer):
         return self._by_stage(codes.reshape(*x.shape[:-1], codes.shape[-1]))
 
     def _by_stage(self, codes: Tensor) -> Sequence[Tensor]:
-        return codes.split([sum(stage.codes_per_stage) for stage in self.stages], dim=-1)
+        return codes.split([sum(stage.codes_per_stage) for stage in self.sequence], dim=-1)
 
-    def _waits(self) -> bool:
-        """Whether a codebook waits for its first batch."""
-        return any(isinstance(module, Codebook) and module.waits() for module in self.modules())
-
-    def _tables(self, x: Tensor) -> tuple[StageTables | None, StageSigns | None]:
-        """The stages as plain tables and as signs, where they are that; kept in evaluation, when nothing moves them."""
-        if self.training:
-            self._ready.clear()
-        pieces = [stage._piece_tables() for stage in self.stages] if takes_fast_paths(x) else [None]
-        found = [tables for tables in pieces if tables is not None]
-        if len(found) < len(pieces):
-            return None, None
-        tables = [table for stage in found for table in stage]
-
-        def ready() -> tuple[StageTables | None, StageSigns | None]:
-            sizes = [[len(table) for table in stage] for stage in found]
-            floats = [[table.detach().float() for table in stage] for stage in found]
-            signs = StageSigns(floats) if StageSigns.fit(sizes) else None
-            if StageTables.fit(sizes, self.dim) and not (self.training and signs):
-                return StageTables(floats), signs
-            return None, signs
-
-        return ready() if self.training else self._ready.of(tables, ready)
-
+    @torch.no_grad()
     def _start(self, x: Tensor, mask: Tensor | None, kept: Tensor | None = None) -> None:
         """Start the codebooks that wait, each from what the stages before it leave; without a start a beam has nothing to search."""
-        if self._waits():
+        start = x
+        waiting = [module for module in self.modules() if isinstance(module, Codebook) and module.waits()]
+        if not waiting:
+            return
+        inputs: list[tuple[Tensor, Tensor | None]] = []
+        # shared codebooks start anew from the inputs of all their stages
+        for _ in range(1 if self.repeats == 1 else 2):
             for index, stage in enumerate(self.stages):
-                real = mask if kept is None else _narrowed(mask, kept > index, x)
-                stage._start(_zeroed(x, real), real)
-                x = x - stage._decode(stage._encode(x, real), stage.num_stages)
+                if inputs:
+                    parts = inputs[index :: len(self.stages)]
+                    reals = [real for _, real in parts if real is not None]
+                    stage._start(
+                        torch.stack([part for part, _ in parts], dim=-2), torch.stack(reals, dim=-1) if reals else None
+                    )
+                else:
+                    real = mask if kept is None else narrowed(mask, kept > index, x)
+                    stage._start(zeroed(x, real), real)
+                    x = x - stage._decode(stage._encode(x, real), stage.num_stages)
+            if self.repeats > 1 and not inputs and not any(module.waits() for module in waiting):
+                inputs = self._inputs(start, mask, kept)
+                for module in waiting:
+                    module.initialized.fill_(False)
 
     def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
         if self.needs_grid:
             raise ValueError(
                 "rate_weight chooses stages for single vectors, which a stage that looks at neighbours is not"
             )
-        prefixes, errors = best_prefixes(self.stages, x.reshape(-1, self.dim), self.beam)
-        last = [end - 1 for end in accumulate(stage.num_stages for stage in self.stages)]
+        prefixes, errors = best_prefixes(self.sequence, x.reshape(-1, self.dim), self.beam)
+        last = [end - 1 for end in accumulate(stage.num_stages for stage in self.sequence)]
         codes = cut_to_stages(prefixes, cheapest_prefix(errors, [self.stage_bits[i] for i in last], rate_weight))
         codes = codes.reshape(*x.shape[:-1], codes.shape[-1])
         return codes if mask is None else torch.where(mask[..., None], codes, -1)
@@ -197,23 +224,19 @@ class Residual(Quantizer):
     def _encode_plain(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The plain twin: every stage searches what the stages before it left."""
         codes = []
-        for stage in self.stages:
+        for stage in self.sequence:
             codes.append(stage._encode(x, mask))
             x = x - stage._decode(codes[-1], stage.num_stages)
         return torch.cat(codes, dim=-1)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
-        if not (self.training or torch.is_grad_enabled()) and takes_fast_paths(codes):
-            tables, _ = self._tables(codes)
-            found = None if tables is None else tables.decode(codes.reshape(-1, codes.shape[-1]), stages)
-            if found is not None:
-                return found.view(*codes.shape[:-1], self.dim)
-        return self._decode_plain(codes, stages)
+        found = decoded(self.sequence, codes, stages, self.training, self._ready)
+        return self._decode_plain(codes, stages) if found is None else found
 
     def _decode_plain(self, codes: Tensor, stages: int) -> Tensor:
         """The plain twin: one look-up a stage, and their sum."""
         total = torch.zeros(*codes.shape[:-1], self.dim, device=codes.device)
-        for stage in self.stages:
+        for stage in self.sequence:
             if stages > 0:
                 use = min(stages, stage.num_stages)
                 own, codes = codes.tensor_split([(0, *stage.stage_ends)[use]], dim=-1)
@@ -221,39 +244,55 @@ class Residual(Quantizer):
                 stages -= use
         return total
 
+    def _inputs(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
+        """What each stage gets to see, with the mask of what is real there."""
+        inputs = []
+        for index, stage in enumerate(self.sequence):
+            real = mask if kept is None else narrowed(mask, kept > index, x)
+            inputs.append((zeroed(x, real), real))
+            x = x - stage._decode(stage._encode(x, real), stage.num_stages)
+        return inputs
+
     def _fit(self, x: Tensor, iterations: int) -> None:
+        left = x
         for stage in self.stages:
-            stage._fit(x, iterations)
-            x = x - stage._decode(stage._encode(x, None), stage.num_stages)
+            stage._fit(left, iterations)
+            left = left - stage._decode(stage._encode(left, None), stage.num_stages)
+        if self.repeats > 1:
+            self._fit_shared(x, iterations)
+
+    def _fit_shared(self, x: Tensor, iterations: int) -> None:
+        """Fit each stage to the inputs of all its places, a few times over, since these depend on it; the best round stays."""
+        best = torch.inf
+        kept: dict[str, Tensor] = {}
+        for _ in range(_SHARED_ROUNDS):
+            inputs = [part for part, _ in self._inputs(x, None, None)]
+            for index, stage in enumerate(self.stages):
+                seen = torch.cat(inputs[index :: len(self.stages)])
+                stage._fit(seen[torch.randperm(len(seen), device=x.device)[: 2 * len(x)]], iterations)
+            error = (self._decode(self._encode(x, None), self.num_stages) - x).square().mean().item()
+            if error < best:
+                best, kept = error, {name: value.clone() for name, value in self.state_dict().items()}
+        self.load_state_dict(kept)
 
     @property
     def _fits_fields(self) -> bool:
         return self.needs_grid
 
     def _fit_fields(self, fields: list[Tensor], **options: Any) -> None:
-        for stage in self.stages:
+        for stage in self.sequence:
             stage.fit(fields, **options)
             fields = [x - stage._decode(stage._encode(x, None), stage.num_stages) for x in fields]
 
     def _kept_stages(self, x: Tensor) -> Tensor | None:
         """Stages each batch element keeps, or None when all keep all."""
-        if not self.training or self.stage_dropout == 0 or len(self.stages) == 1:
+        if not self.training or self.stage_dropout == 0 or len(self.sequence) == 1:
             return None
-        number = torch.randint(1, len(self.stages) + 1, (x.shape[0],), device=x.device)
-        return torch.where(torch.rand(x.shape[0], device=x.device) < self.stage_dropout, number, len(self.stages))
+        number = torch.randint(1, len(self.sequence) + 1, (x.shape[0],), device=x.device)
+        return torch.where(torch.rand(x.shape[0], device=x.device) < self.stage_dropout, number, len(self.sequence))
 
     def _stage_weights(self, kept: Tensor, mask: Tensor | None, x: Tensor) -> Tensor:
         """Weight of each stage's losses on this rank: its share of the vectors that a stage sees, over its share of all vectors."""
-        seen = [_narrowed(mask, kept > index, x).sum() for index in range(-1, len(self.stages))]
+        seen = [narrowed(mask, kept > index, x).sum() for index in range(-1, len(self.sequence))]
         weights = rank_weight(torch.stack(seen))
         return weights[1:] / weights[0].clamp_min(1e-12)
-
-
-def _narrowed(mask: Tensor | None, elements: Tensor, x: Tensor) -> Tensor:
-    """The mask, without the batch elements that dropped this stage."""
-    keep = elements.reshape(-1, *[1] * (x.ndim - 2)).expand(x.shape[:-1])
-    return keep if mask is None else mask & keep
-
-
-def _zeroed(x: Tensor, mask: Tensor | None) -> Tensor:
-    return x if mask is None else torch.where(mask[..., None], x, 0.0)

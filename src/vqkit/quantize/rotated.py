@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
+from vqkit.quantize.balanced_rotation import balanced_rotation
 from vqkit.quantize.base import Quantizer, Step
+from vqkit.quantize.checks import one_of
 from vqkit.quantize.straight_through import straight_through
 from vqkit.quantize.wrapper import Wrapper
 from vqkit.types import Float
@@ -17,15 +19,18 @@ class Rotated(Wrapper):
     """z_q = Rᵀ q(Rz) with an orthogonal R that `fit` finds, as optimized product quantization does.
 
     A fit alternates between fitting the inner quantizer to Rz and R to what that gives: the best R is UVᵀ of the singular value
-    decomposition of ẑᵀz (Procrustes).
+    decomposition of ẑᵀz (Procrustes). ``method="balanced"`` takes `balanced_rotation` instead, which needs no quantizer and no rounds: what
+    training of a codec or tokenizer does at the start, where the model's own last layer takes up the rotation (`Tokenizer.rotate_latent`),
+    so that nothing is multiplied by R later.
 
     Args:
         quantizer: the inner quantizer, of the same dim.
         seed: start from a random rotation drawn with this seed; None starts from the identity.
         learn_rotation: let `fit` change R; False keeps the start, for systems that look at no data.
+        method: how `fit` finds R: ``"procrustes"`` or ``"balanced"``.
 
     Raises:
-        ValueError: an inner quantizer that looks at neighbours.
+        ValueError: an inner quantizer that looks at neighbours, or another method.
 
     Example:
         >>> import torch
@@ -37,16 +42,24 @@ class Rotated(Wrapper):
         True
 
     References:
-        Ge et al., "Optimized product quantization" (2013), IEEE TPAMI 36(4), section 3.1 (non-parametric).
+        Ge et al., "Optimized product quantization" (2013), IEEE TPAMI 36(4), section 3.1 (non-parametric); for ``"balanced"`` section 4.2.
     """
 
     rotation: Tensor
 
-    def __init__(self, quantizer: Quantizer, *, seed: int | None = None, learn_rotation: bool = True) -> None:
+    def __init__(
+        self,
+        quantizer: Quantizer,
+        *,
+        seed: int | None = None,
+        learn_rotation: bool = True,
+        method: str = "procrustes",
+    ) -> None:
         super().__init__(quantizer, quantizer.dim)
         if quantizer.needs_grid:
             raise ValueError("Rotated turns single vectors: put Interpolated around the Rotated")
         self.seed, self.learn_rotation = seed, learn_rotation
+        self.method = one_of("method", method, ("procrustes", "balanced"))
         self.register_buffer("rotation", torch.empty(self.dim, self.dim))
         self.reset_parameters()
 
@@ -79,7 +92,10 @@ class Rotated(Wrapper):
         return self._back(self.quantizer._decode(codes, stages))
 
     def _fit(self, x: Tensor, iterations: int) -> None:
-        for _ in range(_ROUNDS if self.learn_rotation else 0):
+        balanced = self.method == "balanced"
+        if self.learn_rotation and balanced:
+            self.rotation.copy_(balanced_rotation(x).T)
+        for _ in range(_ROUNDS if self.learn_rotation and not balanced else 0):
             y = self._turned(x)
             self.quantizer._fit(y, max(1, iterations // 4))
             y_q = self.quantizer._decode(self.quantizer._encode(y, None), self.num_stages)

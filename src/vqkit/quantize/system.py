@@ -1,5 +1,6 @@
 """A named system: a public constructor around an expression of leaves and combinators."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -24,6 +25,29 @@ class System(Wrapper):
     def max_candidates(self) -> int:
         """As many as the expression can offer."""
         return self.quantizer.max_candidates
+
+    @property
+    def block(self) -> int:
+        """That of the expression."""
+        return self.quantizer.block
+
+    @property
+    def packed_sizes(self) -> tuple[int, ...]:
+        """Those of the expression."""
+        return self.quantizer.packed_sizes
+
+    @property
+    def packed_per_stage(self) -> tuple[int, ...]:
+        """Those of the expression."""
+        return self.quantizer.packed_per_stage
+
+    def pack(self, codes: Tensor) -> Tensor:
+        """As the expression packs them."""
+        return self.quantizer.pack(codes)
+
+    def unpack(self, packed: Tensor, size: Sequence[int]) -> Tensor:
+        """As the expression unpacks them."""
+        return self.quantizer.unpack(packed, size)
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         return self.quantizer._quantize(x, mask)

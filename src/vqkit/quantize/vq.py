@@ -200,7 +200,7 @@ class VQ(Quantizer):
         if batch is not None and self.learning and book.learns_in_forward:
             refuse_recomputation()
             # learned from when the whole forward has found its codes; vectors are kept only where some of them may become codes
-            step = (book, book.own_part(batch, flat), None if book.revive == "none" else batch)
+            step = (book, book.own_part(batch, flat), None if book.revive == "none" else batch, x.shape[0])
             self._steps = [*self._steps, step]
         return self._passed(x, q, noise, mask), codes[..., None], losses
 

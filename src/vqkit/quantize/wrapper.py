@@ -32,6 +32,11 @@ class Wrapper(Quantizer):
         return self.quantizer.codes_per_stage
 
     @property
+    def code_density(self) -> tuple[float, ...]:
+        """Share of the positions that have each code of the inner quantizer."""
+        return self.quantizer.code_density
+
+    @property
     def codebook_numel(self) -> int:
         """Floats that the inner quantizer stores in codebooks."""
         return self.quantizer.codebook_numel

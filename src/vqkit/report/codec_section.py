@@ -62,9 +62,9 @@ def codec_section(results: RateResults, folder: Path, figures: dict[str, Path]) 
     """Return the section with everything embedded.
 
     Args:
-        results: of the run.
+        results: results of the run.
         folder: where its audio files are.
-        figures: from `write_rate_figures`.
+        figures: figures from `write_rate_figures`.
 
     Returns:
         What the template draws.

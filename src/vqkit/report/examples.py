@@ -16,8 +16,8 @@ class ExampleSection:
     """A section of the page.
 
     Attributes:
-        heading: of the section, and its entry in the contents.
-        anchor: of the section.
+        heading: heading of the section, and its entry in the contents.
+        anchor: anchor of the section.
         template: draws ``shown``.
         style: a style sheet that this template needs besides that of the page; may be empty.
         shown: what is drawn.

@@ -25,9 +25,9 @@ def panels(count: int, columns: int, width: float, height: float, share_y: bool 
 
     Args:
         count: how many panels.
-        columns: at most so many side by side.
-        width: of one panel, in inches.
-        height: of one panel, in inches.
+        columns: most panels side by side.
+        width: width of one panel, in inches.
+        height: height of one panel, in inches.
         share_y: one range for all panels.
 
     Returns:
@@ -85,7 +85,7 @@ def log_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> N
 
     Args:
         axes: the panel.
-        which: of its axes.
+        which: which of its axes.
         values: what is drawn, positive; the axis spans them with a margin.
     """
     margin = (max(values) / min(values)) ** 0.06 * 1.02

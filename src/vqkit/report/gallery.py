@@ -75,8 +75,8 @@ class Gallery:
         title: heading.
         summary: the result in a sentence or two.
         command: what makes it again, seeds included.
-        tables: in order.
-        exhibits: in order.
+        tables: tables in order.
+        exhibits: exhibits in order.
         facts: settings and numbers beside the tables, for ``gallery.json`` only.
     """
 

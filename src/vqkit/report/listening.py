@@ -19,7 +19,7 @@ class Player:
     """One sound.
 
     Attributes:
-        name: of the system, or ``original``.
+        name: name of the system, or ``original``.
         detail: its rate.
         audio_uri: the sound as FLAC, in a data URI.
         spectrogram_uri: its spectrogram as PNG, in a data URI.
@@ -94,15 +94,15 @@ def player(
     """Return a sound with its spectrogram, both embedded.
 
     Args:
-        folder: of the results.
-        path: of the sound, relative to the folder.
+        folder: folder of the results.
+        path: path of the sound, relative to the folder.
         peak_db: the spectrogram's brightest value, see `spectrogram_peak`.
-        name: see `Player`, as all that follow.
-        detail: see there.
-        key: see there.
-        is_original: see there.
-        file_uri: see there.
-        file_name: see there.
+        name: name of the sound; this and all that follow are those of `Player`.
+        detail: a few words about the sound.
+        key: key of the player.
+        is_original: whether it is the original.
+        file_uri: address of the file to download.
+        file_name: name of the file to download.
 
     Returns:
         The player.

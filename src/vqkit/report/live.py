@@ -21,11 +21,11 @@ class LiveResults:
     """Show rows as they come; use it in a ``with`` statement. At its end the whole table stands in the terminal.
 
     Args:
-        title: of the table.
+        title: title of the table.
         rates: bits per token of every system, known before it runs.
-        protocols: of the metrics, as in ``results.json``.
+        protocols: protocols of the metrics, as in ``results.json``.
         console: where to print; the terminal by default.
-        modality: as in ``results.json``.
+        modality: name of the modality, as in ``results.json``.
 
     Raises:
         ValueError: a protocol lacks a field, or there is no such modality.

@@ -17,7 +17,7 @@ def markdown_table(results: Results) -> str:
     """Return the tables of a comparison, with the protocols below them.
 
     Args:
-        results: from :func:`vqkit.report.load_results`.
+        results: results from :func:`vqkit.report.load_results`.
 
     Returns:
         Markdown (GitHub flavour). Names are escaped.

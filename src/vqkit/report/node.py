@@ -13,7 +13,7 @@ class Node:
 
     Attributes:
         value: what ``json.loads`` gave.
-        path: for example ``systems[2].kbps.mean``; empty at the root.
+        path: path of the value, for example ``systems[2].kbps.mean``; empty at the root.
         source: name of the document, the first word of every error.
 
     Example:

@@ -74,7 +74,7 @@ def plot_label(name: str, longest: int = 36) -> str:
 
     Args:
         name: any text.
-        longest: in characters; the rest is cut.
+        longest: most characters; the rest is cut.
 
     Returns:
         One line.

@@ -42,10 +42,10 @@ class Picture:
     """A test image to look at, or a test clip whose frames stand side by side.
 
     Attributes:
-        name: of the item.
+        name: name of the item.
         group: its class.
-        width: in pixels, of all frames together.
-        height: in pixels.
+        width: width in pixels, of all frames together.
+        height: height in pixels.
         original: path relative to the folder.
         frames: number of frames; 1 of an image.
         frame_rate: frames a second of a clip's player.

@@ -21,7 +21,7 @@ class Plot:
     """A figure and its words.
 
     Attributes:
-        name: of the file, without ``.png``.
+        name: name of the file, without ``.png``.
         title: a heading.
         caption: what is drawn.
         figure: draws it; None if the results hold nothing to draw.

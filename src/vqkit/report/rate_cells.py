@@ -47,8 +47,8 @@ def rate_cells(rows: Sequence[RateRow], columns: Sequence[RateColumn]) -> list[l
     """Return the cells of one kind of sound.
 
     Args:
-        rows: of the table, in any order.
-        columns: from `rate_columns`.
+        rows: rows of the table, in any order.
+        columns: columns from `rate_columns`.
 
     Returns:
         One list a row, one cell a column: the mean, ± half the width of its interval, in brackets on how many sounds, if not on all.

@@ -21,8 +21,8 @@ def rate_curves_figure(rows: Sequence[RateRow], protocols: Mapping[str, Protocol
     """Draw the means with their intervals over the measured rate of the packets, logarithmic.
 
     Args:
-        rows: of one kind of sound. The family ``"original"`` is drawn where it says something, as a dotted line: in the score that looks
-            at no reference.
+        rows: rows of one kind of sound. The family ``"original"`` is drawn where it says something, as a dotted line: in the score that
+            looks at no reference.
         protocols: metrics by key, in the order of the panels.
 
     Returns:

@@ -63,8 +63,8 @@ def rates_table(results: RateResults, kind: str, width: int = 160) -> Table:
     """Return the table of a kind of sound, to print.
 
     Args:
-        results: of the run.
-        kind: of the sounds.
+        results: results of the run.
+        kind: kind of the sounds.
         width: characters there are; metrics that do not fit are left out, and the caption says so.
 
     Returns:

@@ -15,7 +15,7 @@ def rate_markdown(results: RateResults, figures: Mapping[str, str]) -> str:
     """Return tables, figures, protocols and conditions.
 
     Args:
-        results: of the run.
+        results: results of the run.
         figures: path of the figure of each kind of sound, relative to the report.
 
     Returns:

@@ -74,7 +74,7 @@ def load_rate_results(folder: Path | str) -> RateResults | None:
     """Read and check ``rate_quality.json``.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
 
     Returns:
         The results; None where there is no such file.

@@ -21,14 +21,14 @@ class RateRow:
     """A codec at a rate, on one kind of sound.
 
     Attributes:
-        kind: of the sounds.
+        kind: kind of the sounds.
         system: name.
         family: systems of one family are one curve.
         asked_kbps: the rate asked for, in kbit/s.
         kbps: measured, of the codec's packets.
         file_kbps: measured, of the whole files.
         sounds: how many were coded.
-        metrics: by key; a metric that scored none of the sounds is missing.
+        metrics: metrics by key; a metric that scored none of the sounds is missing.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Verdict:
     """A goal, and whether it is met.
 
     Attributes:
-        kind: of the sounds.
+        kind: kind of the sounds.
         metric: its title.
         system: whose goal it is.
         relation: ``"≥"``, ``">"``, ``"≤"`` or ``"<"``.

@@ -21,7 +21,7 @@ def codec_text(results: RateResults) -> str:
     """Which codec it is.
 
     Args:
-        results: of the run.
+        results: results of the run.
 
     Returns:
         One sentence.

@@ -15,7 +15,7 @@ def rate_table(rows: Sequence[RateRow], protocols: Mapping[str, Protocol]) -> st
     """Return the rows of one kind of sound.
 
     Args:
-        rows: in the order to show.
+        rows: rows in the order to show.
         protocols: metrics by key, the columns in order.
 
     Returns:
@@ -45,7 +45,7 @@ def goal_table(verdicts: Sequence[Verdict]) -> str:
     """Return the goals with both sides as measured.
 
     Args:
-        verdicts: in the order to show.
+        verdicts: verdicts in the order to show.
 
     Returns:
         A Markdown table. ``clearly`` says that the 95 % interval of the advantage lies on the verdict's side of zero.

@@ -40,8 +40,8 @@ def mel_power_db(
     """Return the power in 80 mel bands, in dB; 0 dB is a full-scale sine in the middle of a band.
 
     Args:
-        samples: in [−1, 1]; the power is the mean over channels.
-        sample_rate: in Hz.
+        samples: samples in [−1, 1]; the power is the mean over channels.
+        sample_rate: sample rate in Hz.
         frames: about the most frames to return; long clips get longer hops.
 
     Returns:
@@ -68,7 +68,7 @@ def spectrogram_png(path: Path | str, peak_db: float | None = None, range_db: fl
     """Draw the log-mel spectrogram of an audio file.
 
     Args:
-        path: of the audio file.
+        path: path of the audio file.
         peak_db: the brightest value; by default the loudest of this file. Give that of the original to all its reconstructions.
         range_db: the darkest value lies so far below ``peak_db``.
 
@@ -93,11 +93,11 @@ def draw_spectrogram(
     r"""Draw the log-mel spectrogram of samples.
 
     Args:
-        samples: in [−1, 1].
-        sample_rate: in Hz.
+        samples: samples in [−1, 1].
+        sample_rate: sample rate in Hz.
         peak_db: the brightest value; by default the loudest here.
         range_db: the darkest value lies so far below ``peak_db``.
-        width_inches: of the picture; letters keep their size in inches.
+        width_inches: width of the picture; letters keep their size in inches.
         dpi: pixels an inch.
 
     Returns:

@@ -107,7 +107,7 @@ def parse_system(system: Mapping[str, Any] | Node, modality: Modality = AUDIO) -
 
     Args:
         system: the JSON object of one system.
-        modality: of the comparison; it names the fields of the rates.
+        modality: modality of the comparison; it names the fields of the rates.
 
     Returns:
         The system; optional parts that are null come back empty.

@@ -71,7 +71,7 @@ def table_columns(
     Args:
         protocols: the metrics, in order.
         systems: all systems of the comparison.
-        modality: of the comparison; it names the rates.
+        modality: modality of the comparison; it names the rates.
 
     Returns:
         Codebook size, rates, the metrics, use of the codebooks, training time.
@@ -144,7 +144,7 @@ def group_cells(columns: Sequence[Column], systems: Sequence[System]) -> list[li
     """Return the cells of one rate group.
 
     Args:
-        columns: from :func:`table_columns`.
+        columns: columns from :func:`table_columns`.
         systems: the members of the group.
 
     Returns:

@@ -25,7 +25,7 @@ class LiveRow:
     """A row that may not have run yet.
 
     Attributes:
-        name: of the system.
+        name: name of the system.
         bits_per_token: known before the run; it decides the group.
         system: the results, None until they are there.
         progress: a note while the system runs, for example ``seed 2/3, step 400``.
@@ -58,7 +58,7 @@ def results_table(
         title: a line above the table.
         spread: also show ± the spread over seeds; about 8 characters wider per metric.
         width: characters there are; metrics that do not fit are left out, and the caption says so.
-        modality: of the comparison; it names the rates.
+        modality: modality of the comparison; it names the rates.
 
     Returns:
         A table with a section per rate group. Waiting rows show ``…``; the running row shows its note under its name.

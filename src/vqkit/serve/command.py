@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets others in (default: %(default)s)"
     )
-    parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
+    parser.add_argument("--port", type=int, help="port to listen on; by default the first free one from 7860 on")
     parser.add_argument(
         "--max-megabytes", type=float, default=usual.max_megabytes, help="largest upload (default: %(default)g)"
     )

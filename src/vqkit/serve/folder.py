@@ -88,7 +88,7 @@ class PrivateFolder:
             return None
 
     def upload(self, name: str) -> Path | None:
-        """As `file`, for what was uploaded."""
+        """The file of a public name, if it was uploaded; None otherwise."""
         path = self.file(name)
         return path if path and path.parent.parent == self.path and _UPLOAD.fullmatch(path.parent.name) else None
 
@@ -97,7 +97,7 @@ class PrivateFolder:
         """Keep room for a file that is written in this ``with``; older ones may have to go for it, the oldest first.
 
         Args:
-            size: In bytes.
+            size: Size in bytes.
 
         Raises:
             FolderFull: There is no room even so.
@@ -117,7 +117,7 @@ class PrivateFolder:
         """An empty folder for what a job makes, which stays if nothing fails.
 
         Args:
-            size: Of all its files, in bytes.
+            size: Size of all its files, in bytes.
 
         Raises:
             FolderFull: There is no room.

@@ -59,8 +59,8 @@ class Gate:
     Args:
         app: Gradio's.
         hosts: The names of the server.
-        folder: For uploads and results.
-        limits: Of uploads.
+        folder: Folder for uploads and results.
+        limits: Limits of uploads.
         jobs: Names and numbers of what the page can run.
     """
 

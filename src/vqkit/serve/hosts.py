@@ -21,7 +21,7 @@ class Address:
     """A host and a port, as they stand in ``Host``.
 
     Attributes:
-        host: In lower case; an address of IPv6 without its brackets.
+        host: Host in lower case; an address of IPv6 without its brackets.
         port: None where none is given.
 
     Example:
@@ -96,9 +96,9 @@ class Hosts:
         """Say why a request is not one of the page, None if it is.
 
         Args:
-            method: Of the request.
-            path: Of the request.
-            headers: By their names in lower case; one that was given twice joined by ``, ``.
+            method: Method of the request.
+            path: Path of the request.
+            headers: Headers by their names in lower case; one that was given twice joined by ``, ``.
         """
         host = headers.get("host", "")
         if not self._serves(host):

@@ -20,7 +20,7 @@ class RefusedError(Exception):
     """A request that is not served; the message is a line for whoever sent it.
 
     Args:
-        status: Of HTTP.
+        status: Status code of HTTP.
         line: The message.
     """
 

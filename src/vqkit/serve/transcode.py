@@ -59,7 +59,7 @@ class Transcoded:
         vqk: the file between them.
         warnings: what the reader of the upload warned of, a line each.
         numbers: what was measured.
-        figures: the same as in `Restored`, with the original first.
+        figures: pictures and their titles, the same as in `Restored`, with the original first.
     """
 
     original: Tensor

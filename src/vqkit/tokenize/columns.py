@@ -25,8 +25,8 @@ class TokenizeColumn:
         column: Holds the bytes of files, paths, ``{"bytes", "path"}``, or decoded sound ``{"array", "sampling_rate"}``.
         kind: ``"sound"`` or ``"images"``.
         model: Folder or name; the one that ships by default.
-        kbps: Of sound, as in `ModelEncoder`.
-        bpp: Of images.
+        kbps: Highest rate of sound, as in `ModelEncoder`.
+        bpp: Highest rate of images.
         stages: Keep so many stages.
 
     Raises:

@@ -30,19 +30,28 @@ def main(argv: list[str]) -> int:
     parser.add_argument("source", help="folder, .tar, .parquet, folder saved by datasets, or .scp list")
     parser.add_argument("target", help="folder for the token files")
     parser.add_argument(
-        "--model", action="append", default=[], help="of one kind of content; may be repeated; what ships by default"
+        "--model",
+        action="append",
+        default=[],
+        help="folder of a model for one kind of content; may be repeated; what ships by default",
     )
-    parser.add_argument("--kbps", type=float, help="of sound: as many stages as fit, before entropy coding")
-    parser.add_argument("--bpp", type=float, help="of images: as many stages as fit")
+    parser.add_argument(
+        "--kbps", type=float, help="highest rate of sound: as many stages as fit, before entropy coding"
+    )
+    parser.add_argument("--bpp", type=float, help="highest rate of images: as many stages as fit")
     parser.add_argument("--stages", type=int, help="keep so many stages")
     parser.add_argument("--format", choices=(*FORMATS, "both"), default=PARQUET)
     parser.add_argument(
         "--vqk", action="store_true", help="keep a .vqk file of each item, too: a column, or a member of the tar"
     )
     parser.add_argument(
-        "--items-per-shard", type=int, default=128, metavar="N", help="of a token file; files are done in parallel"
+        "--items-per-shard",
+        type=int,
+        default=128,
+        metavar="N",
+        help="items of a token file; files are done in parallel",
     )
-    parser.add_argument("--column", help="of tables: by default the first that holds sound or images")
+    parser.add_argument("--column", help="column of tables; by default the first that holds sound or images")
     parser.add_argument(
         "--video-sound", action="store_true", help="take the sound of video, which is refused otherwise"
     )

@@ -30,7 +30,7 @@ class Corpus:
 
     Args:
         root: File or folder.
-        column: Of tables.
+        column: Column of tables.
 
     Raises:
         FileNotFoundError: There is nothing at the path.
@@ -83,11 +83,11 @@ class Plan:
     """A plan that was written.
 
     Attributes:
-        path: Of the file.
+        path: Path of the file.
         units: How many there are.
         items: How many there are in all units.
         kinds: Kinds of content.
-        sha256: Of the file.
+        sha256: SHA-256 digest of the file.
     """
 
     path: Path

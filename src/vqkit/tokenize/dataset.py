@@ -60,12 +60,12 @@ class TokenDataset(Dataset[TokenItem]):
     Some decoded shards are kept, so that access near to access (as `TokenLoader` shuffles) decodes each shard once.
 
     Args:
-        folder: Of the token files.
+        folder: Folder of the token files.
         stages: Codes of the first so many stages only; all by default.
         crop_frames: A random stretch of so many frames of each item, drawn from seed, epoch and index; shorter items stay as they are.
             None takes whole items.
         pattern: Lays the codes of a sequence out for a language model.
-        seed: Of the crops.
+        seed: Seed of the crops.
         cached_shards: Decoded shards kept in memory, in each process that reads.
         verify: Check all files against their checksums first.
 

@@ -22,8 +22,8 @@ def epoch_order(shard_items: Sequence[int], seed: int, epoch: int, window_shards
 
     Args:
         shard_items: Items of each shard.
-        seed: At least 0.
-        epoch: At least 0.
+        seed: Seed, at least 0.
+        epoch: Epoch, at least 0.
         window_shards: Shards among which items are shuffled.
 
     Example:
@@ -59,10 +59,10 @@ class TokenLoader:
     Args:
         dataset: What is read.
         batch_size: Items of a batch, on each rank.
-        seed: Of the order, the same on every rank.
+        seed: Seed of the order, the same on every rank.
         shuffle: Without it items come in their order.
         window_shards: Shards among which items are shuffled; the data set's cache should hold as many.
-        rank: Of this process; that of the process group by default.
+        rank: Rank of this process; that of the process group by default.
         ranks: How many there are; those of the process group by default.
         workers: Processes that read.
         collate: Makes a batch of items.

@@ -23,8 +23,8 @@ class ModelEncoder:
     Args:
         kinds: Kinds of content in the corpus, ``"sound"``, ``"images"``: for each a model is loaded.
         models: Folders of ``save_pretrained`` or names of models that ship, at most one a kind; for the others the ones that ship.
-        kbps: Of sound: as many stages as fit, before entropy coding.
-        bpp: Of images: as many stages as fit into a ``.vqk`` file of so many bits a pixel.
+        kbps: Highest rate of sound: as many stages as fit, before entropy coding.
+        bpp: Highest rate of images: as many stages as fit into a ``.vqk`` file of so many bits a pixel.
         stages: Keep so many stages.
         keep_vqk: Make a ``.vqk`` file of each item, too, with the model's prior.
         video_sound: Take the sound of video files, which are refused otherwise: no model here tokenizes pictures that move.

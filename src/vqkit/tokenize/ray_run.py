@@ -20,7 +20,7 @@ class RayRunner:
     """Does units with Ray Data.
 
     Args:
-        address: Of a running cluster, or ``"auto"``; empty starts one on this machine.
+        address: Address of a running cluster, or ``"auto"``; empty starts one on this machine.
         processes: Actors at most, of one core each; 0 takes all cores of the cluster.
     """
 

@@ -31,7 +31,7 @@ class TokenizeSettings:
     Args:
         formats: ``"parquet"``, ``"webdataset"``, or both.
         items_per_shard: Items of a token file.
-        column: Of tables; by default the first that holds sound or images.
+        column: Column of tables; by default the first that holds sound or images.
 
     Raises:
         ValueError: An argument out of range.
@@ -53,11 +53,11 @@ class Progress:
     """How far a run is.
 
     Attributes:
-        units: In all.
-        done: Of them.
-        items: With codes.
+        units: Number of units.
+        done: Number of units that are done.
+        items: Number of items that have codes.
         failed: Items without.
-        seconds: Of sound.
+        seconds: Duration of the sound in seconds.
         resumed: Units that were done before this run.
     """
 
@@ -100,7 +100,7 @@ def tokenize(
         source: What `Corpus` takes.
         target: Folder; of an unfinished run with the same settings the rest is done, of a finished one nothing.
         encoder_of: Makes the encoder, given the kinds of content in the corpus.
-        settings: See `TokenizeSettings`.
+        settings: Settings of the run; see `TokenizeSettings`.
         processes: How many at once, of one thread each.
         runner: Another place to do units than a process pool here.
         watch: Called with every unit.

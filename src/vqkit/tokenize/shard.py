@@ -51,11 +51,11 @@ def write_shard(
     """Write the items of a unit.
 
     Args:
-        folder: Of all token files.
-        name: Of this one, without suffix.
+        folder: Folder of all token files.
+        name: Name of this one, without suffix.
         rows: Items that have codes.
-        formats: Of `FORMATS`.
-        dtype: Of the codes.
+        formats: Formats to write, of `FORMATS`.
+        dtype: Dtype of the codes.
         about: Kept in each Parquet file: models and settings.
 
     Returns:

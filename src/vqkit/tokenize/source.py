@@ -25,7 +25,7 @@ class Source(ABC):
         root: The corpus.
 
     Attributes:
-        name: In units.
+        name: Name of the source in units.
         kinds: Kinds of content seen while planning: ``"sound"``, ``"images"``.
     """
 
@@ -54,11 +54,11 @@ def batched_units(
     """Units that list their items: at most so many, and at most so many bytes of JSON.
 
     Args:
-        name: Of the source.
+        name: Name of the source.
         field: That holds the list.
         entries: The items, as JSON.
-        most_items: In a unit.
-        most_bytes: Of a unit.
+        most_items: Most items in a unit.
+        most_bytes: Most bytes of a unit.
     """
     held: list[Any] = []
     size = 0

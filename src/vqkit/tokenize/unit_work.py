@@ -33,10 +33,10 @@ class UnitWork:
 
     Args:
         source: The corpus.
-        column: Of tables.
+        column: Column of tables.
         target: Folder that gets the token files.
         encoder: Makes codes.
-        formats: Of the files.
+        formats: Formats of the files.
         dtype: Name of the integers.
         about: Kept in the files.
     """
@@ -63,8 +63,8 @@ class UnitWork:
         """Do a unit.
 
         Args:
-            loaded: Of `load`.
-            unit: Of the plan.
+            loaded: Result of `load`.
+            unit: Unit of the plan.
             skip: Items, by their index in the unit, that are listed as failed without a try, each with its reason.
             at: Told the index of the item at hand.
 

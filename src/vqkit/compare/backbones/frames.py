@@ -27,8 +27,8 @@ class Backbone(Base):
     Args:
         sample_rate: sample rate in Hz; clips are resampled and mixed to mono.
         hop_samples: coefficients of a frame.
-        whitening: see `FrameCodec`.
-        rotate: see `FrameCodec`.
+        whitening: how far the coefficients' deviations are made equal, 0 … 1; see `FrameCodec`.
+        rotate: whether the coefficients of a frame are rotated by a DCT; see `FrameCodec`.
         fit_frames: most frames the offline fit uses.
         fit_iterations: k-means iterations of each codebook.
         steps: steps of Adam after the fit, which train all stages together; by default the fit stays as it is.

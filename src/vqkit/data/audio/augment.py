@@ -73,10 +73,10 @@ class AudioAugmentation:
         """The changed crop.
 
         Args:
-            crop: at least `needed_samples` long.
+            crop: crop, at least `needed_samples` long.
             other: another crop of that length, to be mixed in; None mixes nothing.
             samples: length of the result.
-            sample_rate: in Hz.
+            sample_rate: sample rate in Hz.
             random: source of all draws.
         """
         if random.random() < self.synthetic:

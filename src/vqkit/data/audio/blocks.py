@@ -31,8 +31,8 @@ class AudioBlocks:
         strict: whether what is missing, cannot be decoded or is doubtful is an error.
 
     Attributes:
-        sample_rate: in Hz.
-        channels: of the blocks.
+        sample_rate: sample rate in Hz.
+        channels: channels of the blocks.
         num_samples: a channel, where the header of a file states it exactly; otherwise None.
         seconds: as the header says, perhaps an estimate; None where it says nothing.
 

@@ -13,7 +13,7 @@ class AudioCache:
     """Whole files at one rate and channel count, in a `TensorCache`.
 
     Args:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         channels: 1 or 2.
         megabytes: budget in 10^6 bytes of float32 samples.
     """

@@ -29,12 +29,12 @@ class AudioCrops(Dataset[Tensor]):
     for what is missing.
 
     Args:
-        clips: from `list_clips`.
-        sample_rate: of the crops, in Hz.
-        channels: of the crops, 1 or 2.
+        clips: clips from `list_clips`.
+        sample_rate: sample rate of the crops, in Hz.
+        channels: channels of the crops, 1 or 2.
         crop_seconds: duration of a crop.
         crops_per_epoch: length of the data set.
-        seed: at least 0.
+        seed: seed, at least 0.
         short: what to do with clips shorter than a crop: "skip" them, or "pad" them with zeros at the end.
         cache_megabytes: decoded audio held in memory, in each process that reads; a clip too long for it is read in part each time.
         group_shares: share of the crops that comes from each group of clips, whatever their durations; clips of groups that are not

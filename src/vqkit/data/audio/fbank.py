@@ -29,10 +29,10 @@ class KaldiFilterbank(nn.Module):
     """Kaldi's filterbank without dither and energy, with a Hann window; nothing in it learns.
 
     Args:
-        sample_rate: of the waves, in Hz.
+        sample_rate: sample rate of the waves, in Hz.
         mels: number of mel bands between ``low_hz`` and half the sample rate.
         window_seconds: length of a frame.
-        hop_seconds: from the beginning of a frame to that of the next.
+        hop_seconds: time from the beginning of a frame to that of the next.
         low_hz: lower edge of the first band.
 
     Raises:

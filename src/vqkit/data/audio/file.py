@@ -32,7 +32,7 @@ class Waveform:
 
     Attributes:
         samples: float32, ``(channels, samples)``, in about [−1, 1].
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         notes: what was changed on the way and is no fault, such as a rate that changed in the middle.
         warnings: what is missing, damaged or doubtful.
     """
@@ -53,7 +53,7 @@ class AudioInfo:
     """What the header of an audio file says.
 
     Attributes:
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         channels: number of channels.
         seconds: duration; an estimate for an MP3 without a Xing header.
     """

@@ -19,8 +19,8 @@ class WavStream:
 
     Args:
         target: open binary file or pipe; every block is flushed, and it stays open.
-        sample_rate: in Hz.
-        channels: of the blocks.
+        sample_rate: sample rate in Hz.
+        channels: channels of the blocks.
         num_samples: a channel, if known; otherwise the header leaves the length open.
 
     Example:

@@ -19,9 +19,9 @@ class AudioClips(Dataset[Tensor]):
     A clip that cannot be read is an error, not passed over: a table over fewer clips would not say so.
 
     Args:
-        clips: from `list_clips`.
-        sample_rate: of the items, in Hz.
-        channels: of the items, 1 or 2.
+        clips: clips from `list_clips`.
+        sample_rate: sample rate of the items, in Hz.
+        channels: channels of the items, 1 or 2.
         max_seconds: read only the beginning of longer clips; None reads all.
 
     Raises:

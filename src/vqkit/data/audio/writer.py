@@ -29,8 +29,8 @@ class AudioWriter:
 
     Args:
         path: ends in .wav or .flac (lossless), .ogg (Vorbis), .opus or .mp3; an existing file is replaced, unless ``overwrite`` is False.
-        sample_rate: in Hz; Opus and MP3 take only some rates.
-        channels: of the blocks.
+        sample_rate: sample rate in Hz; Opus and MP3 take only some rates.
+        channels: channels of the blocks.
         bits: sample size of the lossless formats.
         overwrite: replace a file that exists.
 
@@ -204,7 +204,7 @@ def write_audio(
     Args:
         path: ends in .wav or .flac (lossless), .ogg (Vorbis), .opus or .mp3; an existing file is replaced.
         samples: ``(channels, samples)``, any float dtype, finite.
-        sample_rate: in Hz; Opus and MP3 take only some rates.
+        sample_rate: sample rate in Hz; Opus and MP3 take only some rates.
         bits: sample size of the lossless formats.
 
     Raises:

@@ -40,7 +40,7 @@ class Images(Dataset[LabelledImage]):
     nor on what was read before. Files of many images are held in memory; a saved folder is read from as images are asked for.
 
     Args:
-        items: from `list_images`.
+        items: items from `list_images`.
         size: ``(height, width)`` of the result, or one number for both.
         channels: 1 for gray, 3 for RGB.
         crop: "center" cuts the largest box from the middle; "random" a box at a random place, anew in every epoch; "stretch" takes the
@@ -49,8 +49,8 @@ class Images(Dataset[LabelledImage]):
         classes: the labels in the order of their numbers; None sorts those of the items. Give the training set's to the test set.
         unreadable: "skip" names a file that cannot be read in a warning, lists it in `skipped` and takes another item, drawn from seed,
             epoch and index, in its place; "raise" is for evaluation, where a table over other images would not say so.
-        seed: at least 0.
-        max_megapixels: as in `read_image`.
+        seed: seed, at least 0.
+        max_megapixels: largest image in 10^6 pixels, as in `read_image`.
         cache_megabytes: decoded image files kept in memory, in each process that reads.
 
     Raises:

@@ -79,9 +79,9 @@ def read_image_with_notes(
     r"""Read an image file as `read_image` does, and say what was converted or left out.
 
     Args:
-        path: as in `read_image`.
-        channels: as in `read_image`.
-        max_megapixels: as in `read_image`.
+        path: path of the image file, as in `read_image`.
+        channels: channels of the result, as in `read_image`.
+        max_megapixels: largest image in 10^6 pixels, as in `read_image`.
 
     Raises:
         FileNotFoundError, ValueError, ImportError: as in `read_image`.
@@ -112,9 +112,9 @@ def decode_image(
 
     Args:
         data: the bytes of the file.
-        name: of the image, for messages.
-        channels: as in `read_image`.
-        max_megapixels: as in `read_image`.
+        name: name of the image, for messages.
+        channels: channels of the result, as in `read_image`.
+        max_megapixels: largest image in 10^6 pixels, as in `read_image`.
 
     Returns:
         float32 in [0, 1], ``(channels, height, width)``.

@@ -59,7 +59,7 @@ def pixels_to_tensor(values: np.ndarray, white: float, channels: int | None) -> 
     Args:
         values: ``(height, width)`` gray, or ``(height, width, channels)`` with 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
         white: the value that becomes 1.
-        channels: of the result, 1 gray or 3 RGB; None for those of the values.
+        channels: channels of the result, 1 gray or 3 RGB; None for those of the values.
 
     Returns:
         The image, with memory of its own.

@@ -14,7 +14,7 @@ class ShuffledImages(Dataset[Float[Tensor, "channels height width"]]):
     """Pixels of `Images`, epoch after epoch, each image once an epoch; item n depends on the images, the seed and n only.
 
     Args:
-        images: with crops of their own in every epoch, if they are random.
+        images: images with crops of their own in every epoch, if they are random.
         length: items in all.
         flip: mirror half of the images left to right, drawn anew in every epoch.
 

@@ -25,7 +25,7 @@ def write_image(
     Args:
         path: ends in .png (lossless), .jpg, .jpeg or .webp (lossy); an existing file is replaced, unless ``overwrite`` is False.
         image: ``(channels, height, width)`` with 1 (gray) or 3 (RGB) channels, any float dtype, finite.
-        quality: of JPEG and WebP, 1 to 100; JPEG stores colour at half the resolution.
+        quality: quality of JPEG and WebP, 1 to 100; JPEG stores colour at half the resolution.
         overwrite: replace a file that exists.
 
     Raises:

@@ -27,13 +27,13 @@ class VideoClips(Dataset[Tensor]):
     Every video is equally likely. Videos that cannot be read are named in a warning, counted in `skipped`, and replaced by others.
 
     Args:
-        items: from `list_videos`.
-        frames: of a clip.
+        items: items from `list_videos`.
+        frames: number of frames of a clip.
         stride: frames of the file from one to the next.
         size: height and width of a clip.
         length: number of items; None takes every video once, in order.
         crop: ``"multi-scale"`` cuts a box of random size at a random place and mirrors half of the clips, ``"center"`` takes the middle.
-        seed: at least 0.
+        seed: seed, at least 0.
 
     Raises:
         ValueError: no videos, or an argument out of range.

@@ -27,8 +27,8 @@ class VideoInfo:
 
     Attributes:
         seconds: duration of the picture.
-        width: in pixels.
-        height: in pixels.
+        width: width in pixels.
+        height: height in pixels.
     """
 
     seconds: float
@@ -100,7 +100,7 @@ def upright(frame: Any, aspect: float, short_side: int | None = None) -> Float[T
     """A frame as it is shown: square pixels, turned by the file's rotation, in [0, 1].
 
     Args:
-        frame: from `decoded_frames`.
+        frame: frame from `decoded_frames`.
         aspect: width of the file's pixels over their height.
         short_side: smaller one of height and width of the result; None keeps the file's.
     """

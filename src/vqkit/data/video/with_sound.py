@@ -47,8 +47,8 @@ def copy_with_sound(
         video: a video file; its own sound is left out.
         out: the copy; its suffix names the container.
         sound: waveform from the first frame on, in blocks of any sizes.
-        sample_rate: of the sound, in Hz.
-        channels: of the sound, 1 or 2.
+        sample_rate: sample rate of the sound, in Hz.
+        channels: channels of the sound, 1 or 2.
         overwrite: replace a file that exists.
 
     Raises:

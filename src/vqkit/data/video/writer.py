@@ -41,7 +41,7 @@ def video_bytes(
     """A video as the bytes of an mp4 file.
 
     Args:
-        video: in [0, 1], gray or RGB. An odd side loses its last row or column.
+        video: video in [0, 1], gray or RGB. An odd side loses its last row or column.
         rate: frames a second, to a thousandth.
         least_side: enlarge pixels by a whole factor, until the larger side has so many.
         crf: quality of H.264, from 0 (best) to 51.

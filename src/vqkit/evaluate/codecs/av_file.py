@@ -31,12 +31,12 @@ def code_in_file(
 
     Args:
         wav: mono waveform.
-        sample_rate: of wav, in Hz.
+        sample_rate: sample rate of wav, in Hz.
         codec: FFmpeg's name of the encoder.
         container: FFmpeg's name of the file format.
         rates: sample rates that the encoder takes, rising; wav goes in at its own rate, or at the next higher one, or at the highest.
         kbps: bitrate asked for.
-        options: of the encoder.
+        options: options of the encoder.
 
     Returns:
         The decoded waveform at ``sample_rate``, the bytes of the packets and those of the file.

@@ -18,8 +18,8 @@ class Coded:
 
     Attributes:
         wav: decoded, at the sample rate of the input, of its length and without the codec's delay.
-        packet_bytes: of the codec's own packets, without what a container adds: headers, page and chunk marks, checksums.
-        file_bytes: of the whole file.
+        packet_bytes: size of the codec's own packets, without what a container adds: headers, page and chunk marks, checksums.
+        file_bytes: size of the whole file.
         vqk: the file itself, from a codec of vqkit.
     """
 
@@ -60,7 +60,7 @@ class System(Protocol):
 
         Args:
             wav: mono, in about [−1, 1].
-            sample_rate: of wav, in Hz.
+            sample_rate: sample rate of wav, in Hz.
 
         Returns:
             The decoded waveform and the bytes spent.

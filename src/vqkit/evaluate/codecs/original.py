@@ -16,7 +16,7 @@ class Original:
     """The waveform as it is, counted as 16 bits a sample.
 
     Args:
-        sample_rate: in Hz, which gives the rate.
+        sample_rate: sample rate in Hz, which gives the rate.
     """
 
     sample_rate: int

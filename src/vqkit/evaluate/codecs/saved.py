@@ -34,7 +34,7 @@ class SavedCodec:
     """A saved codec, through the ``.vqk`` file that it writes: what is decoded has been bytes.
 
     Args:
-        folder: of ``save_pretrained``; None for the codec that ships with vqkit.
+        folder: folder of ``save_pretrained``; None for the codec that ships with vqkit.
         kbps: keep as many stages as fit into this rate.
         family: what the codec is called in tables and plots.
     """

@@ -16,14 +16,14 @@ class Mood:
     """How music of a mood is made, and which colours its scenes have.
 
     Attributes:
-        name: of the mood.
+        name: name of the mood.
         tempo: slowest and fastest, in beats a minute.
         scale: semitones above the tonic.
         tonic: pitch of the bass's tonic.
         density: share of the half beats with a note of the melody.
         drums: whether there are any.
-        brightness: of the sound, from 0 (nearly sines) to 1.
-        hue: of the scene's ground, 0 … 1.
+        brightness: brightness of the sound, from 0 (nearly sines) to 1.
+        hue: hue of the scene's ground, 0 … 1.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Score:
         mood: its mood.
         tempo: beats a minute.
         seconds: duration.
-        notes: in order of their voices, then of time.
+        notes: notes in order of their voices, then of time.
     """
 
     mood: Mood
@@ -93,7 +93,7 @@ def compose(mood: Mood, seconds: float, random: np.random.Generator) -> Score:
     """A piece: a chord and a bass note a bar, a melody that wanders over the scale, and drums.
 
     Args:
-        mood: of the piece.
+        mood: mood of the piece.
         seconds: duration.
         random: its numbers decide everything.
     """

@@ -21,8 +21,8 @@ def render(score: Score, sample_rate: int, random: np.random.Generator) -> Float
 
     Args:
         score: notes.
-        sample_rate: in Hz.
-        random: for the noise of the drums.
+        sample_rate: sample rate in Hz.
+        random: generator for the noise of the drums.
     """
     samples = round(score.seconds * sample_rate)
     wave = np.zeros(samples + sample_rate)

@@ -62,7 +62,7 @@ class SpectralEncoder(nn.Module):
         self.turn = nn.Linear(dim, dim, bias=False)
         with torch.no_grad():
             self.leave.weight.mul_(_NETWORK_SHARE)
-            self.turn.weight.copy_(torch.eye(dim))
+            _turn_nothing(self.turn.weight)
 
     def forward(self, wav: Float[Tensor, "batch channels samples"]) -> Float[Tensor, "batch dim frames"]:
         """The latents."""
@@ -207,7 +207,10 @@ class SpectralCodec(WaveformCodec):
         self.decoder = SpectralDecoder(quantizer.dim, hop_samples, channels, decoder_width, decoder_blocks, causal)
         self.initialized: Tensor
         self.register_buffer("initialized", torch.tensor(False))
-        self._start_linear(torch.eye(channels * hop_samples)[:, : quantizer.dim])
+        if (
+            not self.encoder.turn.weight.is_meta
+        ):  # a plan has no values, and PyTorch would import its compiler to compute none
+            self._start_linear(torch.eye(channels * hop_samples)[:, : quantizer.dim])
 
     @torch.no_grad()
     def initialize(self, wav: Float[Tensor, "batch channels samples"]) -> None:
@@ -270,8 +273,13 @@ class SpectralCodec(WaveformCodec):
         basis = directions.T.double() @ to_cosines.double()
         self.encoder.linear.weight.copy_(basis)
         self.decoder.linear.weight.copy_(basis.T)
-        self.decoder.turn.weight.copy_(torch.eye(self.quantizer.dim))
+        _turn_nothing(self.decoder.turn.weight)
         self.decoder.turn.bias.zero_()
+
+
+def _turn_nothing(weight: Tensor) -> None:
+    """Make a square weight the identity; `torch.eye` would import PyTorch's compiler on the meta device."""
+    weight.zero_().diagonal().fill_(1)
 
 
 def _to_cosines(hop_samples: int, channels: int) -> Tensor:

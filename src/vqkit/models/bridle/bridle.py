@@ -62,15 +62,16 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
         predictor: sizes of the predictor.
         estimator: sizes of the estimator.
         quantizer: what the tokenizer's codebooks are; its dim is the length of a code.
-        channels: of images and video.
+        channels: channels of images and video.
         windows: height and width of windows within which the predictor attends, which is what the paper says of sound and images; None
             lets it attend everywhere, which is what the published code does with images.
         stem: filters of a convolutional stem on each patch; 0 embeds patches by one linear layer, as published.
-        normalise: of what the quantizer gets: ``"once"``, ``"each-stage"`` as in the published code, or ``"none"``; see `Tokenizer`.
+        normalise: normalisation of what the quantizer gets: ``"once"``, ``"each-stage"`` as in the published code, or ``"none"``; see
+            `Tokenizer`.
         positions: ``"grid"``, or ``"transposed"`` as in the published code for sound; see `position_table`.
         cold_positions: whether codes of the cold start depend on the place of a patch, as in the published code; see `Tokenizer`.
         statistics: mean and standard deviation of log energies (AudioSet's by default) or of pixels.
-        sample_rate: of sound, in Hz.
+        sample_rate: sample rate of sound, in Hz.
 
     Raises:
         ValueError: an argument out of range, or sizes that do not go together.

@@ -24,12 +24,12 @@ class Encoder(nn.Module):
 
     Args:
         stack: sizes of the blocks.
-        channels: of the signal.
+        channels: channels of the signal.
         patch: sizes of a patch.
         grid: number of patches along each coordinate of the longest signal.
         video: blocks and positions of VideoMAE.
         stem: filters of a convolutional stem; 0 embeds a patch by one linear layer.
-        order: of the positions, as in `position_table`.
+        order: order of the positions, as in `position_table`.
 
     References:
         BRIDLE, section 4.2 and appendix C; Dosovitskiy et al., "An image is worth 16x16 words" (2021), arXiv:2010.11929.
@@ -77,7 +77,7 @@ class Encoder(nn.Module):
         """Tokens before the first block.
 
         Args:
-            patches: of whole signals, which may have fewer places than the grid: the first ones.
+            patches: patches of whole signals, which may have fewer places than the grid: the first ones.
             kept: places to embed; None embeds all.
             positions: whether they are added.
         """
@@ -96,7 +96,7 @@ class Encoder(nn.Module):
         """Vectors of the patches.
 
         Args:
-            patches: of whole signals.
+            patches: patches of whole signals.
             kept: places that the encoder sees; None shows all.
             real: False where a place lies behind the end of its signal: nobody looks there. All must be real in video.
         """

@@ -17,10 +17,10 @@ class AudioFront(nn.Module):
     """Waveforms → log-mel spectrograms, normalised: (x − mean) / (2·std).
 
     Args:
-        sample_rate: of the waveforms, in Hz.
+        sample_rate: sample rate of the waveforms, in Hz.
         mels: bands of the filterbank.
         rows: frames of a patch.
-        mean: of the log energies.
+        mean: mean of the log energies.
         std: standard deviation of the log energies.
 
     References:
@@ -92,7 +92,7 @@ class PixelFront(nn.Module):
     Args:
         kind: ``"image"`` or ``"video"``, for messages.
         shape: (channels, *size) of a signal.
-        mean: of the pixels.
+        mean: mean of the pixels.
         std: standard deviation of the pixels.
     """
 

@@ -34,9 +34,9 @@ def random_mask(batch: int, places: int, ratio: float, device: torch.device | No
 
     Args:
         batch: number of items.
-        places: of each item.
+        places: number of places of each item.
         ratio: share that is hidden.
-        device: of the result.
+        device: device of the result.
 
     Raises:
         ValueError: a ratio outside 0 … 1, or only one place.
@@ -60,7 +60,7 @@ def tube_mask(batch: int, grid: Sequence[int], ratio: float, device: torch.devic
         batch: number of items.
         grid: (times, height, width).
         ratio: share of the places of a time that is hidden.
-        device: of the result.
+        device: device of the result.
 
     Raises:
         ValueError: as `random_mask`.

@@ -72,7 +72,7 @@ def each_stage_normalised(quantizer: Quantizer) -> Quantizer:
     if isinstance(quantizer, RVQ):
         residual = cast(Residual, quantizer.quantizer)
         stages = [Normalised(stage, through=True) for stage in residual.stages]
-        return Residual(stages, stage_dropout=residual.stage_dropout)
+        return Residual(stages, stage_dropout=residual.stage_dropout, repeats=residual.repeats)
     if isinstance(quantizer, VQ):
         return Normalised(quantizer, through=True)
     raise ValueError(

@@ -57,10 +57,10 @@ class ConvStem(nn.Module):
     Patches do not see each other, so that nothing of a masked patch reaches a visible one. Time within a tubelet is a channel.
 
     Args:
-        channels: of the signal, times the frames of a tubelet.
+        channels: channels of the signal, times the frames of a tubelet.
         patch: height and width of a patch, multiples of 4.
         width: length of a token.
-        filters: of the first convolution; the second has twice as many.
+        filters: filters of the first convolution; the second has twice as many.
 
     Raises:
         ValueError: a patch that cannot be halved twice.

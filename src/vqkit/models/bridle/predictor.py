@@ -21,7 +21,7 @@ class Predictor(nn.Module):
 
     Args:
         stack: sizes of the blocks.
-        width: of the encoder's vectors.
+        width: width of the encoder's vectors.
         grid: number of patches along each coordinate.
         code_sizes: alphabet of each code.
         video: blocks and positions of VideoMAE.
@@ -71,7 +71,7 @@ class Predictor(nn.Module):
         Args:
             seen: the encoder's vectors of ``mask.kept``.
             mask: the places.
-            grid: of the signals; its places are those of ``mask``.
+            grid: grid of the signals; its places are those of ``mask``.
         """
         places = mask.kept.shape[1] + mask.hidden.shape[1]
         tokens = self.mask_token.expand(len(seen), places, -1)
@@ -92,7 +92,7 @@ class Estimator(nn.Module):
     Args:
         stack: sizes of the blocks.
         code_dim: length of a code.
-        width: of the teacher's vectors.
+        width: width of the teacher's vectors.
         grid: number of patches along each coordinate.
         video: blocks and positions of VideoMAE.
 

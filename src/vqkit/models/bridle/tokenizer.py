@@ -26,8 +26,8 @@ class Tokenizer(nn.Module):
     """Gives every patch its codes.
 
     Args:
-        encoder: of the same sizes as the main encoder, with weights of its own.
-        quantizer: any; its dim is the length of what it gets.
+        encoder: encoder of the same sizes as the main encoder, with weights of its own.
+        quantizer: any quantizer; its dim is the length of the vectors that it gets.
         normalise: ``"once"`` scales every vector to length 1 before the quantizer, ``"each-stage"`` is the published code's reading (see
             `Normalised`), ``"none"`` leaves vectors as they are.
         cold_positions: whether the cold start adds positions to the patches, as the published code does; they are longer than the

@@ -136,7 +136,7 @@ def hexagram_bridge(pictures: str, sound: str, scramble: int | None = None) -> H
     Args:
         pictures: folder of an image tokenizer with an IVQ.
         sound: folder of a codec with an IVQ.
-        scramble: as in `HexagramBridge`.
+        scramble: whether hexagrams are permuted, as in `HexagramBridge`.
     """
     tokenizer = ImageTokenizer.from_pretrained(pictures)
     return HexagramBridge(tokenizer.quantizer, load_codec(sound).quantizer, picture_tokens(tokenizer), scramble)
@@ -176,7 +176,7 @@ def align(
     """The vector of the picture that is shown when a frame of music begins; behind the last picture it stays.
 
     Args:
-        vectors: of pictures at a constant rate.
+        vectors: vectors of pictures at a constant rate.
         frames: number of frames of music.
         pictures_per_frame: pictures a second over frames a second.
         first_frame: number of the first frame.

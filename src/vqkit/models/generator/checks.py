@@ -24,9 +24,9 @@ def check_inputs(
         code_sizes: alphabets of the generator.
         num_classes: number of its classes.
         condition_dim: length of its conditions.
-        codes: to check, or None.
-        classes: to check, or None.
-        condition: to check, or None.
+        codes: codes to check, or None.
+        classes: classes to check, or None.
+        condition: condition to check, or None.
 
     Raises:
         TypeError: codes are not integers.

@@ -85,7 +85,7 @@ class CodeHeads(nn.Module):
         """Codes of one position.
 
         Args:
-            state: of the transformer; ``rows`` is the batch, or twice that with guidance (conditioned, then unconditioned).
+            state: state of the transformer; ``rows`` is the batch, or twice that with guidance (conditioned, then unconditioned).
             known: codes that are given, −1 where one is to be chosen.
             held: which codes lie at the position.
             choose: picks codes by logits of all rows.

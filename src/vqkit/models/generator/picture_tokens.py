@@ -46,10 +46,10 @@ def write_pictures(
     Args:
         path: the file.
         tokenizer: whose codes they are.
-        codes: of all pictures.
+        codes: codes of all pictures.
         size: (height, width) of a picture.
         labels: classes of the pictures, without line breaks; none by default.
-        pictures_per_second: of a film; None for still pictures.
+        pictures_per_second: pictures a second of a film; None for still pictures.
 
     Raises:
         ValueError: the classes are of another number than the pictures, or take more than 64 KiB.

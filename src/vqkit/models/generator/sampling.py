@@ -22,7 +22,7 @@ class Sampling:
         top_p: keep only the most probable codes that together have this probability.
         guidance: strength g of classifier-free guidance: logits are u + g · (c − u), of those without (u) and with the condition (c).
             1 is without guidance, 0 without condition.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
 
     Raises:
         ValueError: an argument out of range.

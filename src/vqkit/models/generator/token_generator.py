@@ -33,7 +33,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
     Args:
         code_sizes: alphabet of each code of a frame, such as ``quantizer.code_sizes`` (see also `vqkit.models.generator.packing`).
         pattern: which codes are predicted together; `Delay` by default.
-        width: of the transformer.
+        width: width of the transformer.
         layers: blocks of the transformer.
         heads: attention heads; divides the width into even parts.
         depth_layers: blocks of a second, small transformer over the codes of one position; 0 has a linear layer for each code.
@@ -137,7 +137,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         """Negative log-likelihood of each code given those before it, in nats; 0 where a code is −1.
 
         Args:
-            codes: of at most `window` frames; −1 where there is none, such as behind the end of an item.
+            codes: codes of at most `window` frames; −1 where there is none, such as behind the end of an item.
             classes: number of each item's class, −1 for none; None has none for all.
             condition: a vector for each frame; None has none.
 
@@ -190,11 +190,11 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         """What is known of each position before its codes are: which come, in which cell, of which class, under which condition.
 
         Args:
-            slots: of the frames at hand, see `TokenPattern.slots`.
+            slots: slots of the frames at hand, see `TokenPattern.slots`.
             batch: number of items.
             first_frame: number of the first frame in the whole stream.
-            classes: as in `forward`.
-            condition: of the frames at hand.
+            classes: class of each item, as in `forward`.
+            condition: condition of the frames at hand.
             hidden: items whose condition is not shown.
         """
         found = (slots >= 0).to(self.coming.dtype) @ self.coming
@@ -248,7 +248,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
             top_k: most codes to choose from.
             top_p: probability of those to choose from.
             guidance: strength of classifier-free guidance.
-            seed: of the random numbers; the same seed gives the same codes.
+            seed: seed of the random numbers; the same seed gives the same codes.
             cache: keep keys and values of earlier positions; without it the result is the same, slower.
             watch: called with the share that is done.
 

@@ -62,7 +62,7 @@ def image_header(tokenizer: ImageModel, height: int, width: int, stages: int | N
     """What a file says about an image and the tokenizer that wrote it.
 
     Args:
-        tokenizer: see `ImageTokenizer`.
+        tokenizer: image tokenizer; see `ImageTokenizer`.
         height: height of the image in pixels.
         width: width of the image in pixels.
         stages: number of stages that the file keeps; all by default.

@@ -44,8 +44,8 @@ class QuantizedVQModel(VQModel):
         scaling_factor: what latents are multiplied by before diffusion.
         norm_type: ``"group"``.
         mid_block_add_attention: attention at the lowest level.
-        lookup_from_codebook: as in ``VQModel``.
-        force_upcast: as in ``VQModel``.
+        lookup_from_codebook: whether `decode` looks codes up in the codebook, as in ``VQModel``.
+        force_upcast: whether half precision overflows in this model, as in ``VQModel``.
         quantizer: the expression of the quantizer, as `vqkit.quantize.pretrained.expression` makes it; None keeps diffusers' own.
 
     Raises:

@@ -270,7 +270,7 @@ def rows_of_own_rank(draw: Callable[[int], tuple[Tensor, ...]], items: int) -> t
 
     Args:
         draw: draws rows for a number of items.
-        items: of this rank; every rank has as many.
+        items: number of items of this rank; every rank has as many.
     """
     seed = int(from_first_rank(torch.randint(2**31 - 1, (1,))))
     first = own_rank() * items

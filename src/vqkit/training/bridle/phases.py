@@ -50,7 +50,7 @@ class KeepModel:
     """On exit of a phase: save the model to a folder of the run.
 
     Args:
-        name: of the folder.
+        name: name of the folder.
     """
 
     name: str

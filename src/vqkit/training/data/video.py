@@ -25,7 +25,7 @@ class VideoDataModule(LightningDataModule):
         valid_split: name of the validation split; None validates nothing.
         valid_clips: use at most so many, evenly spread.
         num_workers: processes that read; 0 reads in the training process.
-        seed: of the clips.
+        seed: seed of the clips.
 
     Raises:
         ValueError: an argument out of range.

@@ -27,7 +27,7 @@ class GeneratorDataModule(LightningDataModule):
         source: folder of ``.vqk`` files, or a `vqkit.tokenize.TokenDataset` of what ``vqkit tokenize`` wrote; folders in it named train and
             valid give the split. A stream's class is ``label`` in its file's metadata, or its innermost folder that is no split. All of
             it is kept in memory.
-        frames: of a crop; shorter streams are padded.
+        frames: number of frames of a crop; shorter streams are padded.
         batch_size: crops a step, over all processes.
         packed: one id for all codes of a stage (an IVQ hexagram, say); False has one a code.
         prior: folder of the model whose prior the files were written with; None reads plain files.
@@ -38,7 +38,7 @@ class GeneratorDataModule(LightningDataModule):
         valid_split: name of the validation split; None validates nothing.
         valid_items: use at most so many windows, evenly spread.
         num_workers: processes that cut crops; 0 cuts in the training process.
-        seed: of the order and the crops.
+        seed: seed of the order and the crops.
 
     Raises:
         ValueError: an argument out of range, or only one of conditions and bridge.

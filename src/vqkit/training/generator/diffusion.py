@@ -37,7 +37,7 @@ class LatentDiffusion(nn.Module):
     Args:
         tokenizer: folder of an image tokenizer with a `VQGANBackbone`.
         size: side of the images, a multiple of the backbone's cell.
-        widths: of the UNet's levels; all but the last one halve the latent's sides.
+        widths: widths of the UNet's levels; all but the last one halve the latent's sides.
         blocks: layers of a level.
         norm_groups: groups of the norms; divides the widths.
 
@@ -115,7 +115,7 @@ class DiffusionModule(PhasedModule):
     Args:
         diffusion: what is trained; the run saves it to the folder ``pipeline``.
         optimisation: AdamW's settings and the schedule.
-        phases: in order; by default one in which the UNet learns.
+        phases: phases in order; by default one in which the UNet learns.
     """
 
     diffusion: LatentDiffusion

@@ -23,7 +23,7 @@ class GeneratorModule(PhasedModule):
     Args:
         generator: what is trained; the run saves it to the folder ``generator``.
         optimisation: AdamW's settings and the schedule.
-        phases: in order; by default one in which all learns.
+        phases: phases in order; by default one in which all learns.
 
     References:
         IVQ, section 3.3; Copet et al. (2023), arXiv:2306.05284, section 3.2 (cross-entropy of all codebooks alike).

@@ -60,10 +60,10 @@ class TokenStream:
     """The codes of a file.
 
     Attributes:
-        name: of the file within its data set.
+        name: name of the file within its data set.
         label: its class: ``label`` in the file's metadata, or the innermost folder that is no split; "" for none.
         ids: ``(frames, num_ids)`` int32.
-        header: of the file.
+        header: header of the file.
         condition: one vector a picture, or None.
         pictures_per_frame: pictures a second over frames a second; 0 without condition.
     """
@@ -126,7 +126,7 @@ def read_file(
     """Read the codes of a file, and the pictures that belong to it. Of many still pictures each is a stream of its own.
 
     Args:
-        file: of codes.
+        file: file of codes.
         packed: one id a stage; else one a code.
         prior: entropy model that the file was written with, unless it is plain.
         conditions: folder with a file of pictures' codes under the same name.
@@ -232,10 +232,10 @@ class TokenCrops(Dataset[TokenItem]):
 
     Args:
         streams: where crops are from.
-        frames: of a crop; shorter streams are padded.
+        frames: number of frames of a crop; shorter streams are padded.
         length: items in all.
-        classes: of the generator.
-        seed: of order and places.
+        classes: number of classes of the generator.
+        seed: seed of order and places.
     """
 
     def __init__(
@@ -268,9 +268,9 @@ class WholeStreams(Dataset[TokenItem]):
 
     Args:
         streams: where windows are from.
-        frames: of a window.
+        frames: number of frames of a window.
         most: windows to keep, evenly spread.
-        classes: of the generator.
+        classes: number of classes of the generator.
         own: numbers of the windows that this process has, where there are several.
     """
 

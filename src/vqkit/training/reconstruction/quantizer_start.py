@@ -26,7 +26,7 @@ def fit_quantizer(model: HubModel, items: "Dataset[Tensor]", *, vectors: int = _
         model: its ``analyze`` makes the latents, its quantizer is fitted; both keep their mode.
         items: waveforms (channels, samples) or images (channels, height, width) of one shape, at least one.
         vectors: about how many latents are used.
-        seed: the same as in `Quantizer.fit`.
+        seed: seed of the fit, the same as in `Quantizer.fit`.
 
     Raises:
         ValueError: as in `Quantizer.fit`.

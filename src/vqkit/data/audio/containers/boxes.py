@@ -29,7 +29,7 @@ def walk_boxes(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
     Args:
         queue: that stands at the first box.
-        link: to be filled.
+        link: link that is filled.
     """
     content = False
     while not queue.at_end():
@@ -53,7 +53,7 @@ def walk_matroska(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
     Args:
         queue: that stands at the header.
-        link: to be filled.
+        link: link that is filled.
     """
     segment = False
     link.open_ended = not _DURATION.search(queue.peek(_INFO_BYTES))
@@ -77,7 +77,7 @@ def walk_avi(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
     Args:
         queue: that stands at its beginning.
-        link: to be filled.
+        link: link that is filled.
     """
     first = True
     while not queue.at_end():
@@ -100,7 +100,7 @@ def walk_wavpack(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
     Args:
         queue: that stands at the first block.
-        link: to be filled.
+        link: link that is filled.
     """
     begun = False
     while not queue.at_end():

@@ -43,7 +43,7 @@ def walk(queue: ByteQueue) -> tuple[Link, Iterator[Span]]:
     The walk is to be followed span by span: the bytes of a span are taken from the queue before the next span is asked for.
 
     Args:
-        queue: with at least a byte left.
+        queue: queue with at least a byte left.
     """
     kind, steps = _kind(queue)
     link = Link(kind, queue.position)
@@ -127,7 +127,7 @@ class LinkStream(io.RawIOBase):
     """The bytes of the next link of a queue, for a decoder that reads from front to back.
 
     Args:
-        queue: with at least a byte left.
+        queue: queue with at least a byte left.
 
     Attributes:
         link: what is known of it; complete after the last byte.
@@ -222,7 +222,7 @@ def links_of(file: BinaryIO, size: int) -> tuple[Link, ...]:
 
     Args:
         file: open, at its first byte.
-        size: of the file in bytes.
+        size: size of the file in bytes.
     """
     queue = ByteQueue(file, size)
     links: list[Link] = []

@@ -133,7 +133,7 @@ def walk_chunks(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
     Args:
         queue: that stands at the beginning.
-        link: to be filled.
+        link: link that is filled.
     """
     magic = queue.peek(4)
     form = CHUNKED[magic]

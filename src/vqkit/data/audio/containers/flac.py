@@ -21,7 +21,7 @@ def walk_flac(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
     Args:
         queue: that stands at its beginning.
-        link: to be filled.
+        link: link that is filled.
     """
     head = queue.peek(42)
     if _START.match(head) and len(head) == 42:

@@ -27,7 +27,7 @@ def walk_au(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
     Args:
         queue: that stands at its beginning, with 24 bytes at least.
-        link: to be filled.
+        link: link that is filled.
     """
     first, size, coding, link.sample_rate, link.channels = struct.unpack_from(">IIIII", queue.peek(24), 4)
     dtype = _AU_TYPES.get(coding, "")
@@ -48,7 +48,7 @@ def walk_nist(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
     Args:
         queue: that stands at its beginning.
-        link: to be filled.
+        link: link that is filled.
     """
     first = int(queue.peek(16)[8:16].strip() or b"0")
     fields = dict(_NIST_FIELD.findall(queue.peek(first)))
@@ -74,7 +74,7 @@ def walk_voc(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
     Args:
         queue: that stands at its beginning.
-        link: to be filled.
+        link: link that is filled.
     """
     yield from pass_on(queue, max(26, int.from_bytes(queue.peek(22)[20:22], "little")))
     while not queue.at_end():

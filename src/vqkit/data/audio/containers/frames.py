@@ -38,9 +38,9 @@ class Frame:
     """What the header of a frame tells.
 
     Attributes:
-        length: in bytes.
+        length: length in bytes.
         samples: a channel.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         side_bytes: between the header and the first place where a Xing header can stand; MPEG layer 3 only.
     """
 
@@ -127,7 +127,7 @@ def walk_frames(queue: ByteQueue, link: Link, frame_of: Callable[[bytes], Frame 
 
     Args:
         queue: that stands at the first frame or tag.
-        link: to be filled; its samples where a Xing header states them.
+        link: link that is filled; its samples where a Xing header states them.
         frame_of: `mpeg_frame`, `adts_frame` or `ac3_frame`.
     """
     frames = 0

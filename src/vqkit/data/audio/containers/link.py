@@ -16,9 +16,9 @@ class PcmFormat:
     """Uncompressed samples.
 
     Attributes:
-        dtype: of NumPy, with byte order; "<i3" and ">i3" stand for three bytes.
+        dtype: dtype of NumPy, with byte order; "<i3" and ">i3" stand for three bytes.
         start: bytes of the link before the first sample.
-        frame_bytes: of one sample in all channels.
+        frame_bytes: bytes of one sample in all channels.
     """
 
     dtype: str
@@ -31,11 +31,11 @@ class Link:
     """What is known of one link; complete when its last byte has been passed on.
 
     Attributes:
-        kind: of container, such as ``"ogg"``; "" is one whose structure is not looked at.
+        kind: kind of container, such as ``"ogg"``; "" is one whose structure is not looked at.
         start: offset of its first byte.
         stop: offset after its last byte.
         samples: a channel, as the header promises exactly; None where it does not.
-        sample_rate: of ``samples``, in Hz.
+        sample_rate: sample rate of ``samples``, in Hz.
         channels: where the header tells.
         frame_seconds: duration of all frames that were seen, where they are looked at.
         end: samples a channel to the last time mark of an Ogg stream: what its last packet holds beyond that is padding.
@@ -43,7 +43,7 @@ class Link:
         open_ended: its header leaves the length open, or was never finished.
         cut: why it is not whole, such as ``"the last page is incomplete"``; "" if it is.
         foreign_bytes: bytes between its parts that belong to none.
-        foreign_places: in how many places.
+        foreign_places: number of places at which they stand.
         behind: bytes after its end that begin nothing that is known: tags, or sound that a wrong size hides.
         damaged_parts: pages that were lost or whose checksum is wrong.
     """

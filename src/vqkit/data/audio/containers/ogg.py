@@ -63,7 +63,7 @@ def walk_ogg(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
     Args:
         queue: that stands at the first page.
-        link: to be filled.
+        link: link that is filled.
     """
     numbers: dict[int, int] = {}  # of the page expected next, by stream
     open_streams: set[int] = set()

@@ -41,8 +41,8 @@ class AvReader:
         begins_with_loss: asked when the first samples were decoded: whether time before them was lost, and stamps count from 0.
 
     Attributes:
-        sample_rate: of the first sample, in Hz.
-        layout: of the first sample.
+        sample_rate: sample rate of the first sample, in Hz.
+        layout: layout of the first sample.
         num_samples: None: what the header states is checked by who joins links.
         seconds: duration as the header says, perhaps an estimate.
         exact: whether the container states the length to the sample, and names exact samples after a seek.

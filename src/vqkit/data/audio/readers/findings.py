@@ -12,7 +12,7 @@ class _Loss:
     Attributes:
         first: where the first one is, in seconds.
         count: how many.
-        seconds: of silence in their place.
+        seconds: duration of the silence in their place.
     """
 
     first: float
@@ -24,7 +24,7 @@ class Findings:
     """Notes and losses of one sound, in the order they were met.
 
     Args:
-        name: of the file, for messages.
+        name: name of the file, for messages.
         strict: whether a loss is an error at once.
 
     Attributes:

@@ -42,8 +42,8 @@ class LinkReader:
         findings: where notes and losses go.
 
     Attributes:
-        sample_rate: of its first sample, in Hz.
-        layout: of its first sample.
+        sample_rate: sample rate of its first sample, in Hz.
+        layout: layout of its first sample.
         num_samples: a channel, where that is known exactly.
         seconds: as the header says, perhaps an estimate; None where it says nothing.
 

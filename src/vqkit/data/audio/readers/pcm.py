@@ -17,9 +17,9 @@ class PcmReader:
     """The samples of one link whose header was understood; for pipes, and where the header leaves the length open.
 
     Args:
-        file: at the first byte of the link.
+        file: file at the first byte of the link.
         link: that has a ``pcm``.
-        pcm: of the link.
+        pcm: PCM description of the link.
     """
 
     def __init__(self, file: BinaryIO, link: Link, pcm: PcmFormat) -> None:

@@ -23,7 +23,7 @@ class Piece(NamedTuple):
 
     Attributes:
         samples: float32, ``(samples, channels)``.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         layout: names of the channels, as FFmpeg has them: FL, FR, FC, LFE, BL …
     """
 
@@ -36,8 +36,8 @@ class Decoder(Protocol):
     """One link as samples.
 
     Attributes:
-        sample_rate: of its first sample, in Hz.
-        layout: of its first sample.
+        sample_rate: sample rate of its first sample, in Hz.
+        layout: layout of its first sample.
         num_samples: a channel, if the header states it exactly.
         seconds: duration as the header says, perhaps an estimate; None where it says nothing.
         reached: sample after the last one that there is, among those that `pieces` has passed.

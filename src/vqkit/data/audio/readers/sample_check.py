@@ -19,7 +19,7 @@ def check_samples(name: str | Path, samples: int, channels: int, max_samples: in
     It is called with what a header states, and again with what really comes.
 
     Args:
-        name: of the file, for the message.
+        name: name of the file, for the message.
         samples: a channel.
         channels: number of channels.
         max_samples: most samples of all channels together; None allows any number.
@@ -48,7 +48,7 @@ class SampleCheck:
 
     Args:
         findings: where what is doubtful goes; its name is that of the sound.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         max_samples: most samples of all channels together; None allows any number.
         start: index of the first sample that will come.
     """
@@ -89,7 +89,7 @@ class Cancellation:
 
     Args:
         findings: where the note goes.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
 
     Example:
         >>> findings = Findings("a.wav")

@@ -29,11 +29,11 @@ class SoundReader:
 
     Args:
         source: path of an existing file; or an open binary file or pipe, which stays open.
-        name: for messages.
+        name: name for messages.
         strict: whether what is missing or cannot be decoded is an error.
 
     Attributes:
-        sample_rate: in Hz; that of the first link.
+        sample_rate: sample rate in Hz; that of the first link.
         channels: number of channels, likewise.
         findings: notes and losses so far.
 

@@ -106,7 +106,7 @@ def described_profile(
     Args:
         primaries: x and y of white, red, green and blue in CIE 1931; None for sRGB's.
         curve: exponent that turns a sample into light; or a table of light in 0 … 65535; None for the curve of sRGB.
-        gray: for gray samples: the primaries do not matter.
+        gray: whether it is for gray samples: the primaries do not matter.
 
     Returns:
         A profile of ICC version 4.2.
@@ -132,7 +132,7 @@ def coded_profile(primaries: int, transfer: int, *, gray: bool) -> tuple[bytes |
     Args:
         primaries: ``ColourPrimaries``.
         transfer: ``TransferCharacteristics``.
-        gray: for gray samples.
+        gray: whether it is for gray samples.
 
     Returns:
         The profile, None for sRGB and for what cannot be converted; its name; and a note where it cannot be.
@@ -271,7 +271,7 @@ def _to_d50(corners: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def _adaptation(white: Sequence[float] | np.ndarray) -> np.ndarray:
-    """From XYZ relative to a white to XYZ relative to D50, by Bradford's method."""
+    """The map from XYZ relative to a white to XYZ relative to D50, by Bradford's method."""
     gains = (_BRADFORD @ _PROFILE_WHITE) / (_BRADFORD @ _xyz(white))
     return np.asarray(np.linalg.inv(_BRADFORD) @ np.diag(gains) @ _BRADFORD)
 

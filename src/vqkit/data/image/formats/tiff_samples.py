@@ -37,10 +37,10 @@ class TiffLayout:
     """Where and how the samples of a page lie.
 
     Attributes:
-        width: of the image in pixels.
-        height: of the image in pixels.
-        samples: of a pixel.
-        bits: of a sample.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
+        samples: samples of a pixel.
+        bits: bits of a sample.
         form: format of a sample: 1 unsigned integer, 2 signed integer, 3 float.
         planar: each sample has strips of its own.
         part_width: pixels of a strip's or tile's row.
@@ -139,7 +139,7 @@ def tiff_samples(page: TiffPage, layout: TiffLayout, wanted: Sequence[int]) -> n
 
     Args:
         page: the page.
-        layout: of `tiff_layout`.
+        layout: layout of `tiff_layout`.
         wanted: numbers of the samples of a pixel.
 
     Returns:

@@ -28,7 +28,7 @@ class SavedImages:
         folder: where it was saved.
         rows: its column of images, undecoded.
         column: name of that column.
-        max_megapixels: as in `read_image`.
+        max_megapixels: largest image in 10^6 pixels, as in `read_image`.
     """
 
     folder: Path

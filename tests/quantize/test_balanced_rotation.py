@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vqkit.nn import balanced_rotation
+from vqkit.quantize.balanced_rotation import balanced_rotation
 
 
 def test_pieces_are_uncorrelated_and_worth_the_same():
