@@ -104,6 +104,10 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         """`_quantize` with codes that were chosen already; only what offers candidates needs it."""
         return self._quantize(x, mask)
 
+    def _piece_tables(self) -> list[Tensor] | None:
+        """Codebooks of consecutive equal pieces, where this is one stage that takes each piece's nearest code and nothing else."""
+        return None
+
     def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
         raise ValueError(f"{type(self).__name__} has no stages to leave out: rate_weight needs a Residual, as in RVQ")
 

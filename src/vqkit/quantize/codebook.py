@@ -18,8 +18,9 @@ from torch.nn import functional as F
 
 from vqkit.quantize.joint import JointBatch, packed_clusters, unpacked_clusters
 from vqkit.quantize.kmeans import kmeans
+from vqkit.quantize.memo import Memo
 from vqkit.quantize.revival import picked_places, random_numbers
-from vqkit.quantize.search import nearest, similarity
+from vqkit.quantize.search import SearchTable, nearest_in, search_table, similarity
 from vqkit.quantize.sharding import is_sharded, own_part
 from vqkit.quantize.start import START_ITERATIONS, fitted_shares, start_codebook
 from vqkit.types import Float, Int
@@ -56,9 +57,8 @@ class Codebook(nn.Module):
     exchanging = False  # all ranks are at the same place outside a forward, and may gather a sharded table there
     _frozen = False  # set by `Learner.requires_grad_`
     _some: Tensor  # 1 in a step with real vectors, 0 in one without
-    _provisional = (
-        False  # started from one of the batches that learning was deferred from: all of them will start it anew
-    )
+    # started from one of the batches that learning was deferred from: all of them will start it anew
+    _provisional = False
 
     def __init__(
         self,
@@ -88,6 +88,7 @@ class Codebook(nn.Module):
         self.register_buffer("usage", torch.empty(num_codes, dtype=torch.float32))
         self.register_buffer("initialized", torch.empty((), dtype=torch.bool))
         self._known: tuple[Tensor, int] | None = None
+        self._ready: Memo[SearchTable] = Memo()
         self.reset_parameters()
 
     @torch.no_grad()
@@ -117,7 +118,10 @@ class Codebook(nn.Module):
 
     def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, " vectors"]:
         """Index of the nearest code of each vector."""
-        return nearest(x, self._whole().detach().float(), self.distance)
+        weight = self._whole()
+        # in training the table moves, and a gathered one lies in memory that is another's between two forwards
+        lasting = None if self.training or self._shard is not None else [weight]
+        return nearest_in(x, self._ready.of(lasting, lambda: search_table(weight.detach().float(), self.distance)))
 
     def scores(self, x: Float[Tensor, "*shape dim"]) -> Float[Tensor, "*shape codes"]:
         """−‖x − e‖², or the cosine, of every code; differentiable in x and, unless it is frozen, in the table."""
@@ -238,10 +242,8 @@ class Codebook(nn.Module):
             self.ema_count.copy_(count)
 
     def _anchors(self, batch: JointBatch) -> Tensor:
-        table = self._whole().detach().float()
-        if self.anchor == "closest":
-            return batch.closest(table, self.distance)
-        return batch.draw_similar(table, self.distance)
+        find = batch.closest if self.anchor == "closest" else batch.draw_similar
+        return find(self._whole().detach().float(), self.distance)
 
     def _whole(self) -> Tensor:
         if is_sharded(self.weight):

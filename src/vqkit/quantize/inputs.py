@@ -1,5 +1,6 @@
 """What a quantizer is given, checked in one place: vectors with their mask, and codes."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from vqkit.types import Float, Int
 
-__all__ = ["checked_codes", "checked_vectors"]
+__all__ = ["checked_codes", "checked_vectors", "narrowed", "zeroed"]
 
 
 def checked_vectors(z: Tensor, mask: Tensor | None, dim: int, finite: bool) -> Float[Tensor, "*shape dim"]:
@@ -36,12 +37,11 @@ def checked_vectors(z: Tensor, mask: Tensor | None, dim: int, finite: bool) -> F
                 f"mask must have the shape {tuple(z.shape[:-1])} of z without dim, got {tuple(mask.shape)}"
             )
         x = torch.where(mask[..., None], x, 0.0)
-    if finite and not torch.compiler.is_compiling():  # a compiled or exported graph cannot branch on values
-        bad = ~torch.isfinite(x)
-        if bad.any():
-            raise ValueError(
-                f"z has {int(bad.sum())} NaN or Inf among {x.numel()} values; it must be finite in float32"
-            )
+    if not finite or torch.compiler.is_compiling():  # a compiled or exported graph cannot branch on values
+        return x
+    # a NaN or Inf shows in the sum, which is the cheapest pass there is; finite values too large for it need the exact one
+    if not math.isfinite(x.detach().sum()) and (bad := ~torch.isfinite(x)).any():
+        raise ValueError(f"z has {int(bad.sum())} NaN or Inf among {x.numel()} values; it must be finite in float32")
     return x
 
 
@@ -75,10 +75,32 @@ def checked_codes(
         raise ValueError(f"stages must be in 1 … {held}, got {stages}")
     codes = codes[..., : prefix[stages - 1]].long()
     if not torch.compiler.is_compiling():
-        sizes = torch.tensor(code_sizes[: codes.shape[-1]], device=codes.device)
+        wanted = code_sizes[: codes.shape[-1]]
+        if _within(codes, min(wanted)):
+            return codes, stages
+        sizes = torch.tensor(wanted, device=codes.device)
         bad = (codes < -1) | (codes >= sizes)
         if bad.any():
             at = int(bad.flatten(end_dim=-2).any(dim=0).nonzero()[0])
             value = int(codes[..., at][bad[..., at]][0])
             raise ValueError(f"code {value} at position {at} is out of range: −1 (masked) or 0 … {int(sizes[at]) - 1}")
     return codes, stages
+
+
+def _within(codes: Int[Tensor, "*shape codes"], size: int) -> bool:
+    """Whether all codes are those of the smallest alphabet, which one pass tells; most quantizers have only that one."""
+    if not codes.numel():
+        return True
+    low, high = torch.stack(codes.aminmax()).tolist()
+    return bool(low >= -1 and high < size)
+
+
+def narrowed(mask: Tensor | None, elements: Tensor, x: Tensor) -> Tensor:
+    """The mask, without the batch elements that dropped this stage."""
+    keep = elements.reshape(-1, *[1] * (x.ndim - 2)).expand(x.shape[:-1])
+    return keep if mask is None else mask & keep
+
+
+def zeroed(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x, zero where masked."""
+    return x if mask is None else torch.where(mask[..., None], x, 0.0)

@@ -110,16 +110,32 @@ class Product(Quantizer):
         return [torch.cat(blocks[p :: len(self.pieces)], dim=-1) for p in range(len(self.pieces))]
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
+        return self._joined_steps(x, mask, None)
+
+    def _joined_steps(self, x: Tensor, mask: Tensor | None, chosen: list[Tensor] | None) -> Step:
+        """The pieces' steps as one; each searches for itself, unless its codes were chosen already."""
         values: list[Tensor] = []
         codes: list[Tensor] = []
         terms: dict[str, Tensor] = {}
-        for piece, run, real in self._cut(x, mask):
-            z_q, piece_codes, losses = piece._quantize(run, real)
+        for index, (piece, run, real) in enumerate(self._cut(x, mask)):
+            if chosen is None:
+                z_q, piece_codes, losses = piece._quantize(run, real)
+            else:
+                z_q, piece_codes, losses = piece._quantize_to(run, real, chosen[index])
             values.append(z_q.flatten(start_dim=-2))
             codes.append(piece_codes)
             for name, value in losses.items():  # a piece counts by its share of the vector
                 terms[name] = terms.get(name, 0) + value * (piece.dim * self.repeats / self.dim)
         return torch.cat(values, dim=-1), self._stage_major(codes, self.num_stages), terms
+
+    def _quantize_to(self, x: Tensor, mask: Tensor | None, codes: Tensor) -> Step:
+        return self._joined_steps(x, mask, self._piece_major(codes, self.num_stages))
+
+    def _piece_tables(self) -> list[Tensor] | None:
+        found = [piece._piece_tables() for piece in self.pieces]
+        if any(tables is None or len(tables) > 1 for tables in found) or len({piece.dim for piece in self.pieces}) > 1:
+            return None
+        return [tables[0] for tables in found if tables for _ in range(self.repeats)]
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         codes = [piece._encode(run, real) for piece, run, real in self._cut(x, mask)]

@@ -11,6 +11,8 @@ from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.beam import best_prefixes, cheapest_prefix, cut_to_stages
 from vqkit.quantize.checks import positive, share
 from vqkit.quantize.codebook import Codebook
+from vqkit.quantize.fast_stages import Ready, decoded, fast_stages, waits
+from vqkit.quantize.inputs import narrowed, zeroed
 from vqkit.quantize.losses import rank_weight
 from vqkit.quantize.straight_through import straight_through
 from vqkit.ranks import num_ranks
@@ -82,6 +84,7 @@ class Residual(Quantizer):
             )
         self.straight_through = all(stage.straight_through for stage in stages)
         self.needs_grid = any(stage.needs_grid for stage in stages)
+        self._ready = Ready()
 
     @classmethod
     def shared(cls, quantizer: Quantizer, num_stages: int, *, stage_dropout: float = 0.0, beam: int = 1) -> Self:
@@ -135,8 +138,8 @@ class Residual(Quantizer):
         codes: list[Tensor] = []
         terms: dict[str, Tensor] = {}
         for index, stage in enumerate(self.sequence):
-            real = mask if kept is None else _narrowed(mask, kept > index, x)
-            part = residual if real is mask else _zeroed(residual, real)
+            real = mask if kept is None else narrowed(mask, kept > index, x)
+            part = residual if real is mask else zeroed(residual, real)
             if chosen is None:
                 z_q, stage_codes, losses = stage._quantize(part, real)
             else:
@@ -148,13 +151,18 @@ class Residual(Quantizer):
                 value = value if weights is None else value * weights[index]
                 terms[name] = terms.get(name, 0) + value / len(self.sequence)
         if self.straight_through:
-            total = straight_through(x if mask is None else _zeroed(x, mask), total)
+            total = straight_through(x if mask is None else zeroed(x, mask), total)
         return total, torch.cat(codes, dim=-1), terms
 
     def _chosen(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> Sequence[Tensor] | None:
-        """Codes of each stage by beam search; None where the stages search for themselves, one after the other."""
+        """Codes of each stage, by beam search or from plain tables; None where the stages search for themselves, one after the other."""
         if self.beam == 1:
-            return None
+            tables, signs = fast_stages(self.sequence, x, self.training, self._ready)
+            fast = signs or tables
+            if fast is None or (self.training and waits(self)):
+                return None
+            codes = fast.search(x.detach().reshape(-1, self.dim))
+            return self._by_stage(codes.view(*x.shape[:-1], codes.shape[-1]))
         if self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)
         with torch.no_grad():
@@ -164,9 +172,10 @@ class Residual(Quantizer):
             else:
                 number = kept.reshape(-1, *[1] * (x.ndim - 2)).expand(x.shape[:-1])
                 codes = cut_to_stages(prefixes, number.reshape(-1))
-        return codes.reshape(*x.shape[:-1], codes.shape[-1]).split(
-            [sum(stage.codes_per_stage) for stage in self.sequence], dim=-1
-        )
+        return self._by_stage(codes.reshape(*x.shape[:-1], codes.shape[-1]))
+
+    def _by_stage(self, codes: Tensor) -> Sequence[Tensor]:
+        return codes.split([sum(stage.codes_per_stage) for stage in self.sequence], dim=-1)
 
     @torch.no_grad()
     def _start(self, x: Tensor, mask: Tensor | None, kept: Tensor | None = None) -> None:
@@ -176,9 +185,8 @@ class Residual(Quantizer):
         if not waiting:
             return
         inputs: list[tuple[Tensor, Tensor | None]] = []
-        for _ in range(
-            1 if self.repeats == 1 else 2
-        ):  # shared codebooks start anew from the inputs of all their stages
+        # shared codebooks start anew from the inputs of all their stages
+        for _ in range(1 if self.repeats == 1 else 2):
             for index, stage in enumerate(self.stages):
                 if inputs:
                     parts = inputs[index :: len(self.stages)]
@@ -187,8 +195,8 @@ class Residual(Quantizer):
                         torch.stack([part for part, _ in parts], dim=-2), torch.stack(reals, dim=-1) if reals else None
                     )
                 else:
-                    real = mask if kept is None else _narrowed(mask, kept > index, x)
-                    stage._start(_zeroed(x, real), real)
+                    real = mask if kept is None else narrowed(mask, kept > index, x)
+                    stage._start(zeroed(x, real), real)
                     x = x - stage._decode(stage._encode(x, real), stage.num_stages)
             if self.repeats > 1 and not inputs and not any(module.waits() for module in waiting):
                 inputs = self._inputs(start, mask, kept)
@@ -211,6 +219,10 @@ class Residual(Quantizer):
         if chosen is not None:
             found = torch.cat(list(chosen), dim=-1)
             return found if mask is None else torch.where(mask[..., None], found, -1)
+        return self._encode_plain(x, mask)
+
+    def _encode_plain(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """The plain twin: every stage searches what the stages before it left."""
         codes = []
         for stage in self.sequence:
             codes.append(stage._encode(x, mask))
@@ -218,6 +230,11 @@ class Residual(Quantizer):
         return torch.cat(codes, dim=-1)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
+        found = decoded(self.sequence, codes, stages, self.training, self._ready)
+        return self._decode_plain(codes, stages) if found is None else found
+
+    def _decode_plain(self, codes: Tensor, stages: int) -> Tensor:
+        """The plain twin: one look-up a stage, and their sum."""
         total = torch.zeros(*codes.shape[:-1], self.dim, device=codes.device)
         for stage in self.sequence:
             if stages > 0:
@@ -231,8 +248,8 @@ class Residual(Quantizer):
         """What each stage gets to see, with the mask of what is real there."""
         inputs = []
         for index, stage in enumerate(self.sequence):
-            real = mask if kept is None else _narrowed(mask, kept > index, x)
-            inputs.append((_zeroed(x, real), real))
+            real = mask if kept is None else narrowed(mask, kept > index, x)
+            inputs.append((zeroed(x, real), real))
             x = x - stage._decode(stage._encode(x, real), stage.num_stages)
         return inputs
 
@@ -276,16 +293,6 @@ class Residual(Quantizer):
 
     def _stage_weights(self, kept: Tensor, mask: Tensor | None, x: Tensor) -> Tensor:
         """Weight of each stage's losses on this rank: its share of the vectors that a stage sees, over its share of all vectors."""
-        seen = [_narrowed(mask, kept > index, x).sum() for index in range(-1, len(self.sequence))]
+        seen = [narrowed(mask, kept > index, x).sum() for index in range(-1, len(self.sequence))]
         weights = rank_weight(torch.stack(seen))
         return weights[1:] / weights[0].clamp_min(1e-12)
-
-
-def _narrowed(mask: Tensor | None, elements: Tensor, x: Tensor) -> Tensor:
-    """The mask, without the batch elements that dropped this stage."""
-    keep = elements.reshape(-1, *[1] * (x.ndim - 2)).expand(x.shape[:-1])
-    return keep if mask is None else mask & keep
-
-
-def _zeroed(x: Tensor, mask: Tensor | None) -> Tensor:
-    return x if mask is None else torch.where(mask[..., None], x, 0.0)

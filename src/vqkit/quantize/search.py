@@ -1,8 +1,13 @@
-"""Nearest-code search: one matrix product and an argmax, in chunks, never an (N, K, D) tensor.
+"""Nearest-code search: one matrix product and an argmax, in chunks that stay in the cache, never an (N, K, D) tensor.
 
 With ē the mean code, argmin_j ‖x − e_j‖² = argmax_j (x − ē)·(e_j − ē) − ½‖e_j − ē‖². Subtracting ē on both sides changes no decision
 and keeps the products small when the latents sit far from the origin, where x·e_j would lose the small differences to rounding.
+The norm is one more column of the table, against a column of ones: [x − ē, 1]·[e_j − ē, −½‖e_j − ē‖²].
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,10 +15,47 @@ from torch.nn import functional as F
 
 from vqkit.types import Float, Int
 
-__all__ = ["CHUNK_SCORES", "nearest", "nearest_plain", "similarity"]
+__all__ = [
+    "CHUNK_SCORES",
+    "SearchTable",
+    "best_codes",
+    "chunk_rows",
+    "float32_products",
+    "nearest",
+    "nearest_in",
+    "nearest_plain",
+    "search_table",
+    "similarity",
+    "takes_fast_paths",
+]
 
-CHUNK_SCORES = 1 << 23
-"""Scores held at once by a search: 32 MiB of float32."""
+CHUNK_SCORES = 1 << 20
+"""Scores held at once by a search, 4 MiB of float32: they are still in the cache when the argmax reads them."""
+
+_LEAST_ROWS = 256  # of a chunk: a product with fewer reads the codebook more often than it pays
+_FEW = 16  # rows from which `best_codes` pools
+
+
+class SearchTable(NamedTuple):
+    """A codebook made ready for searches.
+
+    Attributes:
+        mean: ē, (dim,).
+        direction: [e_j − ē, −½‖e_j − ē‖²] for every code j, (codes, dim + 1).
+    """
+
+    mean: Tensor
+    direction: Tensor
+
+
+def search_table(codebook: Float[Tensor, "codes dim"], distance: str = "l2") -> SearchTable:
+    """Make a codebook ready; with ``"cosine"`` its directions count, whatever their mean and length."""
+    if distance == "cosine":
+        direction = F.normalize(codebook, dim=-1)
+        return SearchTable(codebook.new_zeros(codebook.shape[1]), F.pad(direction, (0, 1)))
+    mean = codebook.mean(dim=0)
+    direction = codebook - mean
+    return SearchTable(mean, torch.cat([direction, -0.5 * direction.square().sum(dim=-1, keepdim=True)], dim=1))
 
 
 def nearest(
@@ -34,17 +76,91 @@ def nearest(
         >>> nearest(torch.tensor([[0.9, 0.1]]), torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
         tensor([1])
     """
-    if distance == "cosine":
-        mean = codebook.new_zeros(())
-        direction, bias = F.normalize(codebook, dim=-1), codebook.new_zeros(codebook.shape[0])
-    else:
-        mean = codebook.mean(dim=0)
-        direction = codebook - mean
-        bias = -0.5 * direction.square().sum(dim=-1)
-    rows = max(1, CHUNK_SCORES // codebook.shape[0])
-    if torch.compiler.is_exporting() or x.shape[0] <= rows:  # an exported graph must not depend on the batch size
-        return torch.addmm(bias, x - mean, direction.T).argmax(dim=1)
-    return torch.cat([torch.addmm(bias, chunk - mean, direction.T).argmax(dim=1) for chunk in x.split(rows)])
+    return nearest_in(x, search_table(codebook, distance))
+
+
+def nearest_in(x: Float[Tensor, "vectors dim"], table: SearchTable) -> Int[Tensor, " vectors"]:
+    """`nearest` in a codebook that was made ready."""
+    mean, direction = table
+    if not takes_fast_paths(x):  # an exported graph must not depend on the batch size
+        rows = x.shape[0] if torch.compiler.is_exporting() else max(1, CHUNK_SCORES // len(direction))
+        if x.shape[0] <= rows:
+            with float32_products(x.device):
+                return torch.addmm(direction[:, -1], x - mean, direction[:, :-1].T).argmax(dim=1)
+        return torch.cat([nearest_in(chunk, table) for chunk in x.split(rows)])
+    x, direction = x.detach(), direction.detach()
+    found = torch.empty(x.shape[0], dtype=torch.long)
+    rows = chunk_rows(len(direction), x.shape[0])
+    held, scores = x.new_ones(rows, x.shape[1] + 1), x.new_empty(len(direction) * rows)
+    with float32_products(x.device):
+        for start in range(0, x.shape[0], rows):
+            part = x[start : start + rows]
+            centred = held[: len(part)]
+            torch.sub(part, mean, out=centred[:, :-1])
+            found[start : start + rows] = best_codes(direction, centred, scores)
+    return found
+
+
+def takes_fast_paths(x: Tensor) -> bool:
+    """Whether x is an ordinary tensor on the CPU: graphs, tensors without values and accelerators take the plain twins."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+
+
+def chunk_rows(codes: int, vectors: int) -> int:
+    """How many vectors a search takes at once."""
+    return max(1, min(vectors, max(_LEAST_ROWS, CHUNK_SCORES // codes)))
+
+
+def best_codes(
+    direction: Float[Tensor, "codes columns"],
+    vectors: Float[Tensor, "vectors columns"],
+    held: Float[Tensor, " scores"] | None = None,
+) -> Int[Tensor, " vectors"]:
+    """The row with the largest product for every vector, on the CPU; ties go to the lowest.
+
+    torch's argmax takes a number at a time and costs more than the product; its max-pooling of channels-last images is the same operation
+    in vector instructions. So vectors are the channels of an image of one column, and codes are its rows.
+
+    Args:
+        direction: from `SearchTable`.
+        vectors: with the column of ones.
+        held: memory for codes · vectors scores, or more.
+    """
+    codes, rows = len(direction), len(vectors)
+    if rows == 1:
+        return torch.mv(direction, vectors[0]).argmax(dim=0, keepdim=True)
+    scores = torch.mm(direction, vectors.T, out=None if held is None else held[: codes * rows].view(codes, rows))
+    if rows < _FEW:
+        return scores.argmax(dim=0)
+    image = scores.view(1, codes, 1, rows).permute(0, 3, 1, 2)
+    return F.max_pool2d(image, (codes, 1), return_indices=True)[1].view(rows)
+
+
+@contextmanager
+def float32_products(device: torch.device) -> Iterator[None]:
+    """Matrix products in full float32, whatever a program allows elsewhere: a search in TF32 or bfloat16 takes other codes.
+
+    It undoes ``torch.set_float32_matmul_precision`` and ``fp32_precision`` of torch.backends for the time being; compiled graphs have
+    what is set when they run.
+    """
+    if torch.compiler.is_compiling():
+        yield
+        return
+    backends: Any = torch.backends
+    backend = backends.cuda.matmul if device.type == "cuda" else backends.mkldnn.matmul
+    name = "fp32_precision" if hasattr(backend, "fp32_precision") else "allow_tf32"  # torch before 2.9 has no other
+    allowed = getattr(backend, name, False)
+    exact = "ieee" if name == "fp32_precision" else False
+    if allowed == "none":
+        allowed = exact if backends.fp32_precision in ("none", "ieee") else allowed
+    if allowed == exact or not allowed:
+        yield
+        return
+    setattr(backend, name, exact)
+    try:
+        yield
+    finally:
+        setattr(backend, name, allowed)
 
 
 def similarity(

@@ -1,0 +1,63 @@
+"""Stages of two-code pieces: every choice is the sign of one projection, and one product gives all of them.
+
+A piece with the codes m ± ½d takes the second where d·(r − m) > 0. The residual of a later stage needs no vectors either: with b_t = ±½ the
+choices of the stages before, in the same piece, r_s = z − Σ_{t<s} (m_t + b_t·d_t), and
+
+    d_s·(r_s − m_s) = d_s·(z − Σ_t m_t) + d_s·Σ_{t>s} m_t − Σ_{t<s} b_t·(d_s·d_t),
+
+so that after one product of z − Σ m_t with all d_s only one number a piece and stage is left (IVQ's yin-yang: 24).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vqkit.quantize.search import float32_products
+from vqkit.types import Float, Int
+
+__all__ = ["StageSigns"]
+
+_ROWS = 2048  # at once: what a chunk's vectors take stays in the cache
+
+
+class StageSigns:
+    """A residual quantizer whose stages all cut the vector alike into pieces of two codes, ready for search.
+
+    Args:
+        tables: of each stage the (2, piece dim) tables of its pieces.
+    """
+
+    def __init__(self, tables: Sequence[Sequence[Float[Tensor, "2 dim"]]]) -> None:
+        books = torch.stack([torch.stack(list(pieces)) for pieces in tables])  # (stages, pieces, 2, piece dim)
+        self.stages, self.pieces, _, width = books.shape
+        middle = books.mean(dim=2)
+        difference = books[:, :, 1] - books[:, :, 0]
+        self._middle = middle.sum(dim=0).flatten()
+        projection = difference.new_zeros(self.stages, self.pieces, self.pieces, width)
+        projection[:, range(self.pieces), range(self.pieces)] = difference
+        self._projection = projection.flatten(2).flatten(0, 1)  # (stages · pieces, dim)
+        later = middle.sum(dim=0) - middle.cumsum(dim=0)
+        self._thresholds = -(difference * later).sum(dim=-1, keepdim=True)  # (stages, pieces, 1)
+        self._products = torch.einsum("spw,tpw->stp", difference, difference)
+
+    @staticmethod
+    def fit(sizes: Sequence[Sequence[int]]) -> bool:
+        """Whether the stages have this form."""
+        return len({len(pieces) for pieces in sizes}) == 1 and all(size == 2 for pieces in sizes for size in pieces)
+
+    def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
+        """Codes of all stages; a tie takes code 0."""
+        codes = torch.empty(len(x), self.stages * self.pieces, dtype=torch.long)
+        with float32_products(x.device):
+            for start in range(0, len(x), _ROWS):
+                margins = torch.mm(self._projection, (x[start : start + _ROWS] - self._middle).T)
+                margin = margins.view(self.stages, self.pieces, -1)
+                chosen = torch.empty_like(margins, dtype=torch.bool)
+                for s, bits in enumerate(chosen.view_as(margin)):
+                    torch.gt(margin[s], self._thresholds[s], out=bits)
+                    if s + 1 < self.stages:
+                        half = bits.to(x.dtype).sub_(0.5)
+                        margin[s + 1 :].addcmul_(self._products[s + 1 :, s, :, None], half, value=-1)
+                codes[start : start + _ROWS] = chosen.T
+        return codes

@@ -1,0 +1,139 @@
+"""Residual stages as plain tables: all stages of a few hundred vectors searched in the cache, and decoded by one sum of rows.
+
+A stage is one table where it is a nearest-code search (`VQ`), or a product of such searches small enough that its composed codes, all
+concatenations of the pieces' codes, are one (IVQ: 64 rows). Then the residual needs no pass of its own: relative to the mean code ē of the
+stage that comes next, it moves from stage to stage by a row of a table,
+
+    r_0 = z − ē_0,   r_{s+1} = r_s − (e_s − ē_s + ē_{s+1}),
+
+and decoding is z_q = Σ_s e_s, in this order, so that it is the plain loop's sum bit for bit. `Residual` has the plain twin.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vqkit.quantize.search import best_codes, chunk_rows, float32_products, search_table
+from vqkit.types import Float, Int
+
+__all__ = ["MOST_COMPOSED", "StageTables", "composed_table"]
+
+MOST_COMPOSED = 256
+"""Codes of a composed table: beyond, searching the pieces one by one is less work."""
+
+_MOST_FLOATS = 1 << 24  # of stacked tables, 64 MiB
+
+
+class _Stage(NamedTuple):
+    direction: Tensor  # (codes, dim + 1) of `SearchTable`
+    step: Tensor  # (codes, dim + 1): what a code takes from the residual; the column of ones keeps its 1
+    digits: Tensor | None  # (codes, pieces): the codes of the pieces, where the table is composed
+
+
+class StageTables:
+    """The tables of a residual quantizer, ready for search and decoding; whoever writes to them afterwards needs new ones.
+
+    Args:
+        tables: of each stage, the codes of its pieces: one (codes, dim) table, or several whose rows are concatenated.
+    """
+
+    def __init__(self, tables: Sequence[Sequence[Float[Tensor, "codes dim"]]]) -> None:
+        self.sizes = [tuple(len(piece) for piece in pieces) for pieces in tables]
+        self.widths = [len(pieces) for pieces in tables]
+        whole = [composed_table(pieces) for pieces in tables]
+        self.dim = whole[0].shape[1]
+        self._whole = whole
+        self._stages: list[_Stage] = []
+        self._mean = whole[0]
+        self._stacked: Tensor | None = None
+        self._offsets = self._places = torch.empty(0)
+
+    @staticmethod
+    def fit(sizes: Sequence[Sequence[int]], dim: int) -> bool:
+        """Whether tables with such numbers of codes are worth it."""
+        composed = all(len(pieces) == 1 or prod(pieces) <= MOST_COMPOSED for pieces in sizes)
+        return composed and sum(prod(pieces) for pieces in sizes) * dim <= _MOST_FLOATS
+
+    def _prepared(self) -> list[_Stage]:
+        if not self._stages:
+            ready = [search_table(table) for table in self._whole]
+            self._mean = ready[0].mean
+            ahead = [*(table.mean for table in ready[1:]), torch.zeros_like(self._mean)]
+            for table, (mean, direction), following, sizes in zip(self._whole, ready, ahead, self.sizes, strict=True):
+                step = F.pad(table - mean + following, (0, 1))
+                self._stages.append(_Stage(direction, step, _digits(sizes) if len(sizes) > 1 else None))
+        return self._stages
+
+    def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
+        """Codes of all stages, each the nearest to what the stages before it left."""
+        stages = self._prepared()
+        codes = torch.empty(len(x), sum(self.widths), dtype=torch.long)
+        most = max(len(stage.direction) for stage in stages)
+        rows = chunk_rows(most, len(x))
+        held, moved = x.new_ones(rows, self.dim + 1), x.new_empty(rows, self.dim + 1)
+        scores = x.new_empty(most * rows)
+        with float32_products(x.device):
+            for start in range(0, len(x), rows):
+                part = x[start : start + rows]
+                residual, taken = held[: len(part)], moved[: len(part)]
+                torch.sub(part, self._mean, out=residual[:, :-1])
+                column = 0
+                for stage, width in zip(stages, self.widths, strict=True):
+                    best = best_codes(stage.direction, residual, scores)
+                    if column + width < codes.shape[1]:
+                        residual -= torch.index_select(stage.step, 0, best, out=taken)
+                    found = best[:, None] if stage.digits is None else stage.digits[best]
+                    codes[start : start + rows, column : column + width] = found
+                    column += width
+        return codes
+
+    def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
+        """Σ of the rows of the first stages, −1 counting as zeros; None where some pieces of a stage are −1 and others not."""
+        if self._stacked is None:
+            self._stacked = torch.cat([*self._whole, torch.zeros(1, self.dim)])
+            bounds = [0]
+            for table in self._whole:
+                bounds.append(bounds[-1] + len(table))
+            self._offsets = torch.tensor(bounds[:-1])
+            self._places = _places(self.sizes)
+        places = self._places[: sum(self.widths[:stages]), :stages]
+        if len(places) == stages:
+            index = codes + self._offsets[:stages]
+        else:
+            with float32_products(codes.device):  # of whole numbers below 2²⁴
+                index = torch.addmm(self._offsets[:stages].float(), codes.float(), places).long()
+        if int(codes.min() if codes.numel() else 0) < 0:
+            gone = [run < 0 for run in codes.split(self.widths[:stages], dim=1)]
+            if any((part.any(dim=1) != part.all(dim=1)).any() for part in gone):
+                return None
+            index = torch.where(torch.stack([part[:, 0] for part in gone], dim=1), len(self._stacked) - 1, index)
+        return F.embedding_bag(index, self._stacked, mode="sum")
+
+
+def composed_table(pieces: Sequence[Float[Tensor, "codes dim"]]) -> Float[Tensor, "composed dim"]:
+    """All concatenations of a code of each piece, the last piece's code running fastest.
+
+    Example:
+        >>> composed_table([torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [4.0]])]).tolist()
+        [[1.0, 3.0], [1.0, 4.0], [2.0, 3.0], [2.0, 4.0]]
+    """
+    whole = pieces[0]
+    for piece in pieces[1:]:
+        left = whole[:, None].expand(-1, len(piece), -1)
+        whole = torch.cat([left, piece[None].expand(len(whole), -1, -1)], dim=-1).flatten(0, 1)
+    return whole
+
+
+def _digits(sizes: Sequence[int]) -> Int[Tensor, "composed pieces"]:
+    """The codes of the pieces of every composed code."""
+    return torch.cartesian_prod(*(torch.arange(size) for size in sizes))
+
+
+def _places(sizes: Sequence[Sequence[int]]) -> Float[Tensor, "codes stages"]:
+    """What each code counts in the index of its stage's composed code."""
+    columns = [torch.tensor([float(prod(pieces[i + 1 :])) for i in range(len(pieces))]) for pieces in sizes]
+    return torch.block_diag(*(column[:, None] for column in columns))

@@ -1,0 +1,103 @@
+"""Stages searched and decoded as plain tables, against the plain twins in `Residual`."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+from vqkit import IVQ, RVQ, VQ, Product, Residual
+from vqkit.quantize.memo import Memo
+
+DIM = 24
+SYSTEMS = {
+    "RVQ": lambda: RVQ(DIM, [64, 16, 8], 3),
+    "yin-yang": lambda: IVQ(DIM),
+    "yin-yang-own": lambda: IVQ(DIM, shared=False),
+    "yin-yang-12": lambda: IVQ(DIM, lines=12),
+    "bottom-up": lambda: IVQ(DIM, variant="bottom-up"),
+    "mixed": lambda: Residual([Product([VQ(8, 4), VQ(8, 3), VQ(8, 5)]), VQ(DIM, 7)]),
+}
+
+
+def built(name: str, offset: float) -> Residual:
+    torch.manual_seed(0)
+    quantizer = SYSTEMS[name]().eval()
+    for index, book in enumerate(quantizer.codebooks):
+        with torch.no_grad():
+            book.normal_().mul_(0.8**index).add_(offset)
+    return quantizer.quantizer if hasattr(quantizer, "quantizer") else quantizer
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_codes_and_vectors_are_those_of_the_plain_twins(name, offset):
+    quantizer = built(name, offset)
+    z = torch.randn(3, 1500, DIM) + offset * len(quantizer.stages)
+    codes, plain = quantizer.encode(z), quantizer._encode_plain(z, None)
+    assert quantizer._chosen(z, None, None) is not None  # the fast path ran
+    near_ties = (codes != plain).any(dim=-1)
+    assert near_ties.float().mean() < 0.002
+    codes[0, :5], codes[1, 0, quantizer.stage_ends[0] :] = -1, -1
+    for stages in range(1, quantizer.num_stages + 1):
+        kept = codes[..., : quantizer.stage_ends[stages - 1]]
+        assert torch.equal(quantizer.decode(kept), quantizer._decode_plain(kept, stages))
+
+
+@pytest.mark.parametrize("name", ["yin-yang", "mixed"])
+def test_a_stage_of_which_only_some_pieces_are_masked_decodes_as_ever(name):
+    quantizer = built(name, 0.0)
+    codes = quantizer.encode(torch.randn(1, 9, DIM))
+    codes[0, 3, 1] = -1
+    assert torch.equal(quantizer.decode(codes), quantizer._decode_plain(codes, quantizer.num_stages))
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_training_step_is_that_of_the_plain_twin(name, monkeypatch):
+    """Output, gradient, losses and the tables that it leaves."""
+    results = []
+    z = torch.randn(4, 200, DIM)
+    for plain in (False, True):
+        quantizer = built(name, 0.0).train()
+        for module in quantizer.modules():
+            if hasattr(module, "initialized"):
+                module.initialized.fill_(True)
+        if plain:
+            monkeypatch.setattr("vqkit.quantize.residual.fast_stages", lambda *_: (None, None))
+        x = z.clone().requires_grad_()
+        torch.manual_seed(1)
+        out = quantizer(x)
+        (out.loss + out.z_q.square().sum()).backward()
+        results.append((out, x.grad, quantizer.state_dict()))
+    (fast, grad, state), (twin, expected, other) = results
+    assert torch.equal(fast.codes, twin.codes)
+    assert torch.equal(fast.z_q, twin.z_q)
+    assert torch.equal(fast.loss, twin.loss)
+    assert torch.equal(grad, expected)
+    assert all(torch.equal(state[key], other[key]) for key in state)
+
+
+def test_tables_that_were_written_to_are_read_again():
+    quantizer, z = built("RVQ", 0.0), torch.randn(1, 50, DIM)
+    first = quantizer.decode(quantizer.encode(z))
+    with torch.no_grad():
+        quantizer.codebooks[1].mul_(3)
+    codes = quantizer.encode(z)
+    assert torch.equal(codes, quantizer._encode_plain(z, None))
+    assert torch.equal(quantizer.decode(codes), quantizer._decode_plain(codes, 3))
+    assert not torch.equal(quantizer.decode(codes), first)
+    loaded = copy.deepcopy(quantizer)
+    loaded.load_state_dict(built("RVQ", 1.0).state_dict())
+    assert torch.equal(loaded.encode(z), loaded._encode_plain(z, None))
+
+
+def test_a_kept_value_goes_with_its_tables():
+    memo, table, calls = Memo(), torch.ones(2), []
+    for _ in range(2):
+        memo.of([table], lambda: calls.append(1))
+    assert len(calls) == 1
+    for other in (table.clone(), table.add_(1)):
+        memo.of([other], lambda: calls.append(1))
+    assert len(calls) == 3
+    assert copy.deepcopy(memo)._key is None
+    assert pickle.loads(pickle.dumps(memo))._key is None  # noqa: S301 - its own
