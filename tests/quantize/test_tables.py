@@ -92,7 +92,7 @@ def test_tables_that_were_written_to_are_read_again():
 
 
 def test_a_kept_value_goes_with_its_tables():
-    memo, table, calls = Memo(), torch.ones(2), []
+    memo, table, calls = Memo(), torch.ones(2, 3), []
     for _ in range(2):
         memo.of([table], lambda: calls.append(1))
     assert len(calls) == 1
@@ -101,3 +101,33 @@ def test_a_kept_value_goes_with_its_tables():
     assert len(calls) == 3
     assert copy.deepcopy(memo)._key is None
     assert pickle.loads(pickle.dumps(memo))._key is None  # noqa: S301 - its own
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_writes_through_data_are_noticed(dtype):
+    """Averages of weights write so; PyTorch does not count it."""
+    memo, table, calls = Memo(), torch.ones(4, 3, dtype=dtype), []
+    memo.of([table], lambda: calls.append(1))
+    table.data.mul_(2)
+    memo.of([table], lambda: calls.append(1))
+    table.data[2] = 7  # one code alone
+    memo.of([table], lambda: calls.append(1))
+    table.data = torch.zeros(4, 3, dtype=dtype)
+    memo.of([table], lambda: calls.append(1))
+    memo.of([table], lambda: calls.append(1))
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize("make", [lambda: VQ(8, 16, update="gradient"), lambda: RVQ(8, 16, 3), lambda: IVQ(12)])
+def test_a_quantizer_whose_codes_are_averaged_in_place_finds_the_new_ones(make):
+    torch.manual_seed(0)
+    quantizer, other = make(), make()
+    z = torch.randn(2, 50, quantizer.dim)
+    for one in (quantizer, other):
+        one.fit(z.flatten(end_dim=1) + torch.randn(1)).eval()
+    quantizer.decode(quantizer.encode(z))
+    for mine, theirs in zip(quantizer.state_dict(keep_vars=True).values(), other.state_dict().values(), strict=True):
+        mine.data.copy_(theirs)
+    codes = quantizer.encode(z)
+    assert torch.equal(codes, other.encode(z))
+    assert torch.equal(quantizer.decode(codes), other.decode(codes))
