@@ -131,3 +131,13 @@ def test_a_quantizer_whose_codes_are_averaged_in_place_finds_the_new_ones(make):
     codes = quantizer.encode(z)
     assert torch.equal(codes, other.encode(z))
     assert torch.equal(quantizer.decode(codes), other.decode(codes))
+
+
+def test_a_shared_codebook_takes_the_same_fast_paths():
+    torch.manual_seed(0)
+    z = torch.randn(3, 40, 8)
+    residual = RVQ(8, 16, 3, shared=True).fit(z.flatten(end_dim=1)).eval().quantizer
+    codes = residual.encode(z)
+    assert torch.equal(codes, residual._encode_plain(z, None))
+    with torch.no_grad():
+        assert torch.equal(residual.decode(codes), residual._decode_plain(codes, 3))
