@@ -31,7 +31,7 @@ check: setup  ## ruff, mypy, import layering, forbidden packages
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_layering.py tests/test_dependencies.py
 
 bench: setup  ## speed against peers, as ratios within one run
-	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/speed.py --out runs/speed
 
 docs: setup  ## run every code block of the docs pages
 	$(BIN)/python -m pytest -q tests/test_docs.py
