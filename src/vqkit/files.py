@@ -42,7 +42,7 @@ class NewFile:
         devices: write to a device or a named pipe that lies there, instead of refusing it; the bytes go to it at once.
 
     Attributes:
-        path: as given.
+        path: the path that was given.
         temporary: where the bytes lie meanwhile, in the same folder and with a short name; a device's own path.
         file: open for writing in binary.
         is_device: there is no temporary file.

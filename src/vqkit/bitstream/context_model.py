@@ -111,7 +111,7 @@ class ContextModel:
         Args:
             data: what `encode` returned.
             known: the codes before, (frames, start).
-            stop: as given to `encode`.
+            stop: the stage that `encode` stopped before.
 
         Raises:
             BitstreamError: `encode` does not write such data.

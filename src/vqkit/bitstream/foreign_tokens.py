@@ -39,7 +39,7 @@ class TokenRate:
         static_kbps: the same with one table of probabilities a code.
         context_kbps: the same with tables that look at the codes before.
         static_bytes: size of the tables, which belong to the codec and not to a file.
-        context_bytes: likewise.
+        context_bytes: size of the tables that look at the codes before.
         seconds: duration of what was measured.
     """
 

@@ -61,7 +61,7 @@ class PlainCodes:
         Args:
             data: what `encode` returned.
             known: the codes before, (frames, start).
-            stop: as given to `encode`.
+            stop: the stage that `encode` stopped before.
 
         Raises:
             BitstreamError: the data have another length, or hold a number that `encode` does not write.

@@ -79,8 +79,8 @@ def decode_codes(
     Args:
         data: the bytes; with ``num_codes``, the beginning suffices, see `prefix_bytes`.
         num_frames: number of frames written.
-        code_sizes: as written.
-        frequencies: as written.
+        code_sizes: the alphabets that were written.
+        frequencies: the tables that were written with.
         num_codes: read only the first so many codes of every frame; None reads all.
 
     Returns:
@@ -148,9 +148,9 @@ def prefix_bytes(
     """Where the stream of `encode_codes` may be cut.
 
     Args:
-        codes: as for `encode_codes`.
-        code_sizes: as for `encode_codes`.
-        frequencies: as for `encode_codes`.
+        codes: the codes, see `encode_codes`.
+        code_sizes: their alphabets.
+        frequencies: a table for each of them, see `encode_codes`.
 
     Returns:
         For each k = 1 … num_codes the number of leading bytes from which `decode_codes` reads the first k codes of every frame; at most

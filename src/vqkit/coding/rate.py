@@ -19,7 +19,7 @@ class Rate:
     Args:
         kbps: highest rate of sound: as many stages as fit into this rate, before entropy coding.
         stages: number of stages to keep.
-        max_bytes: as many stages as fit into a file of so many bytes, headers included.
+        max_bytes: keep as many stages as fit into a file of so many bytes, headers included.
         bpp: highest rate of images: as many stages as fit into a file of so many bits a pixel, headers included.
 
     Raises:

@@ -59,7 +59,7 @@ def judge(
 
     Args:
         sounds: sounds of different names.
-        systems: those for each kind of sound, of different names.
+        systems: the codecs for each kind of sound, of different names.
         thorough: also the slow metrics, see `vqkit.evaluate.listeners`.
         speaker_model: local folder of a speaker embedder; None leaves that metric out.
         keep_wavs: return the decoded waveforms and the ``.vqk`` files too.

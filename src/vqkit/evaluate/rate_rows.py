@@ -66,7 +66,7 @@ def rate_rows(judged: Sequence[Judged], systems: Mapping[str, Sequence[System]])
 
     Args:
         judged: judgements from `vqkit.evaluate.rate_quality.judge`.
-        systems: as given there.
+        systems: the codecs that were judged.
 
     Returns:
         Kinds and systems in the order of ``systems``; those that judged nothing are left out. Rates are all bits over all seconds.

@@ -41,7 +41,7 @@ class ASTClassifier:
 
     Attributes:
         name: ``"ast"``; which weights it is, the settings say.
-        sample_rate: as given.
+        sample_rate: the sample rate that was given, in Hz.
         model_rate: the network's, in Hz.
 
     Raises:

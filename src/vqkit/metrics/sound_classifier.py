@@ -41,7 +41,7 @@ class SoundClassifier:
     Attributes:
         name: ``"vqkit_sounds"`` with the weights that ship.
         classes: the labels, in the order of the posterior.
-        sample_rate: as given.
+        sample_rate: the sample rate that was given, in Hz.
 
     Raises:
         TypeError: the sample rate is not an int.

@@ -170,7 +170,7 @@ class CodebookUsage(StreamingMetric):
         """Count codes.
 
         Args:
-            codes: as a quantizer gives them; −1 is not counted.
+            codes: what a quantizer gives; −1 is not counted.
 
         Raises:
             TypeError: not a tensor of ints.

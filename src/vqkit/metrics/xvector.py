@@ -37,7 +37,7 @@ class XVectorEmbedder:
 
     Attributes:
         name: ``"wavlm_xvector"``; which weights it is, the settings say.
-        sample_rate: as given.
+        sample_rate: the sample rate that was given, in Hz.
         model_rate: the network's, in Hz.
 
     Raises:

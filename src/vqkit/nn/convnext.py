@@ -50,7 +50,7 @@ class ConvNeXtBlock(nn.Module):
         self.gain = nn.Parameter(torch.full((dim,), gain))
 
     def forward(self, x: Float[Tensor, "batch dim frames"]) -> Float[Tensor, "batch dim frames"]:
-        """As many frames as given; behind the ends there is silence."""
+        """The outputs, as many frames as given; behind the ends there is silence."""
         return x + self._mix(self.depthwise(functional.pad(x, self.pad)))
 
     def streaming(self) -> ResidualSum:

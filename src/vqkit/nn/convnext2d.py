@@ -44,7 +44,7 @@ class ConvNeXtBlock2d(nn.Module):
         self.gain = nn.Parameter(torch.full((dim,), gain))
 
     def forward(self, x: Float[Tensor, "batch dim rows columns"]) -> Float[Tensor, "batch dim rows columns"]:
-        """As many places as given; beyond the border there are zeros."""
+        """The outputs, as many places as given; beyond the border there are zeros."""
         mixed = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
         made: Tensor = self.gain * self.narrow(functional.gelu(self.widen(mixed)))
         return x + made.permute(0, 3, 1, 2)

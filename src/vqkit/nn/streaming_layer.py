@@ -82,7 +82,7 @@ class Recurrent(StreamingLayer):
         self._carried: tuple[Tensor, Tensor] | None = None
 
     def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch channels time"]:
-        """As many outputs as inputs."""
+        """It gives as many outputs as it takes inputs."""
         if not x.shape[-1]:
             return x
         steps = x.permute(2, 0, 1)
@@ -158,7 +158,7 @@ class ResidualSum(StreamingLayer):
         self._waiting: Tensor | None = None
 
     def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch out new_time"]:
-        """As many outputs as the branch has."""
+        """It gives as many outputs as its branch."""
         branch, shortcut = self._branch.push(x, last), self._shortcut.push(x, last)
         if self._waiting is not None:
             shortcut = torch.cat([self._waiting, shortcut], dim=-1)

@@ -26,7 +26,7 @@ def balanced_codes(
     Args:
         scores: the higher the better, as −‖x − e‖².
         real: vectors that count; the others take part in nothing, and what they get means nothing.
-        temperature: of the plan, in units of the mean spread of a vector's scores; small ones give sharp plans.
+        temperature: temperature of the plan, in units of the mean spread of a vector's scores; small ones give sharp plans.
         iterations: rounds of normalising over codes and vectors.
 
     Returns:

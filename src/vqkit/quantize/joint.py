@@ -45,7 +45,7 @@ class JointBatch:
         """One batch of several that hold vectors of the same batch items: item by item, so that ranks join as one process would.
 
         Args:
-            batches: those of the stages that share a codebook.
+            batches: the batches of the stages that share a codebook.
             items: how many batch items each of them covers.
         """
         rows = [len(batch.x) // max(items, 1) for batch in batches]

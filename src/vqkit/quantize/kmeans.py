@@ -33,7 +33,7 @@ def kmeans(
         iterations: Lloyd iterations.
         distance: ``"l2"`` or ``"cosine"`` for the assignment; centroids are plain means.
         reseed: between iterations move an empty centroid next to one of the fullest; otherwise it keeps its vector.
-        dtype: of the table that takes the centroids; they still differ when rounded to it.
+        dtype: dtype of the table that takes the centroids; they still differ when rounded to it.
 
     Returns:
         Centroids and the number of vectors of each.

@@ -76,7 +76,7 @@ class CodeLayout(ABC):
         """Codes as a ``.vqk`` file or a language model takes them: one vector of codes of each block, all of them there.
 
         Args:
-            codes: of all stages or of the first ones, without masked positions.
+            codes: codes of all stages or of the first ones, without masked positions.
 
         Returns:
             The codes themselves, where every position has all of them; see `Multiscale` for the other case.
@@ -90,7 +90,7 @@ class CodeLayout(ABC):
         """The inverse of `pack`.
 
         Args:
-            packed: of all stages or of the first ones.
+            packed: packed codes of all stages or of the first ones.
             size: positions along each axis of the grid.
 
         Raises:

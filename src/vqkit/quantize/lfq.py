@@ -33,7 +33,7 @@ class LFQ(Quantizer):
         scale: size of the values given out: ±scale.
         entropy_weight: weight of the entropy loss; 0 switches it off.
         diversity: γ, weight of the batch entropy within it.
-        temperature: of the softmax.
+        temperature: temperature of the softmax.
         commitment_weight: weight of ‖y − sg(sign y)‖² in the projected space.
         sphere: put the projected vector on the unit sphere first, as `BSQ` does.
         factor_bits: the entropy of E[p] is exact over so many bits at once, and summed over such factors: 1 takes bits as independent.

@@ -67,11 +67,11 @@ class ResidualLFQ(System):
 
     Args:
         dim: length of the vectors.
-        bits: as in `LFQ`.
+        bits: number of sign bits, see `LFQ`.
         num_quantizers: stages.
-        stage_dropout: as in `Residual`.
-        entropy_weight: as in `LFQ`.
-        commitment_weight: as in `LFQ`.
+        stage_dropout: share of the training batches that keep only some stages, see `Residual`.
+        entropy_weight: weight of the entropy loss, see `LFQ`.
+        commitment_weight: weight of the commitment loss, see `LFQ`.
 
     Example:
         >>> ResidualLFQ(dim=64, bits=6, num_quantizers=4).bits_per_vector
@@ -106,7 +106,7 @@ class BSQ(System):
         bits: signs kept.
         entropy_weight: weight of the entropy loss; 0 switches it off.
         diversity: γ, weight of the batch entropy within it.
-        temperature: of the softmax over codes.
+        temperature: temperature of the softmax over codes.
         commitment_weight: weight of the commitment term.
 
     Example:

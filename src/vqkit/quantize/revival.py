@@ -16,7 +16,7 @@ def random_numbers(revive: str, anchor: str, num_codes: int, like: Tensor) -> Fl
 
     Args:
         revive: ``"restart"`` or ``"cvq"``, see `Codebook`.
-        anchor: Of ``"cvq"``.
+        anchor: where ``"cvq"`` takes its anchors, see `Codebook`.
         num_codes: How many codes there are.
         like: A tensor on the right device.
     """
@@ -33,8 +33,8 @@ def picked_places(
     """Places in the joint batch of the vectors for each code; None where anchors are searched for.
 
     Args:
-        revive: As in `random_numbers`.
-        anchor: As in `random_numbers`.
+        revive: how codes are revived, see `Codebook`.
+        anchor: where ``"cvq"`` takes its anchors.
         batch: Knows how many vectors the ranks have.
         drawn: The numbers of rank 0.
     """

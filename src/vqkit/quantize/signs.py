@@ -25,7 +25,7 @@ class StageSigns:
     """A residual quantizer whose stages all cut the vector alike into pieces of two codes, ready for search.
 
     Args:
-        tables: of each stage the (2, piece dim) tables of its pieces.
+        tables: for each stage the (2, piece dim) tables of its pieces.
     """
 
     def __init__(self, tables: Sequence[Sequence[Float[Tensor, "2 dim"]]]) -> None:

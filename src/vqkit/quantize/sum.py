@@ -84,7 +84,7 @@ class Sum(Quantizer):
 
         Args:
             z: vectors, as in `forward`.
-            mask: as in `forward`.
+            mask: (batch, *spatial) of bool, True = real.
         """
         return tuple(self._run(z, mask, lambda x: self._branch_steps(x, mask)))
 

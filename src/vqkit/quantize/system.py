@@ -23,7 +23,7 @@ class System(Wrapper):
 
     @property
     def max_candidates(self) -> int:
-        """As many as the expression can offer."""
+        """What the expression can offer."""
         return self.quantizer.max_candidates
 
     @property
@@ -33,20 +33,20 @@ class System(Wrapper):
 
     @property
     def packed_sizes(self) -> tuple[int, ...]:
-        """Those of the expression."""
+        """Alphabet of each code of a packed block."""
         return self.quantizer.packed_sizes
 
     @property
     def packed_per_stage(self) -> tuple[int, ...]:
-        """Those of the expression."""
+        """Codes of each stage of a packed block."""
         return self.quantizer.packed_per_stage
 
     def pack(self, codes: Tensor) -> Tensor:
-        """As the expression packs them."""
+        """One vector of codes of each block, see `Multiscale.pack`."""
         return self.quantizer.pack(codes)
 
     def unpack(self, packed: Tensor, size: Sequence[int]) -> Tensor:
-        """As the expression unpacks them."""
+        """The inverse of `pack`, on a grid of a size, see `Multiscale.unpack`."""
         return self.quantizer.unpack(packed, size)
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:

@@ -38,7 +38,7 @@ class StageTables:
     """The tables of a residual quantizer, ready for search and decoding; whoever writes to them afterwards needs new ones.
 
     Args:
-        tables: of each stage, the codes of its pieces: one (codes, dim) table, or several whose rows are concatenated.
+        tables: for each stage, the codes of its pieces: one (codes, dim) table, or several whose rows are concatenated.
     """
 
     def __init__(self, tables: Sequence[Sequence[Float[Tensor, "codes dim"]]]) -> None:

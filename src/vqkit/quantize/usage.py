@@ -27,7 +27,7 @@ def usage_advice(quantizer: Quantizer, codes: Int[Tensor, "*shape codes"]) -> st
 
     Args:
         quantizer: what made the codes.
-        codes: those of data that it was not trained on, ten times as many vectors as codes or more; −1 is not counted.
+        codes: codes of data that it was not trained on, ten times as many vectors as codes or more; −1 is not counted.
 
     Returns:
         The line; None where at least three quarters of the codes are used at every position, or there are too few vectors to tell.

@@ -40,8 +40,8 @@ class PictureRow:
     Attributes:
         picture: what it is.
         uri: the original, in a data URI.
-        width: at which it is shown, in CSS pixels; a whole multiple of that of a small image.
-        height: likewise.
+        width: width at which it is shown, in CSS pixels; a whole multiple of that of a small image.
+        height: height at which it is shown, in CSS pixels.
         enlarged: whether its pixels are to be seen as squares.
         cells: a reconstruction per system, None where there is none.
         film_uri: the original as a film, in a data URI; empty of an image.

@@ -34,7 +34,7 @@ class AudioBlocks:
         sample_rate: sample rate in Hz.
         channels: channels of the blocks.
         num_samples: a channel, where the header of a file states it exactly; otherwise None.
-        seconds: as the header says, perhaps an estimate; None where it says nothing.
+        seconds: the duration that the header states, perhaps an estimate; None where it says nothing.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -21,7 +21,7 @@ class Mask:
     """Places of each item.
 
     Attributes:
-        kept: those that the encoder sees, rising.
+        kept: places that the encoder sees, rising.
         hidden: the others, rising.
     """
 

@@ -46,7 +46,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         tokens_of: hash of the weights of the tokenizer whose codes these are; training fills it in from the token files.
 
     Attributes:
-        tokens_of: as given.
+        tokens_of: what was given.
 
     Raises:
         ValueError: an argument out of range.
@@ -244,7 +244,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
             condition: a vector for each frame of the result; or a function that gives those of frames ``first`` to ``last`` − 1, for
                 streams whose conditions need not be in memory at once.
             prefix: first frames of the result, which are continued.
-            temperature: as all that follow in `vqkit.models.generator.sampling.Sampling`.
+            temperature: this and all that follow are explained in `vqkit.models.generator.sampling.Sampling`.
             top_k: most codes to choose from.
             top_p: probability of those to choose from.
             guidance: strength of classifier-free guidance.

@@ -29,7 +29,7 @@ class QuantizedVQModel(VQModel):
     imports no module by itself because a file names it.
 
     Args:
-        in_channels: as all others but the last, see ``VQModel``.
+        in_channels: this and all others but the last are explained in ``VQModel``.
         out_channels: channels of the result.
         down_block_types: blocks of the encoder.
         up_block_types: blocks of the decoder.
@@ -106,7 +106,7 @@ class QuantizedVQModel(VQModel):
 
         Args:
             tokenizer: images go in and come out in [0, 1]; the model has them in [−1, 1].
-            scaling_factor: as above.
+            scaling_factor: explained there as well.
 
         Raises:
             TypeError: another backbone.

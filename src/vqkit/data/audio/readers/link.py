@@ -45,7 +45,7 @@ class LinkReader:
         sample_rate: sample rate of its first sample, in Hz.
         layout: layout of its first sample.
         num_samples: a channel, where that is known exactly.
-        seconds: as the header says, perhaps an estimate; None where it says nothing.
+        seconds: the duration that the header states, perhaps an estimate; None where it says nothing.
 
     Raises:
         ValueError: no one can read it.

@@ -79,7 +79,7 @@ def remix(samples: Float[np.ndarray, "samples have"], have: tuple[str, ...], wan
     """Samples of one layout in another: to one channel the mean, from one channel the same in each, else by where speakers stand.
 
     Args:
-        samples: as a decoder gives them.
+        samples: what a decoder gives.
         have: their layout.
         want: the layout that they get.
 

@@ -46,7 +46,7 @@ class TiffLayout:
         part_width: pixels of a strip's or tile's row.
         part_height: rows of a strip or tile; the last strip may have fewer.
         tiled: the parts are tiles.
-        compression: as the tag says.
+        compression: the tag's number.
         predictor: 1 none, 2 differences, 3 differences of the bytes of floats.
     """
 
