@@ -20,7 +20,7 @@ COUNTS = (10, 30, 60)
 
 
 def learn(book, batch, codes):
-    learn_together([(book, book.own_part(batch, codes), batch)])
+    learn_together([(book, book.own_part(batch, codes), batch, 1)])
 
 
 def step(number: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,6 +21,7 @@ from vqkit import (
     Sum,
     System,
 )  # fmt: skip
+from vqkit.models.bridle.normalised import Normalised
 
 
 def rounded(y: Tensor, q: Tensor) -> Tensor:
@@ -88,6 +89,8 @@ def twin(quantizer: Quantizer, x: Tensor) -> Tensor:
         return twin(quantizer.quantizer, x)
     if isinstance(quantizer, Rotated):
         return twin(quantizer.quantizer, x @ quantizer.rotation.T) @ quantizer.rotation
+    if isinstance(quantizer, Normalised) and not quantizer.through:
+        return twin(quantizer.quantizer, x / x.norm(dim=-1, keepdim=True))
     if isinstance(quantizer, Projected):
         y = inward(quantizer, x)
         y = {"none": lambda y: y, "tanh": torch.tanh, "sphere": lambda y: y / y.norm(dim=-1, keepdim=True)}[

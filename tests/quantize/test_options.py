@@ -19,8 +19,10 @@ from vqkit import (
     Interpolated,
     LloydMax,
     LooC,
+    Multiscale,
     Product,
     Projected,
+    QINCo,
     Quantizer,
     RandomProjection,
     Residual,
@@ -28,6 +30,7 @@ from vqkit import (
     ResidualLFQ,
     Rotated,
     SimVQ,
+    Sum,
     System,
     TurboQuant,
 )
@@ -85,6 +88,7 @@ OPTIONS = {
             "num_quantizers": sizes(2),
             "stage_dropout": ({}, 1.0, "codes"),
             "beam": ({}, 3, "codes"),
+            "shared": ({}, True, "state"),
             **BOOK,
             **PULLS,
         },
@@ -186,6 +190,7 @@ OPTIONS = {
             "quantizer": sizes(lambda: PVQ(DIM, 4, 3)),
             "seed": ({}, 3, "z_q"),
             "learn_rotation": ({}, False, "fit"),
+            "method": ({}, "balanced", "fit"),
         },
     ),
     FSQ: (
@@ -216,7 +221,37 @@ OPTIONS = {
     # parts are made anew for each run, by functions
     Residual: (
         {"stages": lambda: [VQ(DIM, 8), VQ(DIM, 8)]},
-        {"stages": sizes(lambda: [VQ(DIM, 8)]), "stage_dropout": ({}, 1.0, "codes"), "beam": ({}, 3, "codes")},
+        {"stages": sizes(lambda: [VQ(DIM, 8)]), "stage_dropout": ({}, 1.0, "codes"), "beam": ({}, 3, "codes"),
+         "repeats": sizes(2)},
+    ),
+    Sum: (
+        {"dim": DIM, "branches": lambda: [VQ(4, 8), VQ(6, 8)]},
+        {"dim": ({}, 8, "dim"), "branches": sizes(lambda: [VQ(4, 4), VQ(6, 8)])},
+    ),
+    Multiscale: (
+        {"scales": lambda: [VQ(DIM, 8), VQ(DIM, 8)], "sizes": [1, 4]},
+        {
+            "scales": sizes(lambda: [VQ(DIM, 4), VQ(DIM, 8)]),
+            "sizes": ({}, [1, 2], "codes"),
+            "spatial_dims": ({}, 2, "codes"),
+            "upsample": ({"sizes": [2, 4]}, "linear", "z_q"),
+            "smoothing": ({}, 2, "z_q"),
+            "smoothing_weight": ({"smoothing": 2}, 3.0, "loss of smoothing"),
+        },
+    ),
+    QINCo: (
+        {"dim": DIM, "codebook_size": 8, "num_quantizers": 3},
+        {
+            "dim": ({}, 6, "dim"),
+            "codebook_size": sizes(4),
+            "num_quantizers": sizes(2),
+            "hidden": ({}, 16, "state"),
+            "blocks": ({}, 2, "state"),
+            "candidates": ({}, 1, "z_q"),
+            "beam": ({}, 3, "codes"),
+            "commitment_weight": ({}, 0.5, "loss of commitment"),
+            "codebook_weight": ({}, 3.0, "loss of codebook"),
+        },
     ),
     Product: (
         {"pieces": lambda: [VQ(4, 8), VQ(8, 8)]},

@@ -52,7 +52,6 @@ def main_thin(argv: list[str]) -> int:
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--kbps", type=float, help="of sound: as many stages as fit into this rate, before entropy coding")
     how.add_argument(
         "--kbps", type=float, help="highest rate of sound: as many stages as fit into this rate, before entropy coding"
     )

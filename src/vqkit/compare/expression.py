@@ -25,7 +25,11 @@ _MAX_TEXT = 10_000  # characters
 _MAX_DEPTH = 50  # of calls, lists and operations within each other
 _MAX_LIST = 4096
 _ALLOWED = "quantizers, numbers, strings, lists, dim, + - * // **"
-_QUANTIZERS = [name for name in vqkit.quantize.__all__ if isinstance(getattr(vqkit.quantize, name), type)]
+_QUANTIZERS = [
+    name
+    for name, found in ((name, getattr(vqkit.quantize, name)) for name in vqkit.quantize.__all__)
+    if isinstance(found, type) and issubclass(found, Quantizer)
+]
 _ARITHMETIC = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

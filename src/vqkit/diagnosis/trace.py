@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vqkit.quantize import Quantizer
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.product import Product
-from vqkit.quantize.search import nearest
+from vqkit.quantize.search import nearest, plain_paths
 from vqkit.types import Float, Int
 
 __all__ = ["BookTrace", "ProductTrace", "Traces", "part_name", "traced"]
@@ -219,7 +219,8 @@ def traced(quantizer: Quantizer, before: Traces | None = None, keep_zeros: bool 
             _wrap(module, "_encode", _cutting(seen, module._encode, keep_zeros))
             wrapped.append((module, "_encode"))
     try:
-        yield traces
+        with plain_paths():
+            yield traces
     finally:
         for part, method in wrapped:
             del part.__dict__[method]

@@ -40,7 +40,7 @@ class _Condition(nn.Module):
             nn.init.zeros_(cast(nn.Linear, layer).weight)
         nn.init.zeros_(self.join.bias)
 
-    def forward(self, code: Float[Tensor, "*shape dim"], decoded: Float[Tensor, "*shape dim"]) -> Tensor:
+    def forward(self, code: Float[Tensor, "*shape dim"], decoded: Float[Tensor, "*_ dim"]) -> Tensor:
         y = code + self._linear(self.join, torch.cat([code, decoded.expand_as(code)], dim=-1))
         for up, down in zip(self.up, self.down, strict=True):
             y = y + self._linear(down, F.relu(self._linear(up, y)))

@@ -24,6 +24,7 @@ __all__ = [
     "nearest",
     "nearest_in",
     "nearest_plain",
+    "plain_paths",
     "search_table",
     "similarity",
     "takes_fast_paths",
@@ -101,9 +102,25 @@ def nearest_in(x: Float[Tensor, "vectors dim"], table: SearchTable) -> Int[Tenso
     return found
 
 
+_only_plain = False
+
+
+@contextmanager
+def plain_paths() -> Iterator[None]:
+    """Inside, everything takes the plain twins: every codebook's search then sees its vectors, for those who watch it."""
+    global _only_plain
+    before, _only_plain = _only_plain, True
+    try:
+        yield
+    finally:
+        _only_plain = before
+
+
 def takes_fast_paths(x: Tensor) -> bool:
     """Whether x is an ordinary tensor on the CPU: graphs, tensors without values and accelerators take the plain twins."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    return (
+        not _only_plain and x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    )
 
 
 def chunk_rows(codes: int, vectors: int) -> int:
