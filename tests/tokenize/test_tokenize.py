@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import tarfile
 from pathlib import Path
 
@@ -295,6 +296,7 @@ def test_a_cluster_of_two_nodes_where_a_worker_dies(corpus, tmp_path, content_of
     cluster.add_node(num_cpus=1)
     settings = TokenizeSettings(("parquet", "webdataset"), 4)
     encoder = DyingEncoder(name="0007.wav", mark=str(mark))
+    asked_to_end = signal.getsignal(signal.SIGTERM)
     try:
         tokenize(folder, tmp_path / "there", lambda kinds: encoder, settings, runner=RayRunner(cluster.address, 2))
         sounds = [str(path) for path in sorted((sample_folder() / "speech/prompts/test").glob("*.*"))[:2]]
@@ -305,6 +307,7 @@ def test_a_cluster_of_two_nodes_where_a_worker_dies(corpus, tmp_path, content_of
         ray.shutdown()
         cluster.shutdown()
     assert mark.exists()
+    assert signal.getsignal(signal.SIGTERM) is asked_to_end  # Ray would put its own
     assert content_of(tmp_path / "here") == content_of(tmp_path / "there")
     expected = TokenizeColumn("audio", stages=1)({"audio": sounds})["codes"]
     assert [list(row["codes"]) for row in found] == [codes.tolist() for codes in expected]

@@ -4,7 +4,10 @@ Actors and tasks that die are started again by Ray. Since a unit has the same ef
 unit that was done twice, or by a node that was thought to be dead, leaves what one does that was done once.
 """
 
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +39,8 @@ class RayRunner:
         ray = need("ray", "ray")
         need("ray.data", "ray")
         if not ray.is_initialized():
-            ray.init(address=self.address or None, log_to_driver=False)
+            with _own_sigterm():
+                ray.init(address=self.address or None, log_to_driver=False)
         most = self.processes or max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting = list(units)  # places of items only, some kilobytes a unit
         if not waiting:
@@ -52,6 +56,18 @@ class RayRunner:
                     "the folder must lie on a file system that all nodes share"
                 )
             yield record
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this process does when it is asked to end: Ray puts a handler of its own, and training, for one, then saves nothing."""
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if main_thread:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 class _Actor:
