@@ -165,6 +165,7 @@ class Films:
 Kind = Sound | Pictures | Films
 Model = SpectralCodec | ImageTokenizer | VideoTokenizer
 WAYS = ("own", "shared", "crossed")
+FOLDERS = ("sound", "images", "videos", "out")
 
 
 def train(kinds: list[Kind], make: Callable[[], Quantizer], steps: int, learning_rate: float, seed: int) -> list[Model]:
@@ -246,7 +247,8 @@ def main() -> None:
                 facts = {"bits": quantizers[0].bits_per_vector, "codebook_floats": floats}
                 runs.append({"system": name, "way": way, "seed": seed, **facts, **found})
                 print(json.dumps(runs[-1]), flush=True)
-            settings = {key: str(value) for key, value in vars(args).items()}
+            # folders of this machine say nothing to others
+            settings = {key: str(value) for key, value in vars(args).items() if key not in FOLDERS}
             path.write_text(json.dumps({"commit": commit(), "settings": settings, "runs": runs}, indent=1) + "\n")
     (args.out / "table.md").write_text(table(runs))
     print(table(runs))

@@ -65,7 +65,7 @@ class Interpolated(Wrapper):
 
     @property
     def code_density(self) -> tuple[float, ...]:
-        """That of the inner quantizer's codes, once for every sub-position."""
+        """The inner quantizer's density, once for every sub-position."""
         return tuple(share for share in self.quantizer.code_density for _ in range(1 if self.folded else self.subs))
 
     @property

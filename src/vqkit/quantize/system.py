@@ -28,7 +28,7 @@ class System(Wrapper):
 
     @property
     def block(self) -> int:
-        """That of the expression."""
+        """Positions of a block of the expression along each axis."""
         return self.quantizer.block
 
     @property
