@@ -43,20 +43,26 @@ def systems(bits: int) -> dict[str, Make]:
         "ResidualLFQ (8 a stage)": lambda: vqkit.ResidualLFQ(d, 8, stages),
         "Projected(8, RVQ)": lambda: vqkit.Projected(d, vqkit.RVQ(8, 256, stages)),
         "SimVQ stages": lambda: vqkit.Residual([vqkit.SimVQ(d, 256, seed=i) for i in range(stages)]),
+        "BSQ": lambda: vqkit.BSQ(d, bits),
     }
     if bits == 8:
         made |= {
             "VQ": lambda: vqkit.VQ(d, 256),
             "FSQ [8,6,5]": lambda: vqkit.FSQ(d, [8, 6, 5]),
             "LFQ": lambda: vqkit.LFQ(d, 8),
-            "BSQ": lambda: vqkit.BSQ(d, 8),
+            "VQ on the sphere of 8": lambda: vqkit.Projected(d, vqkit.VQ(8, 256, unit=True), bound="sphere"),
             "RandomProjection": lambda: vqkit.RandomProjection(d, 256),
         }
     if bits >= 16:
         made["GainShape (VQ 16, RVQ)"] = lambda: vqkit.GainShape(
             vqkit.VQ(1, 16), vqkit.RVQ(d, [16, *[256] * (stages - 1)], stages)
         )
-        made["GroupedRVQ (2 groups)"] = lambda: vqkit.GroupedRVQ(d, 16, stages, 2)
+        made |= {
+            "GroupedRVQ (2 groups)": lambda: vqkit.GroupedRVQ(d, 16, stages, 2),
+            "QINCo (256 a stage)": lambda: vqkit.QINCo(d, 256, stages),
+            "RVQ, one shared codebook": lambda: vqkit.RVQ(d, 256, stages, shared=True),
+            "Sum (VQ and RVQ, 24 dims each)": lambda: vqkit.Sum(d, [vqkit.VQ(24, 256), vqkit.RVQ(24, 256, stages - 1)]),
+        }
     if bits == 24:
         made |= {
             f"IVQ {variant}": lambda variant=variant: vqkit.IVQ(d, variant=variant)
