@@ -6,6 +6,7 @@ from vqkit.bitstream.entropy_model import EntropyModel, model_of
 from vqkit.bitstream.errors import BitstreamError
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.records import Chunk
+from vqkit.bitstream.stage_counts import decode_counts
 
 __all__ = ["ChunkDecoder"]
 
@@ -50,8 +51,20 @@ class ChunkDecoder:
         if len(record) != chunk.size or not chunk.intact(record):
             raise BitstreamError("it has changed since the file was scanned")
         codes = np.full((chunk.frames, self.num_codes), -1, np.int64)
+        counts = self._counts(chunk, record)
         start = 0
-        for data, stop in zip(chunk.stages(record)[: self.stages], self.header.stage_ends, strict=False):
-            codes[:, start:stop] = model.decode(data, codes[:, :start], stop)
+        for stage, (data, stop) in enumerate(
+            zip(chunk.stages(record)[: self.stages], self.header.stage_ends, strict=False)
+        ):
+            if counts is None:
+                codes[:, start:stop] = model.decode(data, codes[:, :start], stop)
+            else:
+                there = np.flatnonzero(counts > stage)
+                codes[there, start:stop] = model.decode(data, codes[there, :start], stop, there)
             start = stop
         return codes
+
+    def _counts(self, chunk: Chunk, record: bytes) -> np.ndarray | None:
+        """How many stages each frame had when it was written, those included that the file has lost by thinning."""
+        data = chunk.counts(record)
+        return None if data is None else decode_counts(data, chunk.frames, self.header.num_stages, self.header.coding)

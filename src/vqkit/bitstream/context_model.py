@@ -87,38 +87,50 @@ class ContextModel:
         """The same model for a grid of so many columns."""
         return ContextModel(self.code_sizes, self.contexts, columns)
 
-    def encode(self, codes: np.ndarray, start: int, stop: int) -> bytes:
-        """Bytes of codes ``start`` to ``stop`` − 1 of all frames; codes: (frames, at least ``stop``) int64."""
+    def encode(self, codes: np.ndarray, start: int, stop: int, places: np.ndarray | None = None) -> bytes:
+        """Bytes of codes ``start`` to ``stop`` − 1 of all frames.
+
+        Args:
+            codes: (frames, at least ``stop``) int64.
+            start: the first code.
+            stop: the code behind the last.
+            places: place of each frame in its chunk, ascending, where only some frames of it have these codes: the frame before is the
+                last one that has them, and the cell above counts only if it has them.
+        """
         self._check_work(len(codes), start, stop)
         stream = need("constriction", "audio").stream
         encoder, family = stream.queue.RangeEncoder(), stream.model.Categorical(perfect=False)
+        upper = _above(len(codes), self.columns, places)
         for position in range(start, stop):
             contexts, column = self.contexts[position], np.ascontiguousarray(codes[:, position])
             if contexts is None:
                 encode_column(encoder, column, code_parts(self.code_sizes[position], None))
                 continue
-            before, above = (_lagged(column, lag, self.code_sizes[position]) for lag in (1, self.columns))
-            step = max(1, _BLOCK // self.code_sizes[position])
+            none = self.code_sizes[position]
+            before = np.concatenate([[none], column[:-1]])
+            above = np.where(upper < 0, none, column[upper])
+            step = max(1, _BLOCK // none)
             for first in range(0, len(column), step):
                 part = slice(first, first + step)
                 beside = codes[part, position - 1] if contexts.beside is not None else None
                 encoder.encode(column[part].astype(np.int32), family, contexts.rows(before[part], beside, above[part]))
         return finish(encoder)
 
-    def decode(self, data: bytes, known: np.ndarray, stop: int) -> np.ndarray:
+    def decode(self, data: bytes, known: np.ndarray, stop: int, places: np.ndarray | None = None) -> np.ndarray:
         """The codes of `encode`, (frames, stop − start) int64.
 
         Args:
             data: what `encode` returned.
             known: the codes before, (frames, start).
-            stop: the stage that `encode` stopped before.
+            stop: the code that `encode` stopped before.
+            places: what `encode` was given.
 
         Raises:
             BitstreamError: `encode` does not write such data.
         """
         frames, start = known.shape
         self._check_work(frames, start, stop)
-        decoder = start_decoder(data)
+        decoder, upper = start_decoder(data), _above(frames, self.columns, places)
         codes = np.concatenate([known, np.zeros((frames, stop - start), np.int64)], axis=1)
         try:
             for position in range(start, stop):
@@ -128,11 +140,11 @@ class ContextModel:
                 else:
                     beside = codes[:, position - 1] if contexts.beside is not None else None
                     size = self.code_sizes[position]
-                    codes[:, position] = _decode_one_by_one(decoder, contexts, size, beside, frames, self.columns)
+                    codes[:, position] = _decode_one_by_one(decoder, contexts, size, beside, upper)
         except (ValueError, AssertionError):  # constriction's word for data that no encoder writes
             raise BitstreamError(f"{len(data)} bytes do not hold {frames} frames of these codes") from None
         found = codes[:, start:]
-        if (found >= np.array(self.code_sizes[start:stop])).any() or self.encode(codes, start, stop) != data:
+        if (found >= np.array(self.code_sizes[start:stop])).any() or self.encode(codes, start, stop, places) != data:
             raise BitstreamError(f"{len(data)} bytes do not hold {frames} frames of these codes")
         return found
 
@@ -150,20 +162,23 @@ class ContextModel:
             raise BitstreamError(f"{frames} frames are too many for one chunk of these alphabets with contexts")
 
 
-def _lagged(column: np.ndarray, lag: int, none: int) -> np.ndarray:
-    """The code so many frames before each; none where there is no such frame."""
-    lag = min(lag, len(column)) or len(column)
-    return np.concatenate([np.full(lag, none, np.int64), column[: len(column) - lag]])
+def _above(frames: int, columns: int, places: np.ndarray | None) -> np.ndarray:
+    """For each frame which of them stands a row of the grid above it; −1 where none does."""
+    places = np.arange(frames) if places is None else places
+    if not columns or not frames:
+        return np.full(frames, -1)
+    found = np.searchsorted(places, places - columns)  # at most the frame itself
+    return np.where(places[found] == places - columns, found, -1)
 
 
 def _decode_one_by_one(
-    decoder: Any, contexts: CodeContexts, size: int, beside: np.ndarray | None, frames: int, columns: int
+    decoder: Any, contexts: CodeContexts, size: int, beside: np.ndarray | None, upper: np.ndarray
 ) -> np.ndarray:
     categorical = need("constriction", "audio").stream.model.Categorical
-    column = np.empty(frames, np.int64)
+    column = np.empty(len(upper), np.int64)
     last = size
-    for frame in range(frames):
-        above: Codes = column[frame - columns] if 0 < columns <= frame else size
+    for frame, row_above in enumerate(upper.tolist()):
+        above: Codes = column[row_above] if row_above >= 0 else size
         row = contexts.rows(last, None if beside is None else beside[frame], above)
         last = int(decoder.decode(categorical(row, lazy=True)))
         column[frame] = last

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vqkit.bitstream.chunk_decoder import ChunkDecoder
+from vqkit.bitstream.chunk_encoder import encoded_chunk
 from vqkit.bitstream.entropy_model import EntropyModel
 from vqkit.bitstream.errors import BitstreamError
 from vqkit.bitstream.output import RecordWriter
@@ -48,7 +49,8 @@ def thin(source: Source, target: Target, stages: int) -> None:
         with RecordWriter(target, reader.header) as records:
             for entry, record in reader.entries():
                 if entry.chunk is not None:
-                    records.chunk(entry.start_frame, entry.frames, entry.chunk.stages(record)[:stages])
+                    kept = entry.chunk.stages(record)[:stages]
+                    records.chunk(entry.start_frame, entry.frames, kept, entry.chunk.counts(record))
             if reader.complete:
                 records.end(reader.frames, reader.length)
 
@@ -82,10 +84,10 @@ def cut(
             for entry, record in reader.entries():
                 first, last = max(entry.start_frame, start_frame), min(entry.start_frame + entry.frames, end)
                 if entry.chunk is not None and first < last:
-                    stages = entry.chunk.stages(record)
+                    stages, counts = entry.chunk.stages(record), entry.chunk.counts(record)
                     if last - first < entry.frames:
-                        stages = _recode(decoder, entry, record, first, last)
-                    records.chunk(first - start_frame, last - first, stages)
+                        stages, counts = _recoded(decoder, entry, record, first, last)
+                    records.chunk(first - start_frame, last - first, stages, counts)
             records.end(frames, length)
 
 
@@ -115,7 +117,8 @@ def join(sources: Sequence[Source], target: Target) -> None:
             for reader in readers:
                 for entry, record in reader.entries():
                     if entry.chunk is not None:
-                        records.chunk(base + entry.start_frame, entry.frames, entry.chunk.stages(record))
+                        stages, counts = entry.chunk.stages(record), entry.chunk.counts(record)
+                        records.chunk(base + entry.start_frame, entry.frames, stages, counts)
                 base += reader.frames
             last = readers[-1]
             length = last.length if last.complete else None
@@ -135,9 +138,11 @@ def _reader(source: Source, entropy_model: EntropyModel | None = None) -> VqkRea
     return reader
 
 
-def _recode(decoder: ChunkDecoder, entry: Entry, record: bytes, first: int, last: int) -> list[bytes]:
-    """The stages of a part of a chunk."""
+def _recoded(
+    decoder: ChunkDecoder, entry: Entry, record: bytes, first: int, last: int
+) -> tuple[list[bytes], bytes | None]:
+    """The stages of a part of a chunk, and what says how many each frame has."""
     assert entry.chunk is not None
     codes = decoder.decode(entry.chunk, record)[first - entry.start_frame : last - entry.start_frame]
-    ends = decoder.header.stage_ends[: len(entry.chunk.stage_bytes)]
-    return [decoder.require_model().encode(codes, start, stop) for start, stop in zip((0, *ends), ends, strict=False)]
+    held = codes[:, : decoder.header.stage_ends[len(entry.chunk.stage_bytes) - 1]]
+    return encoded_chunk(decoder.require_model(), decoder.header, held)

@@ -28,10 +28,10 @@ class EntropyModel(Protocol):
     def tables_hash(self) -> str:
         """What a file calls these tables by; empty where there are none."""
 
-    def encode(self, codes: np.ndarray, start: int, stop: int) -> bytes:
-        """Bytes of codes ``start`` to ``stop`` − 1 of all frames."""
+    def encode(self, codes: np.ndarray, start: int, stop: int, places: np.ndarray | None = None) -> bytes:
+        """Bytes of codes ``start`` to ``stop`` − 1 of all frames given; ``places`` in their chunk, where it has others between them."""
 
-    def decode(self, data: bytes, known: np.ndarray, stop: int) -> np.ndarray:
+    def decode(self, data: bytes, known: np.ndarray, stop: int, places: np.ndarray | None = None) -> np.ndarray:
         """These codes, given those before them."""
 
     def to_bytes(self) -> bytes:

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from vqkit.bitstream.errors import BitstreamError
 from vqkit.bitstream.fields import FieldReader, block_bytes, number_bytes, runs_bytes
@@ -21,6 +22,7 @@ from vqkit.bitstream.limits import (
     MAX_CODE_SIZE,
     MAX_CODES,
     MAX_COUNT,
+    MAX_COUNT_WORK,
     MAX_DIMENSION,
     MAX_DIMENSIONS,
     MAX_HEADER_BYTES,
@@ -31,12 +33,16 @@ from vqkit.bitstream.limits import (
 from vqkit.modality import IMAGE, Modality, modality_of_size
 from vqkit.stages import stage_bits, stage_ends
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["VqkHeader"]
 
 MAGIC = b"\x89VQK"
 CODINGS = ("plain", "static", "context")
 _HASH_BYTES = 32
 _TABLES_HASH_BYTES = 16
+_COUNTED = 1  # how the numbers of stages are coded in version 2; there is one way
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class VqkHeader:
 
     In sound a frame is a hop. In an image it is a cell of the grid, row by row; in a video so is each picture. What ``coding``,
     ``tables_hash`` and ``tables`` say is set by `VqkWriter`.
+
+    A file whose frames all have the same stages is of format version 1; one with ``variable_stages`` is of version 2.
 
     Args:
         code_sizes: alphabet of each code of a frame, 1 … 2^32; at most 1024 of them.
@@ -63,6 +71,7 @@ class VqkHeader:
         coding: ``"plain"``, ``"static"`` or ``"context"``.
         tables_hash: hash of the entropy model, 16 bytes in hexadecimal.
         tables: the entropy model itself, if it is stored here.
+        variable_stages: whether every frame has its own number of stages, as ``quantizer.encode(z, rate_weight=…)`` gives them.
 
     Raises:
         ValueError: a field is out of range, or the header gets longer than 1 MiB.
@@ -88,6 +97,7 @@ class VqkHeader:
     coding: str = "plain"
     tables_hash: str = ""
     tables: bytes = field(default=b"", repr=False)
+    variable_stages: bool = False
 
     def __post_init__(self) -> None:
         for name in ("code_sizes", "codes_per_stage", "grid", "image_size"):
@@ -98,6 +108,11 @@ class VqkHeader:
         _check_texts(self)
         if len(self.to_bytes()) > MAX_HEADER_BYTES:
             raise ValueError(f"the header has {len(self.to_bytes())} bytes, allowed are {MAX_HEADER_BYTES}")
+
+    @property
+    def format_version(self) -> int:
+        """The lowest version that can say this."""
+        return 2 if self.variable_stages else 1
 
     @property
     def num_codes(self) -> int:
@@ -158,10 +173,20 @@ class VqkHeader:
         """
         return 1 + self.stage_ends.index(sum(code >= 0 for code in codes))
 
+    def most_stages(self, codes: "Tensor") -> int:
+        """The most stages that a frame of a block holds; 0 if the block has no frames with codes.
+
+        Args:
+            codes: ``(frames, num_codes)``, −1 for those of stages that were dropped.
+        """
+        held = int((codes >= 0).sum(dim=1).max()) if len(codes) else 0
+        return 1 + self.stage_ends.index(held) if held else 0
+
     @property
     def largest_chunk(self) -> int:
         """The most frames that a chunk may hold."""
-        return min(MAX_CHUNK_FRAMES, MAX_CHUNK_CODES // self.num_codes)
+        most = min(MAX_CHUNK_FRAMES, MAX_CHUNK_CODES // self.num_codes)
+        return min(most, MAX_COUNT_WORK // (self.num_stages + 256)) if self.variable_stages else most
 
     @cached_property
     def stream_id(self) -> int:
@@ -175,14 +200,15 @@ class VqkHeader:
     def to_bytes(self) -> bytes:
         """The header as it stands in a file."""
         body = block_bytes(self._core()) + self._notes()
-        content = MAGIC + bytes([FORMAT_VERSION]) + block_bytes(body)
+        content = MAGIC + bytes([self.format_version]) + block_bytes(body)
         return content + zlib.crc32(content).to_bytes(4, "little")
 
     def _core(self) -> bytes:
         lists = (self.code_sizes, self.codes_per_stage, self.grid, self.image_size)
         numbers = (self.sample_rate, self.hop_samples, self.channels, CODINGS.index(self.coding))
         blocks = (bytes.fromhex(self.model_hash), bytes.fromhex(self.tables_hash), self.tables)
-        return b"".join([*map(runs_bytes, lists), *map(number_bytes, numbers), *map(block_bytes, blocks)])
+        counted = [number_bytes(_COUNTED)] if self.variable_stages else []
+        return b"".join([*map(runs_bytes, lists), *map(number_bytes, numbers), *map(block_bytes, blocks), *counted])
 
     def _notes(self) -> bytes:
         texts = [self.model, self.licence, *(text for entry in self.metadata.items() for text in entry)]
@@ -214,7 +240,7 @@ def read_header(fields: FieldReader) -> VqkHeader:
     if version > FORMAT_VERSION:
         raise BitstreamError(newer)
     try:
-        header = _read_body(FieldReader(body))
+        header = _read_body(FieldReader(body), version)
     except ValueError as error:  # also where the body is too short: its length is known, so more bytes would not help
         raise BitstreamError(f"the header is not valid: {error}") from None
     if header.to_bytes() != MAGIC + bytes([version]) + block_bytes(body) + checksum.to_bytes(4, "little"):
@@ -222,7 +248,7 @@ def read_header(fields: FieldReader) -> VqkHeader:
     return header
 
 
-def _read_body(body: FieldReader) -> VqkHeader:
+def _read_body(body: FieldReader, version: int) -> VqkHeader:
     core = FieldReader(body.block("the core", MAX_HEADER_BYTES))
     found: dict = {"code_sizes": core.runs("code_sizes", MAX_CODES, MAX_CODE_SIZE)}
     found["codes_per_stage"] = core.runs("codes_per_stage", MAX_CODES, MAX_CODES)
@@ -234,6 +260,8 @@ def _read_body(body: FieldReader) -> VqkHeader:
     found["model_hash"] = core.block("model_hash", _HASH_BYTES).hex()
     found["tables_hash"] = core.block("tables_hash", _TABLES_HASH_BYTES).hex()
     found["tables"] = core.block("tables", MAX_HEADER_BYTES)
+    if version > 1:
+        found["variable_stages"] = core.number("the coding of stage counts", _COUNTED, least=_COUNTED) == _COUNTED
     core.finish("the core")
     length = body.number("length", MAX_COUNT)
     found["length"] = length - 1 if length else None

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vqkit.bitstream.fields import number_bytes
-from vqkit.bitstream.limits import FORMAT_VERSION
 from vqkit.bitstream.reader import VqkReader
 
 __all__ = ["inspect"]
@@ -19,9 +18,10 @@ def inspect(source: str | Path | BinaryIO) -> dict[str, Any]:
 
     Returns:
         The header's fields; ``file_bytes``, ``frames``, ``seconds`` (None where there is no time), ``length``, ``chunks``, ``complete``,
-        ``pending_bytes``; ``stages``, the least and the most of a chunk; ``kbps``, of all bytes of the file; ``stage_bytes``, those of each
-        stage; ``thinned_bytes`` and ``thinned_kbps``, the file thinned to one stage, two and so on; of an image ``bpp`` and
-        ``thinned_bpp``, the same in bits a pixel (else None); ``overhead_bytes``, all but the codes;
+        ``pending_bytes``; ``stages``, the least and the most of a chunk; ``variable_stages``, whether every frame has its own number of
+        them, and ``count_bytes``, which say how many; ``kbps``, of all bytes of the file; ``stage_bytes``, those of each stage;
+        ``thinned_bytes`` and ``thinned_kbps``, the file thinned to one stage, two and so on; of an image ``bpp`` and
+        ``thinned_bpp``, the same in bits a pixel (else None); ``overhead_bytes``, all but codes and counts;
         ``damage``, a dict for each damaged place.
 
     Raises:
@@ -33,10 +33,12 @@ def inspect(source: str | Path | BinaryIO) -> dict[str, Any]:
             raise ValueError("a stream that cannot be seeked cannot be inspected")
         header = reader.header
         stage_bytes, saved, counts = [0] * header.num_stages, [0] * header.num_stages, []
+        count_bytes = 0
         for entry, _ in reader.entries():
             if entry.chunk is not None:
                 sizes = entry.chunk.stage_bytes
                 counts.append(len(sizes))
+                count_bytes += entry.chunk.count_bytes or 0
                 for stage, stage_size in enumerate(sizes):
                     stage_bytes[stage] += stage_size
                     saved[stage] += stage_size + len(number_bytes(stage_size))
@@ -45,7 +47,7 @@ def inspect(source: str | Path | BinaryIO) -> dict[str, Any]:
         seconds = reader.frames / header.frame_rate if header.frame_rate else None
         thinned = [size - sum(saved[stages:]) for stages in range(1, header.num_stages + 1)]
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": header.format_version,
             "model": header.model,
             "model_hash": header.model_hash,
             "code_sizes": list(header.code_sizes),
@@ -67,6 +69,8 @@ def inspect(source: str | Path | BinaryIO) -> dict[str, Any]:
             "length": reader.length,
             "chunks": len(counts),
             "stages": [min(counts, default=0), max(counts, default=0)],
+            "variable_stages": header.variable_stages,
+            "count_bytes": count_bytes,
             "complete": reader.complete,
             "pending_bytes": reader.pending_bytes,
             "kbps": _kbps(size, seconds),
@@ -75,7 +79,7 @@ def inspect(source: str | Path | BinaryIO) -> dict[str, Any]:
             "thinned_kbps": [_kbps(bytes_, seconds) for bytes_ in thinned],
             "bpp": _bpp(size, header.pixels),
             "thinned_bpp": [_bpp(bytes_, header.pixels) for bytes_ in thinned],
-            "overhead_bytes": size - sum(stage_bytes),
+            "overhead_bytes": size - sum(stage_bytes) - count_bytes,
             "damage": [asdict(damage) for damage in reader.damage],
         }
 

@@ -36,9 +36,9 @@ class RecordWriter:
             self.discard()
             raise
 
-    def chunk(self, start_frame: int, frames: int, stages: list[bytes]) -> None:
-        """Write a chunk."""
-        self._put(chunk_record(self.header, start_frame, frames, stages))
+    def chunk(self, start_frame: int, frames: int, stages: list[bytes], counts: bytes | None = None) -> None:
+        """Write a chunk; ``counts`` where frames have their own numbers of stages."""
+        self._put(chunk_record(self.header, start_frame, frames, stages, counts))
 
     def end(self, frames: int, length: int | None) -> None:
         """Write the end record."""

@@ -1,6 +1,7 @@
 """The two records that follow the header: a chunk of about a second, and the end.
 
     chunk  F5 63  start frame  frames  stages  bytes of each stage  CRC-32 of this head  stage after stage  CRC-32 of the stages
+           where frames have their own numbers of stages, these stand before the stages, and their bytes before those of the stages
     end    F5 65  frames  length + 1, or 0  CRC-32
 
 Numbers are LEB128, checksums four bytes with the lowest first. The byte F5 never occurs in UTF-8. The checksum of a head continues the
@@ -28,6 +29,7 @@ class Chunk:
         start_frame: the first frame, counted from the header before it.
         frames: how many.
         stage_bytes: bytes of each stage that is there.
+        count_bytes: bytes that say how many stages each frame has; None where all have the same.
         checksum: checksum of the head.
         head_bytes: up to the first stage.
     """
@@ -37,6 +39,7 @@ class Chunk:
     stage_bytes: tuple[int, ...]
     checksum: int
     head_bytes: int
+    count_bytes: int | None = None
 
     @property
     def end_frame(self) -> int:
@@ -46,7 +49,7 @@ class Chunk:
     @property
     def size(self) -> int:
         """Bytes of the record."""
-        return self.head_bytes + sum(self.stage_bytes) + 4
+        return self.head_bytes + (self.count_bytes or 0) + sum(self.stage_bytes) + 4
 
     def intact(self, record: bytes) -> bool:
         """Whether the checksum of the stages is right."""
@@ -54,11 +57,15 @@ class Chunk:
 
     def stages(self, record: bytes) -> list[bytes]:
         """The bytes of each stage."""
-        stages, position = [], self.head_bytes
+        stages, position = [], self.head_bytes + (self.count_bytes or 0)
         for size in self.stage_bytes:
             stages.append(record[position : position + size])
             position += size
         return stages
+
+    def counts(self, record: bytes) -> bytes | None:
+        """The bytes that say how many stages each frame has; None where all have the same."""
+        return None if self.count_bytes is None else record[self.head_bytes : self.head_bytes + self.count_bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +77,16 @@ class End:
     size: int
 
 
-def chunk_record(header: VqkHeader, start_frame: int, frames: int, stages: list[bytes]) -> bytes:
-    """A chunk as it stands in a file."""
-    numbers = (start_frame, frames, len(stages), *map(len, stages))
+def chunk_record(
+    header: VqkHeader, start_frame: int, frames: int, stages: list[bytes], counts: bytes | None = None
+) -> bytes:
+    """A chunk as it stands in a file; ``counts`` where frames have their own numbers of stages."""
+    assert (counts is not None) == header.variable_stages
+    parts = stages if counts is None else [counts, *stages]
+    numbers = (start_frame, frames, len(stages), *map(len, parts))
     head = CHUNK_MARKER + b"".join(map(number_bytes, numbers))
     checksum = zlib.crc32(head, header.stream_id)
-    content = b"".join(stages)
+    content = b"".join(parts)
     return b"".join([head, _word(checksum), content, _word(zlib.crc32(content, checksum))])
 
 
@@ -98,11 +109,12 @@ def read_record(header: VqkHeader, data: bytes | bytearray, fields: FieldReader)
         start = fields.number("the start frame", MAX_COUNT)
         frames = fields.number("frames", header.largest_chunk, least=1)
         count = fields.number("stages", header.num_stages, least=1)
+        counted = fields.number("bytes of stage counts", MAX_CHUNK_BYTES) if header.variable_stages else None
         sizes = tuple(fields.number("bytes of a stage", MAX_CHUNK_BYTES) for _ in range(count))
         checksum = _check(header, data, position, fields)
-        if sum(sizes) > MAX_CHUNK_BYTES:
-            raise BitstreamError(f"a chunk of {sum(sizes)} bytes, allowed are {MAX_CHUNK_BYTES}")
-        return Chunk(start, frames, sizes, checksum, fields.position - position)
+        if (total := sum(sizes) + (counted or 0)) > MAX_CHUNK_BYTES:
+            raise BitstreamError(f"a chunk of {total} bytes, allowed are {MAX_CHUNK_BYTES}")
+        return Chunk(start, frames, sizes, checksum, fields.position - position, counted)
     if marker == END_MARKER:
         total, length = fields.number("frames", MAX_COUNT), fields.number("length", MAX_COUNT)
         _check(header, data, position, fields)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
 
+from vqkit.bitstream.chunk_encoder import encoded_chunk, stage_counts
 from vqkit.bitstream.entropy_model import EntropyModel, fitting, largest_chunk, usual_chunk
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.output import RecordWriter
@@ -97,7 +98,8 @@ class VqkWriter:
         """Take the next frames.
 
         Args:
-            codes: ``(frames, num_codes)`` integers, or only the codes of the first stages; a change of stages begins a new chunk.
+            codes: ``(frames, num_codes)`` integers, or only the codes of the first stages; a change of stages begins a new chunk. With
+                ``header.variable_stages`` the codes of stages that a frame leaves out are −1, and no new chunk begins.
 
         Raises:
             ValueError: the shape, the type or a code is wrong, or the writer is closed; nothing of the block is written then.
@@ -163,13 +165,8 @@ class VqkWriter:
         return -(-self.frames // cells) * self.header.hop_samples
 
     def _chunk(self, codes: np.ndarray) -> None:
-        stages, start = [], 0
-        for stop in self.header.stage_ends:
-            if stop > codes.shape[1]:
-                break
-            stages.append(self._model.encode(codes, start, stop))
-            start = stop
-        self._records.chunk(self._written, len(codes), stages)
+        stages, counts = encoded_chunk(self._model, self.header, codes)
+        self._records.chunk(self._written, len(codes), stages, counts)
         self._written += len(codes)
 
     def _checked(self, codes: Tensor) -> np.ndarray:
@@ -178,11 +175,22 @@ class VqkWriter:
             allowed = ", ".join(map(str, widths[:16])) + (" …" if len(widths) > 16 else "")
             raise ValueError(f"codes have shape {tuple(codes.shape)}, expected (frames, n) with n one of {allowed}")
         block = array_of_codes(codes)
+        variable = self.header.variable_stages
         sizes = np.array(self.header.code_sizes[: codes.shape[1]])
-        wrong = np.argwhere((block < 0) | (block >= sizes))
+        wrong = np.argwhere((block < (-1 if variable else 0)) | (block >= sizes))
         if len(wrong):
             frame, code = wrong[0]
+            found = block[frame, code]
             raise ValueError(
-                f"code {code} of frame {frame} is {block[frame, code]}, allowed are 0 to {sizes[code] - 1}"
+                f"code {code} of frame {frame} is {found}, allowed are 0 to {sizes[code] - 1}"
+                + ("; −1 needs a header with variable_stages=True" if found == -1 else "")
             )
-        return block
+        if not variable:
+            return block
+        odd = np.flatnonzero(stage_counts(self.header, block) < 0)
+        if len(odd):
+            raise ValueError(
+                f"frame {odd[0]} has the codes {block[odd[0]].tolist()}: expected those of its first stages, at least one, and −1 behind"
+            )
+        missing = self.header.num_codes - block.shape[1]
+        return np.pad(block, ((0, 0), (0, missing)), constant_values=-1)
