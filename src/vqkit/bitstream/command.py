@@ -134,9 +134,7 @@ def _described(path: Path, found: dict[str, Any]) -> list[str]:
         rate = _rate(kbps, " kbit/s", 3) or _rate(bpp, " bits a pixel", 4)
         lines.append(f"  {stages} stages: {size} bytes{rate}")
     if found["variable_stages"]:
-        lines.append(
-            f"  every frame has its own number of stages, which {found['count_bytes']} bytes say; fewer stages are the most"
-        )
+        lines.append(f"  stages differ from frame to frame: {found['count_bytes']} bytes say how many each has")
     if found["licence"]:
         lines.append(f"  licence: {found['licence']}")
     lines += [f"  {name}: {value}" for name, value in found["metadata"].items()]

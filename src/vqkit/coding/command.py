@@ -82,6 +82,13 @@ def main_encode(argv: list[str]) -> int:
     parser.add_argument(
         "--bpp", type=float, help="highest rate of images: as many stages as fit into so many bits a pixel of the file"
     )
+    parser.add_argument(
+        "--rate-weight",
+        type=float,
+        metavar="LAMBDA",
+        help="spend stages where they help: every frame or cell keeps those that lower the squared error of its latent vector by more "
+        "than LAMBDA a bit; readers of format version 2 are needed",
+    )
     parser.add_argument("--plain", action="store_true", help="plain bits although the model has a prior")
     parser.add_argument("--licence", default="", help="licence of the content, for the header")
     parser.add_argument(
@@ -102,7 +109,7 @@ def main_encode(argv: list[str]) -> int:
     if asked.target is not None and Path(asked.target).suffix.lower() in _READ:
         kind = kind_named(asked.target)
         raise ValueError(f"{asked.target}: encoding makes {VQK} files; `vqkit decode` makes {kind.name} of them")
-    rate = Rate(asked.kbps, asked.stages, asked.max_bytes, asked.bpp)
+    rate = Rate(asked.kbps, asked.stages, asked.max_bytes, asked.bpp, asked.rate_weight)
     pipe, wanted = None, wanted_kind(asked.modality)
     jobs = find_jobs(asked.source, asked.target, _READ, encoded_names, kind_of_file)
     if asked.source == PIPE:

@@ -1,5 +1,6 @@
 """How many stages a file gets: by rate, by number, or by the largest size that the file may have."""
 
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,35 +9,41 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vqkit.models.audio.tokenizer import AudioTokenizer
+from vqkit.models.vqk_files import check_variable_stages
+from vqkit.quantize import Quantizer
 
 __all__ = ["Rate", "spooled"]
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate for each kind of file, or ``stages``, or ``max_bytes``; none means all stages.
+    """A rate for each kind of file, or ``stages``, or ``max_bytes``; none means all stages. ``rate_weight`` goes with any of them.
 
     Args:
         kbps: highest rate of sound: as many stages as fit into this rate, before entropy coding.
         stages: number of stages to keep.
         max_bytes: keep as many stages as fit into a file of so many bytes, headers included.
         bpp: highest rate of images: as many stages as fit into a file of so many bits a pixel, headers included.
+        rate_weight: λ of error + λ·bits: every frame or cell keeps only the stages that are worth their bits, see `Quantizer.encode`.
 
     Raises:
-        ValueError: more than one is given, or one is not above 0.
+        ValueError: more than one of the first four is given, one of them is not above 0, or λ is negative or not finite.
 
     Example:
         >>> Rate(max_bytes=20000)
-        Rate(kbps=None, stages=None, max_bytes=20000, bpp=None)
+        Rate(kbps=None, stages=None, max_bytes=20000, bpp=None, rate_weight=None)
     """
 
     kbps: float | None = None
     stages: int | None = None
     max_bytes: int | None = None
     bpp: float | None = None
+    rate_weight: float | None = None
 
     def __post_init__(self) -> None:
-        given = {name: value for name, value in vars(self).items() if value is not None}
+        given = {name: value for name, value in vars(self).items() if value is not None and name != "rate_weight"}
+        if self.rate_weight is not None and not 0 <= self.rate_weight < math.inf:
+            raise ValueError(f"rate_weight is {self.rate_weight}, it must be at least 0 and finite")
         if len(given) > 1 and given.keys() != {"kbps", "bpp"}:
             raise ValueError(f"only one of stages, max_bytes, and kbps or bpp can be given, got {' and '.join(given)}")
         for name, value in given.items():
@@ -47,11 +54,21 @@ class Rate:
         """Stages of sound to encode; for ``max_bytes`` all, of which `vqkit.bitstream.thin_to_fit` keeps some.
 
         Raises:
-            ValueError: kbps is below the first stage, or there are fewer stages.
+            ValueError: kbps is below the first stage, there are fewer stages, or the quantizer cannot choose them frame by frame.
         """
+        self.check_choice(codec.quantizer)
         if self.kbps is not None:
             return codec.stages_within(self.kbps)
         return self.check_stages(codec.quantizer.num_stages, "codec")
+
+    def check_choice(self, quantizer: Quantizer) -> None:
+        """See that a quantizer can choose its stages vector by vector, where that is asked for.
+
+        Raises:
+            ValueError: it has no stages to leave out, looks at neighbours, or chooses the stages of every piece by themselves.
+        """
+        if self.rate_weight is not None:
+            check_variable_stages(quantizer)
 
     def check_stages(self, most: int, model: str) -> int:
         """The number asked for, of so many.

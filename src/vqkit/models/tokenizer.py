@@ -183,9 +183,11 @@ class Tokenizer(HubModel, ABC):
     def decompress(self, data: bytes, /) -> Any:
         """The signal of a ``.vqk`` file."""
 
-    def _encoded(self, signal: Tensor, lengths: Tensor | None, stages: int | None) -> Tensor:
+    def _encoded(
+        self, signal: Tensor, lengths: Tensor | None, stages: int | None, rate_weight: float | None = None
+    ) -> Tensor:
         latent, mask = self._analyzed(signal, lengths)
-        codes = self.quantizer.encode(latent, mask)
+        codes = self.quantizer.encode(latent, mask, rate_weight=rate_weight)
         return self.quantizer.first_stages(codes, stages).movedim(-1, 1)
 
     def _decoded(self, codes: Tensor, size: Any, mask: Tensor | None = None) -> Tensor:

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+import torch
 from torch import Tensor
 
 from vqkit.bitstream import EntropyModel, OtherModelError, VqkHeader, VqkReader
 from vqkit.models.identity import HasState, accepted_hashes, weight_hash
-from vqkit.quantize import Quantizer
+from vqkit.quantize import Product, Quantizer
+from vqkit.quantize.wrapper import Wrapper
 from vqkit.types import Int
 
-__all__ = ["CodedSignal", "HasCodes", "header_of", "open_reader"]
+__all__ = ["CodedSignal", "HasCodes", "check_variable_stages", "header_of", "open_reader"]
 
 
 class HasCodes(HasState, Protocol):
@@ -36,16 +38,17 @@ class CodedSignal:
     extent: float
 
 
-def header_of(model: HasCodes, stages: int | None, **fields: Any) -> VqkHeader:
+def header_of(model: HasCodes, stages: int | None, *, variable_stages: bool = False, **fields: Any) -> VqkHeader:
     """The header of a file of a model's codes.
 
     Args:
         model: names itself and its weights.
         stages: stages that the file keeps; all by default.
+        variable_stages: whether every position has its own number of stages.
         fields: what else the header says, of the signal.
 
     Raises:
-        ValueError: the quantizer gives codes to some positions only.
+        ValueError: the quantizer gives codes to some positions only, or chooses the stages of every piece of a vector by themselves.
     """
     quantizer = model.quantizer
     if min(quantizer.code_density) < 1:
@@ -53,14 +56,35 @@ def header_of(model: HasCodes, stages: int | None, **fields: Any) -> VqkHeader:
             f"{type(quantizer).__name__} gives some codes to whole blocks of positions, and a model's file has all codes of every "
             "position: write quantizer.pack(codes) with vqkit.bitstream.VqkWriter"
         )
+    if variable_stages:
+        check_variable_stages(quantizer)
     codes_per_stage = tuple(quantizer.codes_per_stage[:stages])
     return VqkHeader(
         code_sizes=tuple(quantizer.code_sizes[: sum(codes_per_stage)]),
         codes_per_stage=codes_per_stage,
         model=type(model).__name__,
         model_hash=weight_hash(model),
+        variable_stages=variable_stages,
         **fields,
     )
+
+
+def check_variable_stages(quantizer: Quantizer) -> None:
+    """Refuse a quantizer whose stages a file cannot count position by position.
+
+    Raises:
+        ValueError: it has no stages to leave out, looks at neighbours, or chooses the stages of every piece of a vector by themselves.
+    """
+    inner = quantizer
+    while isinstance(inner, Wrapper):
+        inner = inner.quantizer
+    if isinstance(inner, Product) and inner.num_stages > 1:
+        raise ValueError(
+            f"{type(quantizer).__name__} chooses the stages of every piece of a vector by themselves, and a file counts those of whole "
+            "vectors: leave out rate_weight, or put the Product inside the stages of a Residual"
+        )
+    home = next(iter(quantizer.state_dict().values()), torch.zeros(0)).device
+    quantizer.encode(torch.zeros(1, 1, quantizer.dim, device=home), rate_weight=0.0)  # raises where there is no such choice
 
 
 def open_reader(model: HasCodes, source: str | Path | BinaryIO) -> VqkReader:

@@ -15,13 +15,14 @@ __all__ = ["decoded_blocks", "encoded_blocks"]
 
 
 def encoded_blocks(
-    codec: AudioTokenizer, blocks: Iterable[Float[Tensor, "channels _"]]
+    codec: AudioTokenizer, blocks: Iterable[Float[Tensor, "channels _"]], rate_weight: float | None = None
 ) -> Iterator[Int[Tensor, "frames num_codes"]]:
     """Codes of all stages, on the CPU.
 
     Args:
         codec: a codec in evaluation mode.
         blocks: the sound at the codec's rate and with its channels, in pieces of any sizes; read one by one.
+        rate_weight: λ; every frame keeps only the stages that are worth their bits, and its later codes are −1.
 
     Yields:
         The next frames, as soon as they are determined; nothing, of no samples.
@@ -31,9 +32,10 @@ def encoded_blocks(
     first = next(batches, None)
     if first is None:
         return
-    stream = _stream(codec)
+    by_need = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
+    stream = _stream(codec, **by_need)
     if stream is None:
-        yield codec.encode(torch.cat([first, *batches], dim=-1))[0].T.cpu()
+        yield codec.encode(torch.cat([first, *batches], dim=-1), **by_need)[0].T.cpu()
         return
     with stream:
         for codes in stream.encode_blocks(chain([first], batches)):
@@ -66,9 +68,9 @@ def decoded_blocks(
             yield wav[0].float().cpu()
 
 
-def _stream(codec: AudioTokenizer) -> CodecStream | None:
+def _stream(codec: AudioTokenizer, **by_need: float) -> CodecStream | None:
     """A stream that takes about a second at once; None where the codec needs the whole sound."""
     try:
-        return codec.streaming(block_frames=max(1, round(codec.frame_rate)))
+        return codec.streaming(block_frames=max(1, round(codec.frame_rate)), **by_need)
     except ValueError:  # its layers see the whole signal
         return None

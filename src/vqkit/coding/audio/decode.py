@@ -121,7 +121,7 @@ class _Sound:
             codes, lost = without_lost(block.codes)
             self._lost = torch.cat([self._lost, lost])
             if not block.lost and len(codes):
-                self.stages = max(self.stages, self._reader.header.stages_of(codes[0].tolist()))
+                self.stages = max(self.stages, self._reader.header.most_stages(codes))
             yield codes
 
     def _covered(self, wav: Tensor) -> Tensor:

@@ -75,8 +75,9 @@ def encode_file(
                 length=length,
                 licence=licence,
                 metadata=metadata,
+                variable_stages=rate.rate_weight is not None,
             ) as writer:
-                for codes in encoded_blocks(codec, blocks):
+                for codes in encoded_blocks(codec, blocks, rate.rate_weight):
                     writer.write(codes[:, : writer.header.num_codes])
                 writer.close(length=blocks.samples)
             size = writer.bytes_written

@@ -70,6 +70,7 @@ def encode_image_file(
             plain=plain,
             licence=licence,
             metadata=metadata,
+            rate_weight=rate.rate_weight,
             watch=lambda share: watch(0.0, share),
         )
         if limited and not isinstance(file, str | Path):

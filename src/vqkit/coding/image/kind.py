@@ -26,6 +26,7 @@ class _Image(Kind):
         return ImageTokenizer.from_pretrained(folder)
 
     def check(self, model: ImageTokenizer, rate: Rate) -> None:
+        rate.check_choice(model.quantizer)
         rate.check_stages(model.quantizer.num_stages, "tokenizer")
 
     def encode(self, model: ImageTokenizer, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:

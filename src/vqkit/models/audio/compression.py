@@ -37,17 +37,24 @@ class Codec(HasCodes, Protocol):
     def touched(self, frames: Tensor) -> Tensor:
         """Which samples depend on some frames."""
 
-    def encode(self, wav: Tensor, kbps: float | None = None, /) -> Int[Tensor, "batch num_codes frames"]:
+    def encode(
+        self, wav: Tensor, kbps: float | None = None, /, *, rate_weight: float | None = None
+    ) -> Int[Tensor, "batch num_codes frames"]:
         """Codes."""
 
     def decode(self, codes: Tensor, samples: int | None = None, /) -> Float[Tensor, "batch channels samples"]:
         """Waveforms."""
 
 
-def vqk_header(codec: Codec, stages: int | None = None) -> VqkHeader:
+def vqk_header(codec: Codec, stages: int | None = None, *, variable_stages: bool = False) -> VqkHeader:
     """What a file says about the codec that wrote it, and the stages it keeps; all by default."""
     return header_of(
-        codec, stages, sample_rate=codec.sample_rate, hop_samples=codec.hop_samples, channels=codec.channels
+        codec,
+        stages,
+        variable_stages=variable_stages,
+        sample_rate=codec.sample_rate,
+        hop_samples=codec.hop_samples,
+        channels=codec.channels,
     )
 
 
@@ -60,6 +67,7 @@ def open_writer(
     length: int | None = None,
     licence: str = "",
     metadata: Mapping[str, str] | None = None,
+    variable_stages: bool = False,
 ) -> VqkWriter:
     """Begin a file of a codec's codes, which come whole or in blocks; they are coded with the codec's prior, if it has one.
 
@@ -71,11 +79,13 @@ def open_writer(
         length: samples in all, if known; `VqkWriter.close` can state it later.
         licence: licence of the content.
         metadata: free text by name.
+        variable_stages: whether every frame has its own number of stages, as ``codec.encode(wav, rate_weight=…)`` gives them.
 
     Returns:
         The writer; it takes codes as (frames, num_codes).
     """
-    header = replace(vqk_header(codec, stages), length=length, licence=licence, metadata=metadata or {})
+    header = vqk_header(codec, stages, variable_stages=variable_stages)
+    header = replace(header, length=length, licence=licence, metadata=metadata or {})
     return VqkWriter(target, header, entropy_model=None if plain else codec.prior)
 
 
@@ -93,6 +103,7 @@ def compress(
     sample_rate: int,
     kbps: float | None = None,
     plain: bool = False,
+    rate_weight: float | None = None,
 ) -> bytes:
     """See `AudioTokenizer.compress`."""
     check_floating("wav", wav)
@@ -109,9 +120,12 @@ def compress(
     stages = None if kbps is None else codec.stages_within(kbps)
     fitting = wav.mean(dim=0, keepdim=True) if codec.channels == 1 else wav.expand(codec.channels, -1)
     resampled = resample(fitting[None], sample_rate, codec.sample_rate)
-    codes = codec.quantizer.first_stages(codec.encode(resampled)[0].T, stages)
-    file = io.BytesIO()
-    with open_writer(codec, file, stages, plain=plain, length=resampled.shape[-1]) as writer:
+    by_need = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
+    codes = codec.quantizer.first_stages(codec.encode(resampled, **by_need)[0].T, stages)
+    file, length = io.BytesIO(), resampled.shape[-1]
+    with open_writer(
+        codec, file, stages, plain=plain, length=length, variable_stages=rate_weight is not None
+    ) as writer:
         writer.write(codes.cpu())
     return file.getvalue()
 

@@ -57,6 +57,7 @@ class CodecStream:
         kbps: keep as many stages as fit into this rate; all by default.
         block_frames: frames that the network takes at once: 1 for the least latency, about a second of them for speed.
         sample_rate: sample rate of the blocks, in Hz, where the caller wants it checked.
+        rate_weight: λ; every frame keeps only the stages that are worth their bits, and its later codes are −1.
 
     Raises:
         ValueError: a codec that cannot be streamed, kbps below the first stage, block_frames below 1, or another sample rate.
@@ -80,6 +81,7 @@ class CodecStream:
         kbps: float | None = None,
         block_frames: int = 1,
         sample_rate: int | None = None,
+        rate_weight: float | None = None,
     ) -> None:
         if block_frames < 1:
             raise ValueError(f"block_frames must be at least 1, got {block_frames}")
@@ -89,7 +91,7 @@ class CodecStream:
             )
         stages = codec.quantizer.num_stages if kbps is None else codec.stages_within(kbps)
         codec.streaming_encoder()  # raises where there is none
-        self._codec, self._block_frames = codec, block_frames
+        self._codec, self._block_frames, self._rate_weight = codec, block_frames, rate_weight
         self._num_codes = codec.quantizer.stage_ends[stages - 1]
         self._closed = False
         self._start_encoding()
@@ -269,7 +271,7 @@ class CodecStream:
     def _start_encoding(self) -> None:
         self._encoder: Chain | None = None
         self._samples = Pieces(self._block_frames * self._codec.hop_samples)
-        self._codes = StreamingQuantizer(self._codec.quantizer)
+        self._codes = StreamingQuantizer(self._codec.quantizer, rate_weight=self._rate_weight)
 
     def _start_decoding(self) -> None:
         self._decoder: Chain | None = None

@@ -28,6 +28,7 @@ class StreamingQuantizer:
 
     Args:
         quantizer: any but `Multiscale`.
+        rate_weight: λ; every frame keeps only the stages that are worth their bits, see `Quantizer.encode`.
 
     Raises:
         ValueError: a quantizer of several scales.
@@ -41,12 +42,12 @@ class StreamingQuantizer:
         True
     """
 
-    def __init__(self, quantizer: Quantizer) -> None:
+    def __init__(self, quantizer: Quantizer, *, rate_weight: float | None = None) -> None:
         if any(isinstance(module, Multiscale) for module in quantizer.modules()):
             raise ValueError(
                 "a Multiscale quantizer codes whole blocks of frames and cannot stream: encode the signal at once"
             )
-        self._quantizer = quantizer
+        self._quantizer, self._rate_weight = quantizer, rate_weight
         self._reach = reach_frames(quantizer)
         self._held: Tensor | None = None
         self._time = self._given = 0
@@ -66,7 +67,7 @@ class StreamingQuantizer:
         self._held = held[:, max(0, end - self._reach - first) :].clone()
         if end <= self._given:
             return torch.zeros(z.shape[0], 0, self._quantizer.num_codes, dtype=torch.long, device=z.device)
-        codes = self._quantizer.encode(held)[:, self._given - first : end - first]
+        codes = self._quantizer.encode(held, rate_weight=self._rate_weight)[:, self._given - first : end - first]
         self._given = end
         return codes
 

@@ -76,6 +76,7 @@ class AudioTokenizer(Tokenizer):
         *,
         lengths: Int[Tensor, " batch"] | None = None,
         sample_rate: int | None = None,
+        rate_weight: float | None = None,
     ) -> Int[Tensor, "batch num_codes frames"]:
         """Codes of waveforms.
 
@@ -84,6 +85,8 @@ class AudioTokenizer(Tokenizer):
             kbps: keep as many stages as fit into this rate; all by default.
             lengths: samples of each item, where items were padded at the end; frames after it have code −1.
             sample_rate: sample rate of wav, in Hz, if it is not the codec's: wav is then resampled.
+            rate_weight: λ of error + λ·bits, with the squared error of a latent vector: every frame keeps only the stages that are worth
+                their bits, and its later codes are −1, see `Quantizer.encode`; with kbps at most as many as fit.
 
         Returns:
             int64 codes; the first stages come first.
@@ -96,7 +99,7 @@ class AudioTokenizer(Tokenizer):
         check_wav_scale("wav", padding.silence_end(wav, lengths))
         stages = None if kbps is None else self.stages_within(kbps)
         wav, lengths = padding.resample_padded(wav, lengths, sample_rate or self.sample_rate, self.sample_rate)
-        return self._encoded(wav, lengths, stages)
+        return self._encoded(wav, lengths, stages, rate_weight)
 
     @torch.no_grad()
     def decode(
@@ -130,6 +133,7 @@ class AudioTokenizer(Tokenizer):
         kbps: float | None = None,
         *,
         plain: bool = False,
+        rate_weight: float | None = None,
     ) -> bytes:
         """The bytes of a ``.vqk`` file, coded with the `prior` if there is one.
 
@@ -138,6 +142,8 @@ class AudioTokenizer(Tokenizer):
             sample_rate: sample rate of wav, in Hz.
             kbps: keep as many stages as fit into this rate; all by default.
             plain: plain bits although there is a prior.
+            rate_weight: λ; every frame keeps only the stages that are worth their bits, as in `encode`, and the file is of format
+                version 2.
 
         Returns:
             A file that `decompress` of the same weights and prior reads, and `vqkit.bitstream` without the weights.
@@ -147,7 +153,7 @@ class AudioTokenizer(Tokenizer):
             ValueError: wav has another shape, NaN, Inf or samples far outside −1 … 1, a sample rate below 1 Hz, or kbps is below the
                 first stage.
         """
-        return compression.compress(self, wav, sample_rate, kbps, plain)
+        return compression.compress(self, wav, sample_rate, kbps, plain, rate_weight)
 
     def decompress(self, data: bytes) -> tuple[Float[Tensor, "channels samples"], int]:
         """The waveform of a ``.vqk`` file, float32 on the CPU, and its sample rate in Hz.
@@ -166,7 +172,12 @@ class AudioTokenizer(Tokenizer):
     # --- streaming
 
     def streaming(
-        self, kbps: float | None = None, *, block_frames: int = 1, sample_rate: int | None = None
+        self,
+        kbps: float | None = None,
+        *,
+        block_frames: int = 1,
+        sample_rate: int | None = None,
+        rate_weight: float | None = None,
     ) -> CodecStream:
         """Encode and decode a signal that comes in blocks of any sizes, in constant memory; use it in a ``with``.
 

@@ -36,7 +36,12 @@ class WaveformCodec(AudioTokenizer):
     # --- streaming
 
     def streaming(
-        self, kbps: float | None = None, *, block_frames: int = 1, sample_rate: int | None = None
+        self,
+        kbps: float | None = None,
+        *,
+        block_frames: int = 1,
+        sample_rate: int | None = None,
+        rate_weight: float | None = None,
     ) -> CodecStream:
         """Encode and decode a signal that comes in blocks of any sizes, in constant memory; use it in a ``with``.
 
@@ -44,6 +49,7 @@ class WaveformCodec(AudioTokenizer):
             kbps: keep as many stages as fit into this rate; all by default.
             block_frames: frames that the network takes at once: 1 for the least latency, about a second of them for speed.
             sample_rate: sample rate of the blocks, in Hz; only the codec's is taken.
+            rate_weight: λ; every frame keeps only the stages that are worth their bits, as in `encode`.
 
         Returns:
             `CodecStream`: one signal's state. Several streams do not touch each other.
@@ -51,7 +57,9 @@ class WaveformCodec(AudioTokenizer):
         Raises:
             ValueError: layers that need the whole signal, kbps below the first stage, block_frames below 1, or another sample rate.
         """
-        return CodecStream(self, kbps=kbps, block_frames=block_frames, sample_rate=sample_rate)
+        return CodecStream(
+            self, kbps=kbps, block_frames=block_frames, sample_rate=sample_rate, rate_weight=rate_weight
+        )
 
     def streaming_encoder(self) -> Chain:
         """The encoder in blocks, at the start of a signal, with the weights of now; a subclass overrides it.

@@ -58,7 +58,9 @@ class DecodedImage:
     warnings: tuple[str, ...]
 
 
-def image_header(tokenizer: ImageModel, height: int, width: int, stages: int | None = None) -> VqkHeader:
+def image_header(
+    tokenizer: ImageModel, height: int, width: int, stages: int | None = None, *, variable_stages: bool = False
+) -> VqkHeader:
     """What a file says about an image and the tokenizer that wrote it.
 
     Args:
@@ -66,8 +68,15 @@ def image_header(tokenizer: ImageModel, height: int, width: int, stages: int | N
         height: height of the image in pixels.
         width: width of the image in pixels.
         stages: number of stages that the file keeps; all by default.
+        variable_stages: whether every cell has its own number of stages.
     """
-    return header_of(tokenizer, stages, grid=tokenizer.grid(height, width), image_size=(height, width))
+    return header_of(
+        tokenizer,
+        stages,
+        variable_stages=variable_stages,
+        grid=tokenizer.grid(height, width),
+        image_size=(height, width),
+    )
 
 
 def with_channels(image: Float[Tensor, "_ height width"], channels: int) -> Float[Tensor, "channels height width"]:
@@ -86,6 +95,7 @@ def encode_image(
     plain: bool = False,
     licence: str = "",
     metadata: Mapping[str, str] | None = None,
+    rate_weight: float | None = None,
     watch: Watch = lambda share: None,
 ) -> int:
     """Write an image as a file; the codes are coded with the tokenizer's prior, if it has one.
@@ -98,6 +108,7 @@ def encode_image(
         plain: plain bits although there is a prior.
         licence: licence of the content.
         metadata: free text by name.
+        rate_weight: λ; every cell keeps only the stages that are worth their bits, see `ImageTokenizer.encode`.
         watch: called with the share that is done.
 
     Returns:
@@ -115,9 +126,10 @@ def encode_image(
     height, width = image.shape[-2:]
     check_size(tokenizer, height, width)
     fitting = with_channels(image, tokenizer.channels)
-    header = replace(image_header(tokenizer, height, width, stages), licence=licence, metadata=metadata or {})
+    header = image_header(tokenizer, height, width, stages, variable_stages=rate_weight is not None)
+    header = replace(header, licence=licence, metadata=metadata or {})
     with VqkWriter(target, header, entropy_model=None if plain else tokenizer.prior) as writer:
-        for codes in encode_tiles(tokenizer, fitting, watch=watch):
+        for codes in encode_tiles(tokenizer, fitting, rate_weight=rate_weight, watch=watch):
             writer.write(codes[:, : header.num_codes])
         writer.close()
         return writer.bytes_written
@@ -175,10 +187,11 @@ def compress(
     image: Float[Tensor, "channels height width"],
     bpp: float | None = None,
     plain: bool = False,
+    rate_weight: float | None = None,
 ) -> bytes:
     """See `ImageTokenizer.compress`."""
     file, fitting = io.BytesIO(), io.BytesIO()
-    encode_image(tokenizer, file, image, plain=plain)
+    encode_image(tokenizer, file, image, plain=plain, rate_weight=rate_weight)
     if bpp is None:
         return file.getvalue()
     thin_to_fit(file, fitting, bpp=bpp)
@@ -229,5 +242,5 @@ def _read(reader: VqkReader, cells: int) -> tuple[Int[Tensor, "cells num_codes"]
         if not block.lost and len(block.codes):
             codes[block.start_frame : stop] = block.codes.to(codes.dtype)
             lost[block.start_frame : stop] = False
-            stages = max(stages, reader.header.stages_of(block.codes[0].tolist()))
+            stages = max(stages, reader.header.most_stages(block.codes))
     return codes, lost, stages

@@ -68,6 +68,8 @@ def encode_tiles(
     image: Float[Tensor, "channels height width"],
     tile_pixels: int | None = None,
     watch: Watch = lambda share: None,
+    *,
+    rate_weight: float | None = None,
 ) -> Iterator[Int[Tensor, "cells num_codes"]]:
     """Codes of all stages, cell by cell and row by row, on the CPU.
 
@@ -77,6 +79,7 @@ def encode_tiles(
         tile_pixels: side of a tile, at least a cell; what the networks are given is a tile and the margins. By default 512, or four margins
             where they are more, so that not much more is computed than kept.
         watch: called after every tile.
+        rate_weight: λ; every cell keeps only the stages that are worth their bits, see `Quantizer.encode`.
 
     Yields:
         The next whole rows of cells.
@@ -93,7 +96,7 @@ def encode_tiles(
         found = []
         for column, (left, right, before, behind) in enumerate(columns):
             tile = image[None, :, above * cell : below * cell, before * cell : behind * cell].to(like)
-            codes = tokenizer.quantizer.encode(tokenizer.analyze(tile))[0].cpu()
+            codes = tokenizer.quantizer.encode(tokenizer.analyze(tile), rate_weight=rate_weight)[0].cpu()
             if codes.ndim == 3:
                 codes = codes[top - above : bottom - above, left - before : right - before]
             found.append(codes)

@@ -145,13 +145,19 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
 
     @torch.no_grad()
     def encode(
-        self, images: Float[Tensor, "batch channels height width"], bpp: float | None = None
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        bpp: float | None = None,
+        *,
+        rate_weight: float | None = None,
     ) -> Int[Tensor, "batch num_codes *grid"]:
         """Codes of images.
 
         Args:
             images: images in [0, 1].
             bpp: keep as many stages as fit into so many bits a pixel, before entropy coding; all by default.
+            rate_weight: λ of error + λ·bits, with the squared error of a latent vector: every cell keeps only the stages that are worth
+                their bits, and its later codes are −1, see `Quantizer.encode`; with bpp at most as many as fit.
 
         Returns:
             int64 codes; the first stages come first.
@@ -162,7 +168,8 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
         """
         check_images(images, self.channels)
         check_image_scale("images", images)
-        return self._encoded(images, None, None if bpp is None else self.stages_within(bpp, *images.shape[-2:]))
+        stages = None if bpp is None else self.stages_within(bpp, *images.shape[-2:])
+        return self._encoded(images, None, stages, rate_weight)
 
     @torch.no_grad()
     def decode(
@@ -198,7 +205,12 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
         return compression.coded(self, image)
 
     def compress(
-        self, image: Float[Tensor, "channels height width"], bpp: float | None = None, plain: bool = False
+        self,
+        image: Float[Tensor, "channels height width"],
+        bpp: float | None = None,
+        plain: bool = False,
+        *,
+        rate_weight: float | None = None,
     ) -> bytes:
         """An image of any size as a ``.vqk`` file, in tiles, so that memory does not grow with the networks' layers.
 
@@ -206,6 +218,8 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
             image: an image in [0, 1], on any device; RGB is made gray for a gray tokenizer (BT.601 luma), and gray RGB.
             bpp: keep as many stages as fit into a file of so many bits a pixel; all by default.
             plain: plain bits although there is a `prior`.
+            rate_weight: λ; every cell keeps only the stages that are worth their bits, as in `encode`, and the file is of format
+                version 2.
 
         Returns:
             The bytes of the file.
@@ -215,7 +229,7 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
             ValueError: the shape is wrong, NaN, Inf or a pixel far outside 0 … 1, the backbone does not take such an image, or not even
                 one stage fits.
         """
-        return compression.compress(self, image, bpp, plain)
+        return compression.compress(self, image, bpp, plain, rate_weight)
 
     def decompress(self, data: bytes) -> Float[Tensor, "channels height width"]:
         """The image of a ``.vqk`` file; what is damaged or cut off is gray, with a warning.

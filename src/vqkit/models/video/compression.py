@@ -32,19 +32,25 @@ class VideoModel(HasCodes, Protocol):
     tubelet: tuple[int, int, int]
 
     def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]: ...
-    def encode(self, video: Tensor, kbps: float | None = None) -> Tensor: ...
+    def encode(self, video: Tensor, kbps: float | None = None, *, rate_weight: float | None = None) -> Tensor: ...
     def decode(self, codes: Tensor, size: tuple[int, int, int] | None = None) -> Tensor: ...
     def stages_within(self, rate: float, *size: int) -> int: ...
 
 
 def video_header(
-    tokenizer: VideoModel, size: tuple[int, int, int], frame_rate: float, stages: int | None = None
+    tokenizer: VideoModel,
+    size: tuple[int, int, int],
+    frame_rate: float,
+    stages: int | None = None,
+    *,
+    variable_stages: bool = False,
 ) -> VqkHeader:
     """What a file says about a video of (frames, height, width) and the tokenizer that wrote it."""
     frames, height, width = size
     return header_of(
         tokenizer,
         stages,
+        variable_stages=variable_stages,
         sample_rate=round(frame_rate * _TICKS),
         hop_samples=tokenizer.tubelet[0] * _TICKS,
         length=frames * _TICKS,
@@ -68,6 +74,7 @@ def compress(
     frame_rate: float | None = None,
     kbps: float | None = None,
     plain: bool = False,
+    rate_weight: float | None = None,
 ) -> bytes:
     """See `VideoTokenizer.compress`."""
     size = _size(tokenizer, video)
@@ -76,8 +83,9 @@ def compress(
         raise ValueError(f"frame_rate must be 0.001 … 1000, got {rate}")
     # a faster video has more vectors a second than the model's own rate says
     stages = None if kbps is None else tokenizer.stages_within(kbps * tokenizer.frame_rate / rate, *size[1:])
-    header, file = video_header(tokenizer, size, rate, stages), io.BytesIO()
-    codes = tokenizer.encode(video[None])[0].flatten(1).T[:, : header.num_codes].cpu()
+    header = video_header(tokenizer, size, rate, stages, variable_stages=rate_weight is not None)
+    file = io.BytesIO()
+    codes = tokenizer.encode(video[None], rate_weight=rate_weight)[0].flatten(1).T[:, : header.num_codes].cpu()
     with VqkWriter(file, header, entropy_model=None if plain else tokenizer.prior) as writer:
         for picture in codes.split(math.prod(header.grid)):
             writer.write(picture)

@@ -115,13 +115,19 @@ class VideoTokenizer(Tokenizer):
 
     @torch.no_grad()
     def encode(
-        self, video: Float[Tensor, "batch channels frames height width"], kbps: float | None = None
+        self,
+        video: Float[Tensor, "batch channels frames height width"],
+        kbps: float | None = None,
+        *,
+        rate_weight: float | None = None,
     ) -> Int[Tensor, "batch num_codes times rows columns"]:
         """Codes of videos.
 
         Args:
             video: videos in [0, 1].
             kbps: keep as many stages as fit into so many kbit/s at `frame_rate`, before entropy coding; all by default.
+            rate_weight: λ of error + λ·bits, with the squared error of a latent vector: every cell keeps only the stages that are worth
+                their bits, and its later codes are −1, see `Quantizer.encode`; with kbps at most as many as fit.
 
         Returns:
             int64 codes; the first stages come first.
@@ -132,7 +138,8 @@ class VideoTokenizer(Tokenizer):
         """
         check_videos(video, self.channels)
         check_image_scale("video", video)
-        return self._encoded(video, None, None if kbps is None else self.stages_within(kbps, *video.shape[-2:]))
+        stages = None if kbps is None else self.stages_within(kbps, *video.shape[-2:])
+        return self._encoded(video, None, stages, rate_weight)
 
     @torch.no_grad()
     def decode(
@@ -167,6 +174,8 @@ class VideoTokenizer(Tokenizer):
         frame_rate: float | None = None,
         kbps: float | None = None,
         plain: bool = False,
+        *,
+        rate_weight: float | None = None,
     ) -> bytes:
         """A video as a ``.vqk`` file.
 
@@ -175,6 +184,8 @@ class VideoTokenizer(Tokenizer):
             frame_rate: its frames a second, to a thousandth; the model's `frame_rate` by default.
             kbps: keep as many stages as fit into so many kbit/s at this rate, before entropy coding; all by default.
             plain: plain bits although there is a `prior`.
+            rate_weight: λ; every cell keeps only the stages that are worth their bits, as in `encode`, and the file is of format
+                version 2.
 
         Returns:
             The bytes of the file.
@@ -183,7 +194,7 @@ class VideoTokenizer(Tokenizer):
             TypeError: the video is not floating.
             ValueError: the shape is wrong, NaN, Inf or a pixel far outside 0 … 1, or not even one stage fits.
         """
-        return compression.compress(self, video, frame_rate, kbps, plain)
+        return compression.compress(self, video, frame_rate, kbps, plain, rate_weight)
 
     def decompress(self, data: bytes) -> tuple[Float[Tensor, "channels frames height width"], float]:
         """The video of a ``.vqk`` file and its frames a second; what is damaged or cut off is gray, with a warning.
