@@ -33,7 +33,7 @@ def test_models_and_files_name_theirs():
     assert VqkHeader((4,), grid=(2, 2), image_size=(8, 8)).modality is IMAGE
     assert VideoTokenizer.modality is VIDEO
     assert VqkHeader((4,), sample_rate=25000, hop_samples=2000, grid=(2, 2), image_size=(8, 8)).modality is VIDEO
-    assert [kind.modality for kind in KINDS] == [SOUND, IMAGE]
+    assert [kind.modality for kind in KINDS] == [SOUND, IMAGE, VIDEO]
 
 
 def test_a_film_is_coded_as_its_sound_unless_it_is_called_video():
@@ -41,8 +41,9 @@ def test_a_film_is_coded_as_its_sound_unless_it_is_called_video():
     assert sniffed(io.BytesIO(b"\x1a\x45\xdf\xa3"))[0].modality is SOUND
     assert wanted_kind("sound").modality is SOUND
     assert wanted_kind(None) is None
-    with pytest.raises(
-        ValueError, match="^--as video: no command codes video yet, .*; without --as, .* the sound of a film is"
-    ):
-        wanted_kind("video")
+    video = wanted_kind("video")
+    assert video.modality is VIDEO
+    assert kind_of_content("film", video) == video
+    assert kind_of_content("sound", video).modality is SOUND
+    assert sniffed(io.BytesIO(b"\x1a\x45\xdf\xa3"), video)[0] == video
     assert VIDEO.encoded_by_default is False

@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from vqkit import RVQ
-from vqkit.models import AudioCodec, ConvBackbone, ImageTokenizer
+from vqkit.data.video.writer import video_bytes
+from vqkit.models import AudioCodec, ConvBackbone, ImageTokenizer, VideoTokenizer
 
 RATE = 8000
 
@@ -101,6 +102,40 @@ def picture():
             pixels = random.integers(0, 256, (*size, planes), dtype=np.uint8)
             image = Image.fromarray(pixels[..., 0] if planes == 1 else pixels).convert(mode)
         image.save(path, **options)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def video_tokenizer():
+    """Untrained, but its codes use the whole codebook."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tokenizer = VideoTokenizer(RVQ(8, 32, 3), width=8, residual_width=4, residual_blocks=1).eval()
+        clips = torch.rand(1, 3, 8, 32, 32)
+        tokenizer.initialize(clips)
+        tokenizer.quantizer.fit(tokenizer.analyze(clips))
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def video_model(video_tokenizer, tmp_path_factory):
+    """Folder of the saved tokenizer of video."""
+    folder = tmp_path_factory.mktemp("video_model")
+    video_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def film():
+    """Writes a silent video of a moving gradient, and returns the path."""
+
+    def write(path, frames=7, size=(20, 30), rate=12.5):
+        rows, columns = torch.linspace(0, 1, size[0])[:, None], torch.linspace(0, 1, size[1])
+        clip = torch.stack([((rows + columns) / 2 + k / 10) % 1 for k in range(frames)])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(video_bytes(clip[None].repeat(3, 1, 1, 1), rate))
         return path
 
     return write

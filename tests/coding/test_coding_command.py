@@ -384,12 +384,12 @@ def lives(pid):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["encode", "x.vqk"], "x.vqk is encoded already; `vqkit decode x.vqk` makes sound or an image of it"),
+        (["encode", "x.vqk"], "x.vqk is encoded already; `vqkit decode x.vqk` decodes it"),
         (["encode", "a.wav", "b.flac"], "b.flac: encoding makes .vqk files; `vqkit decode` makes sound of them"),
         (["decode", "a.wav"], "a.wav is no .vqk file; `vqkit encode a.wav` makes one of it"),
         (
             ["decode", "x.vqk", "y.vqk"],
-            "y.vqk: decoding makes sound or images; `vqkit encode` makes .vqk files of them",
+            "y.vqk: decoding makes sound, images or video; `vqkit encode` makes .vqk files of them",
         ),
         (["decode", "x.vqk", "y.flac", "--to", "wav"], "--to wav and the suffix of y.flac disagree"),
         (["decode", "-"], "standard output has no suffix: give --to, one of wav, flac, ogg, opus, mp3"),

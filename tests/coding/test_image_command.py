@@ -87,7 +87,7 @@ def test_mixed_folders(run, model, image_model, picture, sound, tmp_path):
     assert Image.open(tmp_path / "back/b/cover.png").size == (60, 60)
     assert soundfile.info(tmp_path / "back/b/song.flac").frames == 16000
     _, err = run("encode", tmp_path / "in", tmp_path / "four", "--kbps", "5", code=2, models=both)
-    assert f"--kbps is for sound, and {tmp_path / 'in/a.png'} is not: give --bpp, too, or --stages" in err
+    assert f"--kbps is for sound and video, and {tmp_path / 'in/a.png'} is not: give --bpp, too, or --stages" in err
 
 
 def test_equal_stems_keep_their_suffixes_and_get_them_back(run, model, image_model, picture, sound, tmp_path):
@@ -275,7 +275,7 @@ def test_all_else_counts_as_sound(head):
     [
         (
             ["encode", "a.png", "--kbps", "3"],
-            "--kbps is for sound, and a.png is not: give --bpp, --stages or --max-bytes",
+            "--kbps is for sound and video, and a.png is not: give --bpp, --stages or --max-bytes",
         ),
         (
             ["encode", "a.wav", "--bpp", "3"],
@@ -333,11 +333,7 @@ def test_only_one_modality_of_a_folder(run, picture, tmp_path):
     for source, word, message in (
         ("in/a.png", "sound", f"--as sound: {tmp_path / 'in/a.png'} holds images"),
         ("in/c.mp4", "image", f"--as image: {tmp_path / 'in/c.mp4'} holds sound"),
-        (
-            "in/c.mp4",
-            "video",
-            "--as video: no command codes video yet, vqkit.models.VideoTokenizer does; without --as, or with --as sound, the",
-        ),
+        ("in/b.wav", "video", f"--as video: {tmp_path / 'in/b.wav'} holds sound"),
     ):
         _, err = run("encode", tmp_path / source, "--as", word, code=2, models=())
         assert err.startswith(f"vqkit: {message}")

@@ -1,4 +1,4 @@
-"""Sound and images take the same way through `vqkit encode` and `vqkit decode`, but for what is the modality's own."""
+"""Sound, images and video take the same way through `vqkit encode` and `vqkit decode`, but for what is the modality's own."""
 
 import sys
 import threading
@@ -35,29 +35,38 @@ def walked(words):
 
 def shared(files):
     """The files that no room of a modality holds, and no network is made of."""
-    rooms = tuple(f"{room}/{what}/" for room in OWN for what in ("audio", "image"))
+    rooms = tuple(f"{room}/{what}/" for room in OWN for what in ("audio", "image", "video"))
     rooms += (
         "coding/temporary.py",
-    )  # images are read and written whole, by libraries that want files; sound in blocks
+    )  # images and video are read and written whole, by libraries that want files; sound in blocks
     return {file for file in files if not file.startswith((*rooms, *NETWORKS))}
 
 
 @pytest.fixture
-def walks(sound, picture, model, image_model, tmp_path):
-    wav, png = sound(tmp_path / "a.wav", seconds=0.5), picture(tmp_path / "a.png")
+def walks(sound, picture, film, model, image_model, video_model, tmp_path):
+    wav, png, mp4 = sound(tmp_path / "a.wav", seconds=0.5), picture(tmp_path / "a.png"), film(tmp_path / "a.mp4")
     ways = {}
-    for name, source, folder, back in (("sound", wav, model, "b.wav"), ("image", png, image_model, "b.png")):
+    for name, source, folder, back in (
+        ("sound", wav, model, "b.wav"),
+        ("image", png, image_model, "b.png"),
+        ("video", mp4, video_model, "b.mp4"),
+    ):
         vqk = tmp_path / f"{name}.vqk"
-        assert main(["encode", str(source), str(tmp_path / "first.vqk"), "--model", str(folder), "-f"]) == 0  # imports
-        ways[f"encode {name}"] = walked(["encode", source, vqk, "--model", folder])
+        options = ["--as", name, "--model", folder]
+        assert main([str(word) for word in ("encode", source, tmp_path / "first.vqk", "-f", *options)]) == 0  # imports
+        ways[f"encode {name}"] = walked(["encode", source, vqk, *options])
         ways[f"decode {name}"] = walked(["decode", vqk, tmp_path / back, "--model", folder])
     return ways
 
 
 @pytest.mark.parametrize("command", ["encode", "decode"])
-def test_sound_and_images_pass_through_the_same_files(walks, command):
-    sound, image = walks[f"{command} sound"], walks[f"{command} image"]
-    assert f"coding/audio/{command}.py" in sound - image  # the walk is seen at all
-    assert f"coding/image/{command}.py" in image - sound
-    assert shared(sound) ^ shared(image) == set()
-    assert {"cli.py", "coding/command.py", "coding/kinds.py", "coding/run.py", "models/tokenizer.py"} <= sound & image
+def test_all_modalities_pass_through_the_same_files(walks, command):
+    ways = {name: walks[f"{command} {name}"] for name in ("sound", "image", "video")}
+    for name, room in (("sound", "audio"), ("image", "image"), ("video", "video")):
+        others = set().union(*(way for other, way in ways.items() if other != name))
+        assert f"coding/{room}/{command}.py" in ways[name] - others  # the walk is seen at all
+    assert shared(ways["sound"]) ^ shared(ways["image"]) == set()
+    # a film is read by FFmpeg, as some sounds are, and turned gray like an image
+    assert shared(ways["image"]) ^ shared(ways["video"]) == set()
+    common = {"cli.py", "coding/command.py", "coding/kinds.py", "coding/run.py", "models/tokenizer.py"}
+    assert common <= ways["sound"] & ways["image"] & ways["video"]

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Coded", "CodedImage", "CodedSound", "Watch", "unwatched"]
+__all__ = ["Coded", "CodedImage", "CodedSound", "CodedVideo", "Watch", "unwatched"]
 
 Watch = Callable[[float, float | None], None]  # seconds of sound done (0 of an image), and the share of all, if known
 
@@ -24,6 +24,11 @@ class Coded(ABC):
     stages: int
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def duration(self) -> float:
+        """Seconds of it; 0 of what has no time."""
+        return 0.0
 
     @abstractmethod
     def sizes(self) -> str:
@@ -45,6 +50,11 @@ class CodedSound(Coded):
 
     seconds: float
     missing_seconds: float = 0.0
+
+    @property
+    def duration(self) -> float:
+        """Its seconds."""
+        return self.seconds
 
     @property
     def kbps(self) -> float:
@@ -85,6 +95,44 @@ class CodedImage(Coded):
     def record(self) -> dict[str, float | int | str]:
         """``height``, ``width``, ``bytes`` and ``bpp``."""
         return {"height": self.height, "width": self.width, "bytes": self.bytes, "bpp": self.bpp}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedVideo(CodedImage):
+    """A ``.vqk`` file of a video.
+
+    Attributes:
+        frames: number of frames.
+        frame_rate: frames a second.
+    """
+
+    frames: int
+    frame_rate: float
+
+    @property
+    def duration(self) -> float:
+        """Seconds that its frames are shown."""
+        return self.frames / self.frame_rate
+
+    @property
+    def bpp(self) -> float:
+        """Bits a pixel of every frame, of all bytes of the file."""
+        return super().bpp / self.frames
+
+    @property
+    def kbps(self) -> float:
+        """Bitrate of all bytes of the file."""
+        return self.bytes * 8 / self.duration / 1000
+
+    def sizes(self) -> str:
+        """Width × height, frames, seconds, bytes and kbit/s."""
+        shape = f"{self.width}×{self.height}, {self.frames} frames, {self.duration:.3f} s"
+        return f"{shape}, {self.bytes} bytes, {self.kbps:.3f} kbit/s"
+
+    def record(self) -> dict[str, float | int | str]:
+        """``height``, ``width``, ``frames``, ``frame_rate``, ``seconds``, ``bytes``, ``bpp`` and ``kbps``."""
+        times = {"frames": self.frames, "frame_rate": self.frame_rate, "seconds": self.duration, "kbps": self.kbps}
+        return {**super().record(), **times}
 
 
 def unwatched(seconds: float, share: float | None) -> None:

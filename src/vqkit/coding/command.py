@@ -1,4 +1,4 @@
-"""``vqkit encode`` and ``vqkit decode``: sound and image files to ``.vqk`` files and back; files, folders and pipes."""
+"""``vqkit encode`` and ``vqkit decode``: sound, image and video files to ``.vqk`` files and back; files, folders and pipes."""
 
 import argparse
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from typing import Any
 from vqkit.coding.jobs import PIPE, Job, find_jobs
 from vqkit.coding.kind import Encoding, Kind
 from vqkit.coding.kinds import (
-    IMAGE,
     KINDS,
     SOUND,
     kind_in,
@@ -64,7 +63,7 @@ def main_encode(argv: list[str]) -> int:
     """Encode; exit code 1 if some files of a folder could not be."""
     parser = argparse.ArgumentParser(
         prog="vqkit encode",
-        description="Sound, also that of films, and images to .vqk files: sound of any length in constant memory, images in tiles.",
+        description="Sound, also that of films, images and video to .vqk files: sound of any length in constant memory, images in tiles.",
     )
     add_places(parser, "wav, flac, ogg, opus, mp3, mp4 …, or png, jpg, webp, tif …", "a .vqk file")
     parser.add_argument(
@@ -75,7 +74,9 @@ def main_encode(argv: list[str]) -> int:
     )
     rates = parser.add_mutually_exclusive_group()
     rates.add_argument(
-        "--kbps", type=float, help="highest rate of sound: as many stages as fit into this rate, before entropy coding"
+        "--kbps",
+        type=float,
+        help="highest rate of sound or video: as many stages as fit into this rate, before entropy coding",
     )
     rates.add_argument("--max-bytes", type=int, help="keep as many stages as fit into a file of this size")
     rates.add_argument("--stages", type=int, help="keep so many stages")
@@ -104,19 +105,21 @@ def main_encode(argv: list[str]) -> int:
     _check_megapixels(asked)
     if Path(asked.source).suffix.lower() == VQK or content_of_file(asked.source) == "vqk":
         raise ValueError(
-            f"{asked.source} is encoded already; `vqkit decode {asked.source}` makes sound or an image of it, `vqkit thin` a smaller file"
+            f"{asked.source} is encoded already; `vqkit decode {asked.source}` decodes it, `vqkit thin` a smaller file"
         )
     if asked.target is not None and Path(asked.target).suffix.lower() in _READ:
         kind = kind_named(asked.target)
         raise ValueError(f"{asked.target}: encoding makes {VQK} files; `vqkit decode` makes {kind.name} of them")
     rate = Rate(asked.kbps, asked.stages, asked.max_bytes, asked.bpp, asked.rate_weight)
     pipe, wanted = None, wanted_kind(asked.modality)
-    jobs = find_jobs(asked.source, asked.target, _READ, encoded_names, kind_of_file)
+    kind_of = partial(kind_of_file, wanted=wanted)
+    jobs = find_jobs(asked.source, asked.target, _READ, encoded_names, kind_of)
     if asked.source == PIPE:
-        kind, pipe = sniffed(standard_input())
+        kind, pipe = sniffed(standard_input(), wanted)
         jobs = [replace(job, kind=kind) for job in jobs]
     else:
-        jobs = [replace(job, kind=job.kind or _kind_of(job.source)) if job.is_open else job for job in jobs]
+        # what is nothing we know may be sound all the same
+        jobs = [replace(job, kind=job.kind or kind_of(job.source) or SOUND) if job.is_open else job for job in jobs]
     jobs = _only(wanted, jobs, Path(asked.source).is_dir())
     _check_rate(rate, [job for job in jobs if job.is_open])
     encode = EncodeOne(
@@ -131,12 +134,14 @@ def main_decode(argv: list[str]) -> int:
     """Decode; exit code 1 if something was damaged, or some files of a folder could not be decoded."""
     parser = argparse.ArgumentParser(
         prog="vqkit decode",
-        description="Sound and images of .vqk files; what is damaged in them is silent or gray, and named.",
+        description="Sound, images and video of .vqk files; what is damaged in them is silent or gray, and named.",
     )
     add_places(parser, "a .vqk file", "its suffix decides the format")
     formats = [suffix.removeprefix(".") for suffix in _WRITTEN]
     parser.add_argument(
-        "--to", choices=formats, help="format, where no target's name says it (for files wav of sound, png of images)"
+        "--to",
+        choices=formats,
+        help="format, where no target's name says it (for files wav of sound, png of images, mp4 of video)",
     )
     add_options(parser)
     asked = parser.parse_args(argv)
@@ -157,11 +162,6 @@ def main_decode(argv: list[str]) -> int:
     _check_kinds(jobs, wished, asked.to)
     decode = DecodeOne(found.suffixes, asked.force, asked.max_megapixels, bool(asked.model))
     return run(jobs, _loading(jobs, asked), decode, _how(asked))
-
-
-def _kind_of(source: str) -> Kind:
-    """The kind of one file to encode; what is nothing we know may be sound all the same."""
-    return kind_of_file(source) or SOUND
 
 
 def _only(wanted: Kind | None, jobs: list[Job], folder: bool) -> list[Job]:
@@ -193,7 +193,7 @@ def _check_megapixels(asked: argparse.Namespace) -> None:
 def _check_target(target: Path, form: str | None) -> None:
     suffix = target.suffix.lower()
     if suffix == VQK:
-        raise ValueError(f"{target}: decoding makes sound or images; `vqkit encode` makes {VQK} files of them")
+        raise ValueError(f"{target}: decoding makes sound, images or video; `vqkit encode` makes {VQK} files of them")
     if suffix not in _WRITTEN:
         raise ValueError(f"cannot write {target}: the suffix is {suffix!r}, allowed are {', '.join(_WRITTEN)}")
     if form is not None and suffix != f".{form}":
@@ -204,7 +204,7 @@ def _check_kinds(jobs: list[Job], wished: Kind | None, form: str | None) -> None
     """Whether the formats asked for are of the kinds that there are."""
     kinds = {job.kind for job in jobs if job.kind is not None}
     if wished is not None and kinds and wished not in kinds:
-        raise ValueError(f"--to {form} is for {wished.name}, and {jobs[0].source} holds {_others(wished)}")
+        raise ValueError(f"--to {form} is for {wished.name}, and {jobs[0].source} holds {next(iter(kinds)).name}")
     job = jobs[0]
     if len(jobs) == 1 and job.kind is not None and job.target != PIPE and kind_named(job.target) != job.kind:
         raise ValueError(f"{job.source} holds {job.kind.name}, and {job.target} would be {kind_named(job.target).name}")
@@ -212,24 +212,21 @@ def _check_kinds(jobs: list[Job], wished: Kind | None, form: str | None) -> None
 
 def _check_rate(rate: Rate, jobs: list[Job]) -> None:
     """Whether what was asked for says something about every file, and everything about some."""
-    for kind in KINDS:
-        if getattr(rate, kind.rate) is None or not jobs:
+    for name in dict.fromkeys(kind.rate for kind in KINDS):
+        if getattr(rate, name) is None or not jobs:
             continue
-        if all(job.kind != kind for job in jobs):
-            raise ValueError(f"--{kind.rate} is for {kind.name}, and {_shown(jobs[0])} is not: {_rates(jobs[0].kind)}")
+        limited = " and ".join(kind.name for kind in KINDS if kind.rate == name)
+        if all(job.kind is None or job.kind.rate != name for job in jobs):
+            raise ValueError(f"--{name} is for {limited}, and {_shown(jobs[0])} is not: {_rates(jobs[0].kind)}")
         for job in jobs:
             if job.kind is not None and getattr(rate, job.kind.rate) is None:
                 raise ValueError(
-                    f"--{kind.rate} is for {kind.name}, and {_shown(job)} is not: give --{job.kind.rate}, too, or --stages or --max-bytes"
+                    f"--{name} is for {limited}, and {_shown(job)} is not: give --{job.kind.rate}, too, or --stages or --max-bytes"
                 )
 
 
 def _rates(kind: Kind | None) -> str:
     return f"give {'--' + kind.rate + ', ' if kind is not None else ''}--stages or --max-bytes"
-
-
-def _others(kind: Kind) -> str:
-    return (IMAGE if kind == SOUND else SOUND).name
 
 
 def _shown(job: Job) -> str:

@@ -23,7 +23,7 @@ class Encoding:
         plain: plain bits although the model has a prior.
         licence: licence of the content, for the header.
         metadata: free text by name, for the header.
-        max_megapixels: refuse an image whose header says more, in 10^6 pixels.
+        max_megapixels: refuse an image, or a video in all frames, whose header says more, in 10^6 pixels.
         strict: refuse sound of which something is missing, cannot be decoded or is doubtful.
     """
 
@@ -61,7 +61,7 @@ class Kind(ABC):
 
     @property
     def rate(self) -> str:
-        """The field of `Rate` that only this kind has."""
+        """The field of `Rate` that limits the rate of this kind."""
         return self.modality.rate_name
 
     @abstractmethod
@@ -98,4 +98,4 @@ class Kind(ABC):
         overwrite: bool = True,
         max_megapixels: float = MAX_MEGAPIXELS,
     ) -> Coded:
-        """Make a file of a ``.vqk`` file; the suffix is for an open file or pipe, the limit for images."""
+        """Make a file of a ``.vqk`` file; the suffix is for an open file or pipe, the limit for images and video."""

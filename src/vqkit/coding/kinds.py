@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vqkit import modality as modalities
-from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader
+from vqkit.bitstream import VqkHeader, VqkReader
 from vqkit.coding.audio.kind import SOUND
 from vqkit.coding.image.kind import IMAGE
 from vqkit.coding.kind import Kind
+from vqkit.coding.video.kind import VIDEO
 from vqkit.data.content import HEAD_BYTES, content_of, content_of_file
 from vqkit.models.loading import saved_modality, shipped_folder
 
@@ -17,6 +18,7 @@ __all__ = [
     "IMAGE",
     "KINDS",
     "SOUND",
+    "VIDEO",
     "header_in",
     "kind_in",
     "kind_named",
@@ -29,42 +31,38 @@ __all__ = [
 ]
 
 
-KINDS: tuple[Kind, ...] = (SOUND, IMAGE)
+KINDS: tuple[Kind, ...] = (SOUND, IMAGE, VIDEO)
 
 
 def kind_named(name: str | Path) -> Kind:
     """The kind of a file to make, by its suffix; sound, where that says nothing."""
-    return IMAGE if Path(name).suffix.lower() in IMAGE.read else SOUND
+    suffix = Path(name).suffix.lower()
+    for kind in KINDS:
+        if suffix in kind.written or suffix in kind.modality.suffixes:
+            return kind
+    return SOUND
 
 
 def kind_of_content(content: str, wanted: Kind | None = None) -> Kind | None:
-    """How a file of some content is encoded: a film as its sound. None where it is nothing we know, or not what is wanted.
+    """How a file of some content is encoded: a film as its sound, unless video is wanted. None where it is nothing we know.
+
+    Args:
+        content: what `vqkit.data.content` says of it.
+        wanted: what to code a file as that may be taken as this or that.
 
     Example:
-        >>> kind_of_content("film").name, kind_of_content("image", SOUND)
-        ('sound', None)
+        >>> kind_of_content("film").name, kind_of_content("film", VIDEO).name, kind_of_content("image", SOUND).name
+        ('sound', 'video', 'images')
     """
+    if wanted is not None and wanted.modality is modalities.modality_of_content(content):
+        return wanted
     what = modalities.encoded_as(content)
-    kind = next((kind for kind in KINDS if kind.modality is what), None)
-    return kind if wanted in (None, kind) else None
+    return next((kind for kind in KINDS if kind.modality is what), None)
 
 
 def wanted_kind(word: str | None) -> Kind | None:
-    """The kind that ``--as`` names.
-
-    Raises:
-        ValueError: nothing codes that modality.
-    """
-    if word is None:
-        return None
-    what = next(what for what in modalities.MODALITIES if what.word == word)
-    for kind in KINDS:
-        if kind.modality is what:
-            return kind
-    raise ValueError(
-        f"--as {word}: no command codes {what.plural} yet, vqkit.models.VideoTokenizer does; without --as, or with --as sound, "
-        "the sound of a film is encoded"
-    )
+    """The kind that ``--as`` names."""
+    return next((kind for kind in KINDS if kind.modality.word == word), None)
 
 
 def kind_of_file(path: str | Path, wanted: Kind | None = None) -> Kind | None:
@@ -72,7 +70,7 @@ def kind_of_file(path: str | Path, wanted: Kind | None = None) -> Kind | None:
 
     Args:
         path: the file.
-        wanted: the only kind that is taken.
+        wanted: see `kind_of_content`.
 
     Raises:
         OSError: it cannot be read.
@@ -82,12 +80,7 @@ def kind_of_file(path: str | Path, wanted: Kind | None = None) -> Kind | None:
 
 def kind_of_header(header: VqkHeader) -> Kind:
     """The kind of what a ``.vqk`` file holds."""
-    for kind in KINDS:
-        if kind.modality is header.modality:
-            return kind
-    raise BitstreamError(
-        f"it holds {header.modality.plural}, which vqkit.models.VideoTokenizer.decompress reads and no command yet"
-    )
+    return next(kind for kind in KINDS if kind.modality is header.modality)
 
 
 def kind_in(path: str | Path) -> Kind:
@@ -109,8 +102,12 @@ def header_in(path: str | Path) -> VqkHeader:
         return reader.header
 
 
-def sniffed(stream: BinaryIO) -> tuple[Kind, BinaryIO]:
+def sniffed(stream: BinaryIO, wanted: Kind | None = None) -> tuple[Kind, BinaryIO]:
     """What a pipe brings, by its first bytes, and a stream that brings all of it.
+
+    Args:
+        stream: the pipe.
+        wanted: see `kind_of_content`.
 
     Example:
         >>> kind, stream = sniffed(io.BytesIO(b"GIF89a and more"))
@@ -121,7 +118,7 @@ def sniffed(stream: BinaryIO) -> tuple[Kind, BinaryIO]:
     head = b""
     while len(head) < HEAD_BYTES and (more := stream.read(HEAD_BYTES - len(head))):
         head += more
-    kind = kind_of_content(content_of(head)) or SOUND
+    kind = kind_of_content(content_of(head), wanted) or SOUND
     if start is not None:
         stream.seek(start)
         return kind, stream
@@ -161,11 +158,10 @@ def open_models(kinds: Iterable[Kind], folders: Iterable[str] = ()) -> dict[Kind
         if not Path(folder).is_dir():
             raise ValueError(f"no such folder: {folder}; a model is a folder that save_pretrained wrote")
         held = saved_modality(folder)
-        kind = next((kind for kind in KINDS if kind.modality is held), None)
-        if kind is None:
-            raise ValueError(f"{folder} codes {held.plural}, which no command codes yet")
+        kind = next(kind for kind in KINDS if kind.modality is held)
         if kind not in wanted:
-            raise ValueError(f"{folder} codes {kind.name}, and nothing here is of that kind")
+            remedy = "" if held.encoded_by_default else f": --as {held.word} codes films as it"
+            raise ValueError(f"{folder} codes {kind.name}, and nothing here is of that kind{remedy}")
         if kind in named:
             raise ValueError(f"{named[kind]} and {folder} are both models of {kind.name}: give one")
         named[kind] = folder

@@ -20,7 +20,7 @@ class Rate:
     """A rate for each kind of file, or ``stages``, or ``max_bytes``; none means all stages. ``rate_weight`` goes with any of them.
 
     Args:
-        kbps: highest rate of sound: as many stages as fit into this rate, before entropy coding.
+        kbps: highest rate of sound and video: as many stages as fit into this rate, before entropy coding.
         stages: number of stages to keep.
         max_bytes: keep as many stages as fit into a file of so many bytes, headers included.
         bpp: highest rate of images: as many stages as fit into a file of so many bits a pixel, headers included.

@@ -4,7 +4,6 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
-from vqkit.coding.coded import CodedSound
 from vqkit.coding.workers import Outcome
 
 __all__ = ["Total"]
@@ -16,9 +15,9 @@ class Total:
 
     Attributes:
         files: number of files that were made.
-        seconds: duration of their sound.
+        seconds: duration of their sound and video.
         bytes: size of the ``.vqk`` files.
-        uncoded_bytes: size of the sound and image files they were made of, or made to.
+        uncoded_bytes: size of the other files they were made of, or made to.
         skipped: whose targets existed.
         failed: number of files that could not be made.
         damaged: number of files that were made of a damaged file; they count as made, too.
@@ -58,7 +57,7 @@ class Total:
             return
         self.files += 1
         self.damaged += bool(coded.warnings)
-        self.seconds += coded.seconds if isinstance(coded, CodedSound) else 0.0
+        self.seconds += coded.duration
         self.bytes += coded.bytes
         sizes = 0
         for path in (job.source, job.target):

@@ -7,13 +7,21 @@ from typing import Any, BinaryIO, Protocol
 import torch
 from torch import Tensor
 
-from vqkit.bitstream import EntropyModel, OtherModelError, VqkHeader, VqkReader
+from vqkit.bitstream import BitstreamError, EntropyModel, OtherModelError, VqkHeader, VqkReader
 from vqkit.models.identity import HasState, accepted_hashes, weight_hash
 from vqkit.quantize import Product, Quantizer
 from vqkit.quantize.wrapper import Wrapper
-from vqkit.types import Int
+from vqkit.types import Bool, Int
 
-__all__ = ["CodedSignal", "HasCodes", "check_variable_stages", "header_of", "open_reader"]
+__all__ = [
+    "CodedSignal",
+    "HasCodes",
+    "ReadCells",
+    "check_variable_stages",
+    "header_of",
+    "open_reader",
+    "read_cells",
+]
 
 
 class HasCodes(HasState, Protocol):
@@ -21,6 +29,25 @@ class HasCodes(HasState, Protocol):
 
     quantizer: Quantizer
     prior: EntropyModel | None
+
+
+@dataclass(frozen=True)
+class ReadCells:
+    """What `read_cells` found.
+
+    Attributes:
+        codes: codes of every cell; any, where they are lost.
+        lost: True where a cell's codes are lost.
+        stages: the most stages that a cell has.
+        bytes: size of the file.
+        warnings: what is damaged or missing.
+    """
+
+    codes: Int[Tensor, "cells num_codes"]
+    lost: Bool[Tensor, " cells"]
+    stages: int
+    bytes: int
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -84,7 +111,9 @@ def check_variable_stages(quantizer: Quantizer) -> None:
             "vectors: leave out rate_weight, or put the Product inside the stages of a Residual"
         )
     home = next(iter(quantizer.state_dict().values()), torch.zeros(0)).device
-    quantizer.encode(torch.zeros(1, 1, quantizer.dim, device=home), rate_weight=0.0)  # raises where there is no such choice
+    quantizer.encode(
+        torch.zeros(1, 1, quantizer.dim, device=home), rate_weight=0.0
+    )  # raises where there is no such choice
 
 
 def open_reader(model: HasCodes, source: str | Path | BinaryIO) -> VqkReader:
@@ -102,3 +131,34 @@ def open_reader(model: HasCodes, source: str | Path | BinaryIO) -> VqkReader:
             "it is the prior.vqe beside the weights it was written with"
         )
     return reader
+
+
+def read_cells(reader: VqkReader, cells: int, item: str) -> ReadCells:
+    """All cells of a picture or a video; what is damaged or cut off is named as gray.
+
+    Args:
+        reader: an open file.
+        cells: how many cells its header promises; they are checked by the caller to be few enough for memory.
+        item: what they are cells of, for messages.
+
+    Raises:
+        BitstreamError: it holds more.
+    """
+    small = max(reader.header.code_sizes) <= 1 << 31
+    codes = torch.zeros(cells, reader.header.num_codes, dtype=torch.int32 if small else torch.int64)
+    lost = torch.ones(cells, dtype=torch.bool)
+    stages = 0
+    for block in reader:
+        stop = block.start_frame + len(block.codes)
+        if stop > cells:
+            raise BitstreamError(f"it holds more than the {cells} cells of its {item}")
+        if not block.lost and len(block.codes):
+            codes[block.start_frame : stop] = block.codes.to(codes.dtype)
+            lost[block.start_frame : stop] = False
+            stages = max(stages, reader.header.most_stages(block.codes))
+    found = [f"{damage}; these cells are gray" if damage.frames else str(damage) for damage in reader.damage]
+    if reader.frames < cells:
+        found.append(f"the file ends after {reader.frames} of {cells} cells; the others are gray")
+    elif not reader.complete:
+        found.append("the file is cut off behind its last cell")
+    return ReadCells(codes, lost, stages, reader.size, tuple(found))

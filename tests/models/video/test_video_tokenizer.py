@@ -100,7 +100,7 @@ def test_files_that_do_not_fit_are_refused(tokenizer, clip):
     with pytest.raises(BitstreamError, match="are not this tokenizer's"):
         tokenizer.decompress(file(grid=(6, 5)))
     with pytest.raises(ValueError, match="allowed are 256 megapixels in all"):
-        _checked_size(tokenizer, dataclasses.replace(header, length=1000 * 10**6))  # no writer would write it
+        _checked_size(tokenizer, dataclasses.replace(header, length=1000 * 10**6), 256.0)  # no writer would write it
 
 
 def test_interpolation_over_volumes(clip):

@@ -13,7 +13,7 @@ from torch import Tensor
 from vqkit.data.audio.readers.av import FORMATS
 from vqkit.types import Float, need
 
-__all__ = ["VideoInfo", "decoded_frames", "open_video", "seconds_shown", "upright", "video_info"]
+__all__ = ["VideoInfo", "decoded_frames", "frames_due", "open_video", "seconds_shown", "upright", "video_info"]
 
 SLACK_SECONDS = 1e-4
 """Time stamps are rounded: a frame counts as shown so much before its time."""
@@ -94,6 +94,33 @@ def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
                 continue
     except av.FFmpegError:  # of reading: what came before it serves
         return
+
+
+def frames_due(container: Any, stream: Any, rate: float) -> Iterator[Any]:
+    """The frame that is shown k / rate seconds after the first one, for k = 0, 1, … to the end; nothing if none can be decoded.
+
+    Args:
+        container: container from `open_video`.
+        stream: its picture.
+        rate: frames a second.
+    """
+    step, last, start, made = 1 / rate, None, 0.0, 0
+    for frame in decoded_frames(container, stream):
+        time = float(frame.time) if frame.time is not None else (0.0 if last is None else start + made * step)
+        if last is None:
+            start = time
+        # what is due before this frame is shown by the one before it
+        while last is not None and start + made * step + SLACK_SECONDS < time:
+            yield last
+            made += 1
+        last = frame
+    if last is None:
+        return
+    duration = float(last.duration * last.time_base) if last.duration and last.time_base else 0.0
+    end = (float(last.time) if last.time is not None else start + made * step) + duration
+    while not made or start + made * step + SLACK_SECONDS < end:
+        yield last
+        made += 1
 
 
 def upright(frame: Any, aspect: float, short_side: int | None = None) -> Float[Tensor, "3 height width"]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn import functional
 
-from vqkit.data.video.container import SLACK_SECONDS, decoded_frames, open_video, upright
+from vqkit.data.video.container import frames_due, open_video, upright
 from vqkit.types import Float
 
 __all__ = ["pictures"]
@@ -33,26 +33,13 @@ def pictures(path: str | Path, size: int, rate: Fraction | int = 1) -> Iterator[
         FileNotFoundError: there is no such file.
         ValueError: it is no video, or no frame of it can be decoded.
     """
-    step = 1 / float(rate)
-    last, start, made = None, 0.0, 0
     with open_video(path) as (container, stream):
-        aspect = float(stream.sample_aspect_ratio or 1)
-        for frame in decoded_frames(container, stream):
-            time = float(frame.time) if frame.time is not None else (0.0 if last is None else start + made * step)
-            if last is None:
-                start = time
-            # what is due before this frame is shown by the one before it
-            while last is not None and start + made * step + SLACK_SECONDS < time:
-                yield _square(upright(last, aspect), size)
-                made += 1
-            last = frame
-        if last is None:
-            raise ValueError(f"no frame of {path} can be decoded")
-        duration = float(last.duration * last.time_base) if last.duration and last.time_base else 0.0
-        end = (float(last.time) if last.time is not None else start + made * step) + duration
-        while not made or start + made * step + SLACK_SECONDS < end:
-            yield _square(upright(last, aspect), size)
+        aspect, made = float(stream.sample_aspect_ratio or 1), 0
+        for frame in frames_due(container, stream, float(rate)):
+            yield _square(upright(frame, aspect), size)
             made += 1
+        if not made:
+            raise ValueError(f"no frame of {path} can be decoded")
 
 
 def _square(image: Float[Tensor, "3 height width"], size: int) -> Float[Tensor, "3 size size"]:

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from vqkit.data.video.container import SLACK_SECONDS, decoded_frames, open_video, seconds_shown, upright
+from vqkit.data.video.whole import FALLBACK_RATE
 from vqkit.types import Float
 
 __all__ = ["read_frames"]
-
-_FALLBACK_RATE = 25.0  # of a file that states none
 
 
 def read_frames(
@@ -50,7 +49,7 @@ def read_frames(
 def _clip(
     container: Any, stream: Any, path: str | Path, frames: int, stride: int, position: float, short_side: int | None
 ) -> Float[Tensor, "3 frames height width"]:
-    interval = stride / float(stream.average_rate or _FALLBACK_RATE)
+    interval = stride / float(stream.average_rate or FALLBACK_RATE)
     origin = float((stream.start_time or 0) * stream.time_base)
     room = max(0.0, seconds_shown(container, stream) - (frames - 1) * interval - interval / stride)
     first = origin + position * room

@@ -14,15 +14,15 @@ from typing import BinaryIO, Protocol
 import torch
 from torch import Tensor
 
-from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter, thin_to_fit
+from vqkit.bitstream import BitstreamError, VqkHeader, VqkWriter, thin_to_fit
 from vqkit.data.image.file import MAX_MEGAPIXELS
 from vqkit.data.image.pixels import pixels_to_tensor
 from vqkit.modality import IMAGE
 from vqkit.models.image.tiles import Tiled, Watch, check_size, decode_tiles, encode_tiles
 from vqkit.models.input_checks import channels_last, check_floating, check_image_scale
 from vqkit.models.lost import cover_lost
-from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader
-from vqkit.types import Float, Int
+from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader, read_cells
+from vqkit.types import Float
 
 __all__ = [
     "DecodedImage",
@@ -157,22 +157,17 @@ def decode_image(
     with open_reader(tokenizer, source) as reader:
         size = _checked_size(tokenizer, reader.header, max_megapixels)
         grid = tokenizer.grid(*size)
-        codes, lost, stages = _read(reader, math.prod(grid))
-        found = [f"{damage}; these cells are gray" if damage.frames else str(damage) for damage in reader.damage]
-        size_bytes = reader.size
-        if reader.frames < len(lost):
-            found.append(f"the file ends after {reader.frames} of {len(lost)} cells; the others are gray")
-        elif not reader.complete:
-            found.append("the file is cut off behind its last cell")
+        cells = read_cells(reader, math.prod(grid), "image")
+    lost = cells.lost
     if bool(lost.all()) or (len(grid) == 1 and bool(lost.any())):  # tokens of the whole image
         image = torch.full((tokenizer.channels, *size), IMAGE.lost_value)
     else:
-        image = decode_tiles(tokenizer, codes, size, watch=watch)
+        image = decode_tiles(tokenizer, cells.codes, size, watch=watch)
         if len(grid) > 1:  # tokens of a whole image are all there, or it is all gray
             cell = tokenizer.backbone.cell
             pixels = lost.view(grid).repeat_interleave(cell, 0).repeat_interleave(cell, 1)
             image = cover_lost(image, pixels[: size[0], : size[1]], IMAGE)
-    return DecodedImage(image, stages, size_bytes, tuple(found))
+    return DecodedImage(image, cells.stages, cells.bytes, cells.warnings)
 
 
 def coded(tokenizer: ImageModel, image: Float[Tensor, "channels height width"]) -> CodedSignal:
@@ -227,20 +222,3 @@ def _checked_size(tokenizer: ImageModel, header: VqkHeader, max_megapixels: floa
             f"its grid {header.grid} or its code sizes {header.code_sizes[:8]} are not this tokenizer's"
         )
     return height, width
-
-
-def _read(reader: VqkReader, cells: int) -> tuple[Int[Tensor, "cells num_codes"], Tensor, int]:
-    """Codes (any, where they are lost), the cells that are lost, and the stages that there are."""
-    small = max(reader.header.code_sizes) <= 1 << 31
-    codes = torch.zeros(cells, reader.header.num_codes, dtype=torch.int32 if small else torch.int64)
-    lost = torch.ones(cells, dtype=torch.bool)
-    stages = 0
-    for block in reader:
-        stop = block.start_frame + len(block.codes)
-        if stop > cells:
-            raise BitstreamError(f"it holds more than the {cells} cells of its image")
-        if not block.lost and len(block.codes):
-            codes[block.start_frame : stop] = block.codes.to(codes.dtype)
-            lost[block.start_frame : stop] = False
-            stages = max(stages, reader.header.most_stages(block.codes))
-    return codes, lost, stages

@@ -6,22 +6,43 @@ video ─ codes of cells: picture by picture, row by row ─ file ─ codes (any
 import io
 import math
 import warnings
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Protocol
 
-import torch
 from torch import Tensor
 
-from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter
+from vqkit.bitstream import BitstreamError, VqkHeader, VqkWriter
 from vqkit.modality import VIDEO
 from vqkit.models.input_checks import check_floating, check_image_scale, transposed_video
 from vqkit.models.lost import cover_lost
-from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader
-from vqkit.types import Float, Int
+from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader, read_cells
+from vqkit.types import Float
 
-__all__ = ["coded", "compress", "decompress"]
+__all__ = ["DecodedVideo", "coded", "compress", "decode_video", "decompress", "encode_video"]
 
 _TICKS = 1000  # a frame: frame rates are kept to a thousandth
 _MOST_MEGAPIXELS = 256.0  # of all frames
+
+
+@dataclass(frozen=True)
+class DecodedVideo:
+    """What was read.
+
+    Attributes:
+        video: the video in [0, 1], float32 on the CPU.
+        frame_rate: frames a second.
+        stages: number of stages in the file.
+        bytes: size of the file.
+        warnings: what is damaged or missing.
+    """
+
+    video: Float[Tensor, "channels frames height width"]
+    frame_rate: float
+    stages: int
+    bytes: int
+    warnings: tuple[str, ...]
 
 
 class VideoModel(HasCodes, Protocol):
@@ -68,6 +89,77 @@ def coded(tokenizer: VideoModel, video: Float[Tensor, "channels frames height wi
     )
 
 
+def encode_video(
+    tokenizer: VideoModel,
+    target: str | Path | BinaryIO,
+    video: Float[Tensor, "channels frames height width"],
+    frame_rate: float,
+    stages: int | None = None,
+    *,
+    plain: bool = False,
+    licence: str = "",
+    metadata: Mapping[str, str] | None = None,
+    rate_weight: float | None = None,
+) -> int:
+    """Write a video as a file; the codes are coded with the tokenizer's prior, if it has one.
+
+    Args:
+        tokenizer: a tokenizer in evaluation mode.
+        target: path or stream.
+        video: a video in [0, 1].
+        frame_rate: its frames a second, to a thousandth.
+        stages: number of stages to keep; all by default.
+        plain: plain bits although there is a prior.
+        licence: licence of the content.
+        metadata: free text by name.
+        rate_weight: λ; every cell keeps only the stages that are worth their bits, see `VideoTokenizer.encode`.
+
+    Returns:
+        Bytes of the file.
+
+    Raises:
+        TypeError: the video is not floating.
+        ValueError: the shape is wrong, NaN, Inf or a pixel far outside 0 … 1, or a frame rate outside 0.001 … 1000.
+    """
+    size = _size(tokenizer, video)
+    if not 0.001 <= frame_rate <= 1000:
+        raise ValueError(f"frame_rate must be 0.001 … 1000, got {frame_rate}")
+    header = video_header(tokenizer, size, frame_rate, stages, variable_stages=rate_weight is not None)
+    header = replace(header, licence=licence, metadata=metadata or {})
+    codes = tokenizer.encode(video[None], rate_weight=rate_weight)[0].flatten(1).T[:, : header.num_codes].cpu()
+    with VqkWriter(target, header, entropy_model=None if plain else tokenizer.prior) as writer:
+        for picture in codes.split(math.prod(header.grid)):
+            writer.write(picture)
+        writer.close()
+        return writer.bytes_written
+
+
+def decode_video(
+    tokenizer: VideoModel, source: str | Path | BinaryIO, *, max_megapixels: float = _MOST_MEGAPIXELS
+) -> DecodedVideo:
+    """Read the video of a file. What is damaged or cut off is gray, and named.
+
+    Args:
+        tokenizer: a tokenizer in evaluation mode, of the weights that the file names.
+        source: path, or file or pipe.
+        max_megapixels: refuse a file that promises more in all frames, in 10^6 pixels.
+
+    Raises:
+        BitstreamError: not a vqk file, of a newer version, its header damaged, written with other weights, or no video of this tokenizer.
+        ValueError: the video is larger than allowed.
+    """
+    with open_reader(tokenizer, source) as reader:
+        size, rate = _checked_size(tokenizer, reader.header, max_megapixels)
+        grid = tokenizer.grid(*size)
+        cells = read_cells(reader, math.prod(grid), "video")
+    made = tokenizer.decode(cells.codes.T.unflatten(1, grid)[None].long(), size)[0].float().cpu()
+    pixels = cells.lost.view(grid)
+    for axis, step in enumerate(tokenizer.tubelet):
+        pixels = pixels.repeat_interleave(step, axis)
+    video = cover_lost(made, pixels[: size[0], : size[1], : size[2]], VIDEO)
+    return DecodedVideo(video, rate, cells.stages, cells.bytes, cells.warnings)
+
+
 def compress(
     tokenizer: VideoModel,
     video: Float[Tensor, "channels frames height width"],
@@ -77,40 +169,27 @@ def compress(
     rate_weight: float | None = None,
 ) -> bytes:
     """See `VideoTokenizer.compress`."""
-    size = _size(tokenizer, video)
-    rate = tokenizer.frame_rate if frame_rate is None else frame_rate
-    if not 0.001 <= rate <= 1000:
-        raise ValueError(f"frame_rate must be 0.001 … 1000, got {rate}")
-    # a faster video has more vectors a second than the model's own rate says
-    stages = None if kbps is None else tokenizer.stages_within(kbps * tokenizer.frame_rate / rate, *size[1:])
-    header = video_header(tokenizer, size, rate, stages, variable_stages=rate_weight is not None)
-    file = io.BytesIO()
-    codes = tokenizer.encode(video[None], rate_weight=rate_weight)[0].flatten(1).T[:, : header.num_codes].cpu()
-    with VqkWriter(file, header, entropy_model=None if plain else tokenizer.prior) as writer:
-        for picture in codes.split(math.prod(header.grid)):
-            writer.write(picture)
-        writer.close()
+    rate, file = tokenizer.frame_rate if frame_rate is None else frame_rate, io.BytesIO()
+    stages = None if kbps is None else stages_at(tokenizer, video.shape[-2:], rate, kbps)
+    encode_video(tokenizer, file, video, rate, stages, plain=plain, rate_weight=rate_weight)
     return file.getvalue()
+
+
+def stages_at(tokenizer: VideoModel, size: Sequence[int], frame_rate: float, kbps: float) -> int:
+    """Stages that fit into a rate, of a video of (height, width): a faster one has more vectors a second than the model's own rate says.
+
+    Raises:
+        ValueError: not even one stage fits.
+    """
+    return tokenizer.stages_within(kbps * tokenizer.frame_rate / frame_rate, *size)
 
 
 def decompress(tokenizer: VideoModel, data: bytes) -> tuple[Float[Tensor, "channels frames height width"], float]:
     """See `VideoTokenizer.decompress`."""
-    with open_reader(tokenizer, io.BytesIO(data)) as reader:
-        size, rate = _checked_size(tokenizer, reader.header)
-        grid = tokenizer.grid(*size)
-        codes, lost = _read(reader, math.prod(grid))
-        found = [f"{damage}; these cells are gray" if damage.frames else str(damage) for damage in reader.damage]
-        if reader.frames < len(lost):
-            found.append(f"the file ends after {reader.frames} of {len(lost)} cells; the others are gray")
-        elif not reader.complete:
-            found.append("the file is cut off behind its last cell")
-    for warning in found:
+    decoded = decode_video(tokenizer, io.BytesIO(data))
+    for warning in decoded.warnings:
         warnings.warn(warning, stacklevel=3)
-    made = tokenizer.decode(codes.T.unflatten(1, grid)[None].long(), size)[0].float().cpu()
-    pixels = lost.view(grid)
-    for axis, step in enumerate(tokenizer.tubelet):
-        pixels = pixels.repeat_interleave(step, axis)
-    return cover_lost(made, pixels[: size[0], : size[1], : size[2]], VIDEO), rate
+    return decoded.video, decoded.frame_rate
 
 
 def _size(tokenizer: VideoModel, video: Tensor) -> tuple[int, int, int]:
@@ -126,7 +205,7 @@ def _size(tokenizer: VideoModel, video: Tensor) -> tuple[int, int, int]:
     return frames, height, width
 
 
-def _checked_size(tokenizer: VideoModel, header: VqkHeader) -> tuple[tuple[int, int, int], float]:
+def _checked_size(tokenizer: VideoModel, header: VqkHeader, most: float) -> tuple[tuple[int, int, int], float]:
     """(frames, height, width) and the frame rate, believed only where all that the header says fits together."""
     if header.modality is not VIDEO or len(header.image_size) != 2 or not header.length:
         raise BitstreamError(
@@ -134,9 +213,9 @@ def _checked_size(tokenizer: VideoModel, header: VqkHeader) -> tuple[tuple[int, 
         )
     frames = header.length // _TICKS
     size = (frames, header.image_size[0], header.image_size[1])
-    if math.prod(size) > _MOST_MEGAPIXELS * 1e6:
+    if math.prod(size) > most * 1e6:
         raise ValueError(
-            f"it has {size[0]} frames of {size[2]} × {size[1]} pixels, allowed are {_MOST_MEGAPIXELS:g} megapixels in all"
+            f"it has {size[0]} frames of {size[2]} × {size[1]} pixels, allowed are {most:g} megapixels in all"
         )
     quantizer = tokenizer.quantizer
     fits = (
@@ -151,17 +230,3 @@ def _checked_size(tokenizer: VideoModel, header: VqkHeader) -> tuple[tuple[int, 
             f"its grid {header.grid}, its hop {header.hop_samples} or its code sizes {header.code_sizes[:8]} are not this tokenizer's"
         )
     return size, header.sample_rate / _TICKS
-
-
-def _read(reader: VqkReader, cells: int) -> tuple[Int[Tensor, "cells num_codes"], Tensor]:
-    """Codes (any, where they are lost), and the cells that are lost."""
-    codes = torch.zeros(cells, reader.header.num_codes, dtype=torch.int64)
-    lost = torch.ones(cells, dtype=torch.bool)
-    for block in reader:
-        stop = block.start_frame + len(block.codes)
-        if stop > cells:
-            raise BitstreamError(f"it holds more than the {cells} cells of its video")
-        if not block.lost and len(block.codes):
-            codes[block.start_frame : stop] = block.codes
-            lost[block.start_frame : stop] = False
-    return codes, lost
