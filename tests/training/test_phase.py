@@ -163,7 +163,10 @@ def test_phases_are_laid_out_over_the_run():
     assert [span.phase for span in spans([a, b, c], 2)] == [a]
     with pytest.raises(ValueError, match="the run has 9 steps, its phases 5: leave the steps of one phase out"):
         spans([a, c], 9)
-    with pytest.raises(ValueError, match=r"at most one has neither a number of steps nor a share, got \['b', 'b'\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"only one phase may be without a number of steps, unless all those have shares, got \['b', 'b'\]",
+    ):
         spans([b, b], 9)
     with pytest.raises(ValueError, match="phase 'x' has steps=-1, they must be at least 0"):
         Phase(name="x", steps=-1)

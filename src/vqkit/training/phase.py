@@ -98,7 +98,7 @@ def spans(phases: Sequence[Phase], steps: int) -> list[Span]:
     shares = [phase.share for phase in phases if phase.share is not None]
     if not phases or (len(open_ended) > 1 and len(shares) < len(open_ended)):
         raise ValueError(
-            f"a run needs phases of which at most one has neither a number of steps nor a share, got {open_ended}"
+            f"only one phase may be without a number of steps, unless all those have shares, got {open_ended or 'no phase'}"
         )
     fixed = sum(phase.steps or 0 for phase in phases)
     if not open_ended and fixed < steps:

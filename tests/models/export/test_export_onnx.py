@@ -17,13 +17,20 @@ from vqkit.models.export.layers import PaddedConv1d, exportable
 from vqkit.models.identity import weight_hash
 
 CODECS = {
-    "causal": lambda: AudioCodec(RVQ(12, 64, 4), sample_rate=8000, num_filters=4, strides=(4, 5), num_lstm_layers=1),
+    "causal": lambda: AudioCodec(RVQ(12, 64, 2), sample_rate=8000, num_filters=4, strides=(4, 5), num_lstm_layers=1),
     "future": lambda: AudioCodec(
         IVQ(12), sample_rate=8000, num_filters=4, strides=(3,), channels=2, causal=False, norm="time_group_norm"
     ),
-    "dac": lambda: DacCodec(RVQ(12, 64, 4), sample_rate=8000, num_filters=4, decoder_filters=16, strides=(5,)),
+    "dac": lambda: DacCodec(RVQ(12, 64, 2), sample_rate=8000, num_filters=4, decoder_filters=16, strides=(5,)),
     "spectral": lambda: SpectralCodec(
-        RVQ(12, 64, 4), sample_rate=8000, hop_samples=20, channels=2, encoder_width=8, decoder_width=8
+        RVQ(12, 64, 2),
+        sample_rate=8000,
+        hop_samples=20,
+        channels=2,
+        encoder_width=8,
+        encoder_blocks=1,
+        decoder_width=8,
+        decoder_blocks=1,
     ),
 }
 SAMPLES = [1, 19, 20, 21, 47, 16000, 19853]

@@ -53,7 +53,10 @@ def test_the_doctor_reads_videos(model, films, capsys):
 def test_films_are_coded_as_sound_unless_video_is_asked_for(model, films, tmp_path, capsys):
     film = str(list_videos(films, "test")[0].path)
     assert main(["encode", film, str(tmp_path / "x.vqk"), "--model", str(model)]) == 2
-    assert f"{model} codes video, and nothing here is of that kind: --as video codes films as it" in capsys.readouterr().err
+    assert (
+        f"{model} codes video, and nothing here is of that kind: --as video codes films as it"
+        in capsys.readouterr().err
+    )
     tokenizer = load_tokenizer(model)
     (tmp_path / "clip.vqk").write_bytes(tokenizer.compress(middle_frames(film, 8), frame_rate=16.0))
     assert main(["decode", str(tmp_path / "clip.vqk"), str(tmp_path / "clip.wav")]) != 0

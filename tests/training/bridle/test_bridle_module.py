@@ -286,7 +286,9 @@ def test_shares_of_phases():
     laid = [(span.phase.name, span.first, span.steps) for span in spans(phases, 300)]
     assert laid == [("warm", 0, 10), ("a", 10, 130), ("b", 140, 30), ("c", 170, 130)]
     assert sum(span.steps for span in spans(phases, 47)) == 47
-    with pytest.raises(ValueError, match="at most one has neither a number of steps nor a share"):
+    with pytest.raises(
+        ValueError, match="only one phase may be without a number of steps, unless all those have shares"
+    ):
         spans([Phase(name="a"), Phase(name="b")], 10)
     with pytest.raises(ValueError, match="share=0 and steps=None: give a positive share, or steps"):
         Phase(name="a", share=0)
