@@ -4,7 +4,7 @@ With these limits reading a chunk takes at most about 32 MiB (15 measured), what
 and a chunk at least 14 bytes of the file.
 """
 
-FORMAT_VERSION = 2  # the highest that is read; what version 1 can say is written as version 1
+FORMAT_VERSION = 3  # the newest; a file says the oldest that can read it
 MAX_HEADER_BYTES = 1 << 20
 MAX_CODES = 1024  # codes a frame, and so stages
 MAX_CODE_SIZE = 1 << 32

@@ -1,0 +1,163 @@
+"""What is it worth to spend stages where they help? Files with ``rate_weight`` beside files with a fixed number of stages.
+
+    python benchmarks/stages_by_need.py --speech SPEECH --images PHOTOS [--split test] [--out docs/results/stages-by-need]
+
+The shipped codec and the shipped image tokenizer write whole ``.vqk`` files, once at each number of stages and once at each λ; bytes are
+those of all files, headers included. For each λ the bytes that a fixed number of stages needs for the same quality are read off the line
+between its neighbours. A processor core: about five minutes for 24 clips and 12 images.
+"""
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqkit.bitstream import thin
+from vqkit.code_digest import commit
+from vqkit.data import list_clips, list_images, read_audio, read_image
+from vqkit.metrics import PESQ, SISDR, ImagePSNR, ImageSSIM, MelDistance
+from vqkit.models import ImageTokenizer, load_codec
+
+SOUND_WEIGHTS, IMAGE_WEIGHTS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0), (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+Row = dict[str, float]
+Code = Callable[[int, int | None, float | None], tuple[int, Tensor]]  # item, stages, λ → bytes, what is decoded
+
+
+def points(code: Code, references: Sequence[Tensor], metrics: Callable[[], dict[str, Any]], **how: Any) -> Row:
+    """Bytes of all files, and the quality."""
+    found, size = metrics(), 0
+    for item, reference in enumerate(references):
+        bytes_, made = code(item, how.get("stages"), how.get("rate_weight"))
+        size += bytes_
+        for metric in found.values():
+            metric.update(made[None], reference[None])
+    row = {**how, "bytes": float(size), **{name: float(metric.compute()) for name, metric in found.items()}}
+    print({name: round(value, 4) for name, value in row.items()}, file=sys.stderr, flush=True)
+    return row
+
+
+def sound(folder: str, split: str, count: int) -> dict[str, Any]:
+    """Speech by the shipped codec."""
+    codec = load_codec()
+    clips = [clip for clip in list_clips(folder, split) if 1 <= clip.seconds <= 20]
+    clips = clips[:: max(1, len(clips) // count)][:count]
+    waves = [read_audio(clip.path, codec.sample_rate, 1).samples for clip in clips]
+
+    def code(item: int, stages: int | None, rate_weight: float | None) -> tuple[int, Tensor]:
+        kbps = None if stages is None else codec.rates_kbps[stages - 1]
+        data = codec.compress(waves[item], codec.sample_rate, kbps, rate_weight=rate_weight)
+        return len(data), codec.decompress(data)[0]
+
+    def metrics() -> dict[str, Any]:
+        return {"PESQ": PESQ(codec.sample_rate), "SI-SDR": SISDR(), "mel distance": MelDistance(codec.sample_rate)}
+
+    return {
+        "items": len(waves),
+        "extent": sum(wave.shape[-1] for wave in waves) / codec.sample_rate,
+        "fixed": [points(code, waves, metrics, stages=n) for n in range(1, codec.quantizer.num_stages + 1)],
+        "by need": [points(code, waves, metrics, rate_weight=weight) for weight in SOUND_WEIGHTS],
+    }
+
+
+def images(folder: str, split: str, count: int, side: int) -> dict[str, Any]:
+    """Photographs by the shipped tokenizer."""
+    tokenizer = ImageTokenizer.from_pretrained()
+    items = list_images(folder, split)
+    pictures = [read_image(item.path) for item in items[:: max(1, len(items) // count)][:count]]
+    pictures = [picture[:, :side, :side] for picture in pictures]
+    kept: dict[int, bytes] = {}
+
+    def code(item: int, stages: int | None, rate_weight: float | None) -> tuple[int, Tensor]:
+        if stages is None:
+            data = tokenizer.compress(pictures[item], rate_weight=rate_weight)
+        else:
+            kept.setdefault(item, tokenizer.compress(pictures[item]))
+            file = io.BytesIO()
+            thin(io.BytesIO(kept[item]), file, stages)
+            data = file.getvalue()
+        return len(data), tokenizer.decompress(data)
+
+    def metrics() -> dict[str, Any]:
+        return {"PSNR": ImagePSNR(), "SSIM": ImageSSIM()}
+
+    return {
+        "items": len(pictures),
+        "extent": float(sum(picture[0].numel() for picture in pictures)),
+        "fixed": [points(code, pictures, metrics, stages=n) for n in range(1, tokenizer.quantizer.num_stages + 1)],
+        "by need": [points(code, pictures, metrics, rate_weight=weight) for weight in IMAGE_WEIGHTS],
+    }
+
+
+def equal_bytes(fixed: Sequence[Row], metric: str, value: float) -> float | None:
+    """Bytes that a fixed number of stages needs for this quality; None outside what was measured."""
+    quality, size = [row[metric] for row in fixed], [row["bytes"] for row in fixed]
+    order = np.argsort(quality)
+    if not quality[order[0]] <= value <= quality[order[-1]]:
+        return None
+    return float(np.interp(value, np.array(quality)[order], np.array(size)[order]))
+
+
+def table(found: dict[str, Any], unit: str, per_byte: float) -> list[str]:
+    """Rows of a medium: the fixed numbers of stages, then each λ with what it saves at equal quality."""
+    names = [name for name in found["fixed"][0] if name not in ("stages", "bytes")]
+    lines = [f"| | {unit} | " + " | ".join(names) + " | saved at equal " + ", ".join(names) + " |"]
+    lines.append("| --- |" + " ---: |" * (len(names) + 2))
+    for row in found["fixed"]:
+        cells = [f"{row['bytes'] * per_byte:.3f}", *(f"{row[name]:.3f}" for name in names), ""]
+        lines.append(f"| {row['stages']:.0f} stages | " + " | ".join(cells) + " |")
+    for row in found["by need"]:
+        saved = []
+        for name in names:
+            bytes_ = equal_bytes(found["fixed"], name, row[name])
+            saved.append("–" if bytes_ is None else f"{100 * (1 - row['bytes'] / bytes_):.0f} %")
+        cells = [f"{row['bytes'] * per_byte:.3f}", *(f"{row[name]:.3f}" for name in names), ", ".join(saved)]
+        lines.append(f"| λ = {row['rate_weight']:g} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def main() -> None:
+    """Measure and write results.json and report.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", required=True)
+    parser.add_argument("--images", required=True)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--count", type=int, default=12)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/stages-by-need"))
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    heard, seen = (
+        sound(asked.speech, asked.split, asked.clips),
+        images(asked.images, asked.split, asked.count, asked.side),
+    )
+    record = {"commit": commit(), "speech": heard, "images": seen}
+    lines = [
+        "# Stages by need",
+        "",
+        f"`python benchmarks/stages_by_need.py --speech SPEECH --images PHOTOS --split {asked.split} --clips {asked.clips}",
+        f"--count {asked.count} --side {asked.side}`, commit {record['commit']}. Whole files of the shipped models with their priors, headers",
+        "included; saved: of the bytes that a fixed number of stages needs for the same quality.",
+        "",
+        f"## Speech: {heard['items']} clips, {heard['extent']:.0f} s",
+        "",
+        *table(heard, "kbit/s", 8 / 1000 / heard["extent"]),
+        "",
+        f"## Photographs: {seen['items']}, {seen['extent'] / 1e6:.2f} megapixels",
+        "",
+        *table(seen, "bits a pixel", 8 / seen["extent"]),
+    ]
+    asked.out.mkdir(parents=True, exist_ok=True)
+    (asked.out / "results.json").write_text(json.dumps(record, indent=1) + "\n")
+    (asked.out / "report.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
