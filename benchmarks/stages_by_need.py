@@ -52,7 +52,8 @@ def coding(compress: Callable[[int, float | None], bytes], decompress: Callable[
         if stages is None:
             data = compress(item, rate_weight)
         else:
-            whole.setdefault(item, compress(item, None))
+            if item not in whole:
+                whole[item] = compress(item, None)
             file = io.BytesIO()
             thin(io.BytesIO(whole[item]), file, stages)
             data = file.getvalue()
@@ -155,8 +156,8 @@ def main() -> None:
         "# Stages by need",
         "",
         f"`python benchmarks/stages_by_need.py --speech SPEECH --images PHOTOS --split {asked.split} --clips {asked.clips}",
-        f"--count {asked.count} --side {asked.side}`, commit {record['commit']}. Whole files of the shipped models with their priors, headers",
-        "included; saved: of the bytes that a fixed number of stages needs for the same quality.",
+        f"--count {asked.count} --side {asked.side}`, commit {record['commit']}. Whole files of the shipped models with their",
+        "priors, headers included; saved: of the bytes that a fixed number of stages needs for the same quality.",
         "",
         f"## Speech: {heard['items']} clips, {heard['extent']:.0f} s",
         "",
