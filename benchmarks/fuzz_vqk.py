@@ -85,9 +85,7 @@ def originals() -> list[Original]:
     for (sizes, stages, content), variable in [*((shape, False) for shape in shapes), *((s, True) for s in shapes[1:])]:
         skewed = [torch.rand(400, generator=generator).pow(3).mul(size).long().clamp(max=size - 1) for size in sizes]
         codes = torch.stack(skewed, dim=1)
-        header = VqkHeader(
-            tuple(sizes), stages, model="m", model_hash="ab" * 16, variable_stages=variable, **content
-        )
+        header = VqkHeader(tuple(sizes), stages, model="m", model_hash="ab" * 16, variable_stages=variable, **content)
         columns = [content["grid"][1]] if "grid" in content else None
         static = StaticTables.fit(sizes, [codes])
         context = fit_contexts(sizes, [codes], classes=2, chunk_frames=50, columns=columns)

@@ -50,7 +50,9 @@ def test_golden_files_are_what_is_written(name):
     model = read_tables(reader.header.tables) if reader.header.tables else None
     file = io.BytesIO()
     variable = reader.header.variable_stages
-    whole = len(codes) if variable else int((codes >= 0).all(1).sum())  # the last frames of version 1 lack the last stage
+    whole = (
+        len(codes) if variable else int((codes >= 0).all(1).sum())
+    )  # the last frames of version 1 lack the last stage
     with VqkWriter(
         file,
         reader.header,

@@ -20,6 +20,8 @@ MAX_DIMENSIONS = 8  # of a grid or an image
 MAX_DIMENSION = 1 << 24
 MAX_RATE = 1 << 32  # Hz, samples a hop
 MAX_TABLE_SIZE = 1 << 16  # a larger alphabet has no table of probabilities: its codes count as equally likely
-MAX_COUNT_WORK = 1 << 20  # frames · (stages + 256) of a chunk that says how many stages each frame has: they are decoded one by one
+MAX_COUNT_WORK = (
+    1 << 20
+)  # frames · (stages + 256) of a chunk that says how many stages each frame has: they are decoded one by one
 MAX_CONTEXT_WORK = 1 << 26  # frames · Σ (alphabet + 512) in a stage of a chunk with contexts: about a second
 MAX_CLASSES = 64  # of contexts

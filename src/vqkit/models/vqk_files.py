@@ -84,7 +84,9 @@ def check_variable_stages(quantizer: Quantizer) -> None:
             "vectors: leave out rate_weight, or put the Product inside the stages of a Residual"
         )
     home = next(iter(quantizer.state_dict().values()), torch.zeros(0)).device
-    quantizer.encode(torch.zeros(1, 1, quantizer.dim, device=home), rate_weight=0.0)  # raises where there is no such choice
+    quantizer.encode(
+        torch.zeros(1, 1, quantizer.dim, device=home), rate_weight=0.0
+    )  # raises where there is no such choice
 
 
 def open_reader(model: HasCodes, source: str | Path | BinaryIO) -> VqkReader:

@@ -57,9 +57,7 @@ class WaveformCodec(AudioTokenizer):
         Raises:
             ValueError: layers that need the whole signal, kbps below the first stage, block_frames below 1, or another sample rate.
         """
-        return CodecStream(
-            self, kbps=kbps, block_frames=block_frames, sample_rate=sample_rate, rate_weight=rate_weight
-        )
+        return CodecStream(self, kbps=kbps, block_frames=block_frames, sample_rate=sample_rate, rate_weight=rate_weight)
 
     def streaming_encoder(self) -> Chain:
         """The encoder in blocks, at the start of a signal, with the weights of now; a subclass overrides it.
