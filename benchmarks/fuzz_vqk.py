@@ -3,11 +3,11 @@
     python benchmarks/fuzz_vqk.py --mutations 20000 [--seed 0]
 
 One core, about five minutes of processor time. Each case damages one of a few small files (sound and images, every coding, one or several
-codes a stage, files joined, with fewer stages, and with stages that differ from frame to frame) by bit flips, cuts, insertions, deletions, repetitions and pieces of other files; or
-edits fields of the header and puts its checksum right; or forges whole records with right checksums and random contents; or damages the
-tables of a coding. Then it opens, describes, thins, cuts and reads the file, at once, from a frame on, as a stream that cannot be seeked
-and as a file that grows. Allowed are `BitstreamError` and blocks of codes: of every block that is not reported lost the codes must be
-those that were written (not so for forged records, whose checksums are right).
+codes a stage, files joined, with fewer stages, and with stages that differ from frame to frame) by bit flips, cuts, insertions, deletions,
+repetitions and pieces of other files; or edits fields of the header and puts its checksum right; or forges whole records with right
+checksums and random contents; or damages the tables of a coding. Then it opens, describes, thins, cuts and reads the file, at once, from a
+frame on, as a stream that cannot be seeked and as a file that grows. Allowed are `BitstreamError` and blocks of codes: of every block that
+is not reported lost the codes must be those that were written (not so for forged records, whose checksums are right).
 """
 
 import argparse

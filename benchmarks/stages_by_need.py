@@ -3,8 +3,8 @@
     python benchmarks/stages_by_need.py --speech SPEECH --images PHOTOS [--split test] [--out docs/results/stages-by-need]
 
 The shipped codec and the shipped image tokenizer write whole ``.vqk`` files, once at each number of stages and once at each λ; bytes are
-those of all files, headers included. For each λ the bytes that a fixed number of stages needs for the same quality are read off the line
-between its neighbours. A quiet processor core: about five minutes.
+those of all files, headers included. For each file and λ the bytes that a fixed number of stages needs for the same quality of this file are
+read off the line between the numbers next to it. A quiet processor core: about five minutes.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -27,21 +28,21 @@ from vqkit.models import ImageTokenizer, load_codec
 
 SOUND_WEIGHTS, IMAGE_WEIGHTS = (0.1, 0.2, 0.5, 1.0, 2.0), (0.003, 0.01, 0.03, 0.1, 0.3)
 SOUND_STAGES, IMAGE_STAGES = (1, 2, 3, 4, 5, 6, 8, 10, 12), (1, 2, 3, 4, 6, 8, 12, 16)
-Row = dict[str, float]
+Row = dict[str, list[float]]
 Code = Callable[[int, int | None, float | None], tuple[int, Tensor]]  # item, stages, λ → bytes, what is decoded
 
 
 def points(code: Code, references: Sequence[Tensor], metrics: Callable[[], dict[str, Any]], **how: Any) -> Row:
-    """Bytes of all files, and the quality."""
-    found, size = metrics(), 0
+    """Bytes of every file, and its quality."""
+    row: Row = {name: [] for name in ("bytes", *metrics())}
     for item, reference in enumerate(references):
-        bytes_, made = code(item, how.get("stages"), how.get("rate_weight"))
-        size += bytes_
-        for metric in found.values():
+        size, made = code(item, how.get("stages"), how.get("rate_weight"))
+        row["bytes"].append(float(size))
+        for name, metric in metrics().items():
             metric.update(made[None], reference[None])
-    row = {**how, "bytes": float(size), **{name: float(metric.compute()) for name, metric in found.items()}}
-    print({name: round(value, 4) for name, value in row.items()}, file=sys.stderr, flush=True)
-    return row
+            row[name].append(float(metric.compute()))
+    print(how, {name: round(mean(values), 4) for name, values in row.items()}, file=sys.stderr, flush=True)
+    return row | {name: [value] for name, value in how.items()}
 
 
 def coding(compress: Callable[[int, float | None], bytes], decompress: Callable[[bytes], Tensor]) -> Code:
@@ -108,30 +109,31 @@ def images(folder: str, split: str, count: int, side: int) -> dict[str, Any]:
     }
 
 
-def equal_bytes(fixed: Sequence[Row], metric: str, value: float) -> float | None:
-    """Bytes that a fixed number of stages needs for this quality; None outside what was measured."""
-    quality, size = [row[metric] for row in fixed], [row["bytes"] for row in fixed]
-    order = np.argsort(quality)
-    if not quality[order[0]] <= value <= quality[order[-1]]:
-        return None
-    return float(np.interp(value, np.array(quality)[order], np.array(size)[order]))
+def saved(fixed: Sequence[Row], row: Row, metric: str) -> str:
+    """Share of the bytes that fixed numbers of stages need for the same quality of each file; of files whose quality they reach."""
+    own = other = 0.0
+    for item, value in enumerate(row[metric]):
+        curve = sorted((each[metric][item], each["bytes"][item]) for each in fixed)
+        quality, size = zip(*curve, strict=True)
+        if quality[0] <= value <= quality[-1]:
+            own += row["bytes"][item]
+            other += float(np.interp(value, quality, size))
+    return f"{100 * (1 - own / other):.0f} %" if other else "–"
 
 
 def table(found: dict[str, Any], unit: str, per_byte: float) -> list[str]:
     """Rows of a medium: the fixed numbers of stages, then each λ with what it saves at equal quality."""
     names = [name for name in found["fixed"][0] if name not in ("stages", "bytes")]
-    lines = [f"| | {unit} | " + " | ".join(names) + " | saved at equal " + ", ".join(names) + " |"]
-    lines.append("| --- |" + " ---: |" * (len(names) + 2))
-    for row in found["fixed"]:
-        cells = [f"{row['bytes'] * per_byte:.3f}", *(f"{row[name]:.3f}" for name in names), ""]
-        lines.append(f"| {row['stages']:.0f} stages | " + " | ".join(cells) + " |")
-    for row in found["by need"]:
-        saved = []
-        for name in names:
-            bytes_ = equal_bytes(found["fixed"], name, row[name])
-            saved.append("–" if bytes_ is None else f"{100 * (1 - row['bytes'] / bytes_):.0f} %")
-        cells = [f"{row['bytes'] * per_byte:.3f}", *(f"{row[name]:.3f}" for name in names), ", ".join(saved)]
-        lines.append(f"| λ = {row['rate_weight']:g} | " + " | ".join(cells) + " |")
+    lines = [
+        f"| | {unit} | " + " | ".join(names) + " | " + " | ".join(f"saved at equal {name}" for name in names) + " |"
+    ]
+    lines.append("| --- |" + " ---: |" * (2 * len(names) + 1))
+    for row in [*found["fixed"], *found["by need"]]:
+        by_need = "rate_weight" in row
+        head = f"λ = {row['rate_weight'][0]:g}" if by_need else f"{row['stages'][0]} stages"
+        cells = [f"{sum(row['bytes']) * per_byte:.3f}", *(f"{mean(row[name]):.3f}" for name in names)]
+        cells += [saved(found["fixed"], row, name) if by_need else "" for name in names]
+        lines.append(f"| {head} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -157,7 +159,7 @@ def main() -> None:
         "",
         f"`python benchmarks/stages_by_need.py --speech SPEECH --images PHOTOS --split {asked.split} --clips {asked.clips}",
         f"--count {asked.count} --side {asked.side}`, commit {record['commit']}. Whole files of the shipped models with their",
-        "priors, headers included; saved: of the bytes that a fixed number of stages needs for the same quality.",
+        "priors, headers included; saved: of the bytes that a fixed number of stages needs for the same quality of each file.",
         "",
         f"## Speech: {heard['items']} clips, {heard['extent']:.0f} s",
         "",
