@@ -3,8 +3,8 @@
     python benchmarks/stages_by_need.py --speech SPEECH --images PHOTOS [--split test] [--out docs/results/stages-by-need]
 
 The shipped codec and the shipped image tokenizer write whole ``.vqk`` files, once at each number of stages and once at each λ; bytes are
-those of all files, headers included. For each file and λ the bytes that a fixed number of stages needs for the same quality of this file are
-read off the line between the numbers next to it. A quiet processor core: about five minutes.
+those of all files, headers included. For each file and λ the bytes that a fixed number of stages needs for the same quality of this file
+are read off the line between the numbers next to it. A quiet processor core: about five minutes.
 """
 
 import argparse
