@@ -186,8 +186,8 @@ def report(record: dict[str, Any]) -> str:
         "# Which quantizer: every system at equal rate",
         "",
         f"`python benchmarks/which_quantizer.py --seeds {seeds} --bits {rates}`, commit {record['commit']}. SNR in dB on held-out vectors",
-        "(mean ± standard deviation over seeds; QINCo has one); bits: nominal, and effective (entropy of the codes) on codec latents; floats stored in",
-        "codebooks. `fit` alone, no encoder that adapts. The plot has the systems that are measured at every rate from 16 bits on.",
+        "(mean ± standard deviation over seeds; QINCo has one); bits: nominal, and effective (entropy of the codes) on codec latents;",
+        "floats stored in codebooks. `fit` alone, no encoder that adapts. The plot has what is measured at every rate from 16 bits on.",
         "",
         "![SNR against bits](rates.png)",
     ]
