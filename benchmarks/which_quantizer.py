@@ -127,26 +127,32 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 16, 24, 48])
     parser.add_argument("--out", type=Path, default=Path("docs/results/which-quantizer"))
+    parser.add_argument("--resume", action="store_true", help="go on from the results in OUT")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     train, test = vectors("train"), vectors("test")
-    version = commit()
+    version, saved = commit(), asked.out / "results.json"
     results: dict[str, dict[str, dict[str, list[dict[str, float]]]]] = {}
+    if asked.resume and saved.exists():
+        before = json.loads(saved.read_text())
+        version, results = before["commit"], before["results"]
+    chosen = {}
     for task in train:
         mean_, scale = train[task].mean(dim=0), train[task].std()
         fit, judged = (train[task] - mean_) / scale, (test[task] - mean_) / scale
-        fit = fit[torch.randperm(len(fit))[:20_000]]
-        judged = judged[torch.randperm(len(judged))[:5000]]
-        for bits in asked.bits:
-            for name, make in systems(bits).items():
-                seeds = asked.seeds[:1] if name.startswith(ONE_SEED) else asked.seeds
-                runs = [measure(make, fit, judged, seed) for seed in seeds]
-                results.setdefault(task, {}).setdefault(str(bits), {})[name] = runs
-                print(task, bits, name, f"{mean(r['snr'] for r in runs):.2f} dB", flush=True)
-            # a long run leaves what it has
-            record = {"commit": version, "seeds": asked.seeds, "results": results}
-            write_whole(asked.out / "results.json", (json.dumps(record, indent=1) + "\n").encode())
+        chosen[task] = fit[torch.randperm(len(fit))[:20_000]], judged[torch.randperm(len(judged))[:5000]]
+    for number, seed in enumerate(asked.seeds):  # a seed of everything before the next: a long run leaves what it has
+        for task, (fit, judged) in chosen.items():
+            for bits in asked.bits:
+                for name, make in systems(bits).items():
+                    runs = results.setdefault(task, {}).setdefault(str(bits), {}).setdefault(name, [])
+                    if len(runs) > number or (number and name.startswith(ONE_SEED)):
+                        continue
+                    runs.append(measure(make, fit, judged, seed))
+                    print(task, bits, name, f"{runs[-1]['snr']:.2f} dB", flush=True)
+                record = {"commit": version, "seeds": asked.seeds[: number + 1], "results": results}
+                write_whole(saved, (json.dumps(record, indent=1) + "\n").encode())
     write_report(asked.out, record)
 
 
