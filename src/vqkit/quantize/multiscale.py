@@ -186,7 +186,10 @@ class Multiscale(Quantizer):
         real = (last.repeated(parts[-1][2]) >= 0).any(dim=-1) & within
         total = torch.zeros(shape, device=codes.device)
         for index, (scale, use, found) in enumerate(parts):
-            total = total + self._value(index, scale._decode(found, use), (found >= 0).any(dim=-1), real, shape)
+            value = self._value(index, scale._decode(found, use), (found >= 0).any(dim=-1), real, shape)
+            # where codes of this scale were dropped it adds nothing, not even the bias of its smoothing
+            held = (self._cells[index].repeated(found) >= 0).any(dim=-1)
+            total = total + torch.where(from_blocks(held, shape[1:-1], self.block)[..., None], value, 0.0)
         return total
 
     def _inside(self, x: Tensor, mask: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from vqkit.models.audio.streaming import CodecStream
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.input_checks import home
+from vqkit.models.vqk_files import packed_codes
 from vqkit.types import Float, Int
 
 __all__ = ["decoded_blocks", "encoded_blocks"]
@@ -17,7 +18,7 @@ __all__ = ["decoded_blocks", "encoded_blocks"]
 def encoded_blocks(
     codec: AudioTokenizer, blocks: Iterable[Float[Tensor, "channels _"]], rate_weight: float | None = None
 ) -> Iterator[Int[Tensor, "frames num_codes"]]:
-    """Codes of all stages, on the CPU.
+    """Codes of all stages, on the CPU; packed, where the quantizer has codes of several scales.
 
     Args:
         codec: a codec in evaluation mode.
@@ -35,7 +36,7 @@ def encoded_blocks(
     by_need = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
     stream = _stream(codec, **by_need)
     if stream is None:
-        yield codec.encode(torch.cat([first, *batches], dim=-1), **by_need)[0].T.cpu()
+        yield packed_codes(codec.quantizer, codec.encode(torch.cat([first, *batches], dim=-1), **by_need)).cpu()
         return
     with stream:
         for codes in stream.encode_blocks(chain([first], batches)):

@@ -15,7 +15,7 @@ from vqkit.bitstream import BitstreamError, VqkHeader, VqkReader, VqkWriter
 from vqkit.modality import VIDEO
 from vqkit.models.input_checks import check_floating, check_image_scale, transposed_video
 from vqkit.models.lost import cover_lost
-from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader
+from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader, packed_codes, unpacked_codes
 from vqkit.types import Float, Int
 
 __all__ = ["coded", "compress", "decompress"]
@@ -52,17 +52,22 @@ def video_header(
         stages,
         variable_stages=variable_stages,
         sample_rate=round(frame_rate * _TICKS),
-        hop_samples=tokenizer.tubelet[0] * _TICKS,
+        hop_samples=tokenizer.tubelet[0] * tokenizer.quantizer.block * _TICKS,
         length=frames * _TICKS,
-        grid=tokenizer.grid(*size)[1:],
+        grid=_blocks(tokenizer, size)[1:],
         image_size=(height, width),
     )
+
+
+def _blocks(tokenizer: VideoModel, size: tuple[int, int, int]) -> tuple[int, ...]:
+    """Blocks of cells of a video along each axis; cells, where the quantizer has codes of one scale."""
+    return tuple(-(-side // tokenizer.quantizer.block) for side in tokenizer.grid(*size))
 
 
 def coded(tokenizer: VideoModel, video: Float[Tensor, "channels frames height width"]) -> CodedSignal:
     """See `VideoTokenizer.coded`."""
     size = _size(tokenizer, video)
-    codes = tokenizer.encode(video[None])[0].flatten(1).T
+    codes = packed_codes(tokenizer.quantizer, tokenizer.encode(video[None]))
     return CodedSignal(
         codes, video_header(tokenizer, size, tokenizer.frame_rate), 1000 * size[0] / tokenizer.frame_rate
     )
@@ -85,7 +90,8 @@ def compress(
     stages = None if kbps is None else tokenizer.stages_within(kbps * tokenizer.frame_rate / rate, *size[1:])
     header = video_header(tokenizer, size, rate, stages, variable_stages=rate_weight is not None)
     file = io.BytesIO()
-    codes = tokenizer.encode(video[None], rate_weight=rate_weight)[0].flatten(1).T[:, : header.num_codes].cpu()
+    codes = packed_codes(tokenizer.quantizer, tokenizer.encode(video[None], rate_weight=rate_weight))
+    codes = codes[:, : header.num_codes].cpu()
     with VqkWriter(file, header, entropy_model=None if plain else tokenizer.prior) as writer:
         for picture in codes.split(math.prod(header.grid)):
             writer.write(picture)
@@ -97,7 +103,7 @@ def decompress(tokenizer: VideoModel, data: bytes) -> tuple[Float[Tensor, "chann
     """See `VideoTokenizer.decompress`."""
     with open_reader(tokenizer, io.BytesIO(data)) as reader:
         size, rate = _checked_size(tokenizer, reader.header)
-        grid = tokenizer.grid(*size)
+        grid = _blocks(tokenizer, size)
         codes, lost = _read(reader, math.prod(grid))
         found = [f"{damage}; these cells are gray" if damage.frames else str(damage) for damage in reader.damage]
         if reader.frames < len(lost):
@@ -106,10 +112,10 @@ def decompress(tokenizer: VideoModel, data: bytes) -> tuple[Float[Tensor, "chann
             found.append("the file is cut off behind its last cell")
     for warning in found:
         warnings.warn(warning, stacklevel=3)
-    made = tokenizer.decode(codes.T.unflatten(1, grid)[None].long(), size)[0].float().cpu()
+    made = tokenizer.decode(unpacked_codes(tokenizer.quantizer, codes, tokenizer.grid(*size)), size)[0].float().cpu()
     pixels = lost.view(grid)
     for axis, step in enumerate(tokenizer.tubelet):
-        pixels = pixels.repeat_interleave(step, axis)
+        pixels = pixels.repeat_interleave(step * tokenizer.quantizer.block, axis)
     return cover_lost(made, pixels[: size[0], : size[1], : size[2]], VIDEO), rate
 
 
@@ -141,10 +147,10 @@ def _checked_size(tokenizer: VideoModel, header: VqkHeader) -> tuple[tuple[int, 
     quantizer = tokenizer.quantizer
     fits = (
         frames >= 1
-        and header.hop_samples == tokenizer.tubelet[0] * _TICKS
-        and header.grid == tokenizer.grid(*size)[1:]
-        and header.code_sizes == tuple(quantizer.code_sizes)[: header.num_codes]
-        and header.stage_ends == quantizer.stage_ends[: header.num_stages]
+        and header.hop_samples == tokenizer.tubelet[0] * quantizer.block * _TICKS
+        and header.grid == _blocks(tokenizer, size)[1:]
+        and header.code_sizes == tuple(quantizer.packed_sizes)[: header.num_codes]
+        and header.codes_per_stage == tuple(quantizer.packed_per_stage)[: header.num_stages]
     )
     if not fits:
         raise BitstreamError(
