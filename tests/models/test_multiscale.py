@@ -135,3 +135,19 @@ def test_codes_of_blocks_are_not_streamed():
         codec.streaming(),
     ):
         pass
+
+
+@pytest.mark.parametrize("smoothing", [0, 2])
+def test_dropped_scales_have_no_part(smoothing):
+    """Codes of −1 in place of the last scales decode like the codes of the first scales; in some blocks only, these blocks do."""
+    torch.manual_seed(0)
+    quantizer = scales(8, 2, (1, 2, 3), smoothing=smoothing).eval()
+    z = torch.randn(1, 7, 9, 8)
+    codes = quantizer.fit(z).encode(z)
+    for end in (1, 2):
+        dropped = torch.where(torch.arange(3) < end, codes, -1)
+        assert torch.equal(quantizer.decode(dropped), quantizer.decode(codes[..., :end]))
+    if not smoothing:  # which carries values over the edge of a block
+        made = quantizer.decode(torch.cat([dropped[:, :, :3], codes[:, :, 3:]], dim=2))
+        assert torch.equal(made[:, :, :3], quantizer.decode(dropped)[:, :, :3])
+        assert torch.equal(made[:, :, 3:], quantizer.decode(codes)[:, :, 3:])
