@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def encoded_blocks(
     first = next(batches, None)
     if first is None:
         return
-    by_need = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
+    by_need: dict[str, Any] = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
     stream = _stream(codec, **by_need)
     if stream is None:
         yield packed_codes(codec.quantizer, codec.encode(torch.cat([first, *batches], dim=-1), **by_need)).cpu()
@@ -69,7 +70,7 @@ def decoded_blocks(
             yield wav[0].float().cpu()
 
 
-def _stream(codec: AudioTokenizer, **by_need: float) -> CodecStream | None:
+def _stream(codec: AudioTokenizer, **by_need: Any) -> CodecStream | None:
     """A stream that takes about a second at once; None where the codec needs the whole sound."""
     try:
         return codec.streaming(block_frames=max(1, round(codec.frame_rate)), **by_need)
