@@ -3,11 +3,11 @@
     python benchmarks/fuzz_vqk.py --mutations 20000 [--seed 0]
 
 One core, about five minutes of processor time. Each case damages one of a few small files (sound and images, every coding, one or several
-codes a stage, files joined and with fewer stages) by bit flips, cuts, insertions, deletions, repetitions and pieces of other files; or
-edits fields of the header and puts its checksum right; or forges whole records with right checksums and random contents; or damages the
-tables of a coding. Then it opens, describes, thins, cuts and reads the file, at once, from a frame on, as a stream that cannot be seeked
-and as a file that grows. Allowed are `BitstreamError` and blocks of codes: of every block that is not reported lost the codes must be
-those that were written (not so for forged records, whose checksums are right).
+codes a stage, files joined, with fewer stages, and with stages that differ from frame to frame) by bit flips, cuts, insertions, deletions,
+repetitions and pieces of other files; or edits fields of the header and puts its checksum right; or forges whole records with right
+checksums and random contents; or damages the tables of a coding. Then it opens, describes, thins, cuts and reads the file, at once, from a
+frame on, as a stream that cannot be seeked and as a file that grows. Allowed are `BitstreamError` and blocks of codes: of every block that
+is not reported lost the codes must be those that were written (not so for forged records, whose checksums are right).
 """
 
 import argparse
@@ -42,6 +42,7 @@ from vqkit.bitstream.header import MAGIC
 from vqkit.bitstream.limits import MAX_COUNT
 from vqkit.bitstream.output import RecordWriter
 from vqkit.bitstream.records import CHUNK_MARKER, END_MARKER
+from vqkit.bitstream.stage_counts import encode_counts
 
 MOST_SECONDS = 5.0  # of processor time, a case: the longest take 1.8 s of a slow shared core
 MOST_MEBIBYTES = 64.0  # growth of the process
@@ -80,20 +81,25 @@ def originals() -> list[Original]:
     sound = {"sample_rate": 16000, "hop_samples": 320, "channels": 1}
     image = {"grid": (20, 20), "image_size": (155, 160)}
     shapes = [([1024] * 4, (1, 1, 1, 1), sound), ([16, 4375, 1, 300, 70000, 2], (1, 3, 2), sound)]
-    for sizes, stages, content in [*shapes, ([64, 9, 70000, 5], (1, 2, 1), image)]:
+    shapes = [*shapes, ([64, 9, 70000, 5], (1, 2, 1), image)]
+    for (sizes, stages, content), variable in [*((shape, False) for shape in shapes), *((s, True) for s in shapes[1:])]:
         skewed = [torch.rand(400, generator=generator).pow(3).mul(size).long().clamp(max=size - 1) for size in sizes]
         codes = torch.stack(skewed, dim=1)
-        header = VqkHeader(tuple(sizes), stages, model="m", model_hash="ab" * 16, **content)
+        header = VqkHeader(tuple(sizes), stages, model="m", model_hash="ab" * 16, variable_stages=variable, **content)
         columns = [content["grid"][1]] if "grid" in content else None
         static = StaticTables.fit(sizes, [codes])
         context = fit_contexts(sizes, [codes], classes=2, chunk_frames=50, columns=columns)
-        for model, store in (
+        if variable:
+            kept = torch.tensor(header.stage_ends)[torch.randint(0, header.num_stages, (400, 1), generator=generator)]
+            codes = torch.where(torch.arange(len(sizes)) < kept, codes, -1)
+        models = (
             (None, False),
             (static, True),
             (static, False),
             (context, False),
             (context, len(sizes) == 4),
-        ):
+        )
+        for model, store in models[:: 2 if variable else 1]:
             file = io.BytesIO()
             with VqkWriter(file, header, entropy_model=model, store_tables=store) as writer:
                 for block in codes.split(37):
@@ -161,7 +167,7 @@ def with_edited_header(original: Original, random: random.Random) -> bytes:
             body[at : at + 1] = number_bytes(random.choice((0, 1, 1 << 20, (1 << 32) - 1, MAX_COUNT)))
         else:
             del body[at : at + random.randrange(1, 4)]
-    version = random.choice((1, 1, 1, 1, 0, 2, 255))
+    version = random.choice((old[4], old[4], old[4], old[4], 0, 1, 2, 3, 255))
     content = MAGIC + bytes([version]) + block_bytes(bytes(body))
     return content + zlib.crc32(content).to_bytes(4, "little") + original.data[len(old) :]
 
@@ -172,7 +178,8 @@ def forged(original: Original, random: random.Random) -> bytes:
     header = original.header
     if random.random() < 0.3:
         sizes = tuple(random.choice((1, 2, 3, 1 << 16, 1 << 24, 1 << 32)) for _ in range(random.choice((1, 3, 1024))))
-        header = VqkHeader(sizes, sample_rate=1 << 32, hop_samples=1, grid=(1 << 24,) * 8)
+        variable = random.random() < 0.5
+        header = VqkHeader(sizes, sample_rate=1 << 32, hop_samples=1, grid=(1 << 24,) * 8, variable_stages=variable)
     records = RecordWriter(file, header)
     start = 0
     for _ in range(random.randrange(1, 6)):
@@ -182,7 +189,11 @@ def forged(original: Original, random: random.Random) -> bytes:
             random.randbytes(random.choice((0, 1, 60, 64, 5000)))
             for _ in range(random.randrange(1, 1 + header.num_stages))
         ]
-        records.chunk(start, frames, stages)
+        counts = random.randbytes(random.choice((0, 1, 13, 60, 5000))) if header.variable_stages else None
+        if counts is not None and random.random() < 0.7:  # counts that are right, so that what follows them is read
+            numbers = np.random.default_rng(random.randrange(1 << 32)).integers(1, 1 + header.num_stages, frames)
+            counts = encode_counts(numbers, header.num_stages, header.coding)
+        records.chunk(start, frames, stages, counts)
         start += frames
     records.end(start + random.choice((0, 0, 1 << 19)), random.choice((None, 0, MAX_COUNT - 1)))
     return file.getvalue()

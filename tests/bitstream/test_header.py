@@ -21,6 +21,8 @@ SOUND = VqkHeader(
 )
 IMAGE = VqkHeader(code_sizes=(4375, 2, 1), grid=(16, 24), image_size=(250, 380), coding="static", tables_hash="ab" * 16)
 
+BY_NEED = VqkHeader((16, 9), sample_rate=300, hop_samples=2, variable_stages=True)
+
 
 def with_checksum(body: bytes, version: int = 1) -> bytes:
     content = MAGIC + bytes([version]) + block_bytes(body)
@@ -32,7 +34,12 @@ def body_of(header: VqkHeader) -> bytes:
     return fields.block("body", 2**20)
 
 
-@pytest.mark.parametrize("header", [SOUND, IMAGE, VqkHeader((2**32,) * 1024), VqkHeader((1,), length=0)])
+def block_bytes_of(header: VqkHeader) -> bytes:
+    """The core."""
+    return FieldReader(body_of(header)).block("core", 2**20)
+
+
+@pytest.mark.parametrize("header", [SOUND, IMAGE, BY_NEED, VqkHeader((2**32,) * 1024), VqkHeader((1,), length=0)])
 def test_headers_return(header):
     data = header.to_bytes()
     fields = FieldReader(data + b"more")
@@ -53,6 +60,10 @@ def test_what_follows_from_a_header():
     assert VqkHeader((256,), sample_rate=24, hop_samples=1, grid=(4, 6)).rates_kbps == (24 * 24 * 8 / 1000,)
     assert VqkHeader((2,)).largest_chunk == 2**16
     assert VqkHeader((2,) * 1024).largest_chunk == 256
+    # counts are decoded one by one
+    assert VqkHeader((2,) * 12, variable_stages=True).largest_chunk == 2**20 // (12 + 256)
+    assert (SOUND.version, BY_NEED.version) == (1, 3)
+    assert not BY_NEED.same_stream(VqkHeader((16, 9), sample_rate=300, hop_samples=2))
 
 
 def test_notes_do_not_change_the_stream():
@@ -87,10 +98,17 @@ def test_every_changed_byte_is_noticed():
     ("data", "message"),
     [
         (b"RIFF\x00\x00\x00\x00", "not a vqk file: it begins with b'RIFF'"),
-        (with_checksum(body_of(SOUND), 2), "format version 2, and this vqkit reads up to 1: a newer one is needed"),
-        (MAGIC + b"\x09" + number_bytes(2**40), "format version 9, and this vqkit reads up to 1"),
+        (with_checksum(body_of(SOUND), 4), "format version 4, and this vqkit reads up to 3: a newer one is needed"),
+        (MAGIC + b"\x09" + number_bytes(2**40), "format version 9, and this vqkit reads up to 3"),
         (MAGIC + b"\x01" + number_bytes(2**40), "the header claims 1099511627776 bytes, allowed are 1048576"),
         (SOUND.to_bytes()[:-1] + b"\x00", "the header is damaged: its checksum is wrong"),
+        # version 3 says how the numbers of stages are coded, and a file that has none is of version 1
+        (with_checksum(body_of(SOUND), 3), "the header is not valid: the bytes end early"),
+        (with_checksum(body_of(BY_NEED), 1), "the header is not valid: the core has 1 bytes too many"),
+        (
+            with_checksum(block_bytes(block_bytes_of(BY_NEED)[:-1] + b"\0") + bytes(4), 3),
+            "the coding of stage counts is 0, allowed are 1 to 1",
+        ),
         (with_checksum(body_of(SOUND), 0), "the header is not valid: it is not spelt as this version spells it"),
         (with_checksum(body_of(SOUND) + b"\0"), "the header is not valid: the header has 1 bytes too many"),
         (with_checksum(body_of(SOUND)[:-1]), "the header is not valid: the bytes end early"),

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 import torch
 
-from vqkit import RVQ
+from vqkit import RVQ, VQ
 from vqkit.bitstream import StaticTables, VqkReader, inspect, thin
 from vqkit.cli import main
 from vqkit.coding import Rate, decode_file, encode_file
@@ -289,3 +289,41 @@ def test_what_lost_frames_of_overlapping_windows_stand_for_is_silent(frame_codec
     found = read_audio(tmp_path / "b.wav").samples
     assert not expected.any(dim=0).all()
     assert (found - expected.clamp(-1, 1)).abs().max() < 1e-4
+
+
+def test_stages_by_need(codec, model, sound, tmp_path, capsys):
+    """The command, the function and `compress` write the same file; thinned or limited it has at most so many stages."""
+    source = sound(tmp_path / "a.wav", 2.0)
+    wav, _ = soundfile.read(source, dtype="float32")
+    with soundfile.SoundFile(source, "r+") as file:  # quiet, then loud
+        file.write(wav * np.linspace(0, 1, len(wav)))
+    wav = read_audio(source)
+    z = codec.analyze(wav.samples[None])
+    weight = next(2.0**n for n in range(-16, 16) if (codec.quantizer.encode(z, rate_weight=2.0**n) < 0).sum() > 100)
+    coded = encode_file(codec, source, tmp_path / "a.vqk", Rate(rate_weight=weight))
+    data = (tmp_path / "a.vqk").read_bytes()
+    assert data == codec.compress(wav.samples, wav.sample_rate, rate_weight=weight)
+    assert (coded.bytes, coded.stages, inspect(tmp_path / "a.vqk")["format_version"]) == (len(data), 4, 3)
+    command = ["encode", str(source), str(tmp_path / "b.vqk"), "--model", str(model), "--quiet", "--rate-weight"]
+    assert main([*command, str(weight)]) == 0
+    assert (tmp_path / "b.vqk").read_bytes() == data
+    decoded = decode_file(codec, tmp_path / "b.vqk", tmp_path / "b.wav")
+    assert decoded.stages == 4
+    assert torch.allclose(read_audio(tmp_path / "b.wav").samples, codec.decompress(data)[0], atol=2**-14)
+
+    two = io.BytesIO()
+    thin(tmp_path / "a.vqk", two, 2)
+    assert main([*command, str(weight), "-f", "--stages", "2"]) == 0
+    limited, thinned = VqkReader(tmp_path / "b.vqk").read(), VqkReader(io.BytesIO(two.getvalue())).read()
+    assert torch.equal(limited, thinned[:, :2])
+    assert main([*command, "-0.5", "-f"]) == 2
+    assert "rate_weight is -0.5, it must be at least 0 and finite" in capsys.readouterr().err
+
+
+def test_a_quantizer_that_cannot_choose_is_named_before_anything_is_written(sound, tmp_path, capsys):
+    FrameCodec(VQ(40, 8), sample_rate=8000).save_pretrained(tmp_path / "model")
+    source = sound(tmp_path / "a.wav", 0.5)
+    arguments = ["encode", str(source), str(tmp_path / "a.vqk"), "--model", str(tmp_path / "model")]
+    assert main([*arguments, "--rate-weight", "0.1"]) == 2
+    assert "VQ has no stages to leave out: rate_weight needs a Residual" in capsys.readouterr().err
+    assert not (tmp_path / "a.vqk").exists()

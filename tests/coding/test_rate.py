@@ -27,3 +27,14 @@ def test_what_cannot_be(codec):
         ValueError, match="kbps=2 is below the first stage; this codec has the rates 2.4, 4.8, 7.2, 9.6"
     ):
         Rate(kbps=2).stages_of(codec)
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_a_rate_weight_is_a_price(weight):
+    with pytest.raises(ValueError, match="rate_weight is .*, it must be at least 0 and finite"):
+        Rate(rate_weight=weight)
+
+
+def test_a_rate_weight_goes_with_the_others(codec):
+    assert Rate(kbps=7.1, rate_weight=0.1).stages_of(codec) == 2
+    assert Rate(rate_weight=0).stages_of(codec) == 4

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vqkit.bitstream.entropy_model import EntropyModel, model_of
+from vqkit.bitstream.entropy_model import EntropyModel, decoded_frames, model_of
 from vqkit.bitstream.errors import BitstreamError
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.records import Chunk
@@ -60,7 +60,7 @@ class ChunkDecoder:
                 codes[:, start:stop] = model.decode(data, codes[:, :start], stop)
             else:
                 there = np.flatnonzero(counts > stage)
-                codes[there, start:stop] = model.decode(data, codes[there, :start], stop, there)
+                codes[there, start:stop] = decoded_frames(model, data, codes[there, :start], stop, there)
             start = stop
         return codes
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vqkit.bitstream.entropy_model import EntropyModel
+from vqkit.bitstream.entropy_model import EntropyModel, encoded_frames
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.stage_counts import encode_counts
 
@@ -42,5 +42,5 @@ def encoded_chunk(model: EntropyModel, header: VqkHeader, codes: np.ndarray) -> 
     stages = []
     for stage in range(int(counts.max())):
         there = counts > stage
-        stages.append(model.encode(codes[there], starts[stage], starts[stage + 1], places[there]))
+        stages.append(encoded_frames(model, codes[there], starts[stage], starts[stage + 1], places[there]))
     return stages, encode_counts(counts, header.num_stages, header.coding)

@@ -28,10 +28,10 @@ class EntropyModel(Protocol):
     def tables_hash(self) -> str:
         """What a file calls these tables by; empty where there are none."""
 
-    def encode(self, codes: np.ndarray, start: int, stop: int, places: np.ndarray | None = None) -> bytes:
-        """Bytes of codes ``start`` to ``stop`` − 1 of all frames given; ``places`` in their chunk, where it has others between them."""
+    def encode(self, codes: np.ndarray, start: int, stop: int) -> bytes:
+        """Bytes of codes ``start`` to ``stop`` − 1 of all frames."""
 
-    def decode(self, data: bytes, known: np.ndarray, stop: int, places: np.ndarray | None = None) -> np.ndarray:
+    def decode(self, data: bytes, known: np.ndarray, stop: int) -> np.ndarray:
         """These codes, given those before them."""
 
     def to_bytes(self) -> bytes:
@@ -60,6 +60,24 @@ def fitting(model: EntropyModel, header: VqkHeader) -> EntropyModel:
     if len(model.code_sizes) > len(sizes) and model.code_sizes[: len(sizes)] == sizes:
         model = model.first(len(sizes))
     return model.on_grid(header.columns) if isinstance(model, ContextModel) else model
+
+
+def encoded_frames(model: EntropyModel, codes: np.ndarray, start: int, stop: int, places: np.ndarray) -> bytes:
+    """Bytes of codes of some frames of a chunk, those that have them; ``places`` in the chunk, which matter to contexts on a grid."""
+    if isinstance(model, ContextModel):
+        return model.encode(codes, start, stop, places)
+    return model.encode(codes, start, stop)
+
+
+def decoded_frames(model: EntropyModel, data: bytes, known: np.ndarray, stop: int, places: np.ndarray) -> np.ndarray:
+    """The codes of `encoded_frames`.
+
+    Raises:
+        BitstreamError: the data are none of these.
+    """
+    if isinstance(model, ContextModel):
+        return model.decode(data, known, stop, places)
+    return model.decode(data, known, stop)
 
 
 def largest_chunk(model: EntropyModel, header: VqkHeader) -> int:

@@ -42,7 +42,8 @@ MAGIC = b"\x89VQK"
 CODINGS = ("plain", "static", "context")
 _HASH_BYTES = 32
 _TABLES_HASH_BYTES = 16
-_COUNTED = 1  # how the numbers of stages are coded in version 2; there is one way
+_COUNTS_VERSION = 3  # brought frames with their own numbers of stages
+_COUNTED = 1  # how these numbers are coded; there is one way
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class VqkHeader:
     In sound a frame is a hop. In an image it is a cell of the grid, row by row; in a video so is each picture. What ``coding``,
     ``tables_hash`` and ``tables`` say is set by `VqkWriter`.
 
-    A file whose frames all have the same stages is of format version 1; one with ``variable_stages`` is of version 2.
+    A file whose frames all have the same stages is of format version 1; one with ``variable_stages`` is of version 3.
 
     Args:
         code_sizes: alphabet of each code of a frame, 1 … 2^32; at most 1024 of them.
@@ -110,9 +111,9 @@ class VqkHeader:
             raise ValueError(f"the header has {len(self.to_bytes())} bytes, allowed are {MAX_HEADER_BYTES}")
 
     @property
-    def format_version(self) -> int:
-        """The lowest version that can say this."""
-        return 2 if self.variable_stages else 1
+    def version(self) -> int:
+        """The oldest version of the format that can say this."""
+        return _COUNTS_VERSION if self.variable_stages else 1
 
     @property
     def num_codes(self) -> int:
@@ -200,7 +201,7 @@ class VqkHeader:
     def to_bytes(self) -> bytes:
         """The header as it stands in a file."""
         body = block_bytes(self._core()) + self._notes()
-        content = MAGIC + bytes([self.format_version]) + block_bytes(body)
+        content = MAGIC + bytes([self.version]) + block_bytes(body)
         return content + zlib.crc32(content).to_bytes(4, "little")
 
     def _core(self) -> bytes:
@@ -260,7 +261,7 @@ def _read_body(body: FieldReader, version: int) -> VqkHeader:
     found["model_hash"] = core.block("model_hash", _HASH_BYTES).hex()
     found["tables_hash"] = core.block("tables_hash", _TABLES_HASH_BYTES).hex()
     found["tables"] = core.block("tables", MAX_HEADER_BYTES)
-    if version > 1:
+    if version >= _COUNTS_VERSION:
         found["variable_stages"] = core.number("the coding of stage counts", _COUNTED, least=_COUNTED) == _COUNTED
     core.finish("the core")
     length = body.number("length", MAX_COUNT)

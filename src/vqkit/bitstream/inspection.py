@@ -47,7 +47,7 @@ def inspect(source: str | Path | BinaryIO) -> dict[str, Any]:
         seconds = reader.frames / header.frame_rate if header.frame_rate else None
         thinned = [size - sum(saved[stages:]) for stages in range(1, header.num_stages + 1)]
         return {
-            "format_version": header.format_version,
+            "format_version": header.version,
             "model": header.model,
             "model_hash": header.model_hash,
             "code_sizes": list(header.code_sizes),

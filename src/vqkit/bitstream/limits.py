@@ -4,7 +4,7 @@ With these limits reading a chunk takes at most about 32 MiB (15 measured), what
 and a chunk at least 14 bytes of the file.
 """
 
-FORMAT_VERSION = 2  # the highest that is read; what version 1 can say is written as version 1
+FORMAT_VERSION = 3  # the newest; a file says the oldest that can read it
 MAX_HEADER_BYTES = 1 << 20
 MAX_CODES = 1024  # codes a frame, and so stages
 MAX_CODE_SIZE = 1 << 32
@@ -20,6 +20,8 @@ MAX_DIMENSIONS = 8  # of a grid or an image
 MAX_DIMENSION = 1 << 24
 MAX_RATE = 1 << 32  # Hz, samples a hop
 MAX_TABLE_SIZE = 1 << 16  # a larger alphabet has no table of probabilities: its codes count as equally likely
-MAX_COUNT_WORK = 1 << 22  # frames · (stages + 256) of a chunk that says how many stages each frame has: about a second
+MAX_COUNT_WORK = (
+    1 << 20
+)  # frames · (stages + 256) of a chunk that says how many stages each frame has: they are decoded one by one
 MAX_CONTEXT_WORK = 1 << 26  # frames · Σ (alphabet + 512) in a stage of a chunk with contexts: about a second
 MAX_CLASSES = 64  # of contexts

@@ -49,20 +49,19 @@ class PlainCodes:
         """The same for the first codes of a frame."""
         return PlainCodes(self.code_sizes[:num_codes])
 
-    def encode(self, codes: np.ndarray, start: int, stop: int, places: np.ndarray | None = None) -> bytes:
-        """Bytes of codes ``start`` to ``stop`` − 1 of all frames; codes: (frames, at least ``stop``) int64. Places have no part."""
+    def encode(self, codes: np.ndarray, start: int, stop: int) -> bytes:
+        """Bytes of codes ``start`` to ``stop`` − 1 of all frames; codes: (frames, at least ``stop``) int64."""
         columns = range(start, stop)
         bits = [_bits(*group) for column in columns for group in _groups(codes[:, column], self.code_sizes[column])]
         return np.packbits(np.concatenate([np.zeros(0, np.uint8), *bits])).tobytes()
 
-    def decode(self, data: bytes, known: np.ndarray, stop: int, places: np.ndarray | None = None) -> np.ndarray:
+    def decode(self, data: bytes, known: np.ndarray, stop: int) -> np.ndarray:
         """The codes of `encode`, (frames, stop − start) int64.
 
         Args:
             data: what `encode` returned.
             known: the codes before, (frames, start).
-            stop: the code that `encode` stopped before.
-            places: place of each frame in its chunk; without effect.
+            stop: the stage that `encode` stopped before.
 
         Raises:
             BitstreamError: the data have another length, or hold a number that `encode` does not write.

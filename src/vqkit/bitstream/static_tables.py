@@ -118,19 +118,18 @@ class StaticTables:
         """The tables of the first codes of a frame."""
         return StaticTables(self.code_sizes[:num_codes], self.counts[:num_codes])
 
-    def encode(self, codes: np.ndarray, start: int, stop: int, places: np.ndarray | None = None) -> bytes:
-        """Bytes of codes ``start`` to ``stop`` − 1 of all frames; codes: (frames, at least ``stop``) int64. Places have no part."""
+    def encode(self, codes: np.ndarray, start: int, stop: int) -> bytes:
+        """Bytes of codes ``start`` to ``stop`` − 1 of all frames; codes: (frames, at least ``stop``) int64."""
         columns = [np.ascontiguousarray(codes[:, column]) for column in range(start, stop)]
         return encode_columns(columns, self._models[start:stop])
 
-    def decode(self, data: bytes, known: np.ndarray, stop: int, places: np.ndarray | None = None) -> np.ndarray:
+    def decode(self, data: bytes, known: np.ndarray, stop: int) -> np.ndarray:
         """The codes of `encode`, (frames, stop − start) int64.
 
         Args:
             data: what `encode` returned.
             known: the codes before, (frames, start).
-            stop: the code that `encode` stopped before.
-            places: place of each frame in its chunk; without effect.
+            stop: the stage that `encode` stopped before.
 
         Raises:
             BitstreamError: `encode` does not write such data.

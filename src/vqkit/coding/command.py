@@ -88,7 +88,7 @@ def main_encode(argv: list[str]) -> int:
         type=float,
         metavar="LAMBDA",
         help="spend stages where they help: every frame or cell keeps those that lower the squared error of its latent vector by more "
-        "than LAMBDA a bit; readers of format version 2 are needed",
+        "than LAMBDA a bit; readers of format version 3 are needed",
     )
     parser.add_argument("--plain", action="store_true", help="plain bits although the model has a prior")
     parser.add_argument("--licence", default="", help="licence of the content, for the header")

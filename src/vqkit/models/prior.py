@@ -72,7 +72,7 @@ def fit_prior(
         >>> len(codec.compress(wav, 8000)) < len(codec.compress(wav, 8000, plain=True))
         True
     """
-    sizes, codes = model.quantizer.code_sizes, [signal.codes for signal in signals]
+    sizes, codes = model.quantizer.packed_sizes, [signal.codes for signal in signals]
     if not any(map(len, codes)):
         raise ValueError("there are no codes to fit a prior to")
     if coding == "static":

@@ -241,7 +241,7 @@ class Tokenizer(HubModel, ABC):
         save_prior(save_directory, self.prior)
 
     def _read_beside(self, folder: Path) -> None:
-        self.prior = read_prior(folder, self.quantizer.code_sizes)
+        self.prior = read_prior(folder, self.quantizer.packed_sizes)
 
 
 def _asks_for_gradient(signal: Any) -> bool:

@@ -1,5 +1,6 @@
 """What a ``.vqk`` file says of the model that wrote it, and which files a model may read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -20,7 +21,9 @@ __all__ = [
     "check_variable_stages",
     "header_of",
     "open_reader",
+    "packed_codes",
     "read_cells",
+    "unpacked_codes",
 ]
 
 
@@ -66,7 +69,7 @@ class CodedSignal:
 
 
 def header_of(model: HasCodes, stages: int | None, *, variable_stages: bool = False, **fields: Any) -> VqkHeader:
-    """The header of a file of a model's codes.
+    """The header of a file of a model's codes, as `Quantizer.pack` gives them: a frame of the file is a block of positions.
 
     Args:
         model: names itself and its weights.
@@ -75,25 +78,36 @@ def header_of(model: HasCodes, stages: int | None, *, variable_stages: bool = Fa
         fields: what else the header says, of the signal.
 
     Raises:
-        ValueError: the quantizer gives codes to some positions only, or chooses the stages of every piece of a vector by themselves.
+        ValueError: the quantizer gives codes to some positions only and cannot pack them, or, with variable_stages, chooses the stages of
+            every piece of a vector by themselves.
     """
     quantizer = model.quantizer
-    if min(quantizer.code_density) < 1:
-        raise ValueError(
-            f"{type(quantizer).__name__} gives some codes to whole blocks of positions, and a model's file has all codes of every "
-            "position: write quantizer.pack(codes) with vqkit.bitstream.VqkWriter"
-        )
     if variable_stages:
         check_variable_stages(quantizer)
-    codes_per_stage = tuple(quantizer.codes_per_stage[:stages])
+    codes_per_stage = tuple(quantizer.packed_per_stage[:stages])
     return VqkHeader(
-        code_sizes=tuple(quantizer.code_sizes[: sum(codes_per_stage)]),
+        code_sizes=tuple(quantizer.packed_sizes[: sum(codes_per_stage)]),
         codes_per_stage=codes_per_stage,
         model=type(model).__name__,
         model_hash=weight_hash(model),
         variable_stages=variable_stages,
         **fields,
     )
+
+
+def packed_codes(
+    quantizer: Quantizer, codes: Int[Tensor, "1 num_codes *grid"]
+) -> Int[Tensor, "positions packed_codes"]:
+    """Codes of one signal as its file holds them: position by position, or block by block where there are codes of several scales."""
+    return quantizer.pack(codes.movedim(1, -1))[0].flatten(end_dim=-2)
+
+
+def unpacked_codes(
+    quantizer: Quantizer, packed: Int[Tensor, "positions packed_codes"], grid: Sequence[int]
+) -> Int[Tensor, "1 num_codes *grid"]:
+    """The inverse of `packed_codes`, on a grid of positions."""
+    blocks = [-(-side // quantizer.block) for side in grid]
+    return quantizer.unpack(packed.long().unflatten(0, blocks)[None], grid).movedim(-1, 1)
 
 
 def check_variable_stages(quantizer: Quantizer) -> None:

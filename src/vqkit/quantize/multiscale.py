@@ -181,12 +181,19 @@ class Multiscale(Quantizer):
                 found = self._cells[index].gathered(torch.where(within[..., None], own, -1))
                 parts.append((scale, use, found))
                 stages -= use
-        # the last scale has a code at every real position; without it, positions of cells that have one count as real
-        last = self._cells[len(parts) - 1]
-        real = (last.repeated(parts[-1][2]) >= 0).any(dim=-1) & within
+        held = [
+            (cells.repeated(found) >= 0).any(dim=-1) for cells, (_, _, found) in zip(self._cells, parts, strict=False)
+        ]
+        # the last scale has a code at every real position; in a block without it, positions of cells that have one count as real
+        real = held[-1]
+        for coarser in reversed(held[:-1]):
+            real = torch.where(real.any(dim=-1, keepdim=True), real, coarser)
+        real = real & within
         total = torch.zeros(shape, device=codes.device)
         for index, (scale, use, found) in enumerate(parts):
-            total = total + self._value(index, scale._decode(found, use), (found >= 0).any(dim=-1), real, shape)
+            value = self._value(index, scale._decode(found, use), (found >= 0).any(dim=-1), real, shape)
+            # where codes of this scale were dropped it adds nothing, not even the bias of its smoothing
+            total = total + torch.where(from_blocks(held[index], shape[1:-1], self.block)[..., None], value, 0.0)
         return total
 
     def _inside(self, x: Tensor, mask: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from vqkit.models.audio.streaming import CodecStream
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.input_checks import home
+from vqkit.models.vqk_files import packed_codes
 from vqkit.types import Float, Int
 
 __all__ = ["decoded_blocks", "encoded_blocks"]
@@ -17,7 +19,7 @@ __all__ = ["decoded_blocks", "encoded_blocks"]
 def encoded_blocks(
     codec: AudioTokenizer, blocks: Iterable[Float[Tensor, "channels _"]], rate_weight: float | None = None
 ) -> Iterator[Int[Tensor, "frames num_codes"]]:
-    """Codes of all stages, on the CPU.
+    """Codes of all stages, on the CPU; packed, where the quantizer has codes of several scales.
 
     Args:
         codec: a codec in evaluation mode.
@@ -32,10 +34,12 @@ def encoded_blocks(
     first = next(batches, None)
     if first is None:
         return
-    by_need = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
+    by_need: dict[str, Any] = (
+        {} if rate_weight is None else {"rate_weight": rate_weight}
+    )  # a codec of one's own may not know it
     stream = _stream(codec, **by_need)
     if stream is None:
-        yield codec.encode(torch.cat([first, *batches], dim=-1), **by_need)[0].T.cpu()
+        yield packed_codes(codec.quantizer, codec.encode(torch.cat([first, *batches], dim=-1), **by_need)).cpu()
         return
     with stream:
         for codes in stream.encode_blocks(chain([first], batches)):
@@ -68,7 +72,7 @@ def decoded_blocks(
             yield wav[0].float().cpu()
 
 
-def _stream(codec: AudioTokenizer, **by_need: float) -> CodecStream | None:
+def _stream(codec: AudioTokenizer, **by_need: Any) -> CodecStream | None:
     """A stream that takes about a second at once; None where the codec needs the whole sound."""
     try:
         return codec.streaming(block_frames=max(1, round(codec.frame_rate)), **by_need)

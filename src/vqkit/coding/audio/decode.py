@@ -17,6 +17,7 @@ from vqkit.coding.coded import CodedSound, Watch, unwatched
 from vqkit.coding.temporary import written_as_file
 from vqkit.data import AudioWriter, WavStream
 from vqkit.modality import SOUND
+from vqkit.models.audio.compression import in_frames
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.lost import cover_lost, without_lost
 from vqkit.models.vqk_files import open_reader
@@ -89,7 +90,8 @@ class _Sound:
 
     def __init__(self, codec: AudioTokenizer, reader: VqkReader, watch: Watch) -> None:
         self._codec, self._reader, self._watch = codec, reader, watch
-        self.length = self._length(codec.samples_of(reader.frames)) if reader.seekable else None
+        frames = reader.frames * codec.quantizer.block if reader.seekable else 0
+        self.length = self._length(codec.samples_of(frames)) if reader.seekable else None
         self.given = self.stages = 0
         self._lost = torch.zeros(
             0, dtype=torch.bool
@@ -117,6 +119,17 @@ class _Sound:
         return min(self._reader.length or samples, samples)
 
     def _codes(self) -> Iterator[Int[Tensor, "frames num_codes"]]:
+        if self._codec.quantizer.block > 1:  # no stream: how many frames the last block has is known at the end
+            held = list(self._read())
+            codes, self._lost = in_frames(
+                self._codec, torch.cat(held or [torch.zeros(0, 0)]), self._lost, self._reader.length
+            )
+            yield codes
+        else:
+            yield from self._read()
+
+    def _read(self) -> Iterator[Int[Tensor, "frames num_codes"]]:
+        """The codes as the file holds them, any where they are lost."""
         for block in self._reader:
             codes, lost = without_lost(block.codes)
             self._lost = torch.cat([self._lost, lost])

@@ -15,10 +15,10 @@ from vqkit.modality import SOUND
 from vqkit.models.audio.resampling import resample
 from vqkit.models.input_checks import check_floating, check_wav_scale, transposed
 from vqkit.models.lost import cover_lost, without_lost
-from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader
+from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader, packed_codes, unpacked_codes
 from vqkit.types import Float, Int
 
-__all__ = ["Codec", "coded", "compress", "decompress", "open_writer", "vqk_header"]
+__all__ = ["Codec", "coded", "compress", "decompress", "in_frames", "open_writer", "vqk_header"]
 
 
 class Codec(HasCodes, Protocol):
@@ -53,7 +53,7 @@ def vqk_header(codec: Codec, stages: int | None = None, *, variable_stages: bool
         stages,
         variable_stages=variable_stages,
         sample_rate=codec.sample_rate,
-        hop_samples=codec.hop_samples,
+        hop_samples=codec.hop_samples * codec.quantizer.block,
         channels=codec.channels,
     )
 
@@ -92,8 +92,9 @@ def open_writer(
 @torch.no_grad()
 def coded(codec: Codec, wav: Float[Tensor, "channels samples"]) -> CodedSignal:
     """See `AudioTokenizer.coded`."""
-    codes = codec.encode(wav[None])[0].T.cpu()
-    return CodedSignal(codes, vqk_header(codec), len(codes) * codec.hop_samples / codec.sample_rate * 1000)
+    codes = codec.encode(wav[None])
+    milliseconds = codes.shape[-1] * codec.hop_samples / codec.sample_rate * 1000
+    return CodedSignal(packed_codes(codec.quantizer, codes).cpu(), vqk_header(codec), milliseconds)
 
 
 @torch.no_grad()
@@ -121,13 +122,36 @@ def compress(
     fitting = wav.mean(dim=0, keepdim=True) if codec.channels == 1 else wav.expand(codec.channels, -1)
     resampled = resample(fitting[None], sample_rate, codec.sample_rate)
     by_need = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
-    codes = codec.quantizer.first_stages(codec.encode(resampled, **by_need)[0].T, stages)
+    codes = codec.encode(resampled, **by_need)
+    codes = codes if stages is None else codes[:, : codec.quantizer.stage_ends[stages - 1]]
     file, length = io.BytesIO(), resampled.shape[-1]
     with open_writer(
         codec, file, stages, plain=plain, length=length, variable_stages=rate_weight is not None
     ) as writer:
-        writer.write(codes.cpu())
+        writer.write(packed_codes(codec.quantizer, codes).cpu())
     return file.getvalue()
+
+
+def in_frames(
+    codec: Codec, codes: Int[Tensor, "blocks packed_codes"], lost: Tensor, length: int | None
+) -> tuple[Int[Tensor, "frames num_codes"], Tensor]:
+    """The codes of a file frame by frame, and which frames are lost; the frames of a file are blocks of these in a `Multiscale` codec.
+
+    Args:
+        codec: the codec.
+        codes: codes of a file, without lost ones, see `vqkit.models.lost.without_lost`.
+        lost: which of them are lost.
+        length: samples in all, if known; the last block may have fewer frames than the others.
+    """
+    quantizer = codec.quantizer
+    if quantizer.block == 1 or not len(codes):
+        return codes, lost
+    frames = len(codes) * quantizer.block
+    if length is not None:
+        least = (len(codes) - 1) * quantizer.block + 1
+        while frames > least and codec.samples_of(frames - 1) >= length:
+            frames -= 1
+    return unpacked_codes(quantizer, codes, (frames,))[0].T, lost.repeat_interleave(quantizer.block)[:frames]
 
 
 @torch.no_grad()
@@ -139,6 +163,7 @@ def decompress(codec: Codec, data: bytes) -> tuple[Float[Tensor, "channels sampl
         warnings.warn(f"{damage}; silence stands for them", stacklevel=3)
     if not reader.complete:
         warnings.warn(f"the file is cut off after {reader.frames} frames", stacklevel=3)
+    codes, lost = in_frames(codec, codes, lost, reader.length)
     samples = codec.samples_of(len(codes))
     length = min(reader.length or samples, samples)
     if not length or bool(lost.all()):

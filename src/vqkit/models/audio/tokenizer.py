@@ -143,7 +143,7 @@ class AudioTokenizer(Tokenizer):
             kbps: keep as many stages as fit into this rate; all by default.
             plain: plain bits although there is a prior.
             rate_weight: λ; every frame keeps only the stages that are worth their bits, as in `encode`, and the file is of format
-                version 2.
+                version 3.
 
         Returns:
             A file that `decompress` of the same weights and prior reads, and `vqkit.bitstream` without the weights.

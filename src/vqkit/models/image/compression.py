@@ -18,7 +18,7 @@ from vqkit.bitstream import BitstreamError, VqkHeader, VqkWriter, thin_to_fit
 from vqkit.data.image.file import MAX_MEGAPIXELS
 from vqkit.data.image.pixels import pixels_to_tensor
 from vqkit.modality import IMAGE
-from vqkit.models.image.tiles import Tiled, Watch, check_size, decode_tiles, encode_tiles
+from vqkit.models.image.tiles import Tiled, Watch, block_grid, check_size, decode_tiles, encode_tiles
 from vqkit.models.input_checks import channels_last, check_floating, check_image_scale
 from vqkit.models.lost import cover_lost
 from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader, read_cells
@@ -74,7 +74,7 @@ def image_header(
         tokenizer,
         stages,
         variable_stages=variable_stages,
-        grid=tokenizer.grid(height, width),
+        grid=block_grid(tokenizer, height, width),
         image_size=(height, width),
     )
 
@@ -156,7 +156,7 @@ def decode_image(
     """
     with open_reader(tokenizer, source) as reader:
         size = _checked_size(tokenizer, reader.header, max_megapixels)
-        grid = tokenizer.grid(*size)
+        grid = block_grid(tokenizer, *size)
         cells = read_cells(reader, math.prod(grid), "image")
     lost = cells.lost
     if bool(lost.all()) or (len(grid) == 1 and bool(lost.any())):  # tokens of the whole image
@@ -164,7 +164,7 @@ def decode_image(
     else:
         image = decode_tiles(tokenizer, cells.codes, size, watch=watch)
         if len(grid) > 1:  # tokens of a whole image are all there, or it is all gray
-            cell = tokenizer.backbone.cell
+            cell = tokenizer.backbone.cell * tokenizer.quantizer.block
             pixels = lost.view(grid).repeat_interleave(cell, 0).repeat_interleave(cell, 1)
             image = cover_lost(image, pixels[: size[0], : size[1]], IMAGE)
     return DecodedImage(image, cells.stages, cells.bytes, cells.warnings)
@@ -212,11 +212,11 @@ def _checked_size(tokenizer: ImageModel, header: VqkHeader, max_megapixels: floa
         raise ValueError(f"it has {width} × {height} pixels, allowed are at most {max_megapixels:g} megapixels")
     check_size(tokenizer, height, width)
     quantizer = tokenizer.quantizer
-    sizes = tuple(quantizer.code_sizes)[: header.num_codes]
+    sizes = tuple(quantizer.packed_sizes)[: header.num_codes]
     if (
-        header.grid != tokenizer.grid(height, width)
+        header.grid != block_grid(tokenizer, height, width)
         or header.code_sizes != sizes
-        or header.stage_ends != quantizer.stage_ends[: header.num_stages]
+        or header.codes_per_stage != tuple(quantizer.packed_per_stage)[: header.num_stages]
     ):
         raise BitstreamError(
             f"its grid {header.grid} or its code sizes {header.code_sizes[:8]} are not this tokenizer's"

@@ -17,7 +17,7 @@ from vqkit.models.input_checks import home
 from vqkit.quantize import Quantizer
 from vqkit.types import Float, Int
 
-__all__ = ["MAX_WHOLE_PIXELS", "TILE_PIXELS", "Tiled", "check_size", "decode_tiles", "encode_tiles"]
+__all__ = ["MAX_WHOLE_PIXELS", "TILE_PIXELS", "Tiled", "block_grid", "check_size", "decode_tiles", "encode_tiles"]
 
 TILE_PIXELS = 512  # least side of a tile
 MAX_WHOLE_PIXELS = 1 << 21  # of an image that cannot be cut into tiles: Full HD
@@ -41,6 +41,9 @@ class Tiled(Protocol):
     def analyze(self, images: Tensor, /) -> Tensor:
         """Latents of images."""
 
+    def synthesize(self, z: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Images of latents."""
+
     def decode(self, codes: Tensor, size: tuple[int, int] | None = None, /) -> Tensor:
         """Images of codes."""
 
@@ -62,6 +65,11 @@ def check_size(tokenizer: Tiled, height: int, width: int) -> None:
         )
 
 
+def block_grid(tokenizer: Tiled, height: int, width: int) -> tuple[int, ...]:
+    """Shape of the packed codes of an image: cells, or blocks of cells where the quantizer has codes of several scales."""
+    return tuple(-(-side // tokenizer.quantizer.block) for side in tokenizer.grid(height, width))
+
+
 @torch.no_grad()
 def encode_tiles(
     tokenizer: Tiled,
@@ -71,7 +79,9 @@ def encode_tiles(
     *,
     rate_weight: float | None = None,
 ) -> Iterator[Int[Tensor, "cells num_codes"]]:
-    """Codes of all stages, cell by cell and row by row, on the CPU.
+    """Codes of all stages, cell by cell and row by row, on the CPU; packed, where the quantizer has codes of several scales.
+
+    Such a quantizer looks at whole blocks: it is given the latent of the whole image, which the networks make tile by tile.
 
     Args:
         tokenizer: a tokenizer in evaluation mode.
@@ -87,6 +97,26 @@ def encode_tiles(
     Raises:
         ValueError: the tokenizer does not take such an image, or tile_pixels is less than a cell.
     """
+    if tokenizer.quantizer.block > 1:
+        latent = torch.cat(list(_latent_rows(tokenizer, image, tile_pixels, watch, lambda z: z)), dim=0)
+        codes = tokenizer.quantizer.encode(latent[None].to(home(tokenizer.backbone).device), rate_weight=rate_weight)
+        yield tokenizer.quantizer.pack(codes)[0].flatten(end_dim=-2).cpu()
+        return
+    rows = _latent_rows(
+        tokenizer, image, tile_pixels, watch, lambda z: tokenizer.quantizer.encode(z, rate_weight=rate_weight)
+    )
+    for row in rows:
+        yield row.flatten(end_dim=-2)
+
+
+def _latent_rows(
+    tokenizer: Tiled,
+    image: Float[Tensor, "channels height width"],
+    tile_pixels: int | None,
+    watch: Watch,
+    of_latent: Callable[[Tensor], Tensor],
+) -> Iterator[Tensor]:
+    """What becomes of the latents of tiles, on the CPU: (rows, columns, …) of the next rows of cells, or (tokens, …)."""
     height, width = image.shape[-2:]
     check_size(tokenizer, height, width)
     like = home(tokenizer.backbone)
@@ -96,12 +126,12 @@ def encode_tiles(
         found = []
         for column, (left, right, before, behind) in enumerate(columns):
             tile = image[None, :, above * cell : below * cell, before * cell : behind * cell].to(like)
-            codes = tokenizer.quantizer.encode(tokenizer.analyze(tile), rate_weight=rate_weight)[0].cpu()
-            if codes.ndim == 3:
-                codes = codes[top - above : bottom - above, left - before : right - before]
-            found.append(codes)
+            made = of_latent(tokenizer.analyze(tile))[0].cpu()
+            if made.ndim == 3:
+                made = made[top - above : bottom - above, left - before : right - before]
+            found.append(made)
             watch((row * len(columns) + column + 1) / (len(rows) * len(columns)))
-        yield torch.cat(found, dim=-2).flatten(end_dim=-2)
+        yield torch.cat(found, dim=-2)
 
 
 @torch.no_grad()
@@ -116,7 +146,7 @@ def decode_tiles(
 
     Args:
         tokenizer: a tokenizer in evaluation mode.
-        codes: codes of all cells, row by row; of all stages or of the first ones.
+        codes: codes of all cells, or packed codes of all blocks, row by row; of all stages or of the first ones.
         size: (height, width) of the image.
         tile_pixels: side of a tile, at least a cell; by default as in `encode_tiles`.
         watch: called after every tile.
@@ -129,16 +159,26 @@ def decode_tiles(
     """
     check_size(tokenizer, *size)
     cell, grid = tokenizer.backbone.cell, tokenizer.grid(*size)
-    if len(codes) != math.prod(grid):
+    blocks = block_grid(tokenizer, *size)
+    if len(codes) != math.prod(blocks):
+        what = "cells" if tokenizer.quantizer.block == 1 else "blocks of cells"
         raise ValueError(
-            f"an image of {size[1]}×{size[0]} pixels has {math.prod(grid)} cells, got codes of {len(codes)}"
+            f"an image of {size[1]}×{size[0]} pixels has {math.prod(blocks)} {what}, got codes of {len(codes)}"
         )
-    places = codes.unflatten(0, grid).movedim(-1, 0)[None]  # batch, num_codes, *grid
+    places = codes.unflatten(0, blocks)[None]
+    latent = None
+    if tokenizer.quantizer.block > 1:  # whole blocks, then tiles of their latent
+        unpacked = tokenizer.quantizer.unpack(places.long().to(home(tokenizer.backbone).device), grid)
+        latent = tokenizer.quantizer.decode(unpacked)
+    places = places.movedim(-1, 1)  # batch, num_codes, *grid
     image = torch.empty(tokenizer.channels, *size)
     tiles = list(product(*_spans(tokenizer, grid, tile_pixels)))
     for number, ((top, bottom, above, below), (left, right, before, behind)) in enumerate(tiles, start=1):
-        tile = places[..., above:below, before:behind] if len(grid) == 2 else places
-        made = tokenizer.decode(tile.long())[0]
+        if latent is not None:
+            made = tokenizer.synthesize(latent[:, above:below, before:behind] if len(grid) == 2 else latent)[0]
+        else:
+            tile = places[..., above:below, before:behind] if len(grid) == 2 else places
+            made = tokenizer.decode(tile.long())[0]
         inner = made[
             :, (top - above) * cell : (bottom - above) * cell, (left - before) * cell : (right - before) * cell
         ]

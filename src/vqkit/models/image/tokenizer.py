@@ -219,7 +219,7 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
             bpp: keep as many stages as fit into a file of so many bits a pixel; all by default.
             plain: plain bits although there is a `prior`.
             rate_weight: λ; every cell keeps only the stages that are worth their bits, as in `encode`, and the file is of format
-                version 2.
+                version 3.
 
         Returns:
             The bytes of the file.

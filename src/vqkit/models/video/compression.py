@@ -17,7 +17,15 @@ from vqkit.bitstream import BitstreamError, VqkHeader, VqkWriter
 from vqkit.modality import VIDEO
 from vqkit.models.input_checks import check_floating, check_image_scale, transposed_video
 from vqkit.models.lost import cover_lost
-from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader, read_cells
+from vqkit.models.vqk_files import (
+    CodedSignal,
+    HasCodes,
+    header_of,
+    open_reader,
+    packed_codes,
+    read_cells,
+    unpacked_codes,
+)
 from vqkit.types import Float
 
 __all__ = ["DecodedVideo", "coded", "compress", "decode_video", "decompress", "encode_video"]
@@ -73,17 +81,22 @@ def video_header(
         stages,
         variable_stages=variable_stages,
         sample_rate=round(frame_rate * _TICKS),
-        hop_samples=tokenizer.tubelet[0] * _TICKS,
+        hop_samples=tokenizer.tubelet[0] * tokenizer.quantizer.block * _TICKS,
         length=frames * _TICKS,
-        grid=tokenizer.grid(*size)[1:],
+        grid=_blocks(tokenizer, size)[1:],
         image_size=(height, width),
     )
+
+
+def _blocks(tokenizer: VideoModel, size: tuple[int, int, int]) -> tuple[int, ...]:
+    """Blocks of cells of a video along each axis; cells, where the quantizer has codes of one scale."""
+    return tuple(-(-side // tokenizer.quantizer.block) for side in tokenizer.grid(*size))
 
 
 def coded(tokenizer: VideoModel, video: Float[Tensor, "channels frames height width"]) -> CodedSignal:
     """See `VideoTokenizer.coded`."""
     size = _size(tokenizer, video)
-    codes = tokenizer.encode(video[None])[0].flatten(1).T
+    codes = packed_codes(tokenizer.quantizer, tokenizer.encode(video[None]))
     return CodedSignal(
         codes, video_header(tokenizer, size, tokenizer.frame_rate), 1000 * size[0] / tokenizer.frame_rate
     )
@@ -126,7 +139,8 @@ def encode_video(
         raise ValueError(f"frame_rate must be 0.001 … 1000, got {frame_rate}")
     header = video_header(tokenizer, size, frame_rate, stages, variable_stages=rate_weight is not None)
     header = replace(header, licence=licence, metadata=metadata or {})
-    codes = tokenizer.encode(video[None], rate_weight=rate_weight)[0].flatten(1).T[:, : header.num_codes].cpu()
+    codes = packed_codes(tokenizer.quantizer, tokenizer.encode(video[None], rate_weight=rate_weight))
+    codes = codes[:, : header.num_codes].cpu()
     with VqkWriter(target, header, entropy_model=None if plain else tokenizer.prior) as writer:
         for picture in codes.split(math.prod(header.grid)):
             writer.write(picture)
@@ -150,12 +164,13 @@ def decode_video(
     """
     with open_reader(tokenizer, source) as reader:
         size, rate = _checked_size(tokenizer, reader.header, max_megapixels)
-        grid = tokenizer.grid(*size)
+        grid = _blocks(tokenizer, size)
         cells = read_cells(reader, math.prod(grid), "video")
-    made = tokenizer.decode(cells.codes.T.unflatten(1, grid)[None].long(), size)[0].float().cpu()
+    codes = unpacked_codes(tokenizer.quantizer, cells.codes, tokenizer.grid(*size))
+    made = tokenizer.decode(codes, size)[0].float().cpu()
     pixels = cells.lost.view(grid)
     for axis, step in enumerate(tokenizer.tubelet):
-        pixels = pixels.repeat_interleave(step, axis)
+        pixels = pixels.repeat_interleave(step * tokenizer.quantizer.block, axis)
     video = cover_lost(made, pixels[: size[0], : size[1], : size[2]], VIDEO)
     return DecodedVideo(video, rate, cells.stages, cells.bytes, cells.warnings)
 
@@ -220,10 +235,10 @@ def _checked_size(tokenizer: VideoModel, header: VqkHeader, most: float) -> tupl
     quantizer = tokenizer.quantizer
     fits = (
         frames >= 1
-        and header.hop_samples == tokenizer.tubelet[0] * _TICKS
-        and header.grid == tokenizer.grid(*size)[1:]
-        and header.code_sizes == tuple(quantizer.code_sizes)[: header.num_codes]
-        and header.stage_ends == quantizer.stage_ends[: header.num_stages]
+        and header.hop_samples == tokenizer.tubelet[0] * quantizer.block * _TICKS
+        and header.grid == _blocks(tokenizer, size)[1:]
+        and header.code_sizes == tuple(quantizer.packed_sizes)[: header.num_codes]
+        and header.codes_per_stage == tuple(quantizer.packed_per_stage)[: header.num_stages]
     )
     if not fits:
         raise BitstreamError(

@@ -185,7 +185,7 @@ class VideoTokenizer(Tokenizer):
             kbps: keep as many stages as fit into so many kbit/s at this rate, before entropy coding; all by default.
             plain: plain bits although there is a `prior`.
             rate_weight: λ; every cell keeps only the stages that are worth their bits, as in `encode`, and the file is of format
-                version 2.
+                version 3.
 
         Returns:
             The bytes of the file.
