@@ -1,7 +1,7 @@
 """What can be coded: a kind of content, with the files it comes in and the models that code it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -86,6 +86,28 @@ class Kind(ABC):
         self, model: Any, source: str | Path | BinaryIO, target: str | Path | BinaryIO, how: Encoding, watch: Watch
     ) -> Coded:
         """Make a ``.vqk`` file."""
+
+    @abstractmethod
+    def encode_together(
+        self,
+        model: Any,
+        sources: Sequence[str | Path | BinaryIO],
+        targets: Sequence[str | Path | BinaryIO],
+        how: Encoding,
+        lanes: int,
+    ) -> list[Coded | Exception]:
+        """Make ``.vqk`` files of several, which go through the networks together.
+
+        Args:
+            model: Model of the kind.
+            sources: What is encoded; those of like lengths or sizes beside each other.
+            targets: One for each source.
+            how: What is done to each; without ``strict``.
+            lanes: Items that the networks see at once.
+
+        Returns:
+            What was written, or the exception that says why not, in the order of the sources. Neither depends on the other sources.
+        """
 
     @abstractmethod
     def decode(

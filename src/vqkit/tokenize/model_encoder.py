@@ -2,8 +2,8 @@
 
 import io
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from vqkit.tokenize.item import Encoded, Item
 
 if TYPE_CHECKING:
+    import torch
+
     from vqkit.coding.kind import Kind
 
 __all__ = ["ModelEncoder"]
@@ -29,10 +31,11 @@ class ModelEncoder:
         keep_vqk: Make a ``.vqk`` file of each item, too, with the model's prior.
         video_sound: Take the sound of video files, which are refused otherwise: no model here tokenizes pictures that move.
         max_megapixels: Refuse an image whose header says more.
-        device: Where the networks run.
+        device: Where the networks run. Of several GPUs each process of a pool takes one.
+        batch: Items that go through the networks together, in lanes of one batch: see `encode_together`.
 
     Raises:
-        ValueError: A rate is not above 0, or there are two.
+        ValueError: A rate is not above 0, or there are two; or batch is below 1.
     """
 
     kinds: tuple[str, ...] = ("sound",)
@@ -44,6 +47,11 @@ class ModelEncoder:
     video_sound: bool = False
     max_megapixels: float = 64.0
     device: str = "cpu"
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
 
     def describe(self) -> dict[str, Any]:
         """Hashes, alphabets and rates of the models; checks that they can keep to the rate.
@@ -70,8 +78,11 @@ class ModelEncoder:
                 entry["stages"] = self._rate().stages_of(model)
             largest = max(largest, *quantizer.code_sizes)
             found[kind.name] = entry
-        settings = {"kbps": self.kbps, "bpp": self.bpp, "stages": self.stages, "vqk": self.keep_vqk}
+        settings: dict[str, Any] = {"kbps": self.kbps, "bpp": self.bpp, "stages": self.stages, "vqk": self.keep_vqk}
         settings |= {"video_sound": self.video_sound, "max_megapixels": self.max_megapixels}
+        # both change how the networks round; named where they are not the usual ones, so that older runs can be continued
+        settings |= {"batch": self.batch} if self.batch > 1 else {}
+        settings |= {"device": self.device.partition(":")[0]} if self.device != "cpu" else {}
         return {"models": found, "settings": settings, "largest_code": largest - 1}
 
     def load(self) -> dict["Kind", Any]:
@@ -81,8 +92,12 @@ class ModelEncoder:
         from vqkit.coding.kinds import KINDS, open_models
 
         torch.set_num_threads(1)
+        device = _own_device(self.device)
+        if device.type == "cuda":  # the same kernels every time, of full precision
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         wanted = [kind for kind in KINDS if kind.name in self.kinds]
-        return {kind: model.to(self.device) for kind, model in open_models(wanted, self.models).items()}
+        return {kind: model.to(device) for kind, model in open_models(wanted, self.models).items()}
 
     def encode(self, loaded: dict["Kind", Any], item: Item) -> Encoded:
         """Codes of a file.
@@ -90,17 +105,68 @@ class ModelEncoder:
         Raises:
             ValueError: It is nothing that a model takes, or damaged.
         """
-        from vqkit.bitstream import VqkReader
         from vqkit.coding.coded import unwatched
-        from vqkit.coding.kind import Encoding
 
         kind = self._kind(loaded, item)
-        how = Encoding(self._rate(), plain=not self.keep_vqk, max_megapixels=self.max_megapixels)
         file = io.BytesIO()
         with _as_file(item) as path:
-            coded = kind.encode(loaded[kind], path, file, how, unwatched)
+            coded = kind.encode(loaded[kind], path, file, self._how(), unwatched)
+        return self._encoded(kind, loaded[kind], file, coded)
+
+    def encode_together(self, loaded: dict["Kind", Any], items: Sequence[Item]) -> list[Encoded | Exception]:
+        """Codes of several files, of which `batch` go through the networks at once.
+
+        Sounds run in lanes, a second at a time, those of like sizes beside each other; images of one size make a batch. What the networks
+        see always has the same shape, so a file's codes are the same, bit for bit, whatever it is encoded with. Against `encode` the
+        latents differ by float rounding, and so do codes where two lie equally near within that.
+
+        Args:
+            loaded: Result of `load`.
+            items: The files.
+
+        Returns:
+            The codes, or what is wrong with a file, in the order of the items.
+
+        Raises:
+            MemoryError: The device's memory does not suffice.
+        """
+        import torch
+
+        results: list[Encoded | Exception] = [ValueError("it was not encoded")] * len(items)
+        places: dict[Kind, list[int]] = {}
+        for index, item in enumerate(items):
+            try:
+                places.setdefault(self._kind(loaded, item), []).append(index)
+            except (ValueError, OSError) as error:
+                results[index] = error
+        for kind, indices in places.items():
+            indices.sort(key=lambda index: _size(items[index]))  # like lengths beside each other
+            files = [io.BytesIO() for _ in indices]
+            with ExitStack() as stack:
+                paths = [stack.enter_context(_as_file(items[index])) for index in indices]
+                try:
+                    made = kind.encode_together(loaded[kind], paths, files, self._how(), self.batch)
+                except torch.OutOfMemoryError as error:
+                    text = " ".join(str(error).split())[:200]
+                    raise MemoryError(f"{text}; a batch smaller than {self.batch} needs less") from None
+            for index, path, file, coded in zip(indices, paths, files, made, strict=True):
+                if isinstance(coded, Exception):
+                    results[index] = coded if isinstance(items[index].data, Path) else _of_item(coded, path)
+                else:
+                    results[index] = self._encoded(kind, loaded[kind], file, coded)
+        return results
+
+    def _how(self) -> Any:
+        from vqkit.coding.kind import Encoding
+
+        return Encoding(self._rate(), plain=not self.keep_vqk, max_megapixels=self.max_megapixels)
+
+    def _encoded(self, kind: "Kind", model: Any, file: io.BytesIO, coded: Any) -> Encoded:
+        """What a ``.vqk`` file holds."""
+        from vqkit.bitstream import VqkReader
+
         file.seek(0)
-        reader = VqkReader(file, entropy_model=loaded[kind].prior if self.keep_vqk else None)
+        reader = VqkReader(file, entropy_model=model.prior if self.keep_vqk else None)
         codes, header = reader.read().numpy(), reader.header
         if header.grid:
             codes = codes.reshape(*header.grid, codes.shape[-1])
@@ -148,4 +214,37 @@ def _as_file(item: Item) -> Iterator[Path]:
         try:
             yield path
         except ValueError as error:
-            raise ValueError(str(error).replace(str(path), "it")) from None
+            raise _of_item(error, path) from None
+
+
+def _of_item(error: Exception, path: Path) -> Exception:
+    """The error without the name of the file that an item in memory was written to."""
+    return ValueError(str(error).replace(str(path), "it")) if isinstance(error, ValueError) else error
+
+
+def _size(item: Item) -> int:
+    """Bytes of a file, which tell like lengths well enough for a batch."""
+    return item.data.stat().st_size if isinstance(item.data, Path) else len(item.data)
+
+
+def _own_device(name: str) -> "torch.device":
+    """The device of this process.
+
+    Raises:
+        ValueError: There is no such device.
+    """
+    import multiprocessing
+
+    import torch
+
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None and torch.cuda.device_count():
+            number = (*multiprocessing.current_process()._identity, 0)[0]
+            device = torch.device("cuda", number % torch.cuda.device_count())
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter of a PyTorch without such devices
+        there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"device {name!r} cannot be used ({reason}); there is {' and '.join(there)}") from None
+    return device

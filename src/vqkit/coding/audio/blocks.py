@@ -11,7 +11,7 @@ from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.input_checks import home
 from vqkit.types import Float, Int
 
-__all__ = ["decoded_blocks", "encoded_blocks"]
+__all__ = ["decoded_blocks", "encoded_blocks", "piece_frames"]
 
 
 def encoded_blocks(
@@ -68,7 +68,15 @@ def decoded_blocks(
 
 def _stream(codec: AudioTokenizer) -> CodecStream | None:
     """A stream that takes about a second at once; None where the codec needs the whole sound."""
+    frames = piece_frames(codec)
+    return None if frames is None else codec.streaming(block_frames=frames)
+
+
+def piece_frames(codec: AudioTokenizer) -> int | None:
+    """Frames that the networks are given at once, about a second of them; None where the codec needs the whole sound."""
+    frames = max(1, round(codec.frame_rate))
     try:
-        return codec.streaming(block_frames=max(1, round(codec.frame_rate)))
+        codec.streaming(block_frames=frames)
     except ValueError:  # its layers see the whole signal
         return None
+    return frames

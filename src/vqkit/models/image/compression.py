@@ -33,6 +33,7 @@ __all__ = [
     "decompress",
     "encode_image",
     "image_header",
+    "open_image_writer",
     "with_channels",
 ]
 
@@ -115,12 +116,43 @@ def encode_image(
     height, width = image.shape[-2:]
     check_size(tokenizer, height, width)
     fitting = with_channels(image, tokenizer.channels)
-    header = replace(image_header(tokenizer, height, width, stages), licence=licence, metadata=metadata or {})
-    with VqkWriter(target, header, entropy_model=None if plain else tokenizer.prior) as writer:
+    with open_image_writer(
+        tokenizer, target, height, width, stages, plain=plain, licence=licence, metadata=metadata
+    ) as writer:
         for codes in encode_tiles(tokenizer, fitting, watch=watch):
-            writer.write(codes[:, : header.num_codes])
+            writer.write(codes[:, : writer.header.num_codes])
         writer.close()
         return writer.bytes_written
+
+
+def open_image_writer(
+    tokenizer: ImageModel,
+    target: str | Path | BinaryIO,
+    height: int,
+    width: int,
+    stages: int | None = None,
+    *,
+    plain: bool = False,
+    licence: str = "",
+    metadata: Mapping[str, str] | None = None,
+) -> VqkWriter:
+    """Begin a file of an image's codes; they are coded with the tokenizer's prior, if it has one.
+
+    Args:
+        tokenizer: Tokenizer whose codes they are.
+        target: Path or stream.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        stages: Number of stages to keep; all by default.
+        plain: Plain bits although there is a prior.
+        licence: Licence of the content.
+        metadata: Free text by name.
+
+    Returns:
+        The writer; it takes codes as (cells, num_codes), row by row.
+    """
+    header = replace(image_header(tokenizer, height, width, stages), licence=licence, metadata=metadata or {})
+    return VqkWriter(target, header, entropy_model=None if plain else tokenizer.prior)
 
 
 def decode_image(
