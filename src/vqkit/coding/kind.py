@@ -1,7 +1,7 @@
 """What can be coded: a kind of content, with the files it comes in and the models that code it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -95,6 +95,7 @@ class Kind(ABC):
         targets: Sequence[str | Path | BinaryIO],
         how: Encoding,
         lanes: int,
+        at: Callable[[int], None] = lambda index: None,
     ) -> list[Coded | Exception]:
         """Make ``.vqk`` files of several, which go through the networks together.
 
@@ -104,9 +105,10 @@ class Kind(ABC):
             targets: One for each source.
             how: What is done to each; without ``strict``.
             lanes: Items that the networks see at once.
+            at: Called with the number of the source that is read next, and with −1 before the networks compute.
 
         Returns:
-            What was written, or the exception that says why not, in the order of the sources. Neither depends on the other sources.
+            What was written, or the exception that says why not, in the order of the sources.
         """
 
     @abstractmethod

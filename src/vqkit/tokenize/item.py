@@ -1,6 +1,6 @@
 """What flows through a tokenization: an item goes in, its codes come out. Nothing heavy is imported here: every worker starts with it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -69,5 +69,10 @@ class BatchEncoder(Encoder, Protocol):
 
     batch: int
 
-    def encode_together(self, loaded: Any, items: Sequence[Item]) -> list[Encoded | Exception]:
-        """Codes of items, or for each that has none the reason; neither depends on which items are encoded together."""
+    def encode_together(
+        self, loaded: Any, items: Sequence[Item], at: Callable[[int], None]
+    ) -> list[Encoded | Exception]:
+        """Codes of items, or for each that has none the reason; the same items give the same every time.
+
+        ``at`` is called with the number of the item that is read next, and with −1 before all are computed.
+        """

@@ -2,7 +2,7 @@
 
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,16 +113,19 @@ class ModelEncoder:
             coded = kind.encode(loaded[kind], path, file, self._how(), unwatched)
         return self._encoded(kind, loaded[kind], file, coded)
 
-    def encode_together(self, loaded: dict["Kind", Any], items: Sequence[Item]) -> list[Encoded | Exception]:
+    def encode_together(
+        self, loaded: dict["Kind", Any], items: Sequence[Item], at: Callable[[int], None] = lambda index: None
+    ) -> list[Encoded | Exception]:
         """Codes of several files, of which `batch` go through the networks at once.
 
         Sounds run in lanes, a second at a time, those of like sizes beside each other; images of one size make a batch. What the networks
-        see always has the same shape, so a file's codes are the same, bit for bit, whatever it is encoded with. Against `encode` the
-        latents differ by float rounding, and so do codes where two lie equally near within that.
+        see always has the same shape, and the same items take the same lanes: their codes are the same, bit for bit, every time. Against
+        `encode` the latents differ within float rounding, and so do codes where two lie equally near within that.
 
         Args:
             loaded: Result of `load`.
             items: The files.
+            at: Called with the number of the item that is read next, and with −1 before the networks compute.
 
         Returns:
             The codes, or what is wrong with a file, in the order of the items.
@@ -145,7 +148,9 @@ class ModelEncoder:
             with ExitStack() as stack:
                 paths = [stack.enter_context(_as_file(items[index])) for index in indices]
                 try:
-                    made = kind.encode_together(loaded[kind], paths, files, self._how(), self.batch)
+                    made = kind.encode_together(
+                        loaded[kind], paths, files, self._how(), self.batch, _renumbered(at, indices)
+                    )
                 except torch.OutOfMemoryError as error:
                     text = " ".join(str(error).split())[:200]
                     raise MemoryError(f"{text}; a batch smaller than {self.batch} needs less") from None
@@ -220,6 +225,11 @@ def _as_file(item: Item) -> Iterator[Path]:
 def _of_item(error: Exception, path: Path) -> Exception:
     """The error without the name of the file that an item in memory was written to."""
     return ValueError(str(error).replace(str(path), "it")) if isinstance(error, ValueError) else error
+
+
+def _renumbered(at: Callable[[int], None], indices: list[int]) -> Callable[[int], None]:
+    """The same of numbers in a part of the items."""
+    return lambda number: at(number if number < 0 else indices[number])
 
 
 def _size(item: Item) -> int:

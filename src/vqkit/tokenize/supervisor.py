@@ -36,7 +36,7 @@ class WorkerError(OSError):
 class _Attempt:
     """A unit, and what happened to the processes that tried it.
 
-    After one that died at several items at once the items are encoded one by one, so that the next death names its item.
+    After as many deaths over several items at once as one item is granted, items are encoded one by one: the next death names its item.
     """
 
     unit: Unit
@@ -47,12 +47,13 @@ class _Attempt:
 
     def note(self, item: int, exit_code: int, how: str) -> None:
         """Count a death at an item."""
-        self.alone |= item == SEVERAL
-        if item < 0:
+        if item < 0 and item != SEVERAL:
             return
         counter, most = (self.kills, _KILLS) if exit_code in (-9, -15) else (self.crashes, _CRASHES)
         counter[item] += 1
-        if counter[item] >= most:
+        if counter[item] >= most and item == SEVERAL:
+            self.alone = True
+        elif counter[item] >= most:
             memory = "; perhaps memory does not suffice" if exit_code == -9 else ""
             self.skip[item] = f"{most} processes ended while they worked on it ({how}){memory}"
 

@@ -71,8 +71,8 @@ class UnitWork:
             unit: Unit of the plan.
             skip: Items, by their index in the unit, that are listed as failed without a try, each with its reason.
             at: Told the index of the item at hand; `SEVERAL` of several at once, −1 of none.
-            alone: Whether items are encoded one after the other although the encoder takes several, so that one that ends the process can
-                be told. The codes are the same.
+            alone: Whether items are encoded one after the other although the encoder takes several: after processes that ended while
+                they computed several, so that the item is named whose turn it was.
 
         Returns:
             The record, which was also written.
@@ -130,24 +130,26 @@ class UnitWork:
         encoder = self.encoder
         several = isinstance(encoder, BatchEncoder) and encoder.batch > 1
         if several and len(items) > 1:
-            at(SEVERAL)
+            places = [index for index, _ in items]
             try:
-                results = encoder.encode_together(models, [item for _, item in items])  # type: ignore[attr-defined]
+                made = encoder.encode_together(  # type: ignore[attr-defined]
+                    models, [item for _, item in items], lambda number: at(SEVERAL if number < 0 else places[number])
+                )
             except _ABANDON:
                 raise
             except Exception:  # of which item is not known
-                results = None
-            if results is not None:
-                for result in results:
+                made = None
+            if made is not None:
+                for result in made:
                     if isinstance(result, _ABANDON):
                         raise result
-                return list(results)
-        results = []
+                return list(made)
+        results: list[Encoded | Exception] = []
         for index, item in items:
             at(index)
             try:
-                if several:  # the same shapes as in company, and so the same codes
-                    results += encoder.encode_together(models, [item])  # type: ignore[attr-defined]
+                if several:
+                    results += encoder.encode_together(models, [item], lambda number: None)  # type: ignore[attr-defined]
                 else:
                     results.append(encoder.encode(models, item))
             except _ABANDON:

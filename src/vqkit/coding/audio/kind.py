@@ -1,6 +1,6 @@
 """How files of sound are coded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vqkit import modality as modalities
@@ -34,9 +34,15 @@ class _Sound(Kind):
         return encode_file(model, source, target, how.rate, strict=how.strict, watch=watch, **how.for_header)
 
     def encode_together(
-        self, model: AudioTokenizer, sources: Sequence[Any], targets: Sequence[Any], how: Encoding, lanes: int
+        self,
+        model: AudioTokenizer,
+        sources: Sequence[Any],
+        targets: Sequence[Any],
+        how: Encoding,
+        lanes: int,
+        at: Callable[[int], None] = lambda index: None,
     ) -> list[Coded | Exception]:
-        return list(encode_sounds(model, sources, targets, lanes, how.rate, **how.for_header))
+        return list(encode_sounds(model, sources, targets, lanes, how.rate, at, **how.for_header))
 
     def decode(
         self,

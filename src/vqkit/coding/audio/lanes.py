@@ -5,13 +5,14 @@
     (none)  ─ zeros ──────────────┘
 
 Memory is that of one second a lane, however long the sounds are. The networks always see the same shape: ``lanes`` items, of which those
-without a sound are zeros. So a sound's codes depend neither on the sounds beside it nor on how many there are: matrix products round
-differently for other numbers of rows, and only for those. The end of a sound, which is shorter than a piece, goes through the networks by
-itself, with the padding that its end gets.
+without a sound are zeros. So the codes of a sound in some lane depend neither on the sounds beside it nor on how many there are. Matrix
+products round by their shape and by where in it a row is: with other numbers of lanes, or in another lane, latents differ within float
+rounding. The end of a sound, which is shorter than a piece, goes through the networks by itself, with the padding that its end gets.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,12 +41,13 @@ def encode_sounds(
     targets: Sequence[_Source],
     lanes: int,
     rate: Rate = Rate(),  # noqa: B008  # frozen
+    at: Callable[[int], None] = lambda index: None,
     **header: Any,
 ) -> list[CodedSound | Exception]:
     """Encode several sound files at once, as `vqkit.coding.audio.encode.encode_file` encodes one.
 
-    The codes are those of `encode_file`, but where two codes lie equally near within float rounding; and they are the same, bit for bit,
-    whichever sounds are encoded together.
+    With one lane the codes are those of `encode_file`, bit for bit; with several they are, but where two codes lie equally near within
+    float rounding. The same sources give the same codes every time, whether or not one of them can be read.
 
     Args:
         codec: Codec in evaluation mode. One that cannot be streamed takes the sounds one by one.
@@ -53,6 +55,7 @@ def encode_sounds(
         targets: A path or stream for each.
         lanes: Sounds that go through the networks together; as many or fewer sources are taken at a time.
         rate: Stages to keep; without ``max_bytes``.
+        at: Called with the number of the source that is read next, and with −1 before the networks compute.
         header: ``plain``, ``licence`` and ``metadata`` of the files.
 
     Returns:
@@ -67,23 +70,33 @@ def encode_sounds(
     results: list[CodedSound | Exception] = []
     for first in range(0, len(sources), lanes):
         group = zip(sources[first : first + lanes], targets[first : first + lanes], strict=True)
-        results += _encode_group(codec, list(group), lanes, stages, header)
+        results += _encode_group(codec, list(group), lanes, stages, header, partial(_at, at, first))
     return results
 
 
+def _at(at: Callable[[int], None], first: int, index: int) -> None:
+    at(index if index < 0 else first + index)
+
+
 def _encode_group(
-    codec: AudioTokenizer, files: list[tuple[_Source, _Source]], lanes: int, stages: int, header: dict[str, Any]
+    codec: AudioTokenizer,
+    files: list[tuple[_Source, _Source]],
+    lanes: int,
+    stages: int,
+    header: dict[str, Any],
+    at: Callable[[int], None],
 ) -> list[CodedSound | Exception]:
     results: list[CodedSound | Exception | None] = [None] * len(files)
     ways: list[SoundOnItsWay | None] = [None] * len(files)
     with ExitStack() as stack:
         for index, (source, target) in enumerate(files):
+            at(index)
             try:
                 ways[index] = stack.enter_context(SoundOnItsWay(codec, source, target, stages, **header))
             except Exception as error:
                 results[index] = error
         sounds = [() if way is None else way.blocks for way in ways]
-        for index, found in encoded_lanes(codec, sounds, lanes):
+        for index, found in encoded_lanes(codec, sounds, lanes, at):
             way = ways[index]
             if way is None or results[index] is not None:
                 continue
@@ -102,7 +115,10 @@ def _encode_group(
 
 @torch.no_grad()
 def encoded_lanes(
-    codec: AudioTokenizer, sounds: Sequence[Iterable[Float[Tensor, "channels _"]]], lanes: int
+    codec: AudioTokenizer,
+    sounds: Sequence[Iterable[Float[Tensor, "channels _"]]],
+    lanes: int,
+    at: Callable[[int], None] = lambda index: None,
 ) -> Iterator[tuple[int, Int[Tensor, "frames num_codes"] | Exception | None]]:
     """Codes of several sounds, of all stages, on the CPU.
 
@@ -110,6 +126,7 @@ def encoded_lanes(
         codec: Codec in evaluation mode.
         sounds: At most as many as there are lanes; blocks at the codec's rate and with its channels, read a piece at a time.
         lanes: Items of the batch that the networks see.
+        at: Called with the number of the sound that is read next, and with −1 before the networks compute.
 
     Yields:
         The number of a sound, and: its next codes; None after the last of them; or what went wrong while it was read, after which
@@ -126,6 +143,7 @@ def encoded_lanes(
     frames = piece_frames(codec)
     if frames is None:
         for index, sound in enumerate(sounds):
+            at(index)
             yield from _alone(codec, index, sound)
         return
     like = home(codec)
@@ -136,6 +154,7 @@ def encoded_lanes(
     while pieces:
         wav = torch.zeros(lanes, codec.channels, samples)
         for index in list(pieces):
+            at(index)
             try:
                 piece = next(pieces[index])
             except Exception as error:
@@ -152,6 +171,7 @@ def encoded_lanes(
                 yield index, codes
             yield index, None
         if pieces:
+            at(-1)
             codes = quantizer.push(encoder.push(wav.to(like)).transpose(1, 2)).cpu()
             for index in pieces if codes.shape[1] else ():
                 yield index, codes[index]

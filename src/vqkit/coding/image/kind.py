@@ -1,6 +1,6 @@
 """How image files are coded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vqkit import modality as modalities
@@ -35,10 +35,16 @@ class _Image(Kind):
         return encode_image_file(model, source, target, how.rate, max_megapixels=limit, watch=watch, **how.for_header)
 
     def encode_together(
-        self, model: ImageTokenizer, sources: Sequence[Any], targets: Sequence[Any], how: Encoding, lanes: int
+        self,
+        model: ImageTokenizer,
+        sources: Sequence[Any],
+        targets: Sequence[Any],
+        how: Encoding,
+        lanes: int,
+        at: Callable[[int], None] = lambda index: None,
     ) -> list[Coded | Exception]:
         options = {"max_megapixels": how.max_megapixels, **how.for_header}
-        return list(encode_images(model, sources, targets, lanes, how.rate, **options))
+        return list(encode_images(model, sources, targets, lanes, how.rate, at=at, **options))
 
     def decode(
         self,

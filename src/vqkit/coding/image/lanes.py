@@ -1,11 +1,11 @@
 """Several images of one size through a tokenizer at once, each in a lane of one batch.
 
-The networks always see ``lanes`` images, of which those that are missing are black: so an image's codes depend neither on the images beside
-it nor on how many there are (matrix products round differently for other numbers of rows). An image that takes more than one tile goes by
-itself.
+The networks always see ``lanes`` images, of which those that are missing are black: so the codes of an image in some lane depend neither on
+the images beside it nor on how many there are. With other numbers of lanes, or in another lane, latents differ within float rounding. An
+image that takes more than one tile goes by itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +46,13 @@ def encode_images(
     rate: Rate = Rate(),  # noqa: B008  # frozen
     *,
     max_megapixels: float = MAX_MEGAPIXELS,
+    at: Callable[[int], None] = lambda index: None,
     **header: Any,
 ) -> list[CodedImage | Exception]:
     """Encode several image files at once, as `vqkit.coding.image.encode.encode_image_file` encodes one.
 
-    The codes are those of `encode_image_file`, but where two codes lie equally near within float rounding; and they are the same, bit for
-    bit, whichever images are encoded together. At most ``lanes`` images of each size wait, and at most as many pixels as ``lanes`` tiles.
+    The codes are those of `encode_image_file`, but where two codes lie equally near within float rounding; the same sources give the same
+    codes every time. At most ``lanes`` images of each size wait, and at most as many pixels as ``lanes`` tiles.
 
     Args:
         tokenizer: Tokenizer in evaluation mode.
@@ -60,6 +61,7 @@ def encode_images(
         lanes: Images that go through the networks together.
         rate: Stages to keep.
         max_megapixels: Refuse an image whose header says more, in 10^6 pixels.
+        at: Called with the number of the source that is read next, and with −1 before the networks compute.
         header: ``plain``, ``licence`` and ``metadata`` of the files.
 
     Returns:
@@ -76,11 +78,13 @@ def encode_images(
 
     def flush(size: tuple[int, int]) -> int:
         group = waiting.pop(size)
+        at(-1)
         for index, result in _encode_group(tokenizer, group, size, lanes, rate, header):
             results[index] = result
         return len(group) * size[0] * size[1]
 
     for index, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        at(index)
         try:
             image = prepared_image(tokenizer, source, max_megapixels)
             check_image_scale("image", image.image)
