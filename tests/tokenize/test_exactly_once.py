@@ -1,5 +1,4 @@
-"""Driver and workers are killed at random, over items one by one or several at once; what is there in the end equals what an undisturbed run
-makes, bit for bit."""
+"""Driver and workers are killed at random, over one item or several at once; the end equals an undisturbed run, bit for bit."""
 
 import os
 import random
