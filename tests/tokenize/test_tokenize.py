@@ -334,7 +334,9 @@ def test_a_cluster_of_two_nodes_where_a_worker_dies(corpus, tmp_path, content_of
     asked_to_end = signal.getsignal(signal.SIGTERM)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
-    signal.signal(signal.SIGTERM, asked_to_end)  # nodes of this process would exit at the first SIGTERM and hear no other
+    signal.signal(
+        signal.SIGTERM, asked_to_end
+    )  # nodes of this process would exit at the first SIGTERM and hear no other
     settings = TokenizeSettings(("parquet", "webdataset"), 4)
     encoder = DyingEncoder(name="0007.wav", mark=str(mark))
     try:
