@@ -4,8 +4,8 @@
 
 The loop reads a file, encodes it, and saves the codes as ``.npy``, on one thread; it loads the model once, which is not counted. The
 command is counted whole: planning, starting processes, loading a model in each, checksums and manifest. Processor time of a process and its
-children is what other programs on the machine disturb least; the start, which does not grow with the corpus, is measured apart. With --batch
-the command runs once more with files that go through the networks together, and the codes of both runs are compared.
+children is what other programs on the machine disturb least; the start, which does not grow with the corpus, is measured apart. With
+--batch the command runs once more with files that go through the networks together, and the codes of both runs are compared.
 """
 
 import argparse
