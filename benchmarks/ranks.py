@@ -200,8 +200,8 @@ def report(results: dict[str, Any]) -> str:
         f"{SECONDS:g} s a rank and step, on gloo over loopback, one thread a process. Medians of {results['rounds']} rounds of "
         f"{results['steps']} steps, in which all rows alternate; in brackets the range of the rounds.",
         "",
-        "| codebooks | ranks | speed, × one rank | processor time a clip, × one rank | steps/s | clips/s | time in the quantizer's exchanges | in the gradient's | collectives "
-        "| counted bytes | cost model |",
+        "| codebooks | ranks | speed, × one rank | processor time a clip, × one rank | steps/s | clips/s "
+        "| time in the quantizer's exchanges | in the gradient's | collectives | counted bytes | cost model |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in results["measured"]:
@@ -217,9 +217,9 @@ def report(results: dict[str, Any]) -> str:
         "",
         "Speed counts clips: N ranks that cost nothing extra would be N × one rank. What to keep in mind:",
         "",
-        f"- {results['cores']} cores, shared with other programs (load {results['load']:.1f} at the end): where more programs run than there are "
-        "cores, more ranks also get more of the machine, so the speed says little; the processor time that rank 0 needs for a clip says what "
-        "ranks cost beside their own work;",
+        f"- {results['cores']} cores, shared with other programs (load {results['load']:.1f} at the end): where more programs run than "
+        "there are cores, more ranks also get more of the machine, so the speed says little; the processor time that rank 0 needs for a "
+        "clip says what ranks cost beside their own work;",
         "- rows with more ranks than cores show that training works there, and what waiting costs;",
         "- time in an exchange is mostly waiting for the slowest rank: the bytes themselves take microseconds over loopback;",
         "- the gradient's all-reduce does not overlap with the backward pass here, so that it can be timed; DDP overlaps it;",
