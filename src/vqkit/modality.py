@@ -16,7 +16,7 @@ __all__ = [
     "VIDEO",
     "Modality",
     "encoded_as",
-    "encoded_suffixes",
+    "modality_by_suffix",
     "modality_named",
     "modality_of_content",
     "modality_of_size",
@@ -183,15 +183,14 @@ def encoded_as(content: str) -> Modality | None:
     return found if found is None or found.encoded_by_default else SOUND
 
 
-def encoded_suffixes() -> dict[str, Modality]:
-    """Suffixes of all files that can be encoded, with the modality that they are encoded as.
+def modality_by_suffix() -> dict[str, Modality]:
+    """The modality of files by their suffix, in lower case.
 
     Example:
-        >>> encoded_suffixes()[".mp4"].plural
-        'sound'
+        >>> modality_by_suffix()[".mp4"].plural
+        'video'
     """
-    kinds = {what: encoded_as(what.content) for what in MODALITIES}
-    return {suffix: kind for what, kind in kinds.items() if kind is not None for suffix in what.suffixes}
+    return {suffix: what for what in MODALITIES for suffix in what.suffixes}
 
 
 def modality_of_size(sample_rate: int, size: Iterable[int]) -> Modality:

@@ -130,3 +130,16 @@ def test_the_callback_looks_and_changes_nothing(tmp_path):
 def test_the_callback_warns_of_faults():
     with pytest.warns(UserWarning, match=r"step 1, quantizer: fault: dead start"):
         train(DoctorCallback(every_steps=1), steps=1)
+
+
+def test_the_callback_does_not_end_a_training_that_diverges():
+    class Diverges(DoctorCallback):
+        def on_train_batch_end(self, trainer, pl_module, *rest):
+            with torch.no_grad():
+                pl_module.quantizer.codebook.weight.fill_(torch.nan)
+            super().on_train_batch_end(trainer, pl_module, *rest)
+
+    callback = Diverges(every_steps=1)
+    with pytest.warns(UserWarning, match=r"step 1, quantizer: not examined: the quantizer's own .* in 16 of 16 rows"):
+        train(callback, steps=1)
+    assert not callback.last

@@ -13,6 +13,7 @@ from vqkit.diagnosis import Cause, Severity
 from vqkit.diagnosis.measures import error_share
 from vqkit.diagnosis.page import write_page
 from vqkit.nn import balanced_rotation
+from vqkit.quantize.codebook import Codebook
 
 COUNT = 4096
 
@@ -224,6 +225,51 @@ def test_an_idle_stage():
     assert found.findings[0].where == ("stage 3",)
     assert found.measures.stages[2].gain_db < 0.1
     assert cure(found, Cause.IDLE_STAGE) > 1
+
+
+def test_vectors_that_have_nearly_collapsed():
+    """A scale far beyond those by which training usually is off."""
+    quantizer = VQ(8, 64).fit(noise(COUNT, 8))
+    found = vqkit.doctor(quantizer, 0.3 + 1e-4 * noise(COUNT, 8, seed=1))
+    assert causes(found) == {Cause.SCALE}
+    assert cure(found, Cause.SCALE) > 60
+
+
+def test_a_latent_of_one_dimension_is_not_off_its_scale():
+    """Nothing is wrong with codes that a fit leaves where they are, though a number of its own may shift what little is left."""
+    line = noise(COUNT, 1) @ noise(1, 8, seed=1)
+    assert vqkit.doctor(RVQ(8, 64, 3).fit(line), line).healthy
+
+
+def test_vectors_of_which_a_few_are_far_out():
+    vectors = noise(COUNT, 8)
+    vectors[::100] *= 200
+    found = vqkit.doctor(VQ(8, 64).fit(vectors), vectors)
+    assert causes(found) == {Cause.OUTLIERS}
+    assert 0.99 < found.measures.tail < 1
+    assert vqkit.doctor(VQ(8, 64).fit(noise(COUNT, 8)), noise(COUNT, 8)).measures.tail < 0.05
+
+
+def test_a_table_that_was_filled_twice():
+    quantizer = VQ(8, 64).fit(noise(COUNT, 8))
+    weight = next(module for module in quantizer.modules() if isinstance(module, Codebook)).weight
+    with torch.no_grad():
+        weight[32:] = weight[:32]
+    found = vqkit.doctor(quantizer, noise(COUNT, 8, seed=1))
+    assert causes(found) == {Cause.NO_REVIVAL}
+    assert "32 of 64 codes" in found.findings[0].evidence
+    assert cure(found, Cause.NO_REVIVAL) > 0.3
+
+
+def test_a_quantizer_that_is_not_finite():
+    quantizer = RVQ(8, 16, 2).fit(noise(COUNT, 8))
+    weight = [module for module in quantizer.modules() if isinstance(module, Codebook)][1].weight
+    with torch.no_grad():
+        weight[3] = torch.nan
+    with pytest.raises(
+        ValueError, match=r"own .*stages.1.codebook.weight has NaN or Inf in 1 of 16 rows: its training diverged"
+    ):
+        vqkit.doctor(quantizer, noise(COUNT, 8))
 
 
 def test_skewed_codes_and_their_real_bytes():

@@ -36,7 +36,27 @@ class HashEncoder:
 
 
 @dataclass(frozen=True)
-class DyingEncoder(HashEncoder):
+class BatchHashEncoder(HashEncoder):
+    """The same for several items at once; one that is too loud ends the process when all are computed."""
+
+    batch: int = 3
+
+    def encode_together(self, loaded, items, at):
+        found = []
+        for number, item in enumerate(items):
+            at(number)
+            try:
+                found.append(self.encode(loaded, item))
+            except ValueError as error:
+                found.append(error)
+        at(-1)
+        if any(item.data.read_bytes() == b"too much" for item in items):
+            os.abort()
+        return found
+
+
+@dataclass(frozen=True)
+class DyingEncoder(BatchHashEncoder):
     """The first process that is given an item of its name dies."""
 
     name: str = ""
@@ -49,9 +69,12 @@ class DyingEncoder(HashEncoder):
         return super().encode(loaded, item)
 
 
-def run(source, target, pause=0.0, processes=2, items_per_shard=4, formats=("parquet", "webdataset"), runner=None):
+def run(
+    source, target, pause=0.0, processes=2, items_per_shard=4, formats=("parquet", "webdataset"), runner=None, batch=1
+):
     settings = TokenizeSettings(formats, items_per_shard)
-    return tokenize(source, target, lambda kinds: HashEncoder(pause), settings, processes=processes, runner=runner)
+    encoder = HashEncoder(pause) if batch == 1 else BatchHashEncoder(pause, batch)
+    return tokenize(source, target, lambda kinds: encoder, settings, processes=processes, runner=runner)
 
 
 def in_process(units, work):
@@ -62,4 +85,4 @@ def in_process(units, work):
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    run(sys.argv[1], sys.argv[2], float(sys.argv[3]), batch=3)

@@ -1,4 +1,4 @@
-"""Driver and workers are killed at random; what is there in the end equals what an undisturbed run makes, bit for bit."""
+"""Driver and workers are killed at random, over one item or several at once; the end equals an undisturbed run, bit for bit."""
 
 import os
 import random
@@ -71,9 +71,11 @@ def test_killed_at_random(corpus, tmp_path, content_of):
     assert not list(target.rglob("*.tmp"))
 
 
-def test_an_item_that_ends_processes_is_listed(corpus, tmp_path):
-    folder = corpus(10, {5: b"crash"})
-    totals = run(folder, tmp_path / "out", items_per_shard=5, formats=("parquet",))
+@pytest.mark.parametrize(("batch", "content"), [(1, b"crash"), (3, b"crash"), (3, b"too much")])
+def test_an_item_that_ends_processes_is_listed(corpus, tmp_path, batch, content):
+    """While it is read, and while several are computed together, when nobody knows which it was."""
+    folder = corpus(10, {5: content})
+    totals = run(folder, tmp_path / "out", items_per_shard=5, formats=("parquet",), batch=batch)
     assert (totals["items"], totals["failed"]) == (9, 1)
     (line,) = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
     assert "2/0005.wav" in line

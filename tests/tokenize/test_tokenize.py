@@ -3,8 +3,7 @@
 import io
 import json
 import os
-import subprocess
-import sys
+import signal
 import tarfile
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hashing import HashEncoder, in_process, run
+from hashing import DyingEncoder, HashEncoder, in_process, run
 from PIL import Image
 
 import vqkit.tokenize.run
@@ -20,7 +19,8 @@ from vqkit import RVQ
 from vqkit.bitstream import VqkReader
 from vqkit.cli import main
 from vqkit.data import read_audio, read_image, sample_folder
-from vqkit.models import AudioCodec, ConvBackbone, ImageTokenizer, load_codec
+from vqkit.data.video import read_video
+from vqkit.models import AudioCodec, ConvBackbone, ImageTokenizer, VideoTokenizer, load_codec
 from vqkit.tokenize import ModelEncoder, TokenizeColumn, TokenizeSettings, read_manifest, tokenize, verify_tokens
 from vqkit.tokenize.corpus import Corpus
 
@@ -123,6 +123,45 @@ def test_a_folder(models, tmp_path, capsys):
     assert "holds a run with other" in capsys.readouterr().err
 
 
+def test_a_batch_has_the_codes_of_its_files(models, tmp_path):
+    """In the order of the corpus, with the same failures; the bits of a batch depend on nothing but the corpus and the settings."""
+    write_corpus(tmp_path / "corpus")
+    for number, seconds in enumerate((2.2, 1.1, 0.4, 1.0)):
+        (tmp_path / f"corpus/a/{number + 2}.wav").write_bytes(wav(number, seconds))
+        (tmp_path / f"corpus/b/{number + 3}.png").write_bytes(png(number))
+    rows, failures = {}, {}
+    for name, batch in (("one", 1), ("three", 3), ("again", 3)):
+        encoder = ModelEncoder(("images", "sound"), tuple(models), batch=batch, keep_vqk=True)
+        totals = tokenize(tmp_path / "corpus", tmp_path / name, lambda kinds, e=encoder: e, runner=in_process)
+        assert (totals["items"], totals["failed"]) == (12, 1)
+        rows[name], failures[name] = rows_of(tmp_path / name), (tmp_path / name / "failures.jsonl").read_text()
+        assert read_manifest(tmp_path / name)["settings"].get("batch", 1) == batch
+    assert failures["one"] == failures["three"]
+    assert rows["three"] == rows["again"]
+    assert (tmp_path / "three/manifest.json").read_bytes() == (tmp_path / "again/manifest.json").read_bytes()
+    for one, other in zip(rows["one"], rows["three"], strict=True):
+        for field in ("key", "kind", "shape", "seconds", "size", "notes"):
+            assert one[field] == other[field]
+        assert np.mean(np.array(one["codes"]) == np.array(other["codes"])) > 0.998
+    with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
+        ModelEncoder(batch=0)
+    with pytest.raises(ValueError, match="device 'nowhere' cannot be used .* there is cpu"):
+        ModelEncoder(models=(models[0],), device="nowhere").load()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_codes_are_those_of_the_cpu_but_for_rounding(models, tmp_path):
+    write_corpus(tmp_path / "corpus")
+    rows = {}
+    for device in ("cpu", "cuda"):
+        encoder = ModelEncoder(("images", "sound"), tuple(models), batch=3, device=device)
+        tokenize(tmp_path / "corpus", tmp_path / device, lambda kinds, e=encoder: e, runner=in_process)
+        rows[device] = rows_of(tmp_path / device)
+    for one, other in zip(rows["cpu"], rows["cuda"], strict=True):
+        assert one["key"] == other["key"]
+        assert np.mean(np.array(one["codes"]) == np.array(other["codes"])) > 0.99
+
+
 def header_hash(folder):
     from vqkit.models.identity import weight_hash
 
@@ -181,7 +220,7 @@ def test_tars_tables_and_lists_hold_the_same(models, tmp_path):
     assert str(loaded.features["codes"].feature.dtype) == "int16"
 
 
-def test_video_is_refused_and_its_sound_is_not(models, tmp_path):
+def test_video_needs_a_tokenizer_and_its_sound_does_not(models, tmp_path):
     import av
 
     path = tmp_path / "corpus/film.mkv"
@@ -197,12 +236,25 @@ def test_video_is_refused_and_its_sound_is_not(models, tmp_path):
                 frame.sample_rate = RATE
             film.mux(stream.encode(frame))
             film.mux(stream.encode(None))
-    work = {name: ModelEncoder(("sound",), (models[0],), video_sound=name) for name in (False, True)}
+    work = {name: ModelEncoder(("video",), (models[0],), video_sound=name) for name in (False, True)}
     totals = tokenize(tmp_path / "corpus", tmp_path / "no", lambda kinds: work[False], runner=in_process)
     assert (totals["items"], totals["failed"]) == (0, 1)
-    assert "no tokenizer yet" in (tmp_path / "no/failures.jsonl").read_text()
+    assert "it is video: --model FOLDER names a tokenizer of video" in (tmp_path / "no/failures.jsonl").read_text()
     totals = tokenize(tmp_path / "corpus", tmp_path / "yes", lambda kinds: work[True], runner=in_process)
     assert (totals["items"], totals["failed"]) == (1, 0)
+    tokenizer = VideoTokenizer(RVQ(8, 16, 2), width=8, residual_width=4, residual_blocks=1).eval()
+    tokenizer.save_pretrained(tmp_path / "model")
+    totals = tokenize(
+        tmp_path / "corpus",
+        tmp_path / "pictures",
+        lambda kinds: ModelEncoder(kinds, (str(tmp_path / "model"),), batch=2),
+        runner=in_process,
+    )
+    assert (totals["items"], totals["failed"]) == (1, 0)
+    (row,) = rows_of(tmp_path / "pictures")
+    assert (row["kind"], row["shape"], row["size"]) == ("video", [1, 8, 8, 2], [32, 32])
+    wanted = tokenizer.encode(read_video(path).frames[None])[0].movedim(0, -1)
+    assert row["codes"] == wanted.flatten().tolist()
 
 
 def test_several_processes_make_what_one_makes(corpus, tmp_path, content_of):
@@ -283,20 +335,35 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
     assert many < few + 300_000
 
 
-def test_a_cluster_of_two_nodes_where_a_worker_dies(corpus, tmp_path, content_of):
-    pytest.importorskip("ray")
+def test_a_cluster_of_two_nodes_where_a_worker_dies(corpus, tmp_path, content_of, monkeypatch):
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    from vqkit.tokenize.ray_run import RayRunner
+
     folder, mark = corpus(12), tmp_path / "died"
     run(folder, tmp_path / "here")
-    sounds = [str(path) for path in sorted((sample_folder() / "speech/prompts/test").glob("*.*"))[:2]]
-    # the nodes' processes find the encoder of these tests
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    script = Path(__file__).with_name("on_ray.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder), str(tmp_path / "there"), str(mark), *sounds],
-        capture_output=True, text=True, timeout=200, env=os.environ | {"PYTHONPATH": path},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    here = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    monkeypatch.setenv("PYTHONPATH", here)  # the nodes' processes find the encoder of these tests
+    asked_to_end = signal.getsignal(signal.SIGTERM)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    signal.signal(
+        signal.SIGTERM, asked_to_end
+    )  # nodes of this process would exit at the first SIGTERM and hear no other
+    settings = TokenizeSettings(("parquet", "webdataset"), 4)
+    encoder = DyingEncoder(name="0007.wav", mark=str(mark))
+    try:
+        tokenize(folder, tmp_path / "there", lambda kinds: encoder, settings, runner=RayRunner(cluster.address, 2))
+        assert signal.getsignal(signal.SIGTERM) is asked_to_end  # so does ray.init
+        sounds = [str(path) for path in sorted((sample_folder() / "speech/prompts/test").glob("*.*"))[:2]]
+        column = {"fn_constructor_args": ("audio",), "fn_constructor_kwargs": {"stages": 1}, "concurrency": 1}
+        rows = ray.data.from_items([{"audio": path} for path in sounds])
+        found = rows.map_batches(TokenizeColumn, batch_format="numpy", **column).take_all()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
     assert mark.exists()
     assert content_of(tmp_path / "here") == content_of(tmp_path / "there")
     expected = TokenizeColumn("audio", stages=1)({"audio": sounds})["codes"]
-    assert json.loads(done.stdout.splitlines()[-1]) == [codes.tolist() for codes in expected]
+    assert [list(row["codes"]) for row in found] == [codes.tolist() for codes in expected]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 import torch
@@ -94,6 +95,24 @@ def test_run_asked_to_end_saves_first(noise_clips, tmp_path, last_step):
     assert len(resumed.seen) == 6 - last_step
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_handler_that_ends_the_process_waits_until_the_run_is_saved(noise_clips, tmp_path):
+    """Ray's clusters, for one, leave a handler that exits at once."""
+    saved = []
+
+    def ends_the_process(number, frame):
+        saved.append((tmp_path / "cut" / "last.safetensors").is_file())
+        sys.exit(1)
+
+    before = signal.signal(signal.SIGTERM, ends_the_process)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="stopped after step 3 of 6; the same command goes on"):
+            run(module(adversarial=False, terminate_at=3), noise_clips, tmp_path / "cut", save_every=100)
+        assert signal.getsignal(signal.SIGTERM) is ends_the_process
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert saved == [True]
 
 
 class Validations(Callback):

@@ -1,12 +1,12 @@
 """What can be coded: a kind of content, with the files it comes in and the models that code it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-from vqkit.coding.coded import Coded, Watch
+from vqkit.coding.coded import Coded, Watch, unwatched
 from vqkit.coding.rate import Rate
 from vqkit.data import MAX_MEGAPIXELS
 from vqkit.modality import Modality
@@ -86,6 +86,37 @@ class Kind(ABC):
         self, model: Any, source: str | Path | BinaryIO, target: str | Path | BinaryIO, how: Encoding, watch: Watch
     ) -> Coded:
         """Make a ``.vqk`` file."""
+
+    def encode_together(
+        self,
+        model: Any,
+        sources: Sequence[str | Path | BinaryIO],
+        targets: Sequence[str | Path | BinaryIO],
+        how: Encoding,
+        lanes: int,
+        at: Callable[[int], None] = lambda index: None,
+    ) -> list[Coded | Exception]:
+        """Make ``.vqk`` files of several, which go through the networks together where a kind has a way to do that.
+
+        Args:
+            model: Model of the kind.
+            sources: What is encoded; those of like lengths or sizes beside each other.
+            targets: One for each source.
+            how: What is done to each; without ``strict``.
+            lanes: Items that the networks see at once.
+            at: Called with the number of the source that is read next, and with −1 before the networks compute.
+
+        Returns:
+            What was written, or the exception that says why not, in the order of the sources.
+        """
+        made: list[Coded | Exception] = []
+        for index, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            at(index)
+            try:
+                made.append(self.encode(model, source, target, how, unwatched))
+            except (ValueError, OSError) as error:
+                made.append(error)
+        return made
 
     @abstractmethod
     def decode(

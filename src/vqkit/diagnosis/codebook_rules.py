@@ -16,6 +16,7 @@ _DEAD = 0.1  # share of a codebook
 _COPIES = 0.05  # share of a codebook
 _DRIFT = 0.1  # share of the error
 _SCALE_DB = 1.0  # that rescaling gains
+_TAIL = 0.5  # of the variance, in a hundredth of the vectors
 _IDLE_DB, _IDLE_LOST_DB = 0.1, 0.5  # what a stage gains, and what it could
 
 
@@ -78,6 +79,8 @@ def _scale(evidence: Evidence, blamed: set[str]) -> Iterator[Finding]:
     possible = decibels_between(error, trials.refit.error) if trials.refit else gained
     if gained < _SCALE_DB or gained < 0.5 * possible:
         return
+    if evidence.measures.books and possible < _SCALE_DB:
+        return  # codes that a fit puts where they are lie right: a number of its own makes up for the few that there are
     books = [use for use, _ in _books(evidence, blamed)]
     if evidence.measures.books and not books:
         return
@@ -112,6 +115,40 @@ def _idle(evidence: Evidence, blamed: set[str]) -> Iterator[Finding]:
             f"{len(idle)} stages lower the error by less than {_IDLE_DB} dB, and could by more than {_IDLE_LOST_DB}.",
             "refit, or train these stages: with stage dropout the last ones see few vectors.",
             best_gain(evidence, refit),
+        )
+
+
+def _outliers(evidence: Evidence, blamed: set[str]) -> Iterator[Finding]:
+    tail = evidence.measures.tail
+    books = [use for use, _ in _books(evidence, blamed)]
+    if tail < _TAIL or evidence.measures.vectors < 100 or not books:
+        return
+    yield Finding(
+        Cause.OUTLIERS,
+        Severity.FAULT,
+        tuple(use.name for use in books),
+        f"A hundredth of the vectors holds {tail:.0%} of the variance: error, scale and fits are about these few, and the codes for all "
+        "others lie close together.",
+        "find out where they come from (clicks, wrong units, a layer that overflows); clip or normalise the latent, and refit.",
+    )
+
+
+def _twice(evidence: Evidence, blamed: set[str]) -> Iterator[Finding]:
+    found = []
+    for use, trace in _books(evidence, blamed):
+        again = use.codes - len(trace.table.unique(dim=0))
+        if again > _COPIES * use.codes and use.error > NOTHING_LEFT:
+            found.append((use, again))
+    if found:
+        worst, again = max(found, key=lambda pair: pair[1] / pair[0].codes)
+        yield Finding(
+            Cause.NO_REVIVAL,
+            Severity.FAULT,
+            tuple(use.name for use, _ in found),
+            f"{again} of {worst.codes} codes ({worst.name}) are equal to another code, number for number, which every vector finds first: "
+            "no training ends there.",
+            "find out what filled the table (a checkpoint that was tiled or read in part); then refit.",
+            best_gain(evidence, evidence.trials.revival, evidence.trials.refit),
         )
 
 
@@ -171,5 +208,5 @@ def _drift(evidence: Evidence, blamed: set[str]) -> Iterator[Finding]:
         )
 
 
-CODEBOOK_RULES = (_few, _start, _scale, _idle, _copies, _dead, _drift)
+CODEBOOK_RULES = (_few, _start, _outliers, _scale, _idle, _twice, _copies, _dead, _drift)
 """The rules, in the order in which they are asked for a cause."""

@@ -53,7 +53,7 @@ def doctor(
 
     Raises:
         TypeError: Vectors that are not floating, or a mask with an iterable.
-        ValueError: No vectors, wrong dim, NaN or Inf.
+        ValueError: No vectors, wrong dim, NaN or Inf, in the vectors or in a tensor of the quantizer.
 
     Example:
         >>> import torch, vqkit
@@ -67,6 +67,7 @@ def doctor(
     if max_vectors < 2:
         raise ValueError(f"max_vectors must be at least 2, got {max_vectors}")
     ranks = different_ranks(quantizer) if joint else {}
+    _check_finite(quantizer)
     sample = split_vectors(quantizer, vectors, mask, max_vectors)
     patient = copy.deepcopy(quantizer).eval()
     keep_zeros = all(other is None for other in sample.masks)
@@ -83,6 +84,23 @@ def doctor(
         measures, list(traces.books.values()), tried, rates, leaks, _padding(patient, traces, sample), ranks
     )
     return Examination(_shown(quantizer), measures, rates, tried.all(), find_causes(evidence))
+
+
+def _check_finite(quantizer: Quantizer) -> None:
+    """Refuse a quantizer that cannot compute: the numbers of an examination would be NaN, and say nothing of why.
+
+    Raises:
+        ValueError: A tensor holds NaN or Inf; the first such tensor is named.
+    """
+    for name, tensor in quantizer.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            rows = tensor.reshape(len(tensor), -1) if tensor.ndim else tensor.reshape(1, 1)
+            wrong = int((~rows.isfinite()).any(dim=1).sum())
+            raise ValueError(
+                f"the quantizer's own {name} has NaN or Inf in {wrong} of {len(rows)} rows: its training diverged, or its weights are "
+                "damaged. Go back to an earlier checkpoint; a lower learning rate, clipped gradients or finite batches keep it from "
+                "happening again"
+            )
 
 
 def _padding(patient: Quantizer, traces: Traces, sample: Sample) -> dict[str, int]:

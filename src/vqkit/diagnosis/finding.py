@@ -17,6 +17,7 @@ class Cause(StrEnum):
     NO_REVIVAL = "dead codes"
     DRIFT = "drifting codes"
     BALANCE = "unbalanced latent"
+    OUTLIERS = "outlying vectors"
     MASK = "leaking mask"
     RANKS = "unsynced ranks"
     IDLE_STAGE = "idle stage"

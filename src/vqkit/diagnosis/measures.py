@@ -137,6 +137,7 @@ class Measures:
         dependence: Mutual information between the codes of stage i and those of stage j, bits; on the diagonal between the pieces of a
             stage. Means over some pairs of codes, less what shuffled codes show; None where a stage has no pair.
         identical: Share of the vectors that are one and the same vector.
+        tail: Share of the variance that a hundredth of the vectors holds, those furthest from the mean.
     """
 
     vectors: int
@@ -149,6 +150,7 @@ class Measures:
     balance: tuple[PieceBalance, ...]
     dependence: tuple[tuple[float | None, ...], ...]
     identical: float
+    tail: float = 0.0
 
     def record(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -215,6 +217,7 @@ def measure(
         balance=tuple(PieceBalance(trace.name, tuple(trace.shares), _unevenness(trace.shares)) for trace in products),
         dependence=stage_dependence(quantizer, codes),
         identical=_identical(torch.cat(sample.judged_rows())),
+        tail=_tail(torch.cat(sample.judged_rows())),
     )
 
 
@@ -277,3 +280,10 @@ def _identical(rows: Tensor) -> float:
     counts = torch.unique(rows, dim=0, return_counts=True)[1]
     most = int(counts.max())
     return most / len(rows) if most > 1 else 0.0
+
+
+def _tail(rows: Tensor) -> float:
+    """Share of the variance that the furthest hundredth of the vectors holds; that hundredth where vectors are equally far."""
+    distances = (rows - rows.mean(dim=0)).double().square().sum(dim=1)
+    furthest = distances.topk(max(1, len(rows) // 100)).values
+    return float(furthest.sum() / distances.sum().clamp(min=1e-300))

@@ -171,9 +171,13 @@ def _rescaled(quantizer: Quantizer, sample: Sample) -> Trial | None:
     """The best of some scales, each with and without moving the mean to where the codes have theirs; None where that is no change."""
     some = [field if quantizer.needs_grid else field[:, :_SCALE_VECTORS] for field in sample.learn[:8]]
     rows = torch.cat([field.reshape(-1, field.shape[-1]) for field in some])
-    mean, centre = rows.mean(dim=0), _centre(quantizer, rows)
+    mean, codes = rows.mean(dim=0), _random_codes(quantizer, rows)
+    centre = codes.mean(dim=0)
+    spread, width = ((x - x.mean(dim=0)).square().sum(dim=1).mean().sqrt() for x in (rows, codes))
+    # beyond those by which training usually is off: that of vectors which have nearly collapsed, or of other units
+    measured = (float(width / spread),) if bool(spread > 0) and bool(width > 0) else ()
     best: tuple[float, float, Tensor] | None = None
-    for scale in _SCALES:
+    for scale in (*_SCALES, *(scale for scale in measured if not _SCALES[0] <= scale <= _SCALES[-1])):
         # (x − shift)·scale has mean (mean − shift)·scale: as it is, or that of the codes
         for shift in (torch.zeros_like(mean), mean - centre / scale):
             changed = _Rescaled(quantizer, scale, shift)
@@ -190,14 +194,14 @@ def _rescaled(quantizer: Quantizer, sample: Sample) -> Trial | None:
     return Trial(f"scale the vectors by {scale:g}{moved}", error, (), quantizer.codebook_numel)
 
 
-def _centre(quantizer: Quantizer, rows: Tensor) -> Tensor:
-    """Mean of what the codes stand for, each code counting once: of codes drawn at random."""
+def _random_codes(quantizer: Quantizer, rows: Tensor) -> Tensor:
+    """What codes stand for that are drawn at random, each counting once."""
     generator = torch.Generator().manual_seed(0)
     columns = [torch.randint(size, (256,), generator=generator) for size in quantizer.code_sizes]
     codes = torch.stack(columns, dim=-1).reshape(256, *[1] * quantizer._grid_dims, len(columns))
     if codes.ndim == 2:
         codes = codes[None]
-    return quantizer.decode(codes.to(rows.device)).float().reshape(-1, rows.shape[1]).mean(dim=0)
+    return quantizer.decode(codes.to(rows.device)).float().reshape(-1, rows.shape[1])
 
 
 def _rotation(quantizer: Quantizer, sample: Sample) -> Trial | None:

@@ -8,11 +8,14 @@ References:
     Défossez et al., "High fidelity neural audio compression" (2022), arXiv:2210.13438, section 3.1.
 """
 
+import copy
+from typing import Self
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vqkit.nn.streaming_layer import StreamingLayer
+from vqkit.nn.streaming_layer import StreamingLayer, item_of
 from vqkit.types import Float
 
 __all__ = ["PAD_MODES", "StreamingConvolution", "StreamingTransposedConvolution", "pad_ends"]
@@ -119,6 +122,12 @@ class StreamingConvolution(StreamingLayer):
         """The last samples."""
         return [] if self._held is None else [self._held]
 
+    def lane(self, index: int) -> Self:
+        """The item's last samples."""
+        one = copy.copy(self)
+        one._held = item_of(self._held, index)
+        return one
+
 
 class StreamingTransposedConvolution(StreamingLayer):
     """``conv_transpose1d(x)`` in blocks, cut at both ends of the signal.
@@ -178,6 +187,12 @@ class StreamingTransposedConvolution(StreamingLayer):
     def state(self) -> list[Tensor]:
         """The last inputs."""
         return [] if self._held is None else [self._held]
+
+    def lane(self, index: int) -> Self:
+        """The item's last inputs."""
+        one = copy.copy(self)
+        one._held = item_of(self._held, index)
+        return one
 
     def _transposed(self, x: Tensor) -> Tensor:
         """``conv_transpose1d``, as the sum of overlapping columns that it is."""

@@ -4,15 +4,17 @@ Conventions
     Blocks are (batch, channels, time), also of length 0. Time is counted from the start of the signal; a layer object holds one signal.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from vqkit.types import Float
 
-__all__ = ["Chain", "Pointwise", "Recurrent", "ResidualSum", "StreamingLayer"]
+__all__ = ["Chain", "Pointwise", "Recurrent", "ResidualSum", "StreamingLayer", "item_of"]
 
 _FEW_STEPS = 8
 """Up to here cells one by one are faster than PyTorch's LSTM, which lays its weights out anew at each call (512 channels, CPU)."""
@@ -38,6 +40,10 @@ class StreamingLayer(ABC):
     def state(self) -> list[Tensor]:
         """The tensors kept from block to block."""
 
+    @abstractmethod
+    def lane(self, index: int) -> Self:
+        """A layer that goes on with one item of the batch, by itself: what it is given does not touch this one."""
+
 
 class Pointwise(StreamingLayer):
     """A function of single moments, such as an activation.
@@ -61,6 +67,10 @@ class Pointwise(StreamingLayer):
     def state(self) -> list[Tensor]:
         """None."""
         return []
+
+    def lane(self, index: int) -> Self:
+        """The same, since nothing is kept."""
+        return self
 
 
 class Recurrent(StreamingLayer):
@@ -99,6 +109,14 @@ class Recurrent(StreamingLayer):
     def state(self) -> list[Tensor]:
         """Hidden and cell state."""
         return list(self._carried or ())
+
+    def lane(self, index: int) -> Self:
+        """The item's hidden and cell state."""
+        one = copy.copy(self)
+        if self._carried is not None:
+            hidden, cell = (tensor[:, index : index + 1].contiguous() for tensor in self._carried)
+            one._carried = hidden, cell
+        return one
 
     def _step_by_step(self, steps: Tensor) -> Tensor:
         if self._carried is None:
@@ -143,6 +161,12 @@ class Chain(StreamingLayer):
         """Tensors that all layers keep between blocks."""
         return [tensor for layer in self._layers for tensor in layer.state()]
 
+    def lane(self, index: int) -> Self:
+        """Chain of the layers' lanes."""
+        one = copy.copy(self)
+        one._layers = [layer.lane(index) for layer in self._layers]
+        return one
+
 
 class ResidualSum(StreamingLayer):
     """``shortcut(x) + branch(x)``; the shortcut waits for a branch that sees the future.
@@ -174,3 +198,15 @@ class ResidualSum(StreamingLayer):
         """Tensors that both sides keep between blocks, and the shortcut's part that waits."""
         waiting = [] if self._waiting is None else [self._waiting]
         return [*self._branch.state(), *self._shortcut.state(), *waiting]
+
+    def lane(self, index: int) -> Self:
+        """Sum of both sides' lanes."""
+        one = copy.copy(self)
+        one._branch, one._shortcut = self._branch.lane(index), self._shortcut.lane(index)
+        one._waiting = item_of(self._waiting, index)
+        return one
+
+
+def item_of(held: Tensor | None, index: int) -> Tensor | None:
+    """A copy of one item of a batch, as a batch of one; None of None."""
+    return None if held is None else held[index : index + 1].clone()

@@ -53,7 +53,9 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--column", help="column of tables; by default the first that holds sound or images")
     parser.add_argument(
-        "--video-sound", action="store_true", help="take the sound of video, which is refused otherwise"
+        "--video-sound",
+        action="store_true",
+        help="take the sound of video; otherwise a --model must be a tokenizer of video",
     )
     parser.add_argument(
         "-j", "--jobs", type=int, default=0, metavar="N", help="processes of one thread each; all cores by default"
@@ -61,13 +63,27 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--ray", nargs="?", const="", metavar="ADDRESS", help="on a Ray cluster; without an address one on this machine"
     )
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        metavar="NAME",
+        help="where the networks run: cpu, cuda, cuda:1; with cuda each process takes a GPU",
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="files that go through the networks together; 1 by default, 32 or more on a GPU",
+    )
     parser.add_argument("--verify", action="store_true", help="check all files against their checksums in the end")
     parser.add_argument("--json", action="store_true", help="print the totals as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
     asked = parser.parse_args(argv)
     if asked.jobs < 0:
         raise ValueError(f"--jobs is {asked.jobs}, it must be at least 0 (all cores)")
+    if asked.batch < 1:
+        raise ValueError(f"--batch is {asked.batch}, it must be at least 1")
     settings = TokenizeSettings(
         FORMATS if asked.format == "both" else (asked.format,), asked.items_per_shard, asked.column
     )
@@ -80,6 +96,7 @@ def main(argv: list[str]) -> int:
         keep_vqk=asked.vqk,
         video_sound=asked.video_sound,
         device=asked.device,
+        batch=asked.batch,
     )
     start = time.monotonic()
     totals = tokenize(

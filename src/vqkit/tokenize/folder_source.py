@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from vqkit.modality import MODALITIES, encoded_as, encoded_suffixes
+from vqkit.modality import MODALITIES, modality_by_suffix
 from vqkit.tokenize.item import Item
 from vqkit.tokenize.source import Source, Unit, batched_units
 
@@ -33,8 +33,8 @@ class FolderSource(Source):
         from vqkit.data.content import content_of_file
         from vqkit.data.folders import entries
 
-        by_content = {what.content: found.plural for what in MODALITIES if (found := encoded_as(what.content))}
-        kinds = {suffix: kind.plural for suffix, kind in encoded_suffixes().items()}
+        by_content = {what.content: what.plural for what in MODALITIES}
+        kinds = {suffix: what.plural for suffix, what in modality_by_suffix().items()}
         if self.root.is_file():
             self.kinds.add(by_content.get(content_of_file(self.root), "sound"))
             yield self.root.name

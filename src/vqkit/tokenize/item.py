@@ -1,12 +1,13 @@
 """What flows through a tokenization: an item goes in, its codes come out. Nothing heavy is imported here: every worker starts with it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["Encoded", "Encoder", "Item"]
+__all__ = ["BatchEncoder", "Encoded", "Encoder", "Item"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,22 @@ class Encoder(Protocol):
 
     def encode(self, loaded: Any, item: Item) -> Encoded:
         """Codes of an item; what it raises is listed as the reason why the item has none."""
+
+
+@runtime_checkable
+class BatchEncoder(Encoder, Protocol):
+    """An encoder whose networks take several items at once.
+
+    Attributes:
+        batch: How many.
+    """
+
+    batch: int
+
+    def encode_together(
+        self, loaded: Any, items: Sequence[Item], at: Callable[[int], None]
+    ) -> list[Encoded | Exception]:
+        """Codes of items, or for each that has none the reason; the same items give the same every time.
+
+        ``at`` is called with the number of the item that is read next, and with −1 before all are computed.
+        """

@@ -2,8 +2,8 @@
 
 import io
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from vqkit.tokenize.item import Encoded, Item
 
 if TYPE_CHECKING:
+    import torch
+
     from vqkit.coding.kind import Kind
 
 __all__ = ["ModelEncoder"]
@@ -18,21 +20,22 @@ __all__ = ["ModelEncoder"]
 
 @dataclass(frozen=True)
 class ModelEncoder:
-    """Encodes sound and images at a rate.
+    """Encodes sound, images and video at a rate.
 
     Args:
-        kinds: Kinds of content in the corpus, ``"sound"``, ``"images"``: for each a model is loaded.
+        kinds: Kinds of content in the corpus, ``"sound"``, ``"images"``, ``"video"``: for each a model is loaded; none of video ships.
         models: Folders of ``save_pretrained`` or names of models that ship, at most one a kind; for the others the ones that ship.
         kbps: Highest rate of sound: as many stages as fit, before entropy coding.
         bpp: Highest rate of images: as many stages as fit into a ``.vqk`` file of so many bits a pixel.
         stages: Keep so many stages.
         keep_vqk: Make a ``.vqk`` file of each item, too, with the model's prior.
-        video_sound: Take the sound of video files, which are refused otherwise: no model here tokenizes pictures that move.
+        video_sound: Take the sound of video files. Otherwise they are refused, unless a tokenizer of video is among the models.
         max_megapixels: Refuse an image whose header says more.
-        device: Where the networks run.
+        device: Where the networks run. Of several GPUs each process of a pool takes one.
+        batch: Items that go through the networks together, in lanes of one batch: see `encode_together`.
 
     Raises:
-        ValueError: A rate is not above 0, or there are two.
+        ValueError: A rate is not above 0, or there are two; or batch is below 1.
     """
 
     kinds: tuple[str, ...] = ("sound",)
@@ -44,6 +47,11 @@ class ModelEncoder:
     video_sound: bool = False
     max_megapixels: float = 64.0
     device: str = "cpu"
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
 
     def describe(self) -> dict[str, Any]:
         """Hashes, alphabets and rates of the models; checks that they can keep to the rate.
@@ -70,19 +78,29 @@ class ModelEncoder:
                 entry["stages"] = self._rate().stages_of(model)
             largest = max(largest, *quantizer.code_sizes)
             found[kind.name] = entry
-        settings = {"kbps": self.kbps, "bpp": self.bpp, "stages": self.stages, "vqk": self.keep_vqk}
+        settings: dict[str, Any] = {"kbps": self.kbps, "bpp": self.bpp, "stages": self.stages, "vqk": self.keep_vqk}
         settings |= {"video_sound": self.video_sound, "max_megapixels": self.max_megapixels}
+        # both change how the networks round; named where they are not the usual ones, so that older runs can be continued
+        settings |= {"batch": self.batch} if self.batch > 1 else {}
+        settings |= {"device": self.device.partition(":")[0]} if self.device != "cpu" else {}
         return {"models": found, "settings": settings, "largest_code": largest - 1}
 
     def load(self) -> dict["Kind", Any]:
         """The models by kind, in evaluation mode; networks run on one thread, so that codes do not depend on how many there are."""
         import torch
 
-        from vqkit.coding.kinds import KINDS, open_models
+        from vqkit.coding.kinds import KINDS, SOUND, VIDEO, open_models
 
         torch.set_num_threads(1)
-        wanted = [kind for kind in KINDS if kind.name in self.kinds]
-        return {kind: model.to(self.device) for kind, model in open_models(wanted, self.models).items()}
+        device = _own_device(self.device)
+        if device.type == "cuda":  # the same kernels every time, of full precision
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        names = set(self.kinds)
+        if VIDEO.name in names and (self.video_sound or not any(_codes_video(model) for model in self.models)):
+            names = names - {VIDEO.name} | {SOUND.name}
+        wanted = [kind for kind in KINDS if kind.name in names]
+        return {kind: model.to(device) for kind, model in open_models(wanted, self.models).items()}
 
     def encode(self, loaded: dict["Kind", Any], item: Item) -> Encoded:
         """Codes of a file.
@@ -90,20 +108,78 @@ class ModelEncoder:
         Raises:
             ValueError: It is nothing that a model takes, or damaged.
         """
-        from vqkit.bitstream import VqkReader
         from vqkit.coding.coded import unwatched
-        from vqkit.coding.kind import Encoding
 
         kind = self._kind(loaded, item)
-        how = Encoding(self._rate(), plain=not self.keep_vqk, max_megapixels=self.max_megapixels)
         file = io.BytesIO()
         with _as_file(item) as path:
-            coded = kind.encode(loaded[kind], path, file, how, unwatched)
+            coded = kind.encode(loaded[kind], path, file, self._how(), unwatched)
+        return self._encoded(kind, loaded[kind], file, coded)
+
+    def encode_together(
+        self, loaded: dict["Kind", Any], items: Sequence[Item], at: Callable[[int], None] = lambda index: None
+    ) -> list[Encoded | Exception]:
+        """Codes of several files, of which `batch` go through the networks at once.
+
+        Sounds run in lanes, a second at a time, those of like sizes beside each other; images of one size make a batch. What the networks
+        see always has the same shape, and the same items take the same lanes: their codes are the same, bit for bit, every time. Against
+        `encode` the latents differ within float rounding, and so do codes where two lie equally near within that.
+
+        Args:
+            loaded: Result of `load`.
+            items: The files.
+            at: Called with the number of the item that is read next, and with −1 before the networks compute.
+
+        Returns:
+            The codes, or what is wrong with a file, in the order of the items.
+
+        Raises:
+            MemoryError: The device's memory does not suffice.
+        """
+        import torch
+
+        results: list[Encoded | Exception] = [ValueError("it was not encoded")] * len(items)
+        places: dict[Kind, list[int]] = {}
+        for index, item in enumerate(items):
+            try:
+                places.setdefault(self._kind(loaded, item), []).append(index)
+            except (ValueError, OSError) as error:
+                results[index] = error
+        for kind, indices in places.items():
+            indices.sort(key=lambda index: _size(items[index]))  # like lengths beside each other
+            files = [io.BytesIO() for _ in indices]
+            with ExitStack() as stack:
+                paths = [stack.enter_context(_as_file(items[index])) for index in indices]
+                try:
+                    made = kind.encode_together(
+                        loaded[kind], paths, files, self._how(), self.batch, _renumbered(at, indices)
+                    )
+                except torch.OutOfMemoryError as error:
+                    text = " ".join(str(error).split())[:200]
+                    raise MemoryError(f"{text}; a batch smaller than {self.batch} needs less") from None
+            for index, path, file, coded in zip(indices, paths, files, made, strict=True):
+                if isinstance(coded, Exception):
+                    results[index] = coded if isinstance(items[index].data, Path) else _of_item(coded, path)
+                else:
+                    results[index] = self._encoded(kind, loaded[kind], file, coded)
+        return results
+
+    def _how(self) -> Any:
+        from vqkit.coding.kind import Encoding
+
+        return Encoding(self._rate(), plain=not self.keep_vqk, max_megapixels=self.max_megapixels)
+
+    def _encoded(self, kind: "Kind", model: Any, file: io.BytesIO, coded: Any) -> Encoded:
+        """What a ``.vqk`` file holds."""
+        from vqkit.bitstream import VqkReader
+        from vqkit.coding.kinds import VIDEO
+
         file.seek(0)
-        reader = VqkReader(file, entropy_model=loaded[kind].prior if self.keep_vqk else None)
+        reader = VqkReader(file, entropy_model=model.prior if self.keep_vqk else None)
         codes, header = reader.read().numpy(), reader.header
         if header.grid:
-            codes = codes.reshape(*header.grid, codes.shape[-1])
+            times = (-1,) if header.modality is VIDEO.modality else ()
+            codes = codes.reshape(*times, *header.grid, codes.shape[-1])
         length = reader.length or 0
         return Encoded(
             kind.name,
@@ -115,17 +191,18 @@ class ModelEncoder:
         )
 
     def _kind(self, loaded: dict["Kind", Any], item: Item) -> "Kind":
-        from vqkit.coding.kinds import SOUND, kind_of_content
+        from vqkit.coding.kinds import SOUND, VIDEO, kind_of_content
         from vqkit.data.content import HEAD_BYTES, content_of, content_of_file
 
         content = content_of_file(item.data) if isinstance(item.data, Path) else content_of(item.data[:HEAD_BYTES])
         if isinstance(item.data, bytes) and not content:
             content = content_of_file(Path(item.key))  # no such file: by its suffix
-        if content == "film" and not self.video_sound:
-            raise ValueError("it is video, for which there is no tokenizer yet; --video-sound takes its sound")
+        films = None if self.video_sound else VIDEO
+        if content == "film" and films is not None and films not in loaded:
+            raise ValueError("it is video: --model FOLDER names a tokenizer of video, --video-sound takes its sound")
         if content == "vqk":
             raise ValueError("it is tokenized already: vqkit.bitstream.VqkReader reads its codes")
-        kind = kind_of_content(content) or SOUND
+        kind = kind_of_content(content, films) or SOUND
         if kind not in loaded:
             raise ValueError(f"it holds {kind.name}, for which no model was loaded")
         return kind
@@ -134,6 +211,17 @@ class ModelEncoder:
         from vqkit.coding.rate import Rate
 
         return Rate(kbps=self.kbps, bpp=self.bpp, stages=self.stages)
+
+
+def _codes_video(model: str) -> bool:
+    """Whether a folder holds a tokenizer of video; what is wrong with it is said where it is loaded."""
+    from vqkit.modality import VIDEO
+    from vqkit.models.loading import saved_modality, shipped_folder
+
+    try:
+        return saved_modality(shipped_folder(model) or model) is VIDEO
+    except (ValueError, OSError):
+        return False
 
 
 @contextmanager
@@ -148,4 +236,42 @@ def _as_file(item: Item) -> Iterator[Path]:
         try:
             yield path
         except ValueError as error:
-            raise ValueError(str(error).replace(str(path), "it")) from None
+            raise _of_item(error, path) from None
+
+
+def _of_item(error: Exception, path: Path) -> Exception:
+    """The error without the name of the file that an item in memory was written to."""
+    return ValueError(str(error).replace(str(path), "it")) if isinstance(error, ValueError) else error
+
+
+def _renumbered(at: Callable[[int], None], indices: list[int]) -> Callable[[int], None]:
+    """The same of numbers in a part of the items."""
+    return lambda number: at(number if number < 0 else indices[number])
+
+
+def _size(item: Item) -> int:
+    """Bytes of a file, which tell like lengths well enough for a batch."""
+    return item.data.stat().st_size if isinstance(item.data, Path) else len(item.data)
+
+
+def _own_device(name: str) -> "torch.device":
+    """The device of this process.
+
+    Raises:
+        ValueError: There is no such device.
+    """
+    import multiprocessing
+
+    import torch
+
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None and torch.cuda.device_count():
+            number = (*multiprocessing.current_process()._identity, 0)[0]
+            device = torch.device("cuda", number % torch.cuda.device_count())
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter of a PyTorch without such devices
+        there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"device {name!r} cannot be used ({reason}); there is {' and '.join(there)}") from None
+    return device

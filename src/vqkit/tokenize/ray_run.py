@@ -24,7 +24,7 @@ class RayRunner:
 
     Args:
         address: Address of a running cluster, or ``"auto"``; empty starts one on this machine.
-        processes: Actors at most, of one core each; 0 takes all cores of the cluster.
+        processes: Actors at most, of one core each; 0 takes all cores of the cluster. Where the encoder's device is a GPU, each has one.
     """
 
     address: str = ""
@@ -41,12 +41,19 @@ class RayRunner:
         if not ray.is_initialized():
             with _own_sigterm():
                 ray.init(address=self.address or None, log_to_driver=False)
-        most = self.processes or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        on_gpu = str(getattr(work.encoder, "device", "cpu")).startswith("cuda")
+        most = self.processes or max(1, int(ray.cluster_resources().get("GPU" if on_gpu else "CPU", 1)))
         waiting = list(units)  # places of items only, some kilobytes a unit
         if not waiting:
             return
         records = ray.data.from_items([{"unit": unit} for unit in waiting]).map_batches(
-            _Actor, fn_constructor_args=(work,), batch_size=1, batch_format="pandas", num_cpus=1, concurrency=(1, most)
+            _Actor,
+            fn_constructor_args=(work,),
+            batch_size=1,
+            batch_format="pandas",
+            num_cpus=1,
+            concurrency=(1, most),
+            **({"num_gpus": 1} if on_gpu else {}),
         )
         for row in records.iter_rows():
             record = finished_record(work.target, int(row["unit"]))

@@ -1,7 +1,8 @@
 """Token files: the codes of one unit as Parquet, as a webdataset tar, or both. The same items give the same bytes.
 
 Conventions
-    Codes are flattened in their order, the codes of a frame side by side; ``shape`` says (frames, num_codes) or (rows, columns, num_codes).
+    Codes are flattened in their order, the codes of a frame side by side; ``shape`` says
+    (frames, num_codes), (rows, columns, num_codes) or (times, rows, columns, num_codes).
     They are int16 where every code fits, else uint16 or int32.
 """
 

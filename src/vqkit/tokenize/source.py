@@ -26,7 +26,7 @@ class Source(ABC):
 
     Attributes:
         name: Name of the source in units.
-        kinds: Kinds of content seen while planning: ``"sound"``, ``"images"``.
+        kinds: Kinds of content seen while planning: ``"sound"``, ``"images"``, ``"video"``.
     """
 
     name: ClassVar[str]

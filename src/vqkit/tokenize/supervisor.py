@@ -17,7 +17,7 @@ from typing import Any
 
 from vqkit.processes import ChildProcess, end_with_parent
 from vqkit.tokenize.source import Unit
-from vqkit.tokenize.unit_work import UnitWork
+from vqkit.tokenize.unit_work import SEVERAL, UnitWork
 
 __all__ = ["WorkerError", "supervised"]
 
@@ -34,20 +34,26 @@ class WorkerError(OSError):
 
 @dataclass
 class _Attempt:
-    """A unit, and what happened to the processes that tried it."""
+    """A unit, and what happened to the processes that tried it.
+
+    After as many deaths over several items at once as one item is granted, items are encoded one by one: the next death names its item.
+    """
 
     unit: Unit
+    alone: bool = False
     crashes: Counter[int] = field(default_factory=Counter)
     kills: Counter[int] = field(default_factory=Counter)
     skip: dict[int, str] = field(default_factory=dict)
 
     def note(self, item: int, exit_code: int, how: str) -> None:
         """Count a death at an item."""
-        if item < 0:
+        if item < 0 and item != SEVERAL:
             return
         counter, most = (self.kills, _KILLS) if exit_code in (-9, -15) else (self.crashes, _CRASHES)
         counter[item] += 1
-        if counter[item] >= most:
+        if counter[item] >= most and item == SEVERAL:
+            self.alone = True
+        elif counter[item] >= most:
             memory = "; perhaps memory does not suffice" if exit_code == -9 else ""
             self.skip[item] = f"{most} processes ended while they worked on it ({how}){memory}"
 
@@ -93,7 +99,7 @@ def supervised(
                 if worker.ready and worker.attempt is None and waiting:
                     worker.attempt = attempt = waiting.popleft()
                     with suppress(OSError):  # it is dead, as the next turn will see
-                        worker.connection.send((attempt.unit, attempt.skip))
+                        worker.connection.send((attempt.unit, attempt.skip, attempt.alone))
             connections = {worker.connection: worker for worker in workers}
             for connection in multiprocessing.connection.wait(list(connections), _POLL_SECONDS):
                 worker = connections[connection]  # type: ignore[index]
@@ -139,8 +145,8 @@ def _work(connection: Connection, work: UnitWork, place: Any) -> None:
         loaded = work.load()
         connection.send(("ready", None))
         while True:
-            unit, skip = connection.recv()
-            connection.send(("record", work(loaded, unit, skip, at)))
+            unit, skip, alone = connection.recv()
+            connection.send(("record", work(loaded, unit, skip, at, alone)))
     except EOFError:  # the parent is gone
         os._exit(1)
     except Exception as error:

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from vqkit.modality import encoded_suffixes
+from vqkit.modality import modality_by_suffix
 from vqkit.tokenize.item import Item
 from vqkit.tokenize.source import Source, Unit
 
@@ -16,7 +16,7 @@ __all__ = ["TarSource"]
 
 
 class TarSource(Source):
-    """All ``.tar`` files of a folder, or one. Of each sample the first member that is sound or an image is taken.
+    """All ``.tar`` files of a folder, or one. Of each sample the first member that is sound, an image or video is taken.
 
     A plain tar is read from the middle; a compressed one (``.tar.gz``, …) is one unit.
     """
@@ -58,8 +58,8 @@ class TarSource(Source):
                     yield Item(f"{name}/{member.name}", b"" if data is None else data.read())
 
     def _media(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-        """The first sound or image of each sample."""
-        kinds = media_kinds()
+        """The first sound, image or video of each sample."""
+        kinds = {suffix: what.plural for suffix, what in modality_by_suffix().items()}
         last = None
         for member in tar:
             tar.members = []  # type: ignore[attr-defined]  # headers seen would pile up
@@ -79,8 +79,3 @@ class TarSource(Source):
 
     def _path(self, name: str) -> Path:
         return self.root / name if self.root.is_dir() else self.root
-
-
-def media_kinds() -> dict[str, str]:
-    """Kind of content by suffix."""
-    return {suffix: kind.plural for suffix, kind in encoded_suffixes().items()}

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,17 @@ import numpy as np
 
 from vqkit.files import write_whole
 from vqkit.tokenize.corpus import Corpus
-from vqkit.tokenize.item import Encoder
+from vqkit.tokenize.item import BatchEncoder, Encoded, Encoder, Item
 from vqkit.tokenize.shard import Row, write_shard
 from vqkit.tokenize.source import Unit
 
-__all__ = ["SHARDS", "STATE", "UnitWork", "finished_record", "shard_name"]
+__all__ = ["SEVERAL", "SHARDS", "STATE", "UnitWork", "finished_record", "shard_name"]
 
 SHARDS, STATE = "shards", ".vqkit"
+SEVERAL = -2  # in place of an item's index
 _ABANDON = (MemoryError, BrokenPipeError)
+_BATCHES = 8  # of a window: the more, the less the items of a batch differ in length
+_WINDOW_BYTES = 1 << 28  # of items in memory
 
 
 def shard_name(number: int) -> str:
@@ -59,6 +62,7 @@ class UnitWork:
         unit: Unit,
         skip: Mapping[int, str],
         at: Callable[[int], None] = lambda index: None,
+        alone: bool = False,
     ) -> dict[str, Any]:
         """Do a unit.
 
@@ -66,7 +70,9 @@ class UnitWork:
             loaded: Result of `load`.
             unit: Unit of the plan.
             skip: Items, by their index in the unit, that are listed as failed without a try, each with its reason.
-            at: Told the index of the item at hand.
+            at: Told the index of the item at hand; `SEVERAL` of several at once, −1 of none.
+            alone: Whether items are encoded one after the other although the encoder takes several: after processes that ended while
+                they computed several, so that the item is named whose turn it was.
 
         Returns:
             The record, which was also written.
@@ -77,18 +83,16 @@ class UnitWork:
         corpus, models = loaded
         rows: list[Row] = []
         failures: list[list[str]] = []
-        for index, item in enumerate(corpus.items(unit)):
-            at(index)
-            reason = skip.get(index, item.fault)
-            if not reason:
-                try:
-                    rows.append((item.key, self.encoder.encode(models, item)))
-                    continue
-                except _ABANDON:
-                    raise
-                except Exception as error:  # whatever an item contains, the others are still to be done
-                    reason = _reason(error)
-            failures.append([item.key, reason])
+        for window in self._windows(corpus, unit, alone):
+            tried = [(index, item) for index, item in window if not skip.get(index, item.fault)]
+            found = dict(zip((index for index, _ in tried), self._encoded(models, tried, at), strict=True))
+            for index, item in window:  # in the order of the unit
+                result = found.get(index)
+                if isinstance(result, Encoded):
+                    rows.append((item.key, result))
+                else:
+                    reason = skip.get(index, item.fault) if result is None else _reason(result)
+                    failures.append([item.key, reason])
         at(-1)
         paths = write_shard(
             self.target / SHARDS, shard_name(unit["unit"]), rows, self.formats, np.dtype(self.dtype), dict(self.about)
@@ -103,6 +107,56 @@ class UnitWork:
         }
         write_whole(record_path(self.target, unit["unit"]), json.dumps(record).encode())
         return record
+
+    def _windows(self, corpus: Corpus, unit: Unit, alone: bool) -> Iterator[list[tuple[int, Item]]]:
+        """The items with their index, some at a time: as many as make batches of like lengths, and as few as fit into memory."""
+        batch = self.encoder.batch if isinstance(self.encoder, BatchEncoder) and not alone else 1
+        most = batch * _BATCHES if batch > 1 else 1
+        window: list[tuple[int, Item]] = []
+        size = 0
+        for index, item in enumerate(corpus.items(unit)):
+            window.append((index, item))
+            size += 0 if isinstance(item.data, Path) else len(item.data)
+            if len(window) == most or size > _WINDOW_BYTES:
+                yield window
+                window, size = [], 0
+        if window:
+            yield window
+
+    def _encoded(
+        self, models: Any, items: list[tuple[int, Item]], at: Callable[[int], None]
+    ) -> list[Encoded | Exception]:
+        """What the encoder makes of each item, or why it makes nothing."""
+        encoder = self.encoder
+        several = isinstance(encoder, BatchEncoder) and encoder.batch > 1
+        if several and len(items) > 1:
+            places = [index for index, _ in items]
+            try:
+                made = encoder.encode_together(  # type: ignore[attr-defined]
+                    models, [item for _, item in items], lambda number: at(SEVERAL if number < 0 else places[number])
+                )
+            except _ABANDON:
+                raise
+            except Exception:  # of which item is not known
+                made = None
+            if made is not None:
+                for result in made:
+                    if isinstance(result, _ABANDON):
+                        raise result
+                return list(made)
+        results: list[Encoded | Exception] = []
+        for index, item in items:
+            at(index)
+            try:
+                if several:
+                    results += encoder.encode_together(models, [item], lambda number: None)  # type: ignore[attr-defined]
+                else:
+                    results.append(encoder.encode(models, item))
+            except _ABANDON:
+                raise
+            except Exception as error:  # whatever an item contains, the others are still to be done
+                results.append(error)
+        return results
 
 
 def record_path(target: Path, number: int) -> Path:

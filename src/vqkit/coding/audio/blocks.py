@@ -13,7 +13,7 @@ from vqkit.models.input_checks import home
 from vqkit.models.vqk_files import packed_codes
 from vqkit.types import Float, Int
 
-__all__ = ["decoded_blocks", "encoded_blocks"]
+__all__ = ["decoded_blocks", "encoded_blocks", "piece_frames"]
 
 
 def encoded_blocks(
@@ -74,7 +74,15 @@ def decoded_blocks(
 
 def _stream(codec: AudioTokenizer, **by_need: Any) -> CodecStream | None:
     """A stream that takes about a second at once; None where the codec needs the whole sound."""
+    frames = piece_frames(codec)
+    return None if frames is None else codec.streaming(block_frames=frames, **by_need)
+
+
+def piece_frames(codec: AudioTokenizer) -> int | None:
+    """Frames that the networks are given at once, about a second of them; None where the codec needs the whole sound."""
+    frames = max(1, round(codec.frame_rate))
     try:
-        return codec.streaming(block_frames=max(1, round(codec.frame_rate)), **by_need)
+        codec.streaming(block_frames=frames)
     except ValueError:  # its layers see the whole signal
         return None
+    return frames

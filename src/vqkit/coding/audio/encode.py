@@ -4,8 +4,11 @@ blocks of a second ─ mixed to the codec's channels ─ resampled ─ codec's s
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 from torch import Tensor
 
@@ -18,9 +21,9 @@ from vqkit.data.audio.readers.sample_check import Cancellation
 from vqkit.models.audio.compression import open_writer
 from vqkit.models.audio.resampling_stream import ResamplingStream, resampled_length
 from vqkit.models.audio.tokenizer import AudioTokenizer
-from vqkit.types import Float
+from vqkit.types import Float, Int
 
-__all__ = ["encode_file"]
+__all__ = ["SoundOnItsWay", "encode_file"]
 
 
 def encode_file(
@@ -61,36 +64,88 @@ def encode_file(
             too low.
     """
     stages = rate.stages_of(codec)
-    with AudioBlocks(source, strict=strict) as sound:
-        _note_mixing(sound, codec)
-        known = sound.num_samples
-        length = None if known is None else resampled_length(known, sound.sample_rate, codec.sample_rate)
-        blocks = _Prepared(sound, codec, watch)
-        with spooled(target, rate.max_bytes is not None) as file:
-            with open_writer(
-                codec,
-                file,
-                stages,
-                plain=plain,
-                length=length,
-                licence=licence,
-                metadata=metadata,
-                variable_stages=rate.rate_weight is not None,
-            ) as writer:
-                for codes in encoded_blocks(codec, blocks, rate.rate_weight):
-                    writer.write(codes[:, : writer.header.num_codes])
-                writer.close(length=blocks.samples)
-            size = writer.bytes_written
-            if rate.max_bytes is not None and not isinstance(file, str | Path):
-                stages, size = thin_to_fit(file, target, max_bytes=rate.max_bytes)
-    return CodedSound(
-        seconds=blocks.samples / codec.sample_rate,
-        bytes=size,
-        stages=stages,
-        notes=sound.notes,
-        warnings=sound.warnings,
-        missing_seconds=sound.missing_seconds,
-    )
+    with ExitStack() as stack:
+        file = stack.enter_context(spooled(target, rate.max_bytes is not None))
+        header: dict[str, Any] = {"plain": plain, "licence": licence, "metadata": metadata}
+        header["variable_stages"] = rate.rate_weight is not None
+        with SoundOnItsWay(codec, source, file, stages, strict=strict, watch=watch, **header) as way:
+            for codes in encoded_blocks(codec, way.blocks, rate.rate_weight):
+                way.take(codes)
+            coded = way.finish()
+        if rate.max_bytes is not None and not isinstance(file, str | Path):
+            stages, size = thin_to_fit(file, target, max_bytes=rate.max_bytes)
+            coded = replace(coded, stages=stages, bytes=size)
+    return coded
+
+
+class SoundOnItsWay:
+    """One sound that is read while the file of its codes is written; use it in a ``with``.
+
+    Args:
+        codec: Codec in evaluation mode.
+        source: What `vqkit.data.AudioBlocks` takes.
+        target: Path or stream of the ``.vqk`` file.
+        stages: Number of stages to keep.
+        strict: Whether what is missing or doubtful is an error.
+        watch: Called with the seconds done and their share of all.
+        header: Arguments of `open_writer` by name: ``plain``, ``licence``, ``metadata``, ``variable_stages``.
+
+    Attributes:
+        blocks: Blocks (channels, samples) as the codec takes them, to be iterated once.
+
+    Raises:
+        FileNotFoundError: There is no such source.
+        ValueError: The source is no sound, or has more channels than the codec can take.
+    """
+
+    def __init__(
+        self,
+        codec: AudioTokenizer,
+        source: str | Path | BinaryIO,
+        target: str | Path | BinaryIO,
+        stages: int,
+        *,
+        strict: bool = False,
+        watch: Watch = unwatched,
+        **header: Any,
+    ) -> None:
+        self._codec, self._stages = codec, stages
+        with ExitStack() as stack:  # what is open is closed if the rest fails
+            self._sound = sound = stack.enter_context(AudioBlocks(source, strict=strict))
+            _note_mixing(sound, codec)
+            known = sound.num_samples
+            length = None if known is None else resampled_length(known, sound.sample_rate, codec.sample_rate)
+            self.blocks = _Prepared(sound, codec, watch)
+            self._writer = stack.enter_context(open_writer(codec, target, stages, length=length, **header))
+            self._open = stack.pop_all()
+
+    def take(self, codes: Int[Tensor, "frames num_codes"]) -> None:
+        """Write the codes of the next frames; of all stages, of which the first ones are kept."""
+        self._writer.write(codes[:, : self._writer.header.num_codes])
+
+    def finish(self) -> CodedSound:
+        """End the file; what was written."""
+        self._writer.close(length=self.blocks.samples)
+        return CodedSound(
+            seconds=self.blocks.samples / self._codec.sample_rate,
+            bytes=self._writer.bytes_written,
+            stages=self._stages,
+            notes=self._sound.notes,
+            warnings=self._sound.warnings,
+            missing_seconds=self._sound.missing_seconds,
+        )
+
+    def discard(self) -> None:
+        """Give up: a file leaves nothing behind."""
+        self._writer.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
 
 
 def _note_mixing(sound: AudioBlocks, codec: AudioTokenizer) -> None:

@@ -1,10 +1,12 @@
 """How files of sound are coded."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vqkit import modality as modalities
 from vqkit.coding.audio.decode import decode_file
 from vqkit.coding.audio.encode import encode_file
+from vqkit.coding.audio.lanes import encode_sounds
 from vqkit.coding.coded import Coded, Watch
 from vqkit.coding.kind import Encoding, Kind
 from vqkit.coding.rate import Rate
@@ -30,6 +32,17 @@ class _Sound(Kind):
 
     def encode(self, model: AudioTokenizer, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
         return encode_file(model, source, target, how.rate, strict=how.strict, watch=watch, **how.for_header)
+
+    def encode_together(
+        self,
+        model: AudioTokenizer,
+        sources: Sequence[Any],
+        targets: Sequence[Any],
+        how: Encoding,
+        lanes: int,
+        at: Callable[[int], None] = lambda index: None,
+    ) -> list[Coded | Exception]:
+        return list(encode_sounds(model, sources, targets, lanes, how.rate, at, **how.for_header))
 
     def decode(
         self,

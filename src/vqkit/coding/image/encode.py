@@ -4,8 +4,11 @@ file ─ pixels, upright ─ the tokenizer's channels ─ tiles ─ codes ─ ch
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from torch import Tensor
 
 from vqkit.bitstream import thin_to_fit
 from vqkit.coding.coded import CodedImage, Watch, unwatched
@@ -15,8 +18,9 @@ from vqkit.data import MAX_MEGAPIXELS, read_image_with_notes
 from vqkit.models.image.compression import encode_image, with_channels
 from vqkit.models.image.tiles import check_size
 from vqkit.models.image.tokenizer import ImageTokenizer
+from vqkit.types import Float
 
-__all__ = ["encode_image_file"]
+__all__ = ["PreparedImage", "encode_image_file", "prepared_image"]
 
 
 def encode_image_file(
@@ -51,14 +55,9 @@ def encode_image_file(
         FileNotFoundError: there is no such source.
         ValueError: the source is no image or damaged, the tokenizer does not take its size, or the rate is too low.
     """
-    with read_as_file(source) as path:
-        read = read_image_with_notes(path, channels=None, max_megapixels=max_megapixels)
-    image, notes = read.image, read.notes
+    prepared = prepared_image(tokenizer, source, max_megapixels)
+    image, notes = prepared.image, prepared.notes
     height, width = image.shape[-2:]
-    check_size(tokenizer, height, width)
-    if len(image) != tokenizer.channels:
-        notes += ("colour left out: the tokenizer is gray" if len(image) == 3 else "gray in each of 3 channels",)
-        image = with_channels(image, tokenizer.channels)
     stages = rate.check_stages(tokenizer.quantizer.num_stages, "tokenizer")
     limited = rate.max_bytes is not None or rate.bpp is not None
     with spooled(target, limited) as file:
@@ -76,3 +75,40 @@ def encode_image_file(
         if limited and not isinstance(file, str | Path):
             stages, size = thin_to_fit(file, target, max_bytes=rate.max_bytes, bpp=rate.bpp)
     return CodedImage(height=height, width=width, bytes=size, stages=stages, notes=notes)
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image as a tokenizer takes it.
+
+    Attributes:
+        image: Pixels in [0, 1], upright, with the tokenizer's channels.
+        notes: What of the file was converted or left out.
+    """
+
+    image: Float[Tensor, "channels height width"]
+    notes: tuple[str, ...]
+
+
+def prepared_image(
+    tokenizer: ImageTokenizer, source: str | Path | BinaryIO, max_megapixels: float = MAX_MEGAPIXELS
+) -> PreparedImage:
+    """Read an image for a tokenizer.
+
+    Args:
+        tokenizer: Says the channels and which sizes it takes.
+        source: Path of what `vqkit.data.read_image` reads, or open file or pipe with such.
+        max_megapixels: Refuse an image whose header says more, before it is decoded, in 10^6 pixels.
+
+    Raises:
+        FileNotFoundError: There is no such source.
+        ValueError: The source is no image or damaged, or the tokenizer does not take its size.
+    """
+    with read_as_file(source) as path:
+        read = read_image_with_notes(path, channels=None, max_megapixels=max_megapixels)
+    image, notes = read.image, read.notes
+    check_size(tokenizer, image.shape[-2], image.shape[-1])
+    if len(image) != tokenizer.channels:
+        notes += ("colour left out: the tokenizer is gray" if len(image) == 3 else "gray in each of 3 channels",)
+        image = with_channels(image, tokenizer.channels)
+    return PreparedImage(image, notes)

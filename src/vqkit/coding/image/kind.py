@@ -1,11 +1,13 @@
 """How image files are coded."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vqkit import modality as modalities
 from vqkit.coding.coded import Coded, Watch
 from vqkit.coding.image.decode import decode_image_file
 from vqkit.coding.image.encode import encode_image_file
+from vqkit.coding.image.lanes import encode_images
 from vqkit.coding.kind import Encoding, Kind
 from vqkit.coding.rate import Rate
 from vqkit.data import MAX_MEGAPIXELS, WRITTEN_IMAGE_SUFFIXES
@@ -32,6 +34,18 @@ class _Image(Kind):
     def encode(self, model: ImageTokenizer, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
         limit = how.max_megapixels
         return encode_image_file(model, source, target, how.rate, max_megapixels=limit, watch=watch, **how.for_header)
+
+    def encode_together(
+        self,
+        model: ImageTokenizer,
+        sources: Sequence[Any],
+        targets: Sequence[Any],
+        how: Encoding,
+        lanes: int,
+        at: Callable[[int], None] = lambda index: None,
+    ) -> list[Coded | Exception]:
+        options = {"max_megapixels": how.max_megapixels, **how.for_header}
+        return list(encode_images(model, sources, targets, lanes, how.rate, at=at, **options))
 
     def decode(
         self,

@@ -1,8 +1,12 @@
 """Codes of latents that come in blocks, for any quantizer: one that looks at neighbouring frames is given them by overlap."""
 
+import copy
+from typing import Self
+
 import torch
 from torch import Tensor
 
+from vqkit.nn.streaming_layer import item_of
 from vqkit.quantize import Interpolated, Multiscale, Quantizer
 from vqkit.types import Float, Int
 
@@ -78,3 +82,9 @@ class StreamingQuantizer:
     def state(self) -> list[Tensor]:
         """The tensors kept."""
         return [] if self._held is None else [self._held]
+
+    def lane(self, index: int) -> Self:
+        """A quantizer that goes on with one item of the batch, by itself."""
+        one = copy.copy(self)
+        one._held = item_of(self._held, index)
+        return one

@@ -33,6 +33,7 @@ __all__ = [
     "decompress",
     "encode_image",
     "image_header",
+    "open_image_writer",
     "with_channels",
 ]
 
@@ -126,13 +127,55 @@ def encode_image(
     height, width = image.shape[-2:]
     check_size(tokenizer, height, width)
     fitting = with_channels(image, tokenizer.channels)
-    header = image_header(tokenizer, height, width, stages, variable_stages=rate_weight is not None)
-    header = replace(header, licence=licence, metadata=metadata or {})
-    with VqkWriter(target, header, entropy_model=None if plain else tokenizer.prior) as writer:
+    by_need = rate_weight is not None
+    with open_image_writer(
+        tokenizer,
+        target,
+        height,
+        width,
+        stages,
+        plain=plain,
+        licence=licence,
+        metadata=metadata,
+        variable_stages=by_need,
+    ) as writer:
         for codes in encode_tiles(tokenizer, fitting, rate_weight=rate_weight, watch=watch):
-            writer.write(codes[:, : header.num_codes])
+            writer.write(codes[:, : writer.header.num_codes])
         writer.close()
         return writer.bytes_written
+
+
+def open_image_writer(
+    tokenizer: ImageModel,
+    target: str | Path | BinaryIO,
+    height: int,
+    width: int,
+    stages: int | None = None,
+    *,
+    plain: bool = False,
+    licence: str = "",
+    metadata: Mapping[str, str] | None = None,
+    variable_stages: bool = False,
+) -> VqkWriter:
+    """Begin a file of an image's codes; they are coded with the tokenizer's prior, if it has one.
+
+    Args:
+        tokenizer: Tokenizer whose codes they are.
+        target: Path or stream.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        stages: Number of stages to keep; all by default.
+        plain: Plain bits although there is a prior.
+        licence: Licence of the content.
+        metadata: Free text by name.
+        variable_stages: Whether every cell has its own number of stages.
+
+    Returns:
+        The writer; it takes codes as (cells, num_codes), row by row.
+    """
+    header = image_header(tokenizer, height, width, stages, variable_stages=variable_stages)
+    header = replace(header, licence=licence, metadata=metadata or {})
+    return VqkWriter(target, header, entropy_model=None if plain else tokenizer.prior)
 
 
 def decode_image(

@@ -19,6 +19,7 @@ from vqkit.training.runs.files import RunFiles
 from vqkit.training.runs.progress import ProgressLines
 from vqkit.training.runs.seeding import StepSeed
 from vqkit.training.runs.start import start_from
+from vqkit.training.runs.termination import saved_before_ending
 from vqkit.training.runs.weight_average import WeightAverage
 
 __all__ = ["RestartableDDP", "train"]
@@ -138,7 +139,8 @@ def train(
             use_distributed_sampler=False,
         )
         try:
-            trainer.fit(model, datamodule=data, ckpt_path=checkpoint)
+            with saved_before_ending():
+                trainer.fit(model, datamodule=data, ckpt_path=checkpoint)
             files.finish(model)
         except SystemExit:  # how Lightning answers SIGTERM and Ctrl-C, with status 0 for the former
             step = trainer.fit_loop.total_batch_idx + 1
