@@ -34,7 +34,9 @@ def encoded_blocks(
     first = next(batches, None)
     if first is None:
         return
-    by_need: dict[str, Any] = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
+    by_need: dict[str, Any] = (
+        {} if rate_weight is None else {"rate_weight": rate_weight}
+    )  # a codec of one's own may not know it
     stream = _stream(codec, **by_need)
     if stream is None:
         yield packed_codes(codec.quantizer, codec.encode(torch.cat([first, *batches], dim=-1), **by_need)).cpu()
