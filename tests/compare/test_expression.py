@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqkit import IVQ, RVQ, VQ, Residual
+from vqkit import IVQ, RVQ, VQ, Residual, quantize
 from vqkit.compare.command import parse
 from vqkit.compare.expression import constructor
 
@@ -189,3 +189,47 @@ def test_the_command_line_allows_it(package):
 def test_a_recipe_can_allow_it(package):
     (package / "r.yaml").write_text("systems: {mine: strangers.own.Uniform(dim)}\nimport_from: [strangers]\n")
     assert parse(["--config", "r.yaml"])[0].quantizer("mine").num_codes
+
+
+EVERY = {
+    "BSQ": "BSQ(dim, 8)",
+    "FSQ": "FSQ(dim, [5, 5], bound='clamp')",
+    "GainShape": "GainShape(VQ(1, 8), RVQ(dim, 8, 2))",
+    "GroupedRVQ": "GroupedRVQ(dim, 8, 2, 2)",
+    "IVQ": "IVQ(dim, variant='bottom-up')",
+    "Interpolated": "Interpolated(VQ(dim, 8), scale=2, spatial_dims=1)",
+    "LFQ": "LFQ(dim, 8)",
+    "LloydMax": "LloydMax(dim, 2)",
+    "LooC": "LooC(dim, 8, 4)",
+    "Multiscale": "Multiscale([VQ(dim, 8), VQ(dim, 8)], sizes=(1, 2))",
+    "PVQ": "PVQ(dim, 8, 4)",
+    "Product": "Product.shared(VQ(dim // 4, 8), 4)",
+    "Projected": "Projected(dim, VQ(4, 8), bound='sphere')",
+    "QINCo": "QINCo(dim, 8, 2, hidden=8)",
+    "RVQ": "RVQ(dim, [8, 4], 2, beam=2)",
+    "RandomProjection": "RandomProjection(dim, 8, code_dim=4)",
+    "Residual": "Residual.shared(VQ(dim, 8), 3)",
+    "ResidualFSQ": "ResidualFSQ(dim, [5, 5], 2)",
+    "ResidualLFQ": "ResidualLFQ(dim, 4, 2)",
+    "Rotated": "Rotated(PVQ(dim, 8, 4), method='balanced')",
+    "SimVQ": "SimVQ(dim, 8)",
+    "Sum": "Sum(dim, [VQ(8, 8), RVQ(8, 8, 2)])",
+    "System": "System(VQ(dim, 8))",
+    "TurboQuant": "TurboQuant(dim, 2)",
+    "VQ": "VQ(dim, 8, gradient='diveq', assignment='balanced', unit=True)",
+}
+
+
+def test_every_quantizer_is_an_expression_and_cites_where_it_comes_from():
+    public = {
+        name
+        for name in quantize.__all__
+        if isinstance(getattr(quantize, name), type) and issubclass(getattr(quantize, name), quantize.Quantizer)
+    }
+    assert set(EVERY) == public - {"Quantizer"}
+    for name, expression in EVERY.items():
+        quantizer = constructor(expression)(24).eval()
+        assert type(quantizer).__name__ == name
+        assert quantizer.encode(torch.zeros(1, 4, 24)).shape == (1, 4, quantizer.num_codes)
+        if name != "System":  # which only holds others
+            assert "References:" in (type(quantizer).__doc__ or ""), name

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from vqkit.bitstream.errors import BitstreamError
 from vqkit.bitstream.fields import FieldReader, block_bytes, number_bytes, runs_bytes
+from vqkit.bitstream.header_checks import HASH_BYTES, TABLES_HASH_BYTES, check_numbers, check_texts
 from vqkit.bitstream.limits import (
     FORMAT_VERSION,
     MAX_CHUNK_CODES,
@@ -28,7 +29,6 @@ from vqkit.bitstream.limits import (
     MAX_HEADER_BYTES,
     MAX_METADATA,
     MAX_RATE,
-    MAX_TEXT_BYTES,
 )
 from vqkit.modality import IMAGE, Modality, modality_of_size
 from vqkit.stages import stage_bits, stage_ends
@@ -40,8 +40,6 @@ __all__ = ["VqkHeader"]
 
 MAGIC = b"\x89VQK"
 CODINGS = ("plain", "static", "context")
-_HASH_BYTES = 32
-_TABLES_HASH_BYTES = 16
 _COUNTS_VERSION = 3  # brought frames with their own numbers of stages
 _COUNTED = 1  # how these numbers are coded; there is one way
 
@@ -105,8 +103,8 @@ class VqkHeader:
             object.__setattr__(self, name, tuple(int(value) for value in getattr(self, name)))
         if not self.codes_per_stage:
             object.__setattr__(self, "codes_per_stage", (1,) * len(self.code_sizes))
-        _check_numbers(self)
-        _check_texts(self)
+        check_numbers(self)
+        check_texts(self, CODINGS)
         if len(self.to_bytes()) > MAX_HEADER_BYTES:
             raise ValueError(f"the header has {len(self.to_bytes())} bytes, allowed are {MAX_HEADER_BYTES}")
 
@@ -258,8 +256,8 @@ def _read_body(body: FieldReader, version: int) -> VqkHeader:
     for name in ("sample_rate", "hop_samples", "channels"):
         found[name] = core.number(name, MAX_RATE)
     found["coding"] = CODINGS[core.number("coding", len(CODINGS) - 1)]
-    found["model_hash"] = core.block("model_hash", _HASH_BYTES).hex()
-    found["tables_hash"] = core.block("tables_hash", _TABLES_HASH_BYTES).hex()
+    found["model_hash"] = core.block("model_hash", HASH_BYTES).hex()
+    found["tables_hash"] = core.block("tables_hash", TABLES_HASH_BYTES).hex()
     found["tables"] = core.block("tables", MAX_HEADER_BYTES)
     if version >= _COUNTS_VERSION:
         found["variable_stages"] = core.number("the coding of stage counts", _COUNTED, least=_COUNTED) == _COUNTED
@@ -274,45 +272,3 @@ def _read_body(body: FieldReader, version: int) -> VqkHeader:
         raise BitstreamError("metadata has a name twice")
     body.finish("the header")
     return VqkHeader(**found)
-
-
-def _check_numbers(header: VqkHeader) -> None:
-    if not 1 <= header.num_codes <= MAX_CODES:
-        raise ValueError(f"code_sizes has {header.num_codes} codes, allowed are 1 to {MAX_CODES}")
-    if not all(1 <= size <= MAX_CODE_SIZE for size in header.code_sizes):
-        raise ValueError(f"code_sizes are {header.code_sizes[:8]} …, allowed are 1 to 2^32")
-    if min(header.codes_per_stage) < 1 or sum(header.codes_per_stage) != header.num_codes:
-        raise ValueError(
-            f"codes_per_stage has sum {sum(header.codes_per_stage)}, expected numbers of at least 1 with sum {header.num_codes}"
-        )
-    for name in ("sample_rate", "hop_samples", "channels"):
-        if not 0 <= getattr(header, name) <= MAX_RATE:
-            raise ValueError(f"{name} is {getattr(header, name)}, allowed are 0 to {MAX_RATE}")
-    if header.length is not None and not 0 <= header.length < MAX_COUNT:
-        raise ValueError(f"length is {header.length}, allowed are 0 to below {MAX_COUNT}")
-    if bool(header.sample_rate) != bool(header.hop_samples):
-        raise ValueError(
-            f"sample_rate is {header.sample_rate} and hop_samples {header.hop_samples}: give both or neither"
-        )
-    for name in ("grid", "image_size"):
-        sizes = getattr(header, name)
-        if len(sizes) > MAX_DIMENSIONS or not all(1 <= size <= MAX_DIMENSION for size in sizes):
-            raise ValueError(f"{name} is {sizes}, allowed are up to {MAX_DIMENSIONS} numbers from 1 to {MAX_DIMENSION}")
-
-
-def _check_texts(header: VqkHeader) -> None:
-    if header.coding not in CODINGS:
-        raise ValueError(f"coding is {header.coding!r}, allowed are {', '.join(CODINGS)}")
-    for name, most in (("model_hash", _HASH_BYTES), ("tables_hash", _TABLES_HASH_BYTES)):
-        value = getattr(header, name)
-        if len(value) > 2 * most or len(value) % 2 or set(value) - set("0123456789abcdef"):
-            raise ValueError(f"{name} is {value[:80]!r}, expected up to {most} bytes in lower-case hexadecimal")
-    if (header.coding == "plain") != (not header.tables_hash) or (header.tables and header.coding == "plain"):
-        raise ValueError(f"coding {header.coding!r} does not go with tables_hash {header.tables_hash!r}")
-    if len(header.metadata) > MAX_METADATA:
-        raise ValueError(f"metadata has {len(header.metadata)} entries, allowed are {MAX_METADATA}")
-    texts = {"model": header.model, "licence": header.licence}
-    for name, value in [*texts.items(), *header.metadata.items()]:
-        for text in (name, value):
-            if not isinstance(text, str) or len(text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
-                raise ValueError(f"{name[:80]!r} is not text of at most {MAX_TEXT_BYTES} bytes")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "counted",
     "curve_stages",
+    "energy_of_fields",
     "residual_energy",
     "usage_of",
     "use_by_part",
@@ -25,8 +26,8 @@ _HISTOGRAM_SIZES = 1 << 16  # alphabets up to here get a histogram for entropy c
 
 
 def counted(quantizer: Quantizer, codes: Iterable[Tensor]) -> list[Tensor] | None:
-    """How often each code occurs in codes (places, num_codes); None for alphabets too large to count."""
-    sizes = quantizer.code_sizes
+    """How often each code occurs in packed codes (places, num_codes); None for alphabets too large to count."""
+    sizes = quantizer.packed_sizes
     if max(sizes) > _HISTOGRAM_SIZES:
         return None
     counts = [torch.zeros(size, dtype=torch.long) for size in sizes]
@@ -73,6 +74,14 @@ def residual_energy(quantizer: Quantizer, z: Tensor, codes: Tensor, spatial_dims
         found = quantizer.decode(alone, stages=stages).reshape(z.shape)
         left.append(float((z - found).square().sum() / energy))
     return left
+
+
+def energy_of_fields(quantizer: Quantizer, z: Tensor, codes: Tensor) -> Tensor:
+    """Squared error of latents (batch, *spatial, dim) after 0, 1, … stages, for codes that belong to several places each."""
+    errors = [z.square().sum()]
+    for stages in range(1, quantizer.num_stages + 1):
+        errors.append((z - quantizer.decode(codes, stages=stages)).square().sum())
+    return torch.stack(errors)
 
 
 def curve_stages(quantizer: Quantizer) -> list[int]:

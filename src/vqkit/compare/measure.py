@@ -13,13 +13,22 @@ import torch
 from torch import Tensor
 
 from vqkit.bitstream import encode_codes
-from vqkit.compare.codebooks import counted, curve_stages, residual_energy, usage_of, use_by_part, values_of
+from vqkit.compare.codebooks import (
+    counted,
+    curve_stages,
+    energy_of_fields,
+    residual_energy,
+    usage_of,
+    use_by_part,
+    values_of,
+)
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.pca import code_cloud
 from vqkit.data import Item
 from vqkit.metrics import StreamingMetric
 from vqkit.modality import Modality
 from vqkit.models.tokenizer import Tokenizer
+from vqkit.quantize import Quantizer
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -160,7 +169,8 @@ class Measure(ABC, Generic[_Item]):
         """
         quantizer = model.quantizer
         metrics, usage, units = self.metrics(), usage_of(quantizer), 0.0
-        latents, codes = [], []
+        latents, places, codes = [], [], []
+        left: list[Tensor] = []  # energy of whole fields after each number of stages, where single places say nothing
         for signals in self.batches(test):
             z = model.analyze(signals)
             found = quantizer.encode(z)
@@ -169,14 +179,17 @@ class Measure(ABC, Generic[_Item]):
             usage.update(found)
             units += self.units(signals)
             latents.append(z.flatten(end_dim=-2))
-            codes.append(found.flatten(end_dim=-2))
+            places.append(found.flatten(end_dim=-2))
+            codes.append(_packed(quantizer, found))
+            if details and quantizer.block > 1:
+                left.append(energy_of_fields(quantizer, z, found))
             spatial = z.ndim - 2
         histograms = counted(quantizer, (_codes(model, some) for some in self.batches(self.counting(train))))
         rate = self.rate
         values: dict[str, Any] = {
             "rates": {
-                rate: self._rate(codes, quantizer.code_sizes, units),
-                f"entropy_{rate}": histograms and self._rate(codes, quantizer.code_sizes, units, histograms),
+                rate: self._rate(codes, quantizer.packed_sizes, units),
+                f"entropy_{rate}": histograms and self._rate(codes, quantizer.packed_sizes, units, histograms),
             },
             "metrics": values_of(metrics),
             "reconstructions": self._reconstructions(model, shown, folder),
@@ -184,11 +197,14 @@ class Measure(ABC, Generic[_Item]):
         if facts := self.facts(model):
             values["facts"] = facts
         if details:
-            every = max(1, sum(map(len, codes)) // _SHOWN_VECTORS)
-            some_z, some_codes = torch.cat(latents)[::every], torch.cat(codes)[::every]
+            every = max(1, sum(map(len, places)) // _SHOWN_VECTORS)
+            some_z, some_codes = torch.cat(latents)[::every], torch.cat(places)[::every]
+            energy = torch.stack(left).sum(dim=0) if left else None
             values |= {
                 "usage": use_by_part(usage),
-                "residual_energy": residual_energy(quantizer, some_z, some_codes, spatial),
+                "residual_energy": residual_energy(quantizer, some_z, some_codes, spatial)
+                if energy is None
+                else (energy / energy[0]).tolist(),
                 "pca": code_cloud(quantizer, some_z, some_codes, spatial),
                 "rate_curve": self._rate_curve(model, test, units),
             }
@@ -219,8 +235,8 @@ class Measure(ABC, Generic[_Item]):
                 codes = quantizer.first_stages(quantizer.encode(model.analyze(signals)), stages)
                 made = model.synthesize(quantizer.decode(codes), self.size(signals))
                 metrics.update(self.judged(made), self.judged(signals))
-                kept.append(codes.flatten(end_dim=-2))
-            rate = self._rate(kept, quantizer.code_sizes[: quantizer.stage_ends[stages - 1]], units)
+                kept.append(_packed(quantizer, codes))
+            rate = self._rate(kept, quantizer.packed_sizes[: kept[0].shape[1]], units)
             curve.append({"stages": stages, self.rate: rate, "metrics": values_of(metrics)})
         return curve or None
 
@@ -231,4 +247,9 @@ def _title(key: str) -> str:
 
 
 def _codes(model: Tokenizer, signals: Tensor) -> Tensor:
-    return model.quantizer.encode(model.analyze(signals)).flatten(end_dim=-2)
+    return _packed(model.quantizer, model.quantizer.encode(model.analyze(signals)))
+
+
+def _packed(quantizer: Quantizer, codes: Tensor) -> Tensor:
+    """Codes as a file holds them: a row for each position, or for each block where there are codes of several scales."""
+    return quantizer.pack(codes).flatten(end_dim=-2)

@@ -8,6 +8,7 @@ Conventions
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from vqkit.constants import Constant
 from vqkit.types import Bool, Float, Int
 
-__all__ = ["Cells", "from_blocks", "to_blocks"]
+__all__ = ["Cells", "finest", "from_blocks", "to_blocks"]
 
 
 def to_blocks(x: Tensor, block: int, dims: int) -> tuple[Tensor, Bool[Tensor, "*shape positions"]]:
@@ -137,6 +138,22 @@ class Cells:
     def gathered(self, codes: Int[Tensor, "*blocks positions codes"]) -> Int[Tensor, "*blocks cells codes"]:
         """The inverse of `placed`."""
         return codes[..., self._members.on(codes.device), :].amax(dim=-2)
+
+    def held(self, codes: Int[Tensor, "*blocks cells codes"]) -> Bool[Tensor, "*blocks positions"]:
+        """Positions whose cell has a code."""
+        return (self.repeated(codes) >= 0).any(dim=-1)
+
+
+def finest(held: Sequence[Bool[Tensor, "*blocks positions"]]) -> Bool[Tensor, "*blocks positions"]:
+    """Positions with a code of the last scale, which all real ones have; in blocks that have none of it, of the last scale that they have.
+
+    Args:
+        held: from `Cells.held`, scale after scale.
+    """
+    real = held[-1]
+    for coarser in reversed(held[:-1]):
+        real = torch.where(real.any(dim=-1, keepdim=True), real, coarser)
+    return real
 
 
 def _windows(size: int, block: int) -> Float[Tensor, "cells positions"]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.quantize.base import Quantizer, Step
-from vqkit.quantize.cells import Cells, from_blocks, to_blocks
+from vqkit.quantize.cells import Cells, finest, from_blocks, to_blocks
 from vqkit.quantize.checks import one_of, positive
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.losses import masked_mean
@@ -178,17 +178,10 @@ class Multiscale(Quantizer):
                 use = min(stages, scale.num_stages)
                 own, blocks = blocks.tensor_split([scale.stage_ends[use - 1]], dim=-1)
                 # what lies beyond the grid repeats its end
-                found = self._cells[index].gathered(torch.where(within[..., None], own, -1))
-                parts.append((scale, use, found))
+                parts.append((scale, use, self._cells[index].gathered(torch.where(within[..., None], own, -1))))
                 stages -= use
-        held = [
-            (cells.repeated(found) >= 0).any(dim=-1) for cells, (_, _, found) in zip(self._cells, parts, strict=False)
-        ]
-        # the last scale has a code at every real position; in a block without it, positions of cells that have one count as real
-        real = held[-1]
-        for coarser in reversed(held[:-1]):
-            real = torch.where(real.any(dim=-1, keepdim=True), real, coarser)
-        real = real & within
+        held = [cells.held(found) for cells, (_, _, found) in zip(self._cells, parts, strict=False)]
+        real = finest(held) & within
         total = torch.zeros(shape, device=codes.device)
         for index, (scale, use, found) in enumerate(parts):
             value = self._value(index, scale._decode(found, use), (found >= 0).any(dim=-1), real, shape)

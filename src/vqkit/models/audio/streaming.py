@@ -4,8 +4,7 @@
     blocks of codes ─── wait for block_frames ─ quantizer ─ decoder ─ samples
 
 Every layer keeps the few samples of its past that it still needs and the LSTM its state, so nothing is computed twice and memory does
-not grow. The network always sees pieces of ``block_frames`` frames, however the blocks come: PyTorch picks convolution kernels by size,
-and kernels differ in their rounding.
+not grow. The network always sees ``block_frames`` frames at once: PyTorch picks convolution kernels by size, and they round differently.
 """
 
 from collections.abc import Iterable, Iterator
@@ -45,8 +44,7 @@ class CodecStream:
     """One signal on its way through a codec; ``codec.streaming()`` makes it.
 
     Encoding and decoding are independent: a stream can do either or both. Several streams of one codec do not touch each other. The
-    codec's weights have to stay as they are while a signal lasts. After `finish_encoding` or `finish_decoding` that side stands at the
-    start again.
+    codec's weights have to stay as they are while a signal lasts. After `finish_encoding` or `finish_decoding` that side begins anew.
 
     What holds: the codes and the waveform do not depend, bit for bit, on how the signal was cut into blocks. Against the codec's
     `encode` of the whole, the latents differ by float rounding only, so codes are equal but where two lie equally near within that
