@@ -81,7 +81,7 @@ def smaller(codec: SpectralCodec) -> SpectralCodec:
 def signals_line(results: Path, name: str) -> str:
     """What benchmarks/signals.py measured of a model's tones, as an item of the card."""
     measured = json.loads(results.read_text())["signals"]
-    (key,) = (key for key in measured if key.rpartition(" ")[0].startswith(f"{name} 6"))
+    key = f"{name} 6 kbps"
     levels = {signal: row["level dB"] for signal, row in measured[key].items() if signal.startswith("sine ")}
     good = [signal for signal, level in levels.items() if abs(level) <= 3]
     worst = max(levels, key=lambda signal: abs(levels[signal]))
@@ -144,8 +144,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, required=True, help="that the run took")
     parser.add_argument("--recipe", default="codec-shipped", help="name of the run's YAML file, for the card")
     parser.add_argument("--signals", type=Path, help="signals.json of benchmarks/signals.py, for the card")
+    parser.add_argument("--card-only", action="store_true", help="write the card of --out anew, once it was measured")
     parser.add_argument("--out", type=Path, default=SHIPPED)
     asked = parser.parse_args()
+    if asked.card_only:
+        write_card(asked.out, asked.run, asked.data, asked.steps, asked.out.name, asked.recipe, asked.signals)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / asked.out.name
         smaller(SpectralCodec.from_pretrained(asked.run / "codec")).save_pretrained(folder)
