@@ -1,6 +1,6 @@
 """One sound file to a ``.vqk`` file.
 
-blocks of a second ─ mixed to the codec's channels ─ resampled ─ codec's stream ─ codes ─ chunks ─ file
+blocks of a second ─ mixed to the codec's channels ─ resampled ─ levels matched ─ codec's stream ─ codes ─ chunks ─ file
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ from vqkit.coding.rate import Rate, spooled
 from vqkit.data import AudioBlocks
 from vqkit.data.audio.readers.sample_check import Cancellation
 from vqkit.models.audio.compression import open_writer
+from vqkit.models.audio.level_matching import LevelMatching
 from vqkit.models.audio.resampling_stream import ResamplingStream, resampled_length
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.types import Float
@@ -33,6 +34,7 @@ def encode_file(
     licence: str = "",
     metadata: Mapping[str, str] | None = None,
     strict: bool = False,
+    level_rounds: int | None = None,
     watch: Watch = unwatched,
 ) -> CodedSound:
     """Encode a sound file, or the sound of a video file, of any length in constant memory.
@@ -50,6 +52,7 @@ def encode_file(
         licence: licence of the content, for the header.
         metadata: free text by name, for the header.
         strict: whether what is missing, cannot be decoded or is doubtful is an error instead.
+        level_rounds: rounds that bring the decoded levels near the sound's, as in `AudioTokenizer.compress`.
         watch: called with the seconds done and their share of all.
 
     Returns:
@@ -57,10 +60,11 @@ def encode_file(
 
     Raises:
         FileNotFoundError: there is no such source.
-        ValueError: the source is no sound, or damaged with strict; it holds NaN, has more channels than the codec can take, or the rate is
-            too low.
+        ValueError: the source is no sound, or damaged with strict; it holds NaN, has more channels than the codec can take, the rate is
+            too low, or level_rounds is negative.
     """
     stages = rate.stages_of(codec)
+    matching = LevelMatching(codec, stages, codec.level_rounds if level_rounds is None else level_rounds)
     with AudioBlocks(source, strict=strict) as sound:
         _note_mixing(sound, codec)
         known = sound.num_samples
@@ -76,7 +80,7 @@ def encode_file(
                 licence=licence,
                 metadata=metadata,
             ) as writer:
-                for codes in encoded_blocks(codec, blocks):
+                for codes in encoded_blocks(codec, matching.through(blocks)):
                     writer.write(codes[:, : writer.header.num_codes])
                 writer.close(length=blocks.samples)
             size = writer.bytes_written
