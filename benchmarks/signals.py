@@ -2,11 +2,11 @@
 
     python benchmarks/signals.py [MODEL ...] [--kbps 6 3] [--out FOLDER]
 
-Two numbers a signal, at the codec's rate: the level of the decoded sound beside the original's, in dB, and the share of its energy that
-lies where the original's does (within a tenth of an octave of the partials, for sines and chords). The goal is a level within 3 dB from
-100 Hz to 7 kHz at 6 kbit/s, and no sound made of silence; what reaches it is bold. Half of the sines are multiples of a codec's usual
-frame rates, so that all frames are alike; the others are none, and their phase differs from frame to frame. One core: half a minute a
-model and rate. Writes signals.json, signals.md and signals.png.
+Two numbers a signal, of the file that the codec makes of it, at the codec's rate: the level of the decoded sound beside the original's, in
+dB, and the share of its energy that lies where the original's does (within a tenth of an octave of the partials, for sines and chords). The
+goal is a level within 3 dB from 100 Hz to 7 kHz at 6 kbit/s, and no sound made of silence; what reaches it is bold. Half of the sines are
+multiples of a codec's usual frame rates, so that all frames are alike; the others are none, and their phase differs from frame to frame.
+One core: a minute a model and rate. Writes signals.json, signals.md and signals.png.
 """
 
 import argparse
@@ -79,8 +79,7 @@ def measure(codec: AudioTokenizer, kbps: float) -> dict[str, dict[str, float]]:
     edge = round(EDGE * rate)
     found = {}
     for name, (wave, partials) in signals(rate).items():
-        whole = wave[None, None].repeat(1, codec.channels, 1)
-        back = codec.decode(codec.encode(whole, kbps), len(wave))[0, 0]
+        back = codec.decompress(codec.compress(wave[None].repeat(codec.channels, 1), rate, kbps))[0][0]
         before, after = wave[edge:-edge], back[edge:-edge]
         silent = not before.any()
         row = {"level dB": level_db(after) - (0 if silent else level_db(before))}

@@ -47,7 +47,7 @@ A neural codec for speech and music: mono, {sample_rate} Hz, {frame_rate:g} fram
 
 - Speech and music at low rates, to be heard by people. Any stage can be the last: 1 stage is the least, 6 are 3 kbit/s.
 - What lies above {nyquist:g} kHz is lost, and so is stereo.
-{signals}- It looks ahead: {latency:.2f} s of latency in a stream. It is not made for conversation.
+{signals}{rounds}- It looks ahead: {latency:.2f} s of latency in a stream. It is not made for conversation.
 - It was trained for a few hours on two CPU cores with {hours:.1f} hours of sound; published codecs saw thousands on GPUs, and an
   adversary. It changes voices at low rates: do not use it where a person has to be recognised, or where every word counts.
 
@@ -66,13 +66,18 @@ sounds of your own with the commands above.
 """
 
 
-def smaller(codec: SpectralCodec) -> SpectralCodec:
-    """The same codec in half precision, without what only training needs."""
+ROUNDS = """- Files are encoded in {rounds} rounds in which the encoder hears what is decoded and corrects its levels. `--level-rounds 0`, `encode` and
+  `vqkit tokenize` do without: they are faster, and their tones quieter.
+"""
+
+
+def smaller(codec: SpectralCodec, level_rounds: int) -> SpectralCodec:
+    """The same codec in half precision, without what only training needs, and with rounds of its own."""
     trained = codec.quantizer
     sizes = trained.code_sizes
-    made = {name: value for name, value in codec._hub_mixin_config.items() if name != "quantizer"}
+    made = {name: value for name, value in codec._hub_mixin_config.items() if name not in ("quantizer", "level_rounds")}
     plain = RVQ(trained.dim, sizes[0], len(sizes), update="gradient", init="uniform", revive="none")
-    found = SpectralCodec(plain, **made)
+    found = SpectralCodec(plain, **made, level_rounds=level_rounds)
     names = found.state_dict().keys()
     found.load_state_dict({name: value for name, value in codec.state_dict().items() if name in names})
     return found.half().eval()
@@ -108,6 +113,7 @@ def write_card(folder: Path, run: Path, data: Path, steps: int, name: str, recip
             flag="" if name == SHIPPED.name else f" --model {name}",
             recipe=recipe,
             origin=f"Its training went on from the weights of {Path(start).name}.\n\n" if start else "",
+            rounds=ROUNDS.format(rounds=codec.level_rounds) if codec.level_rounds else "",
             signals=signals_line(signals, name) if signals else "",
             sample_rate=codec.sample_rate,
             frame_rate=codec.frame_rate,
@@ -143,6 +149,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True, help="that the run took")
     parser.add_argument("--recipe", default="codec-shipped", help="name of the run's YAML file, for the card")
+    parser.add_argument("--level-rounds", type=int, default=0, help="in which its files are encoded, by default")
+    parser.add_argument("--minutes", type=float, default=60, help="of sound that the prior is fitted to")
     parser.add_argument("--signals", type=Path, help="signals.json of benchmarks/signals.py, for the card")
     parser.add_argument("--card-only", action="store_true", help="write the card of --out anew, once it was measured")
     parser.add_argument("--out", type=Path, default=SHIPPED)
@@ -152,8 +160,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / asked.out.name
-        smaller(SpectralCodec.from_pretrained(asked.run / "codec")).save_pretrained(folder)
-        if vqkit(["fit-prior", str(folder), str(asked.data), "--classes", "6"]):  # 32 save less, and take 1.5 MB
+        smaller(SpectralCodec.from_pretrained(asked.run / "codec"), asked.level_rounds).save_pretrained(folder)
+        # 32 classes save less, and take 1.5 MB
+        if vqkit(["fit-prior", str(folder), str(asked.data), "--classes", "6", "--minutes", f"{asked.minutes:g}"]):
             raise SystemExit(1)
         write_card(folder, asked.run, asked.data, asked.steps, asked.out.name, asked.recipe, asked.signals)
         shutil.rmtree(asked.out, ignore_errors=True)
