@@ -22,7 +22,6 @@ from vqkit import RVQ
 from vqkit.cli import main as vqkit
 from vqkit.data import list_clips
 from vqkit.models import AudioCodec, SpectralCodec
-from vqkit.models.audio.rates import stages_within
 from vqkit.models.loading import SHIPPED
 
 CARD = """---
@@ -65,9 +64,8 @@ some of the sources are under the GPL or under share-alike licences. If that mat
 sounds of your own with the commands above.
 """
 
-
-ROUNDS = """- Files are encoded in {rounds} rounds in which the encoder hears what is decoded and corrects its levels. `--level-rounds 0`, `encode` and
-  `vqkit tokenize` do without: they are faster, and their tones quieter.
+ROUNDS = """- Files are encoded in {rounds} rounds in which the encoder hears what is decoded and corrects its levels. `--level-rounds 0`,
+  `AudioCodec.encode` and `vqkit tokenize` do without: they are faster, and their tones quieter.
 """
 
 
@@ -139,7 +137,7 @@ def write_card(folder: Path, run: Path, data: Path, steps: int, name: str, recip
         ),
         encoding="utf-8",
     )
-    assert stages_within(codec.rates_kbps, 3.0) == 6
+    assert codec.stages_within(3.0) == 6
 
 
 def main() -> None:

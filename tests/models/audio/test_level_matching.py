@@ -44,9 +44,9 @@ def level_db(wav: torch.Tensor, other: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize(
-    ("hertz", "rounds", "decoded_db"), [(500, 4, 0.0), (4000, 0, -6.02), (4000, 1, -3.01), (4000, 4, -0.38)]
+    ("hertz", "rounds", "decoded_db"), [(500, 4, 0.0), (4000, 0, -6.02), (4000, 1, -1.81), (4000, 3, -0.16)]
 )
-def test_each_round_makes_up_for_half_of_what_is_missing(hertz, rounds, decoded_db):
+def test_each_round_makes_up_for_seven_tenths_of_what_is_missing(hertz, rounds, decoded_db):
     codec, wav = Quiet(), tone(hertz)
     changed = match_levels(codec, wav, rounds=rounds)
     assert changed.shape == wav.shape
@@ -54,10 +54,10 @@ def test_each_round_makes_up_for_half_of_what_is_missing(hertz, rounds, decoded_
     assert level_db(decoded, wav) == pytest.approx(decoded_db, abs=0.15)
 
 
-def test_what_is_lost_entirely_is_turned_up_by_at_most_12_db():
+def test_what_is_lost_entirely_is_turned_up_by_at_most_18_db():
     codec = Quiet()
     codec.decode = lambda codes, samples=None: torch.zeros(1, 1, samples)
-    assert level_db(match_levels(codec, tone(1000), rounds=9), tone(1000)) == pytest.approx(12, abs=0.1)
+    assert level_db(match_levels(codec, tone(1000), rounds=9), tone(1000)) == pytest.approx(18, abs=0.1)
 
 
 def test_silence_stays_and_is_not_even_encoded():
