@@ -29,7 +29,6 @@ from vqkit.evaluate.listeners import KINDS, listeners, protocols_of
 from vqkit.evaluate.rate_quality import Judged, judge
 from vqkit.evaluate.rate_rows import Goal, rate_rows, verdict
 from vqkit.files import write_whole
-from vqkit.models.audio.rates import stages_within
 from vqkit.report.figures import png_bytes
 from vqkit.report.markdown import code_block, escape
 from vqkit.report.rate_curves import rate_curves_figure
@@ -82,7 +81,7 @@ def own_systems(arguments: argparse.Namespace, notes: list[str]) -> list[System]
                 f"{arguments.name} has no rate as low as {kbps:g} kbps; its lowest is {codec.rates_kbps[0]:g}."
             )
             continue
-        stages = stages_within(codec.rates_kbps, kbps)
+        stages = codec.stages_within(kbps)
         if stages in found:
             notes.append(f"{arguments.name} at {kbps:g} kbps would be the same as {found[stages].name}; left out.")
             continue

@@ -9,6 +9,7 @@ the valid split decides which one is kept. Nothing of the test split is read.
 
 import argparse
 import hashlib
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,7 +22,6 @@ from vqkit import RVQ
 from vqkit.cli import main as vqkit
 from vqkit.data import list_clips
 from vqkit.models import AudioCodec, SpectralCodec
-from vqkit.models.audio.rates import stages_within
 from vqkit.models.loading import SHIPPED
 
 CARD = """---
@@ -40,14 +40,14 @@ A neural codec for speech and music: mono, {sample_rate} Hz, {frame_rate:g} fram
 - made by: `vqkit train --config recipes/{recipe}.yaml --data.source DATA --steps {steps}`, then
   `python recipes/ship_codec.py --run runs/{recipe} --recipe {recipe} --data DATA --steps {steps} --out {name}`; torch {torch}
 
-How good it is, and where it falls short, beside Opus, MP3 and Codec2: docs/results/shipped-codec of the repository.
+{origin}How good it is, and where it falls short: docs/results/shipped-codec of the repository.
 
 ## What it is for, and what not
 
 - Speech and music at low rates, to be heard by people. Any stage can be the last: 1 stage is the least, 6 are 3 kbit/s.
 - What lies above {nyquist:g} kHz is lost, and so is stereo.
-- It looks ahead: {latency:.2f} s of latency in a stream. It is not made for conversation.
-- It was trained for less than three hours on two CPU cores with {hours:.1f} hours of sound; published codecs saw thousands on GPUs, and an
+{signals}{rounds}- It looks ahead: {latency:.2f} s of latency in a stream. It is not made for conversation.
+- It was trained for a few hours on two CPU cores with {hours:.1f} hours of sound; published codecs saw thousands on GPUs, and an
   adversary. It changes voices at low rates: do not use it where a person has to be recognised, or where every word counts.
 
 ## What it was trained on
@@ -64,25 +64,44 @@ some of the sources are under the GPL or under share-alike licences. If that mat
 sounds of your own with the commands above.
 """
 
+ROUNDS = """- Files are encoded in {rounds} rounds in which the encoder hears what is decoded and corrects its levels. `--level-rounds 0`,
+  `AudioCodec.encode` and `vqkit tokenize` do without: they are faster, and their tones quieter.
+"""
 
-def smaller(codec: SpectralCodec) -> SpectralCodec:
-    """The same codec in half precision, without what only training needs."""
+
+def smaller(codec: SpectralCodec, level_rounds: int) -> SpectralCodec:
+    """The same codec in half precision, without what only training needs, and with rounds of its own."""
     trained = codec.quantizer
     sizes = trained.code_sizes
-    made = {name: value for name, value in codec._hub_mixin_config.items() if name != "quantizer"}
+    made = {name: value for name, value in codec._hub_mixin_config.items() if name not in ("quantizer", "level_rounds")}
     plain = RVQ(trained.dim, sizes[0], len(sizes), update="gradient", init="uniform", revive="none")
-    found = SpectralCodec(plain, **made)
+    found = SpectralCodec(plain, **made, level_rounds=level_rounds)
     names = found.state_dict().keys()
     found.load_state_dict({name: value for name, value in codec.state_dict().items() if name in names})
     return found.half().eval()
 
 
-def write_card(folder: Path, run: Path, data: Path, steps: int, name: str, recipe: str) -> None:
+def signals_line(results: Path, name: str) -> str:
+    """What benchmarks/signals.py measured of a model's tones, as an item of the card."""
+    measured = json.loads(results.read_text())["signals"]
+    key = f"{name} 6 kbps"
+    levels = {signal: row["level dB"] for signal, row in measured[key].items() if signal.startswith("sine ")}
+    good = [signal for signal, level in levels.items() if abs(level) <= 3]
+    worst = max(levels, key=lambda signal: abs(levels[signal]))
+    return (
+        f"- Pure tones from 100 Hz to 7 kHz at 6 kbit/s: {len(good)} of {len(levels)} come back within 3 dB of their level; the worst, "
+        f"{worst.removeprefix('sine ')},\n  changes by {levels[worst]:.0f} dB. Lower rates are worse. Silence stays silence "
+        f"({measured[key]['silence']['level dB']:.0f} dB beside full scale). All signals: docs/results/signals.\n"
+    )
+
+
+def write_card(folder: Path, run: Path, data: Path, steps: int, name: str, recipe: str, signals: Path | None) -> None:
     """MODEL_CARD.md, from what lies in the folders."""
     codec = AudioCodec.from_pretrained(folder)
     config = yaml.safe_load((run / "config.yaml").read_text())
     shares = config["data"]["init_args"]["group_shares"]
     clips = [clip for clip in list_clips(data, "train") if clip.group in shares]
+    start = config.get("start")
     weights, prior = folder / "model.safetensors", folder / "prior.vqe"
     (folder / "README.md").unlink(missing_ok=True)
     (folder / "MODEL_CARD.md").write_text(
@@ -91,6 +110,9 @@ def write_card(folder: Path, run: Path, data: Path, steps: int, name: str, recip
             argument="" if name == SHIPPED.name else f'"{name}"',
             flag="" if name == SHIPPED.name else f" --model {name}",
             recipe=recipe,
+            origin=f"Its training went on from the weights of {Path(start).name}.\n\n" if start else "",
+            rounds=ROUNDS.format(rounds=codec.level_rounds) if codec.level_rounds else "",
+            signals=signals_line(signals, name) if signals else "",
             sample_rate=codec.sample_rate,
             frame_rate=codec.frame_rate,
             stages=codec.quantizer.num_stages,
@@ -115,7 +137,7 @@ def write_card(folder: Path, run: Path, data: Path, steps: int, name: str, recip
         ),
         encoding="utf-8",
     )
-    assert stages_within(codec.rates_kbps, 3.0) == 6
+    assert codec.stages_within(3.0) == 6
 
 
 def main() -> None:
@@ -125,14 +147,22 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True, help="that the run took")
     parser.add_argument("--recipe", default="codec-shipped", help="name of the run's YAML file, for the card")
+    parser.add_argument("--level-rounds", type=int, default=0, help="in which its files are encoded, by default")
+    parser.add_argument("--minutes", type=float, default=60, help="of sound that the prior is fitted to")
+    parser.add_argument("--signals", type=Path, help="signals.json of benchmarks/signals.py, for the card")
+    parser.add_argument("--card-only", action="store_true", help="write the card of --out anew, once it was measured")
     parser.add_argument("--out", type=Path, default=SHIPPED)
     asked = parser.parse_args()
+    if asked.card_only:
+        write_card(asked.out, asked.run, asked.data, asked.steps, asked.out.name, asked.recipe, asked.signals)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / asked.out.name
-        smaller(SpectralCodec.from_pretrained(asked.run / "codec")).save_pretrained(folder)
-        if vqkit(["fit-prior", str(folder), str(asked.data), "--classes", "6"]):  # 32 save less, and take 1.5 MB
+        smaller(SpectralCodec.from_pretrained(asked.run / "codec"), asked.level_rounds).save_pretrained(folder)
+        # 32 classes save less, and take 1.5 MB
+        if vqkit(["fit-prior", str(folder), str(asked.data), "--classes", "6", "--minutes", f"{asked.minutes:g}"]):
             raise SystemExit(1)
-        write_card(folder, asked.run, asked.data, asked.steps, asked.out.name, asked.recipe)
+        write_card(folder, asked.run, asked.data, asked.steps, asked.out.name, asked.recipe, asked.signals)
         shutil.rmtree(asked.out, ignore_errors=True)
         shutil.copytree(folder, asked.out)
     print(f"{asked.out}: {sum(path.stat().st_size for path in asked.out.iterdir()):,} bytes")

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import vqkit
 from vqkit.constants import Constant
-from vqkit.losses import CompressedSpectra, MultiScaleMel
+from vqkit.losses import BandLevels, CompressedSpectra, MultiScaleMel
 from vqkit.nn import STFTDiscriminator
 from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis
 
@@ -145,6 +145,7 @@ def synthesised(module):
 
 
 HOLDERS = {
+    "BandLevels": (lambda: BandLevels(16000), trained_on_sound),
     "MultiScaleMel": (lambda: MultiScaleMel(16000), trained_on_sound),
     "CompressedSpectra": (CompressedSpectra, trained_on_sound),
     "STFTDiscriminator": (lambda: STFTDiscriminator(num_filters=2, window_samples=(256, 128)), judged),

@@ -1,9 +1,11 @@
+from functools import partial
+
 import librosa
 import numpy as np
 import pytest
 import torch
 
-from vqkit.losses import CompressedSpectra, MultiScaleMel
+from vqkit.losses import BandLevels, CompressedSpectra, MultiScaleMel
 
 
 def plain(one, other, windows, power, phase_weight, floor=1e-4):
@@ -47,7 +49,7 @@ def test_gradients_are_finite_where_both_are_silent():
     assert estimate.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("make", [CompressedSpectra, lambda **options: MultiScaleMel(16000, **options)])
+@pytest.mark.parametrize("make", [CompressedSpectra, partial(MultiScaleMel, 16000), partial(BandLevels, 16000)])
 def test_drawn_windows_are_the_whole_on_average(make):
     torch.manual_seed(0)
     windows, one, other = (128, 256, 512, 1024), 0.1 * torch.randn(1, 1, 4000), 0.1 * torch.randn(1, 1, 4000)

@@ -96,6 +96,17 @@ def test_a_file_is_restored_by_the_codec_that_wrote_it(
     )
 
 
+def test_a_file_of_a_model_that_ships_is_restored_though_others_are_loaded(
+    codecs: dict[str, SpectralCodec], tmp_path: Path
+) -> None:
+    shipped = load_codec("vqkit-codec-16khz")
+    wav = 0.1 * torch.randn(1, 3200, generator=torch.Generator().manual_seed(0))
+    (tmp_path / "old.vqk").write_bytes(data := shipped.compress(wav, 16000, 1.0))
+    back = restore(tmp_path / "old.vqk", codecs)
+    assert back.model == "vqkit-codec-16khz"
+    assert torch.equal(back.reconstruction, shipped.decompress(data)[0])
+
+
 def test_bad_files_are_one_clear_line(made: Transcoded, codecs: dict[str, SpectralCodec], tmp_path: Path) -> None:
     path = tmp_path / "a.vqk"
     altered = bytearray(made.vqk)

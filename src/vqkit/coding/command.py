@@ -100,9 +100,17 @@ def main_encode(argv: list[str]) -> int:
         action="store_true",
         help="refuse sound of which something is missing or cannot be decoded, instead of silence and a warning",
     )
+    parser.add_argument(
+        "--level-rounds",
+        type=int,
+        help="how often sound is encoded and decoded to bring the decoded levels near its own, each as slow as doing it once; 0 encodes "
+        "once (default: what the codec names, 0 for most)",
+    )
     add_options(parser)
     asked = parser.parse_args(argv)
     _check_megapixels(asked)
+    if asked.level_rounds is not None and asked.level_rounds < 0:
+        raise ValueError(f"--level-rounds is {asked.level_rounds}, it must be at least 0")
     if Path(asked.source).suffix.lower() == VQK or content_of_file(asked.source) == "vqk":
         raise ValueError(
             f"{asked.source} is encoded already; `vqkit decode {asked.source}` decodes it, `vqkit thin` a smaller file"
@@ -123,7 +131,15 @@ def main_encode(argv: list[str]) -> int:
     jobs = _only(wanted, jobs, Path(asked.source).is_dir())
     _check_rate(rate, [job for job in jobs if job.is_open])
     encode = EncodeOne(
-        Encoding(rate, asked.plain, asked.licence, _metadata(asked.meta), asked.max_megapixels, asked.strict),
+        Encoding(
+            rate,
+            asked.plain,
+            asked.licence,
+            _metadata(asked.meta),
+            asked.max_megapixels,
+            asked.strict,
+            asked.level_rounds,
+        ),
         pipe,
         asked.force,
     )

@@ -25,6 +25,7 @@ class Encoding:
         metadata: free text by name, for the header.
         max_megapixels: refuse an image, or a video in all frames, whose header says more, in 10^6 pixels.
         strict: refuse sound of which something is missing, cannot be decoded or is doubtful.
+        level_rounds: rounds of sound, as in `AudioTokenizer.compress`; None leaves them to the codec.
     """
 
     rate: Rate
@@ -33,6 +34,7 @@ class Encoding:
     metadata: Mapping[str, str] = field(default_factory=dict)
     max_megapixels: float = MAX_MEGAPIXELS
     strict: bool = False
+    level_rounds: int | None = None
 
     @property
     def for_header(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from vqkit.losses.adaptive_weight import adaptive_weight
 from vqkit.losses.adversarial import feature_matching, hinge_discriminator, hinge_generator
 from vqkit.losses.balancer import Balancer
+from vqkit.losses.band_levels import BandLevels
 from vqkit.losses.mel import MultiScaleMel
 from vqkit.losses.spectrum import CompressedSpectra
 from vqkit.losses.waveform import waveform_l1
@@ -10,6 +11,7 @@ from vqkit.losses.weighted import WeightedLoss, WeightedLosses
 
 __all__ = [
     "Balancer",
+    "BandLevels",
     "CompressedSpectra",
     "MultiScaleMel",
     "WeightedLoss",

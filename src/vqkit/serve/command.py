@@ -10,14 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vqkit.models.loading import load_tokenizer, shipped_folder
+from vqkit.models.loading import SHIPPED, load_tokenizer, shipped_folder
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.serve.server import serving
 from vqkit.serve.uploads import Limits
 
 __all__ = ["main"]
 
-_SHIPPED = {"vqkit": "vqkit-codec-16khz", "vqkit-image": "vqkit-image"}  # by the names that the page shows
+_SHIPPED = {"vqkit": SHIPPED.name, "vqkit-image": "vqkit-image"}  # by the names that the page shows
 
 
 def main(argv: list[str]) -> int:

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 from vqkit.bitstream import VqkReader
 from vqkit.metrics import CodebookUsage
 from vqkit.models.identity import weight_hash
+from vqkit.models.loading import load_tokenizer, shipped_with
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.models.vqk_files import open_reader
 from vqkit.serve.medium import Figure, Medium, Numbers, medium_of
@@ -123,7 +125,8 @@ def restore(source: Path, models: Mapping[str, Tokenizer], limits: Limits | None
 
     Args:
         source: the file.
-        models: models by name; the one with the file's weights is taken.
+        models: models by name; the one with the file's weights is taken. If none has them, one that ships may: files of models that were
+            once the default still decode.
         limits: limits of size; the usual ones by default.
 
     Returns:
@@ -195,6 +198,13 @@ def _writer_of(vqk: bytes, models: Mapping[str, Tokenizer]) -> tuple[str, Tokeni
     for name, found in hashes.items():
         if found == header.model_hash:
             return name, models[name]
+    if (folder := shipped_with(header.model_hash)) is not None:
+        return folder.name, _shipped(folder)
     here = ", ".join(f"{name} ({found[:8]})" for name, found in hashes.items())
     writer = f"{header.model or 'a model'} with weights {header.model_hash[:8] or 'unstated'}"
     raise ValueError(f"the file was written by {writer}, which is not loaded here; loaded: {here}")
+
+
+@cache
+def _shipped(folder: Path) -> Tokenizer:
+    return load_tokenizer(folder)

@@ -167,7 +167,8 @@ class ModelEncoder:
     def _how(self) -> Any:
         from vqkit.coding.kind import Encoding
 
-        return Encoding(self._rate(), plain=not self.keep_vqk, max_megapixels=self.max_megapixels)
+        # tokens are the codes that the encoder gives: rounds of listening would cost several times as much
+        return Encoding(self._rate(), plain=not self.keep_vqk, max_megapixels=self.max_megapixels, level_rounds=0)
 
     def _encoded(self, kind: "Kind", model: Any, file: io.BytesIO, coded: Any) -> Encoded:
         """What a ``.vqk`` file holds."""

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import io
+import math
 import re
 
 import numpy as np
@@ -17,14 +18,37 @@ from vqkit.models import AudioCodec, SpectralCodec
 from vqkit.models.identity import weight_hash
 from vqkit.models.loading import SHIPPED
 
-HASH = "1bf125b41afa393a66c6eb19cd942c3a4708ad77dd1e93e80e9889526c5a95dc"
-# of 0.3 s of a sine of 440 Hz and amplitude 0.3, at 1 kbit/s, by commit cf9f42d
-FILE = bytes.fromhex(
-    "8956514b015542018008020101020000807dc0020102201bf125b41afa393a66c6eb19cd942c3a4708ad77dd1e93e80e9889"
-    "526c5a95dc101ff0cc756e8d21112711d8452f393e7400c125000d537065637472616c436f64656300d005a120f563000f02"
-    "1113035b59d5f44a241f4ad4aa001e85dfb2a9367216e9ade8d0e6b144a2a278b2faa6c2b319ab932d609f5f1841f5650fc1"
-    "25d7c6f3a2"
-)
+# of 0.3 s of a sine of 440 Hz and amplitude 0.3, at 1 kbit/s; by commits cf9f42d, fad47da, and that of the third model: the weights, the
+# file, the root mean square of what it decodes to, and six of its samples
+FILES = {
+    "vqkit-codec-16khz": (
+        "1bf125b41afa393a66c6eb19cd942c3a4708ad77dd1e93e80e9889526c5a95dc",
+        "8956514b015542018008020101020000807dc0020102201bf125b41afa393a66c6eb19cd942c3a4708ad77dd1e93e80e9889"
+        "526c5a95dc101ff0cc756e8d21112711d8452f393e7400c125000d537065637472616c436f64656300d005a120f563000f02"
+        "1113035b59d5f44a241f4ad4aa001e85dfb2a9367216e9ade8d0e6b144a2a278b2faa6c2b319ab932d609f5f1841f5650fc1"
+        "25d7c6f3a2",
+        0.2361,
+        [-0.0698, -0.1176, -0.1616, -0.2010, -0.2356, -0.2645],
+    ),
+    "vqkit-codec-16khz-2": (
+        "a41517427d56e4e15fe9a92512254c0bdc06ac261ef73352d49a4e156b70a374",
+        "8956514b015542018008020101020000807dc002010220a41517427d56e4e15fe9a92512254c0bdc06ac261ef73352d49a4e"
+        "156b70a37410bff925ce1debf63db2073b1244fbca2b00c125000d537065637472616c436f64656300b6348cf6f563000f02"
+        "1914a8916cce7fa99c9d0cb9d537965e4436a5f196b5e2fd2121970dcd752d34a2b5d1ed663b6ec5509892ce20753d9b6113"
+        "b591488676f5650fc125b668faa3",
+        0.2259,
+        [-0.1506, -0.1834, -0.2106, -0.2315, -0.2455, -0.2522],
+    ),
+    "vqkit-codec-16khz-3": (
+        "a2f641f03495db0d0676b88a7555268560642bd9502777f436db67e4acb0b340",
+        "8956514b015542018008020101020000807dc002010220a2f641f03495db0d0676b88a7555268560642bd9502777f436db67"
+        "e4acb0b34010820b5f833a63bcc3abfe82109372eb3800c125000d537065637472616c436f646563000648f70df563000f02"
+        "19169e925fd27ed07913844043c2aeb3eea9a9627e894100b91e45a8734e31ad9e8ecae2cff99c6fd00903794cabf6e4cd82"
+        "7efc493b6ec79bf5650fc1258f3326c4",
+        0.2809,
+        [-0.1124, -0.1809, -0.2440, -0.3000, -0.3469, -0.3835],
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,19 +98,37 @@ def test_streamed_codes_are_those_of_the_whole(codec):
     assert (streamed != whole).float().mean() < 0.002  # near-ties that float rounding decides
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
-def test_files_written_with_it_decode_for_ever(codec, dtype):
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, torch.float32) for name in FILES]
+    + [(SHIPPED.name, dtype) for dtype in (torch.float16, torch.bfloat16, torch.float64)],
+)
+def test_files_written_with_it_decode_for_ever(name, dtype):
+    digest, file, level, samples = FILES[name]
+    codec = AudioCodec.from_pretrained(name)
     model = copy.deepcopy(codec).to(dtype)
-    assert weight_hash(model) == HASH
-    wav, sample_rate = model.decompress(FILE)
+    assert weight_hash(model) == digest
+    wav, sample_rate = model.decompress(bytes.fromhex(file))
     assert (wav.shape, wav.dtype, sample_rate) == ((1, 4800), torch.float32, 16000)
-    expected = codec.decompress(FILE)[0]
-    assert float(expected.square().mean().sqrt()) == pytest.approx(0.2361, abs=1e-3)
-    assert expected[0, 1000:1006].tolist() == pytest.approx(
-        [-0.0698, -0.1176, -0.1616, -0.2010, -0.2356, -0.2645], abs=1e-3
-    )
+    expected = codec.decompress(bytes.fromhex(file))[0]
+    assert float(expected.square().mean().sqrt()) == pytest.approx(level, abs=1e-3)
+    assert expected[0, 1000:1006].tolist() == pytest.approx(samples, abs=1e-3)
     assert si_sdr_db(wav[0], expected[0]) > 30
-    assert VqkReader(io.BytesIO(model.compress(sound("speech"), 16000, 0.5))).header.model_hash == HASH
+    written = model.compress(sound("speech"), 16000, 0.5, level_rounds=0)
+    assert VqkReader(io.BytesIO(written)).header.model_hash == digest
+
+
+@pytest.mark.parametrize("hertz", [137, 440, 900, 1163, 2000, 3511, 4000, 5303, 7000])
+def test_pure_tones_come_back_as_loud_as_they_were(codec, hertz):
+    wav = 0.3 * (2 * math.pi * hertz * torch.arange(24000) / 16000).sin()[None]
+    decoded = codec.decompress(codec.compress(wav, 16000))[0]
+    change = decoded[:, 4000:20000].square().mean() / wav[:, 4000:20000].square().mean()
+    assert abs(10 * float(change.log10())) < 3  # dB; those of the first model lost 19 to 46 above 700 Hz
+
+
+def test_silence_stays_silence(codec):
+    decoded = codec.decompress(codec.compress(torch.zeros(1, 16000), 16000))[0]
+    assert float(decoded.abs().max()) < 1e-4
 
 
 @pytest.mark.parametrize(("dtype", "least_db"), [(torch.float16, 50), (torch.bfloat16, 35)])
@@ -132,7 +174,7 @@ def test_models_that_ship_are_loaded_by_name_and_tell_their_files_apart(tmp_path
     from vqkit.cli import main
     from vqkit.models import AudioCodec
 
-    first, second = AudioCodec.from_pretrained(), AudioCodec.from_pretrained("vqkit-codec-16khz-2")
+    first, second = AudioCodec.from_pretrained("vqkit-codec-16khz"), AudioCodec.from_pretrained("vqkit-codec-16khz-2")
     wav = 0.1 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
     data = second.compress(wav, 16000, kbps=3)
     assert second.decompress(data)[0].shape == wav.shape
@@ -144,6 +186,7 @@ def test_models_that_ship_are_loaded_by_name_and_tell_their_files_apart(tmp_path
     assert main(["decode", str(tmp_path / "a.vqk"), str(tmp_path / "b.wav"), *name]) == 0
     assert main(["decode", str(tmp_path / "a.vqk"), str(tmp_path / "c.wav")]) == 0  # it finds the model that wrote it
     assert (tmp_path / "c.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
-    (tmp_path / "old.vqk").write_bytes(FILE)
+    (tmp_path / "old.vqk").write_bytes(bytes.fromhex(FILES["vqkit-codec-16khz"][1]))
     assert main(["decode", str(tmp_path / "old.vqk"), str(tmp_path / "d.wav"), *name]) == 2
-    assert "give --model vqkit-codec-16khz" in capsys.readouterr().err
+    assert "give --model vqkit-codec-16khz\n" in capsys.readouterr().err
+    assert main(["decode", str(tmp_path / "old.vqk"), str(tmp_path / "d.wav")]) == 0

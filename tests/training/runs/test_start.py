@@ -5,6 +5,7 @@ import torch
 
 from vqkit import RVQ
 from vqkit.models import SpectralCodec
+from vqkit.models.loading import SHIPPED
 from vqkit.quantize.codebook import Codebook
 from vqkit.training.runs.start import start_from
 
@@ -45,9 +46,10 @@ def test_a_model_of_other_sizes_is_refused_and_nothing_changes(tmp_path: Path) -
     assert all(torch.equal(value, before[name]) for name, value in fresh.state_dict().items())
 
 
-def test_shipped_names_the_codec_that_ships() -> None:
-    with pytest.raises(ValueError, match="vqkit-codec-16khz does not fit"):
-        start_from(codec(), "shipped")
+@pytest.mark.parametrize(("name", "folder"), [("shipped", SHIPPED.name), ("vqkit-codec-16khz", "vqkit-codec-16khz")])
+def test_models_that_ship_have_names(name: str, folder: str) -> None:
+    with pytest.raises(ValueError, match=f"{folder} does not fit"):
+        start_from(codec(), name)
 
 
 def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:

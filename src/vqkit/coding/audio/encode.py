@@ -1,6 +1,6 @@
 """One sound file to a ``.vqk`` file.
 
-blocks of a second ─ mixed to the codec's channels ─ resampled ─ codec's stream ─ codes ─ chunks ─ file
+blocks of a second ─ mixed to the codec's channels ─ resampled ─ levels matched ─ codec's stream ─ codes ─ chunks ─ file
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,6 +19,7 @@ from vqkit.coding.rate import Rate, spooled
 from vqkit.data import AudioBlocks
 from vqkit.data.audio.readers.sample_check import Cancellation
 from vqkit.models.audio.compression import open_writer
+from vqkit.models.audio.level_matching import LevelMatching
 from vqkit.models.audio.resampling_stream import ResamplingStream, resampled_length
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.types import Float, Int
@@ -36,6 +37,7 @@ def encode_file(
     licence: str = "",
     metadata: Mapping[str, str] | None = None,
     strict: bool = False,
+    level_rounds: int | None = None,
     watch: Watch = unwatched,
 ) -> CodedSound:
     """Encode a sound file, or the sound of a video file, of any length in constant memory.
@@ -53,6 +55,7 @@ def encode_file(
         licence: licence of the content, for the header.
         metadata: free text by name, for the header.
         strict: whether what is missing, cannot be decoded or is doubtful is an error instead.
+        level_rounds: rounds that bring the decoded levels near the sound's, as in `AudioTokenizer.compress`.
         watch: called with the seconds done and their share of all.
 
     Returns:
@@ -60,15 +63,18 @@ def encode_file(
 
     Raises:
         FileNotFoundError: there is no such source.
-        ValueError: the source is no sound, or damaged with strict; it holds NaN, has more channels than the codec can take, or the rate is
-            too low.
+        ValueError: the source is no sound, or damaged with strict; it holds NaN, has more channels than the codec can take, the rate is
+            too low, or level_rounds is negative.
     """
     stages = rate.stages_of(codec)
     with ExitStack() as stack:
         file = stack.enter_context(spooled(target, rate.max_bytes is not None))
         header: dict[str, Any] = {"plain": plain, "licence": licence, "metadata": metadata}
         header["variable_stages"] = rate.rate_weight is not None
-        with SoundOnItsWay(codec, source, file, stages, strict=strict, watch=watch, **header) as way:
+        rounds = codec.level_rounds if level_rounds is None else level_rounds
+        with SoundOnItsWay(
+            codec, source, file, stages, strict=strict, level_rounds=rounds, watch=watch, **header
+        ) as way:
             for codes in encoded_blocks(codec, way.blocks, rate.rate_weight):
                 way.take(codes)
             coded = way.finish()
@@ -87,6 +93,7 @@ class SoundOnItsWay:
         target: Path or stream of the ``.vqk`` file.
         stages: Number of stages to keep.
         strict: Whether what is missing or doubtful is an error.
+        level_rounds: Rounds that bring the decoded levels near the sound's, see `LevelMatching`.
         watch: Called with the seconds done and their share of all.
         header: Arguments of `open_writer` by name: ``plain``, ``licence``, ``metadata``, ``variable_stages``.
 
@@ -106,16 +113,19 @@ class SoundOnItsWay:
         stages: int,
         *,
         strict: bool = False,
+        level_rounds: int = 0,
         watch: Watch = unwatched,
         **header: Any,
     ) -> None:
         self._codec, self._stages = codec, stages
+        matching = LevelMatching(codec, stages, level_rounds)
         with ExitStack() as stack:  # what is open is closed if the rest fails
             self._sound = sound = stack.enter_context(AudioBlocks(source, strict=strict))
             _note_mixing(sound, codec)
             known = sound.num_samples
             length = None if known is None else resampled_length(known, sound.sample_rate, codec.sample_rate)
-            self.blocks = _Prepared(sound, codec, watch)
+            self._prepared = _Prepared(sound, codec, watch)
+            self.blocks = matching.through(self._prepared)
             self._writer = stack.enter_context(open_writer(codec, target, stages, length=length, **header))
             self._open = stack.pop_all()
 
@@ -125,9 +135,9 @@ class SoundOnItsWay:
 
     def finish(self) -> CodedSound:
         """End the file; what was written."""
-        self._writer.close(length=self.blocks.samples)
+        self._writer.close(length=self._prepared.samples)
         return CodedSound(
-            seconds=self.blocks.samples / self._codec.sample_rate,
+            seconds=self._prepared.samples / self._codec.sample_rate,
             bytes=self._writer.bytes_written,
             stages=self._stages,
             notes=self._sound.notes,

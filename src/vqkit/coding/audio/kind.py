@@ -31,7 +31,16 @@ class _Sound(Kind):
         rate.stages_of(model)
 
     def encode(self, model: AudioTokenizer, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
-        return encode_file(model, source, target, how.rate, strict=how.strict, watch=watch, **how.for_header)
+        return encode_file(
+            model,
+            source,
+            target,
+            how.rate,
+            strict=how.strict,
+            level_rounds=how.level_rounds,
+            watch=watch,
+            **how.for_header,
+        )
 
     def encode_together(
         self,

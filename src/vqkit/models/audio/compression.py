@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vqkit.bitstream import VqkHeader, VqkWriter
 from vqkit.modality import SOUND
+from vqkit.models.audio.level_matching import check_level_rounds, match_levels
 from vqkit.models.audio.resampling import resample
 from vqkit.models.input_checks import check_floating, check_wav_scale, transposed
 from vqkit.models.lost import cover_lost, without_lost
@@ -27,6 +28,10 @@ class Codec(HasCodes, Protocol):
     sample_rate: int
     channels: int
     hop_samples: int
+    level_rounds: int
+
+    def bitrate_kbps(self, stages: int | None = None) -> float:
+        """Bitrate of so many stages."""
 
     def stages_within(self, kbps: float) -> int:
         """Stages that fit into a rate."""
@@ -105,8 +110,10 @@ def compress(
     kbps: float | None = None,
     plain: bool = False,
     rate_weight: float | None = None,
+    level_rounds: int | None = None,
 ) -> bytes:
     """See `AudioTokenizer.compress`."""
+    rounds = check_level_rounds(codec.level_rounds if level_rounds is None else level_rounds)
     check_floating("wav", wav)
     if wav.ndim != 2 or 0 in wav.shape:
         raise ValueError(f"wav must be (channels, samples), got shape {tuple(wav.shape)}")
@@ -121,6 +128,8 @@ def compress(
     stages = None if kbps is None else codec.stages_within(kbps)
     fitting = wav.mean(dim=0, keepdim=True) if codec.channels == 1 else wav.expand(codec.channels, -1)
     resampled = resample(fitting[None], sample_rate, codec.sample_rate)
+    if rounds:
+        resampled = match_levels(codec, resampled[0], stages, rounds)[None]
     by_need = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
     codes = codec.encode(resampled, **by_need)
     codes = codes if stages is None else codes[:, : codec.quantizer.stage_ends[stages - 1]]

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vqkit.models.audio.level_matching import check_level_rounds
 from vqkit.models.audio.rates import check_sample_rate
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.nn.convnext import ConvNeXtBlock
@@ -157,6 +158,7 @@ class SpectralCodec(WaveformCodec):
         decoder_width: channels of the decoder's blocks.
         decoder_blocks: how many.
         causal: blocks that see no future.
+        level_rounds: rounds in which files are encoded so that the decoded levels are right, by default.
 
     Raises:
         ValueError: an argument out of range.
@@ -184,9 +186,11 @@ class SpectralCodec(WaveformCodec):
         decoder_width: int = 288,
         decoder_blocks: int = 6,
         causal: bool = False,
+        level_rounds: int = 0,
     ) -> None:
         super().__init__()
         check_sample_rate(sample_rate)
+        self.level_rounds = check_level_rounds(level_rounds)
         if channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, got {channels}")
         if hop_samples < 2 or hop_samples % 2:

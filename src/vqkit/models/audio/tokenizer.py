@@ -24,11 +24,14 @@ class AudioTokenizer(Tokenizer):
         sample_rate: sample rate of the waveforms, in Hz.
         channels: channels of the waveforms.
         hop_samples: samples from frame to frame.
+        level_rounds: rounds in which files are encoded so that the decoded levels are right, see
+            `vqkit.models.audio.level_matching.LevelMatching`; 0 encodes once.
     """
 
     sample_rate: int
     channels: int
     hop_samples: int
+    level_rounds: int = 0
     modality = SOUND
     saved_as = "codec"
 
@@ -134,6 +137,7 @@ class AudioTokenizer(Tokenizer):
         *,
         plain: bool = False,
         rate_weight: float | None = None,
+        level_rounds: int | None = None,
     ) -> bytes:
         """The bytes of a ``.vqk`` file, coded with the `prior` if there is one.
 
@@ -144,16 +148,18 @@ class AudioTokenizer(Tokenizer):
             plain: plain bits although there is a prior.
             rate_weight: λ; every frame keeps only the stages that are worth their bits, as in `encode`, and the file is of format
                 version 3.
+            level_rounds: how often a second of the sound is encoded and decoded to bring the decoded levels near those of wav, each as
+                slow as encoding and decoding once; by default the codec's own number. 0 writes the codes that `encode` gives.
 
         Returns:
             A file that `decompress` of the same weights and prior reads, and `vqkit.bitstream` without the weights.
 
         Raises:
             TypeError: wav is not floating.
-            ValueError: wav has another shape, NaN, Inf or samples far outside −1 … 1, a sample rate below 1 Hz, or kbps is below the
-                first stage.
+            ValueError: wav has another shape, NaN, Inf or samples far outside −1 … 1, a sample rate below 1 Hz, kbps is below the
+                first stage, or level_rounds is negative.
         """
-        return compression.compress(self, wav, sample_rate, kbps, plain, rate_weight)
+        return compression.compress(self, wav, sample_rate, kbps, plain, rate_weight, level_rounds)
 
     def decompress(self, data: bytes) -> tuple[Float[Tensor, "channels samples"], int]:
         """The waveform of a ``.vqk`` file, float32 on the CPU, and its sample rate in Hz.

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import nn
 
-from vqkit.losses import CompressedSpectra, MultiScaleMel, WeightedLoss
+from vqkit.losses import BandLevels, CompressedSpectra, MultiScaleMel, WeightedLoss
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.training.adversary import Adversary
 from vqkit.training.optimisation import Optimisation
@@ -33,7 +33,8 @@ class CodecModule(ReconstructionModule):
         waveform_weight: weight of the waveform L1.
         mel_weight: weight of the multi-scale mel distance.
         spectrum_weight: weight of the distance of compressed complex spectra.
-        windows_per_step: STFT windows that the two spectral distances look through at a step, drawn anew each time; None for all, as
+        level_weight: weight of the difference of levels in the ear's bands, which holds pure tones and what has no phase to code.
+        windows_per_step: STFT windows that each spectral distance looks through at a step, drawn anew each time; None for all, as
             in validation.
         quantizer_weight: weight of the quantizer's own losses (beside the weights within the quantizer).
         balance: let the weights be shares of the gradient at the waveform (EnCodec's balancer) rather than factors.
@@ -61,6 +62,7 @@ class CodecModule(ReconstructionModule):
         waveform_weight: float = 1.0,
         mel_weight: float = 1.0,
         spectrum_weight: float = 0.0,
+        level_weight: float = 0.0,
         windows_per_step: int | None = None,
         quantizer_weight: float = 1.0,
         balance: bool = False,
@@ -71,6 +73,7 @@ class CodecModule(ReconstructionModule):
             ("waveform", nn.L1Loss(), waveform_weight),
             ("mel", MultiScaleMel(codec.sample_rate, windows_per_call=windows_per_step), mel_weight),
             ("spectrum", CompressedSpectra(windows_per_call=windows_per_step), spectrum_weight),
+            ("level", BandLevels(codec.sample_rate, windows_per_call=windows_per_step), level_weight),
         )
         optimisation = Optimisation(
             learning_rate=learning_rate,

@@ -7,6 +7,7 @@ from vqkit.modality import IMAGE, SOUND
 from vqkit.models.hub import HubModel
 from vqkit.models.image.tokenizer import SHIPPED as SHIPPED_TOKENIZER
 from vqkit.models.loading import SHIPPED as SHIPPED_CODEC
+from vqkit.models.loading import shipped_folder
 from vqkit.quantize.codebook import Codebook
 from vqkit.saved import WEIGHTS, read_shapes
 
@@ -21,13 +22,14 @@ def start_from(model: HubModel, name: str) -> None:
 
     Args:
         model: model of the same class and sizes; how its codebooks learn may differ.
-        name: a folder of ``save_pretrained``, or ``"shipped"`` for the model of that kind that ships with vqkit.
+        name: a folder of ``save_pretrained``, the name of a model that ships with vqkit (see `vqkit.models.loading.shipped_folder`), or
+            ``"shipped"`` for the default one of that kind.
 
     Raises:
         ValueError: the folder holds no model, or its weights have other names or shapes, or are NaN or Inf.
     """
     shipped = SHIPPED_TOKENIZER if getattr(model, "modality", SOUND) is IMAGE else SHIPPED_CODEC
-    folder = shipped if name == "shipped" else type(model).saved_folder(name)
+    folder = shipped if name == "shipped" else shipped_folder(name) or type(model).saved_folder(name)
     held = read_shapes(folder / WEIGHTS)
     own = model.state_dict()
     learning = {
