@@ -14,6 +14,7 @@ from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.fast_stages import Ready, decoded, fast_stages, waits
 from vqkit.quantize.inputs import narrowed, zeroed
 from vqkit.quantize.losses import rank_weight
+from vqkit.quantize.residual_step import joint_step, plain_leaves
 from vqkit.quantize.straight_through import straight_through
 from vqkit.ranks import num_ranks
 
@@ -132,9 +133,24 @@ class Residual(Quantizer):
         kept = self._kept_stages(x)
         if self.repeats > 1 and self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)
-        residual, total = x, torch.zeros_like(x)
         weights = None if kept is None or num_ranks() == 1 else self._stage_weights(kept, mask, x)
         chosen = self._chosen(x, mask, kept)
+        leaves = None if chosen is None or torch.compiler.is_compiling() else plain_leaves(self.sequence)
+        if chosen is not None and leaves is not None:
+            real = [mask if kept is None else narrowed(mask, kept > index, x) for index in range(len(leaves))]
+            return joint_step(leaves, x, mask, chosen, real, weights)
+        return self._quantize_plain(x, mask, kept, chosen, weights)
+
+    def _quantize_plain(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        kept: Tensor | None,
+        chosen: Sequence[Tensor] | None,
+        weights: Tensor | None,
+    ) -> Step:
+        """The plain twin: the stages' own steps, one after the other."""
+        residual, total = x, torch.zeros_like(x)
         codes: list[Tensor] = []
         terms: dict[str, Tensor] = {}
         for index, stage in enumerate(self.sequence):

@@ -16,7 +16,7 @@ from vqkit.quantize.learning import refuse_recomputation
 from vqkit.quantize.losses import means_over_ranks, pulls
 from vqkit.quantize.straight_through import straight_through
 from vqkit.ranks import num_ranks
-from vqkit.types import Float
+from vqkit.types import Float, Int
 
 __all__ = ["VQ"]
 
@@ -189,7 +189,6 @@ class VQ(Quantizer):
         uniform = None
         if self.training and self.assignment == "drawn" and chosen is None:
             uniform = torch.rand(len(vectors), self.codebook.num_codes, device=x.device)
-        book = self.codebook
         batch = self._started(vectors, real)
         flat = self._assigned(vectors, real, uniform) if chosen is None else chosen.reshape(-1).clamp_min(0)
         codes = flat.reshape(x.shape[:-1])
@@ -197,12 +196,39 @@ class VQ(Quantizer):
             codes = torch.where(mask, codes, -1)
         q = self._lookup(codes)
         losses = {**pulls(x, q, mask, self.commitment_weight, self.codebook_weight), **self._spread(x, mask)}
+        self._learn(batch, flat, x.shape[0])
+        return self._passed(x, q, noise, mask), codes[..., None], losses
+
+    @property
+    def only_pulls(self) -> bool:
+        """Whether a step with given codes is a look-up, a straight-through gradient and the two pulls, and nothing else."""
+        return self.gradient == "straight-through" and not (
+            self.unit or self.orthogonality_weight or self.diversity_weight
+        )
+
+    @property
+    def keeps_vectors(self) -> bool:
+        """Whether a training step keeps the vectors, since some of them may become codes."""
+        return self.learning and self.codebook.revive != "none" and not self.codebook.frozen
+
+    def learn_from(self, vectors: Tensor, real: Tensor | None, codes: Int[Tensor, " vectors"], items: int) -> None:
+        """In training, learn from vectors whose codes are chosen already.
+
+        Args:
+            vectors: (vectors, dim), float32.
+            real: True where a vector counts; None when all do.
+            codes: their codes, none of them −1.
+            items: how many batch items the vectors are of.
+        """
+        self._learn(self._started(vectors, real), codes, items)
+
+    def _learn(self, batch: JointBatch | None, codes: Tensor, items: int) -> None:
+        book = self.codebook
         if batch is not None and self.learning and book.learns_in_forward:
             refuse_recomputation()
             # learned from when the whole forward has found its codes; vectors are kept only where some of them may become codes
-            step = (book, book.own_part(batch, flat), None if book.revive == "none" else batch, x.shape[0])
+            step = (book, book.own_part(batch, codes), None if book.revive == "none" else batch, items)
             self._steps = [*self._steps, step]
-        return self._passed(x, q, noise, mask), codes[..., None], losses
 
     def _start(self, x: Tensor, mask: Tensor | None) -> None:
         self._started(x.reshape(-1, self.dim), None if mask is None else mask.reshape(-1))

@@ -1,0 +1,168 @@
+"""A forward of residual stages that are plain codebooks, once their codes are chosen: few passes over the vectors, and no graph of them.
+
+Stage s leaves r_{s+1} = r_s − q_s. Both losses are means of ‖r_{s+1}‖², the output is Σ q_s with the gradient of x, and a residual carries the
+gradient of x past every q_s; so all gradients are known in the forward:
+
+    ∂/∂x  Σ_s w_s·mean ‖r_{s+1}‖²  = Σ_s 2·w_s/n_s·r_{s+1},        ∂/∂e_j  Σ_s v_s·mean ‖r_{s+1}‖²  = −Σ_s 2·v_s/n_s·Σ_{i: k_i = j} r_{s+1,i},
+
+with n_s elements in the mean. `Residual` has the plain twin, in which autograd records every stage.
+
+References:
+    IVQ eqs 4–6.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from vqkit.quantize.base import Quantizer, Step
+from vqkit.quantize.inputs import zeroed
+from vqkit.quantize.product import Product
+from vqkit.quantize.vq import VQ
+from vqkit.types import Bool, Float, Int
+
+__all__ = ["Leaf", "joint_step", "plain_leaves"]
+
+
+class Leaf(NamedTuple):
+    """A codebook and how many consecutive pieces of a stage it serves."""
+
+    quantizer: VQ
+    repeats: int
+
+
+def plain_leaves(stages: Sequence[Quantizer]) -> list[list[Leaf]] | None:
+    """The codebooks of every stage; None where a stage is more than codebooks with a straight-through gradient and the two pulls."""
+    found = []
+    for stage in stages:
+        pieces, repeats = (stage.pieces, stage.repeats) if type(stage) is Product else ([stage], 1)
+        leaves = [Leaf(piece, repeats) for piece in pieces if type(piece) is VQ and piece.only_pulls]
+        weights = {(leaf.quantizer.commitment_weight, leaf.quantizer.codebook_weight) for leaf in leaves}
+        if len(leaves) < len(pieces) or len(weights) > 1:
+            return None
+        found.append(leaves)
+    return found
+
+
+def joint_step(
+    stages: list[list[Leaf]],
+    x: Float[Tensor, "*shape dim"],
+    mask: Bool[Tensor, "*shape"] | None,
+    codes: Sequence[Int[Tensor, "*shape codes"]],
+    real: Sequence[Bool[Tensor, "*shape"] | None],
+    weights: Float[Tensor, " stages"] | None,
+) -> Step:
+    """What the stages' own steps add up to, with the same gradients; codebooks learn as they do there.
+
+    Args:
+        stages: from `plain_leaves`.
+        x: what the first stage sees, 0 where masked.
+        mask: True where there is a vector; None is everywhere.
+        codes: chosen codes of each stage.
+        real: the mask of each stage, which dropped stages narrow.
+        weights: factor of each stage's losses; None is 1.
+    """
+    wanted = torch.is_grad_enabled()
+    with torch.no_grad():
+        parts = _parts(stages, x, codes, real, weights, pulled=wanted and x.requires_grad)
+    tables, slopes = list(parts.slopes), list(parts.slopes.values())
+    z_q, commitment, codebook = _Known.apply(x, mask, parts, slopes, *tables)
+    found = {"commitment": commitment, "codebook": codebook}
+    books = [leaves[0].quantizer for leaves in stages]
+    losses = {name: found[name] for name in found if any(getattr(book, f"{name}_weight") for book in books)}
+    return z_q, parts.codes, losses
+
+
+class _Parts(NamedTuple):
+    total: Tensor  # Σ q_s
+    codes: Tensor  # of all stages, −1 where masked
+    commitment: Tensor
+    codebook: Tensor
+    pull: Tensor | None  # gradient of the commitment in x
+    slopes: dict[Tensor, Tensor]  # by table: the gradient of the codebook loss in it
+
+
+def _parts(
+    stages: list[list[Leaf]],
+    x: Tensor,
+    codes: Sequence[Tensor],
+    real: Sequence[Tensor | None],
+    weights: Tensor | None,
+    pulled: bool,
+) -> _Parts:
+    residual, total = x, torch.zeros_like(x)
+    pull = torch.zeros_like(x) if pulled else None
+    commitment, codebook = x.new_zeros(()), x.new_zeros(())
+    slopes: dict[Tensor, Tensor] = {}
+    found = []
+    # fresh memory costs as much as what is computed in it: so residuals take the place of those before, unless a codebook keeps them
+    kept = any(leaf.quantizer.keeps_vectors for leaves in stages for leaf in leaves)
+    for index, (leaves, chosen, mask) in enumerate(zip(stages, codes, real, strict=True)):
+        seen = zeroed(residual, mask)
+        q = zeroed(_looked_up(leaves, seen, chosen if mask is None else chosen.clamp_min(0), mask), mask)
+        total += q
+        if mask is not None:
+            residual, left = residual - q, seen - q
+        else:
+            residual = left = residual - q if kept or index == 0 else residual.sub_(q)
+        count = torch.tensor(left.numel(), device=x.device) if mask is None else mask.sum() * left.shape[-1]
+        share = (1.0 if weights is None else weights[index]) / (len(stages) * count.clamp_min(1))
+        mean, book = torch.linalg.vector_norm(left, dim=-1).square_().sum() * share, leaves[0].quantizer
+        commitment += book.commitment_weight * mean
+        codebook += book.codebook_weight * mean
+        if pull is not None and book.commitment_weight:
+            pull.addcmul_(left, 2 * book.commitment_weight * share)
+        if book.codebook_weight:
+            _add_slopes(slopes, leaves, left * (-2 * book.codebook_weight * share), chosen.clamp_min(0))
+        found.append(chosen if mask is None else torch.where(mask[..., None], chosen, -1))
+    return _Parts(total, torch.cat(found, dim=-1), commitment, codebook, pull, slopes)
+
+
+def _cut(leaves: list[Leaf], x: Tensor, codes: Tensor) -> Iterator[tuple[Leaf, Tensor, Tensor]]:
+    """Every codebook with the pieces that it serves, as (pieces, piece dim), and their codes."""
+    runs = x.split([leaf.quantizer.dim * leaf.repeats for leaf in leaves], dim=-1)
+    for leaf, run, own in zip(leaves, runs, codes.split([leaf.repeats for leaf in leaves], dim=-1), strict=True):
+        yield leaf, run.reshape(-1, leaf.quantizer.dim), own.reshape(-1)
+
+
+def _looked_up(leaves: list[Leaf], seen: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
+    """The vectors of the codes; the codebooks learn from what a stage sees."""
+    found = []
+    for leaf, vectors, own in _cut(leaves, seen, codes):
+        real = None if mask is None else mask[..., None].expand(*mask.shape, leaf.repeats).reshape(-1)
+        leaf.quantizer.learn_from(vectors, real, own, seen.shape[0])
+        found.append(leaf.quantizer.codebook.rows(own).view(*seen.shape[:-1], -1))
+    return found[0] if len(found) == 1 else torch.cat(found, dim=-1)
+
+
+def _add_slopes(slopes: dict[Tensor, Tensor], leaves: list[Leaf], slope: Tensor, codes: Tensor) -> None:
+    for leaf, rows, own in _cut(leaves, slope, codes):
+        table = leaf.quantizer.codebook.weight
+        if leaf.quantizer.codebook.wants_gradient:
+            sums = slopes.setdefault(table, rows.new_zeros(table.shape))
+            sums.index_add_(0, own, rows)
+
+
+class _Known(torch.autograd.Function):
+    """Output and losses with the gradients that `_parts` found."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, mask: Tensor | None, parts: _Parts, slopes: list[Tensor], *tables: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(mask, parts.pull, *slopes)
+        ctx.dtypes = [table.dtype for table in tables]
+        return parts.total, parts.commitment, parts.codebook
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_z_q: Tensor, of_commitment: Tensor, of_codebook: Tensor) -> tuple[Tensor | None, ...]:
+        mask, pull, *slopes = ctx.saved_tensors
+        grad = zeroed(of_z_q, mask)
+        if pull is not None:
+            grad = torch.addcmul(grad, pull, of_commitment)
+        tables = [(slope * of_codebook).to(dtype) for slope, dtype in zip(slopes, ctx.dtypes, strict=True)]
+        return grad, None, None, None, *tables
