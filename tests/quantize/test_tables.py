@@ -75,7 +75,7 @@ def test_a_training_step_is_that_of_the_plain_twin(name, masked, monkeypatch):
                 module.initialized.fill_(True)
         if plain:
             monkeypatch.setattr("vqkit.quantize.residual.fast_stages", lambda *_: (None, None))
-            monkeypatch.setattr("vqkit.quantize.residual.plain_leaves", lambda _: None)
+            monkeypatch.setattr("vqkit.quantize.residual.plain_leaves", lambda *_: None)
         x = z.clone().requires_grad_()
         torch.manual_seed(1)
         out = quantizer(x, mask)
@@ -91,11 +91,18 @@ def test_a_training_step_is_that_of_the_plain_twin(name, masked, monkeypatch):
     assert [key for key in state if not torch.equal(state[key], other[key])] == []
 
 
+def test_drawn_codes_are_drawn_by_the_stages():
+    stages = [VQ(DIM, 8, assignment="drawn")]
+    assert plain_leaves(stages, False) is None
+    assert plain_leaves(stages, True) is not None
+    assert plain_leaves([VQ(DIM, 8, assignment="drawn").eval()], False) is not None
+
+
 @pytest.mark.parametrize("change", [{"gradient": "rotation"}, {"orthogonality_weight": 0.1}, {"unit": True}])
 def test_stages_that_do_more_than_the_two_pulls_take_their_own_steps(change):
     stages = [VQ(DIM, 8, update="gradient", **change), VQ(DIM, 8)]
-    assert plain_leaves(stages) is None
-    assert plain_leaves(stages[1:]) is not None
+    assert plain_leaves(stages, True) is None
+    assert plain_leaves(stages[1:], True) is not None
 
 
 def test_tables_that_were_written_to_are_read_again():

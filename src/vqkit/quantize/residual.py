@@ -135,8 +135,8 @@ class Residual(Quantizer):
             self._start(x.detach(), mask, kept)
         weights = None if kept is None or num_ranks() == 1 else self._stage_weights(kept, mask, x)
         chosen = self._chosen(x, mask, kept)
-        leaves = None if chosen is None or torch.compiler.is_compiling() else plain_leaves(self.sequence)
-        if chosen is not None and leaves is not None:
+        leaves = None if torch.compiler.is_compiling() else plain_leaves(self.sequence, chosen is not None)
+        if leaves is not None:
             real = [mask if kept is None else narrowed(mask, kept > index, x) for index in range(len(leaves))]
             return joint_step(leaves, x, mask, chosen, real, weights)
         return self._quantize_plain(x, mask, kept, chosen, weights)

@@ -1,11 +1,12 @@
-"""A forward of residual stages that are plain codebooks, once their codes are chosen: few passes over the vectors, and no graph of them.
+"""A forward of residual stages that are plain codebooks: few passes over the vectors, and no graph of them.
 
-Stage s leaves r_{s+1} = r_s − q_s. Both losses are means of ‖r_{s+1}‖², the output is Σ q_s with the gradient of x, and a residual carries the
-gradient of x past every q_s; so all gradients are known in the forward:
+Stage s leaves r_{s+1} = r_s − q_s. Both losses are means of ‖r_{s+1}‖², the output is Σ q_s with the gradient of x, and every residual has
+the gradient of x, too. So all gradients are known in the forward, with n_s elements in the mean of a stage:
 
-    ∂/∂x  Σ_s w_s·mean ‖r_{s+1}‖²  = Σ_s 2·w_s/n_s·r_{s+1},        ∂/∂e_j  Σ_s v_s·mean ‖r_{s+1}‖²  = −Σ_s 2·v_s/n_s·Σ_{i: k_i = j} r_{s+1,i},
+    ∂/∂x    Σ_s w_s·mean ‖r_{s+1}‖²  =  Σ_s 2·w_s/n_s·r_{s+1}
+    ∂/∂e_j  Σ_s v_s·mean ‖r_{s+1}‖²  =  −Σ_s 2·v_s/n_s·Σ r_{s+1} over the vectors with code j in stage s
 
-with n_s elements in the mean. `Residual` has the plain twin, in which autograd records every stage.
+`Residual` has the plain twin, in which autograd records every stage.
 
 References:
     IVQ eqs 4–6.
@@ -34,12 +35,17 @@ class Leaf(NamedTuple):
     repeats: int
 
 
-def plain_leaves(stages: Sequence[Quantizer]) -> list[list[Leaf]] | None:
-    """The codebooks of every stage; None where a stage is more than codebooks with a straight-through gradient and the two pulls."""
+def plain_leaves(stages: Sequence[Quantizer], chosen: bool) -> list[list[Leaf]] | None:
+    """The codebooks of every stage; None where a stage is more than codebooks with a straight-through gradient and the two pulls.
+
+    Args:
+        stages: in the order of their codes.
+        chosen: the codes are there already; otherwise they are the nearest.
+    """
     found = []
     for stage in stages:
         pieces, repeats = (stage.pieces, stage.repeats) if type(stage) is Product else ([stage], 1)
-        leaves = [Leaf(piece, repeats) for piece in pieces if type(piece) is VQ and piece.only_pulls]
+        leaves = [Leaf(piece, repeats) for piece in pieces if type(piece) is VQ and piece.only_pulls(chosen)]
         weights = {(leaf.quantizer.commitment_weight, leaf.quantizer.codebook_weight) for leaf in leaves}
         if len(leaves) < len(pieces) or len(weights) > 1:
             return None
@@ -51,7 +57,7 @@ def joint_step(
     stages: list[list[Leaf]],
     x: Float[Tensor, "*shape dim"],
     mask: Bool[Tensor, "*shape"] | None,
-    codes: Sequence[Int[Tensor, "*shape codes"]],
+    codes: Sequence[Int[Tensor, "*shape codes"]] | None,
     real: Sequence[Bool[Tensor, "*shape"] | None],
     weights: Float[Tensor, " stages"] | None,
 ) -> Step:
@@ -61,7 +67,7 @@ def joint_step(
         stages: from `plain_leaves`.
         x: what the first stage sees, 0 where masked.
         mask: True where there is a vector; None is everywhere.
-        codes: chosen codes of each stage.
+        codes: chosen codes of each stage; None searches.
         real: the mask of each stage, which dropped stages narrow.
         weights: factor of each stage's losses; None is 1.
     """
@@ -88,7 +94,7 @@ class _Parts(NamedTuple):
 def _parts(
     stages: list[list[Leaf]],
     x: Tensor,
-    codes: Sequence[Tensor],
+    codes: Sequence[Tensor] | None,
     real: Sequence[Tensor | None],
     weights: Tensor | None,
     pulled: bool,
@@ -100,9 +106,10 @@ def _parts(
     found = []
     # fresh memory costs as much as what is computed in it: so residuals take the place of those before, unless a codebook keeps them
     kept = any(leaf.quantizer.keeps_vectors for leaves in stages for leaf in leaves)
-    for index, (leaves, chosen, mask) in enumerate(zip(stages, codes, real, strict=True)):
+    for index, (leaves, mask) in enumerate(zip(stages, real, strict=True)):
         seen = zeroed(residual, mask)
-        q = zeroed(_looked_up(leaves, seen, chosen if mask is None else chosen.clamp_min(0), mask), mask)
+        q, chosen = _looked_up(leaves, seen, None if codes is None else codes[index].clamp_min(0), mask)
+        q = zeroed(q, mask)
         total += q
         if mask is not None:
             residual, left = residual - q, seen - q
@@ -116,34 +123,36 @@ def _parts(
         if pull is not None and book.commitment_weight:
             pull.addcmul_(left, 2 * book.commitment_weight * share)
         if book.codebook_weight:
-            _add_slopes(slopes, leaves, left * (-2 * book.codebook_weight * share), chosen.clamp_min(0))
+            _add_slopes(slopes, leaves, left * (-2 * book.codebook_weight * share), chosen)
         found.append(chosen if mask is None else torch.where(mask[..., None], chosen, -1))
     return _Parts(total, torch.cat(found, dim=-1), commitment, codebook, pull, slopes)
 
 
-def _cut(leaves: list[Leaf], x: Tensor, codes: Tensor) -> Iterator[tuple[Leaf, Tensor, Tensor]]:
+def _cut(leaves: list[Leaf], x: Tensor, codes: Tensor | None) -> Iterator[tuple[Leaf, Tensor, Tensor | None]]:
     """Every codebook with the pieces that it serves, as (pieces, piece dim), and their codes."""
     runs = x.split([leaf.quantizer.dim * leaf.repeats for leaf in leaves], dim=-1)
-    for leaf, run, own in zip(leaves, runs, codes.split([leaf.repeats for leaf in leaves], dim=-1), strict=True):
-        yield leaf, run.reshape(-1, leaf.quantizer.dim), own.reshape(-1)
+    widths = [leaf.repeats for leaf in leaves]
+    parts = [None] * len(leaves) if codes is None else [part.reshape(-1) for part in codes.split(widths, dim=-1)]
+    for leaf, run, part in zip(leaves, runs, parts, strict=True):
+        yield leaf, run.reshape(-1, leaf.quantizer.dim), part
 
 
-def _looked_up(leaves: list[Leaf], seen: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
-    """The vectors of the codes; the codebooks learn from what a stage sees."""
-    found = []
-    for leaf, vectors, own in _cut(leaves, seen, codes):
+def _looked_up(leaves: list[Leaf], seen: Tensor, codes: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The vectors of a stage's codes, and the codes; the codebooks learn from what the stage sees."""
+    vectors, found = [], []
+    for leaf, pieces, chosen in _cut(leaves, seen, codes):
         real = None if mask is None else mask[..., None].expand(*mask.shape, leaf.repeats).reshape(-1)
-        leaf.quantizer.learn_from(vectors, real, own, seen.shape[0])
-        found.append(leaf.quantizer.codebook.rows(own).view(*seen.shape[:-1], -1))
-    return found[0] if len(found) == 1 else torch.cat(found, dim=-1)
+        own = leaf.quantizer.learned_codes(pieces, real, chosen, seen.shape[0])
+        vectors.append(leaf.quantizer.codebook.rows(own).view(*seen.shape[:-1], leaf.quantizer.dim * leaf.repeats))
+        found.append(own.view(*seen.shape[:-1], leaf.repeats))
+    return (vectors[0], found[0]) if len(leaves) == 1 else (torch.cat(vectors, dim=-1), torch.cat(found, dim=-1))
 
 
 def _add_slopes(slopes: dict[Tensor, Tensor], leaves: list[Leaf], slope: Tensor, codes: Tensor) -> None:
     for leaf, rows, own in _cut(leaves, slope, codes):
-        table = leaf.quantizer.codebook.weight
-        if leaf.quantizer.codebook.wants_gradient:
-            sums = slopes.setdefault(table, rows.new_zeros(table.shape))
-            sums.index_add_(0, own, rows)
+        book = leaf.quantizer.codebook
+        if own is not None and book.wants_gradient:
+            slopes.setdefault(book.weight, rows.new_zeros(book.weight.shape)).index_add_(0, own, rows)
 
 
 class _Known(torch.autograd.Function):

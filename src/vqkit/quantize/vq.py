@@ -16,7 +16,7 @@ from vqkit.quantize.learning import refuse_recomputation
 from vqkit.quantize.losses import means_over_ranks, pulls
 from vqkit.quantize.straight_through import straight_through
 from vqkit.ranks import num_ranks
-from vqkit.types import Float, Int
+from vqkit.types import Bool, Float, Int
 
 __all__ = ["VQ"]
 
@@ -199,28 +199,37 @@ class VQ(Quantizer):
         self._learn(batch, flat, x.shape[0])
         return self._passed(x, q, noise, mask), codes[..., None], losses
 
-    @property
-    def only_pulls(self) -> bool:
-        """Whether a step with given codes is a look-up, a straight-through gradient and the two pulls, and nothing else."""
-        return self.gradient == "straight-through" and not (
+    def only_pulls(self, chosen: bool) -> bool:
+        """Whether a step is a look-up of the nearest or the chosen codes, a straight-through gradient and the two pulls, and no more."""
+        plain = self.gradient == "straight-through" and not (
             self.unit or self.orthogonality_weight or self.diversity_weight
         )
+        return plain and (chosen or self.assignment == "nearest" or not self.training)
 
     @property
     def keeps_vectors(self) -> bool:
         """Whether a training step keeps the vectors, since some of them may become codes."""
         return self.learning and self.codebook.revive != "none" and not self.codebook.frozen
 
-    def learn_from(self, vectors: Tensor, real: Tensor | None, codes: Int[Tensor, " vectors"], items: int) -> None:
-        """In training, learn from vectors whose codes are chosen already.
+    def learned_codes(
+        self,
+        vectors: Float[Tensor, "vectors dim"],
+        real: Bool[Tensor, " vectors"] | None,
+        chosen: Int[Tensor, " vectors"] | None,
+        items: int,
+    ) -> Int[Tensor, " vectors"]:
+        """Codes of vectors, none of them −1; in training the codebook learns from them.
 
         Args:
-            vectors: (vectors, dim), float32.
+            vectors: what is quantized.
             real: True where a vector counts; None when all do.
-            codes: their codes, none of them −1.
+            chosen: the codes, where they are known already.
             items: how many batch items the vectors are of.
         """
-        self._learn(self._started(vectors, real), codes, items)
+        batch = self._started(vectors, real)
+        codes = self._assigned(vectors, real, None) if chosen is None else chosen
+        self._learn(batch, codes, items)
+        return codes
 
     def _learn(self, batch: JointBatch | None, codes: Tensor, items: int) -> None:
         book = self.codebook
