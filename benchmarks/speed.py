@@ -4,7 +4,8 @@
 
 A limit is what cannot be avoided: the matrix products of a search alone, or one copy of the vectors. Every ratio compares two things
 that alternate in this run, by the least time of each; only the machine's own numbers (copy bandwidth, one vector, coders) are absolute.
-Codes are compared with the plain twin's, ties counted. With faiss installed (pip install faiss-cpu) it runs with the same codebooks.
+Codes are compared with the plain twin's, ties counted. With faiss installed (pip install faiss-cpu) it runs with the same codebooks, and
+with a C++ compiler the compiled searches (vqkit.quantize.native) have rows of their own.
 One core: three minutes; --large goes to a million vectors.
 """
 
@@ -27,6 +28,7 @@ from torch import Tensor
 import vqkit
 from vqkit.bitstream import StaticTables, fit_contexts
 from vqkit.code_digest import commit
+from vqkit.quantize import native
 
 Call = Callable[[], object]
 VECTORS = 8192
@@ -40,6 +42,7 @@ SYSTEMS: dict[str, tuple[int, Callable[[int], vqkit.Quantizer]]] = {
     "FSQ 7·5·5·5·5": (128, lambda dim: vqkit.FSQ(dim, [7, 5, 5, 5, 5])),
     "LFQ 12": (128, lambda dim: vqkit.LFQ(dim, bits=12)),
 }
+COMPILED = ("RVQ 8×1024", "RVQ 4×64", "PVQ 4×64", "IVQ yin-yang", "IVQ bottom-up", "LooC 256×4")
 PRODUCTS = {  # (calls, codes, dim) of the matrix products of a search
     "RVQ 8×1024": (8, 1024, 128), "RVQ 4×64": (4, 64, 120), "PVQ 4×64": (4, 64, 30), "LooC 256×4": (32, 256, 4),
 }  # fmt: skip
@@ -252,6 +255,16 @@ def machine(threads: int) -> dict[str, Any]:
     return found
 
 
+def compiles() -> bool:
+    """Load the compiled searches, where that is possible."""
+    try:
+        native.load()
+    except RuntimeError as error:
+        print(error)
+        return False
+    return True
+
+
 def _read(path: str) -> str:
     file = Path(path)
     return file.read_text() if file.is_file() else ""
@@ -303,11 +316,19 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
     results: dict[str, Any] = {"machine": machine(asked.threads), "systems": {}}
-    for name in SYSTEMS:
-        results["systems"][name] = coding(name, asked.repeats)
-        print(name, {key: _cell(value) for key, value in results["systems"][name].items()}, flush=True)
-    results["faiss"] = beside_faiss(asked.repeats)
-    results[PEER] = training(asked.repeats)
+    compiled = compiles()
+    with native.without():
+        for name in SYSTEMS:
+            results["systems"][name] = coding(name, asked.repeats)
+            print(name, {key: _cell(value) for key, value in results["systems"][name].items()}, flush=True)
+        results["faiss"] = beside_faiss(asked.repeats)
+        results[PEER] = training(asked.repeats)
+    if compiled:
+        for name in COMPILED:
+            row = results["systems"][f"{name}, compiled"] = coding(name, asked.repeats)
+            print(f"{name}, compiled", {key: _cell(value) for key, value in row.items()}, flush=True)
+        results["faiss"] |= {f"compiled: {key}": value for key, value in beside_faiss(asked.repeats).items()}
+        results[PEER] |= {f"{key}, compiled": value for key, value in training(asked.repeats).items()}
     results[SIZES] = by_size(asked.large, asked.repeats)
     results["memory"] = memory()
     results["coders"] = coders(asked.repeats)

@@ -74,7 +74,7 @@ def test_a_training_step_is_that_of_the_plain_twin(name, masked, monkeypatch):
             if hasattr(module, "initialized"):
                 module.initialized.fill_(True)
         if plain:
-            monkeypatch.setattr("vqkit.quantize.residual.fast_stages", lambda *_: (None, None))
+            monkeypatch.setattr("vqkit.quantize.residual.fast_stages", lambda *_: None)
             monkeypatch.setattr("vqkit.quantize.residual.plain_leaves", lambda *_: None)
         x = z.clone().requires_grad_()
         torch.manual_seed(1)

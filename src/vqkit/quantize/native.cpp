@@ -10,9 +10,13 @@
 #include <limits>
 #include <thread>
 #include <vector>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 typedef float f8 __attribute__((vector_size(32)));
 typedef int32_t i8 __attribute__((vector_size(32)));
+typedef int64_t l4 __attribute__((vector_size(32)));
 
 #ifdef __clang__
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -30,7 +34,7 @@ constexpr int64_t PART = 4096;  // vectors that are worth a thread of their own
 
 f8 load(const float *p) { f8 v; std::memcpy(&v, p, sizeof v); return v; }
 void store(float *p, f8 v) { std::memcpy(p, &v, sizeof v); }
-f8 all(float value) { return f8{} + value; }
+f8 all(float a) { return f8{a, a, a, a, a, a, a, a}; }
 
 // One piece of one stage. `direction` is (codes, width + 1), the last column −½‖e‖²; `step` (codes, width) is what a code takes from the
 // residual, null in the last stage.
@@ -38,6 +42,17 @@ struct Piece {
   int64_t begin, width, codes;
   const float *direction, *step;
 };
+
+// One bit a lane, from lanes that are 0 or −1.
+inline int64_t bits_of(i8 lanes) {
+#ifdef __AVX2__
+  return _mm256_movemask_ps(reinterpret_cast<__m256>(lanes));
+#else
+  int64_t bits = 0;
+  for (int i = 0; i < LANES; ++i) bits |= int64_t(lanes[i] & 1) << i;
+  return bits;
+#endif
+}
 
 // Rows of eight numbers → columns.
 inline void transpose(f8 r[8]) {
@@ -110,7 +125,8 @@ void search_block(const Packed &packed, const Piece &piece, const float *columns
     }
     const f8 scores[CODES][3] = {{s00, s01, s02}, {s10, s11, s12}, {s20, s21, s22}, {s30, s31, s32}};
     for (int c = 0; c < CODES; ++c) {
-      const i8 code = i8{} + int32_t(first + c);
+      const int32_t number = int32_t(first + c);
+      const i8 code = {number, number, number, number, number, number, number, number};
       for (int lane = 0; lane < 3; ++lane) {
         const i8 better = scores[c][lane] > best[lane];
         best[lane] = better ? scores[c][lane] : best[lane];
@@ -206,9 +222,8 @@ void sign_rows(const float *x, int64_t n, int64_t pieces, int64_t width, const f
                const float *threshold, const float *product, int64_t *codes) {
   constexpr int ROWS = 16;
   const int64_t dim = pieces * width, stride = (dim + LANES - 1) / LANES * LANES, columns = S * pieces;
-  const int64_t padded = (columns + LANES - 1) / LANES * LANES;
   std::vector<float> tail(ROWS * stride, 0), turned(ROWS * stride);
-  std::vector<int32_t> bits(ROWS * padded, 0);  // (column, vector)
+  std::vector<int64_t> chosen(columns);  // of each column a bit for every vector
   for (int64_t start = 0; start < n; start += ROWS) {
     const int64_t count = std::min<int64_t>(ROWS, n - start);
     const float *rows = x + start * dim;
@@ -229,9 +244,7 @@ void sign_rows(const float *x, int64_t n, int64_t pieces, int64_t width, const f
 #pragma GCC unroll 8
       for (int s = 0; s < S; ++s) {
         const i8 one = low[s] > threshold[s * pieces + p], two = high[s] > threshold[s * pieces + p];
-        const i8 first = -one, second = -two;
-        std::memcpy(&bits[(s * pieces + p) * ROWS], &first, sizeof first);
-        std::memcpy(&bits[(s * pieces + p) * ROWS + 8], &second, sizeof second);
+        chosen[s * pieces + p] = bits_of(one) | bits_of(two) << LANES;
         const f8 a = one ? all(0.5f) : all(-0.5f), b = two ? all(0.5f) : all(-0.5f);
 #pragma GCC unroll 8
         for (int t = s + 1; t < S; ++t) {
@@ -240,59 +253,85 @@ void sign_rows(const float *x, int64_t n, int64_t pieces, int64_t width, const f
         }
       }
     }
-    for (int64_t v = 0; v < ROWS; v += LANES)
-      for (int64_t c = 0; c < columns; c += LANES) {
-        f8 tile[8];
-        for (int i = 0; i < 8; ++i) std::memcpy(&tile[i], &bits[(c + i) * ROWS + v], sizeof tile[i]);
-        transpose(tile);
-        const int64_t wide = std::min<int64_t>(LANES, columns - c);
-        for (int i = 0; i < 8 && v + i < count; ++i) {
-          int32_t row[8];
-          std::memcpy(row, &tile[i], sizeof row);
-          int64_t *out = codes + (start + v + i) * columns + c;
-          if (wide == LANES)
-            for (int k = 0; k < 8; ++k) out[k] = row[k];
-          else
-            for (int k = 0; k < wide; ++k) out[k] = row[k];
-        }
+    for (int64_t v = 0; v < count; ++v) {
+      int64_t *out = codes + (start + v) * columns, c = 0;
+      for (; c + 4 <= columns; c += 4) {
+        l4 four;
+        std::memcpy(&four, &chosen[c], sizeof four);
+        four = four >> v & 1;
+        std::memcpy(out + c, &four, sizeof four);
       }
+      for (; c < columns; ++c) out[c] = chosen[c] >> v & 1;
+    }
   }
 }
 
+// out = Σ of N rows, added in their order.
+template <int N> void add_rows(const float *const *rows, int64_t dim, float *out) {
+  const float *r[N];
+  std::copy_n(rows, N, r);
+  int64_t d = 0;
+  for (; d + LANES <= dim; d += LANES) {
+    f8 total = load(r[0] + d) + all(0);  // −0 becomes 0, as in a sum that begins with 0
+#pragma GCC unroll 8
+    for (int i = 1; i < N; ++i) total += load(r[i] + d);
+    store(out + d, total);
+  }
+  for (; d < dim; ++d) {
+    float total = 0;
+    for (int i = 0; i < N; ++i) total += r[i][d];
+    out[d] = total;
+  }
+}
+
+struct Sums {
+  int64_t columns, stages, dim;
+  const int64_t *widths, *sizes;
+  const float *const *tables;
+};
+
 // Σ of rows of the stages' tables, whose index is made of the codes of the pieces. A stage all of whose codes are −1 adds nothing; false
 // where only some are.
-bool sum_rows(const int64_t *codes, int64_t n, int64_t columns, int64_t stages, const int64_t *widths, const int64_t *sizes,
-              const float *const *tables, int64_t dim, float *out) {
-  std::vector<const float *> rows(stages);
-  for (int64_t v = 0; v < n; ++v, codes += columns, out += dim) {
+bool sum_rows(const Sums &q, const int64_t *codes, int64_t n, float *out) {
+  std::vector<const float *> rows(q.stages);
+  for (int64_t v = 0; v < n; ++v, codes += q.columns, out += q.dim) {
     int64_t column = 0, used = 0;
-    for (int64_t s = 0; s < stages; ++s) {
+    for (int64_t s = 0; s < q.stages; ++s) {
       int64_t index = 0, gone = 0;
-      for (int64_t p = 0; p < widths[s]; ++p, ++column) {
-        index = index * sizes[column] + codes[column];
+      for (int64_t p = 0; p < q.widths[s]; ++p, ++column) {
+        index = index * q.sizes[column] + codes[column];
         gone += codes[column] < 0;
       }
-      if (gone && gone < widths[s]) return false;
-      if (!gone) rows[used++] = tables[s] + index * dim;
+      if (gone && gone < q.widths[s]) return false;
+      if (!gone) rows[used++] = q.tables[s] + index * q.dim;
     }
-    int64_t d = 0;
-    for (; d + 2 * LANES <= dim; d += 2 * LANES) {
-      f8 a{}, b{};
-      for (int64_t i = 0; i < used; ++i) a += load(rows[i] + d), b += load(rows[i] + d + 8);
-      store(out + d, a), store(out + d + 8, b);
-    }
-    for (; d + LANES <= dim; d += LANES) {
-      f8 a{};
-      for (int64_t i = 0; i < used; ++i) a += load(rows[i] + d);
-      store(out + d, a);
-    }
-    for (; d < dim; ++d) {
-      float total = 0;
-      for (int64_t i = 0; i < used; ++i) total += rows[i][d];
-      out[d] = total;
+    switch (used) {
+      case 0: std::memset(out, 0, q.dim * sizeof(float)); break;
+      case 1: add_rows<1>(rows.data(), q.dim, out); break;
+      case 2: add_rows<2>(rows.data(), q.dim, out); break;
+      case 3: add_rows<3>(rows.data(), q.dim, out); break;
+      case 4: add_rows<4>(rows.data(), q.dim, out); break;
+      case 8: add_rows<8>(rows.data(), q.dim, out); break;
+      default:
+        for (int64_t d = 0; d < q.dim; ++d) {
+          float total = 0;
+          for (int64_t i = 0; i < used; ++i) total += rows[i][d];
+          out[d] = total;
+        }
     }
   }
   return true;
+}
+
+// Stages that cut the vector alike: each piece's codes, −1 among them, are one number to the base `base`, the row of the piece's sum.
+void copy_rows(const int64_t *codes, int64_t n, int64_t stages, int64_t pieces, int64_t width, int64_t base, const float *table,
+               int64_t rows, float *out) {
+  for (int64_t v = 0; v < n; ++v, codes += stages * pieces)
+    for (int64_t p = 0; p < pieces; ++p, out += width) {
+      int64_t index = 0;
+      for (int64_t s = 0; s < stages; ++s) index = index * base + codes[s * pieces + p] + 1;
+      std::memcpy(out, table + (p * rows + index) * width, width * sizeof(float));
+    }
 }
 
 }  // namespace
@@ -326,12 +365,21 @@ void vqkit_signs(const float *x, int64_t n, int64_t stages, int64_t pieces, int6
 }
 
 // 1, or 0 where a stage has some codes −1 and others not.
-int vqkit_decode(const int64_t *codes, int64_t n, int64_t columns, int64_t stages, const int64_t *widths, const int64_t *sizes,
-                 const float *const *tables, int64_t dim, int64_t threads, float *out) {
+int vqkit_sums(const int64_t *codes, int64_t n, int64_t columns, int64_t stages, const int64_t *widths, const int64_t *sizes,
+               const float *const *tables, int64_t dim, int64_t threads, float *out) {
+  const Sums q{columns, stages, dim, widths, sizes, tables};
   std::vector<char> whole(n / BLOCK + 1, 1);
   parts(n, threads, [&](int64_t first, int64_t count) {
-    whole[first / BLOCK] = sum_rows(codes + first * columns, count, columns, stages, widths, sizes, tables, dim, out + first * dim);
+    whole[first / BLOCK] = sum_rows(q, codes + first * columns, count, out + first * dim);
   });
   return std::all_of(whole.begin(), whole.end(), [](char ok) { return ok; });
+}
+
+// table: (pieces, rows, width).
+void vqkit_copies(const int64_t *codes, int64_t n, int64_t stages, int64_t pieces, int64_t width, int64_t base, const float *table,
+                  int64_t rows, int64_t threads, float *out) {
+  parts(n, threads, [&](int64_t first, int64_t count) {
+    copy_rows(codes + first * stages * pieces, count, stages, pieces, width, base, table, rows, out + first * pieces * width);
+  });
 }
 }

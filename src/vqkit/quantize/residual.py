@@ -173,12 +173,11 @@ class Residual(Quantizer):
     def _chosen(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> Sequence[Tensor] | None:
         """Codes of each stage, by beam search or from plain tables; None where the stages search for themselves, one after the other."""
         if self.beam == 1:
-            tables, signs = fast_stages(self.sequence, x, self.training, self._ready)
-            fast = signs or tables
+            fast = fast_stages(self.sequence, x, self.training, self._ready)
             if fast is None or (self.training and waits(self)):
                 return None
-            codes = fast.search(x.detach().reshape(-1, self.dim))
-            return self._by_stage(codes.view(*x.shape[:-1], codes.shape[-1]))
+            found = fast.search(x.detach().reshape(-1, self.dim))
+            return None if found is None else self._by_stage(found.view(*x.shape[:-1], found.shape[-1]))
         if self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)
         with torch.no_grad():

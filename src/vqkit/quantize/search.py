@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vqkit.quantize import native
 from vqkit.types import Float, Int
 
 __all__ = [
@@ -90,6 +91,9 @@ def nearest_in(x: Float[Tensor, "vectors dim"], table: SearchTable) -> Int[Tenso
                 return torch.addmm(direction[:, -1], x - mean, direction[:, :-1].T).argmax(dim=1)
         return torch.cat([nearest_in(chunk, table) for chunk in x.split(rows)])
     x, direction = x.detach(), direction.detach()
+    compiled = native.nearest(x, mean, direction)
+    if compiled is not None:
+        return compiled
     found = torch.empty(x.shape[0], dtype=torch.long)
     rows = chunk_rows(len(direction), x.shape[0])
     held, scores = x.new_ones(rows, x.shape[1] + 1), x.new_empty(len(direction) * rows)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vqkit.quantize import native
 from vqkit.quantize.search import best_codes, chunk_rows, float32_products, search_table
 from vqkit.types import Float, Int
 
@@ -26,6 +27,7 @@ MOST_COMPOSED = 256
 """Codes of a composed table: beyond, searching the pieces one by one is less work."""
 
 _MOST_FLOATS = 1 << 24  # of stacked tables, 64 MiB
+_FEW = 64  # vectors up to which the compiled sum is faster than embedding_bag also for one code a stage
 
 
 class _Stage(NamedTuple):
@@ -44,7 +46,7 @@ class StageTables:
     def __init__(self, tables: Sequence[Sequence[Float[Tensor, "codes dim"]]]) -> None:
         self.sizes = [tuple(len(piece) for piece in pieces) for pieces in tables]
         self.widths = [len(pieces) for pieces in tables]
-        whole = [composed_table(pieces) for pieces in tables]
+        whole = [composed_table(pieces).contiguous() for pieces in tables]
         self.dim = whole[0].shape[1]
         self._whole = whole
         self._stages: list[_Stage] = []
@@ -93,6 +95,8 @@ class StageTables:
 
     def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
         """Σ of the rows of the first stages, −1 counting as zeros; None where some pieces of a stage are −1 and others not."""
+        if native.serves(codes) and (max(self.widths) > 1 or len(codes) <= _FEW):
+            return native.summed_rows(codes, self._whole[:stages], self.sizes[:stages])
         if self._stacked is None:
             self._stacked = torch.cat([*self._whole, torch.zeros(1, self.dim)])
             bounds = [0]
