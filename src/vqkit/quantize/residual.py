@@ -138,8 +138,8 @@ class Residual(Quantizer):
         leaves = None if torch.compiler.is_compiling() else plain_leaves(self.sequence, chosen is not None)
         if leaves is not None:
             real = [mask if kept is None else narrowed(mask, kept > index, x) for index in range(len(leaves))]
-            return joint_step(leaves, x, mask, chosen, real, weights)
-        return self._quantize_plain(x, mask, kept, chosen, weights)
+            return joint_step(leaves, x, mask, None if chosen is None else self._by_stage(chosen), real, weights)
+        return self._quantize_plain(x, mask, kept, None if chosen is None else self._by_stage(chosen), weights)
 
     def _quantize_plain(
         self,
@@ -170,14 +170,14 @@ class Residual(Quantizer):
             total = straight_through(x if mask is None else zeroed(x, mask), total)
         return total, torch.cat(codes, dim=-1), terms
 
-    def _chosen(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> Sequence[Tensor] | None:
-        """Codes of each stage, by beam search or from plain tables; None where the stages search for themselves, one after the other."""
+    def _chosen(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> Tensor | None:
+        """Codes of all stages, by beam search or from plain tables; None where the stages search for themselves, one after the other."""
         if self.beam == 1:
             fast = fast_stages(self.sequence, x, self.training, self._ready)
             if fast is None or (self.training and waits(self)):
                 return None
             found = fast.search(x.detach().reshape(-1, self.dim))
-            return None if found is None else self._by_stage(found.view(*x.shape[:-1], found.shape[-1]))
+            return None if found is None else found.view(*x.shape[:-1], found.shape[-1])
         if self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)
         with torch.no_grad():
@@ -187,7 +187,7 @@ class Residual(Quantizer):
             else:
                 number = kept.reshape(-1, *[1] * (x.ndim - 2)).expand(x.shape[:-1])
                 codes = cut_to_stages(prefixes, number.reshape(-1))
-        return self._by_stage(codes.reshape(*x.shape[:-1], codes.shape[-1]))
+        return codes.reshape(*x.shape[:-1], codes.shape[-1])
 
     def _by_stage(self, codes: Tensor) -> Sequence[Tensor]:
         return codes.split([sum(stage.codes_per_stage) for stage in self.sequence], dim=-1)
@@ -232,8 +232,7 @@ class Residual(Quantizer):
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         chosen = self._chosen(x, mask, None)
         if chosen is not None:
-            found = torch.cat(list(chosen), dim=-1)
-            return found if mask is None else torch.where(mask[..., None], found, -1)
+            return chosen if mask is None else torch.where(mask[..., None], chosen, -1)
         return self._encode_plain(x, mask)
 
     def _encode_plain(self, x: Tensor, mask: Tensor | None) -> Tensor:
