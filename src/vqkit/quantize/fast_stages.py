@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from vqkit.quantize import native
 from vqkit.quantize.base import Quantizer
 from vqkit.quantize.codebook import Codebook
+from vqkit.quantize.fused import FusedSearch
 from vqkit.quantize.memo import Memo
-from vqkit.quantize.search import search_table, takes_fast_paths
+from vqkit.quantize.search import search_table, takes_fast_paths, takes_fused_search
 from vqkit.quantize.signs import StageSigns
 from vqkit.quantize.tables import StageTables
 from vqkit.types import Float, Int
 
-__all__ = ["FastStages", "Ready", "decoded", "fast_stages", "waits"]
+__all__ = ["FastStages", "Ready", "decoded", "fast_stages", "fused_codes", "waits"]
 
 
 class FastStages:
@@ -78,20 +79,33 @@ def fast_stages(stages: Sequence[Quantizer], like: Tensor, training: bool, kept:
     """
     if training:
         kept.clear()
-    if not takes_fast_paths(like):
+    found = _all_tables(stages) if takes_fast_paths(like) else None
+    if found is None:
         return None
-    found = []
-    for stage in stages:
-        tables = stage._piece_tables()
-        if tables is None:
-            return None
-        found.append(tables)
 
     def ready() -> FastStages:
         return FastStages([[table.detach().float() for table in stage] for stage in found])
 
     different = list({id(table): table for stage in found for table in stage}.values())
     return ready() if training else kept.of(different, ready)
+
+
+def fused_codes(stages: Sequence[Quantizer], x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"] | None:
+    """Codes by the kernel for CUDA; None where it does not fit."""
+    tables = _all_tables(stages) if takes_fused_search(x) else None
+    if tables is None or not FusedSearch.fit([[len(table) for table in stage] for stage in tables], x.shape[1]):
+        return None
+    return FusedSearch([[table.detach().float() for table in stage] for stage in tables])(x)
+
+
+def _all_tables(stages: Sequence[Quantizer]) -> list[list[Tensor]] | None:
+    found = []
+    for stage in stages:
+        tables = stage._piece_tables()
+        if tables is None:
+            return None
+        found.append(tables)
+    return found
 
 
 def decoded(

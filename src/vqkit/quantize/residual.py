@@ -11,7 +11,7 @@ from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.beam import best_prefixes, cheapest_prefix, cut_to_stages
 from vqkit.quantize.checks import positive, share
 from vqkit.quantize.codebook import Codebook
-from vqkit.quantize.fast_stages import Ready, decoded, fast_stages, waits
+from vqkit.quantize.fast_stages import Ready, decoded, fast_stages, fused_codes, waits
 from vqkit.quantize.inputs import narrowed, zeroed
 from vqkit.quantize.losses import rank_weight
 from vqkit.quantize.residual_step import joint_step, plain_leaves
@@ -174,9 +174,10 @@ class Residual(Quantizer):
         """Codes of all stages, by beam search or from plain tables; None where the stages search for themselves, one after the other."""
         if self.beam == 1:
             fast = fast_stages(self.sequence, x, self.training, self._ready)
-            if fast is None or (self.training and waits(self)):
+            if self.training and waits(self):
                 return None
-            found = fast.search(x.detach().reshape(-1, self.dim))
+            flat = x.detach().reshape(-1, self.dim)
+            found = fused_codes(self.sequence, flat) if fast is None else fast.search(flat)
             return None if found is None else found.view(*x.shape[:-1], found.shape[-1])
         if self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)

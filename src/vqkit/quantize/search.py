@@ -29,6 +29,7 @@ __all__ = [
     "search_table",
     "similarity",
     "takes_fast_paths",
+    "takes_fused_search",
 ]
 
 CHUNK_SCORES = 1 << 20
@@ -122,9 +123,16 @@ def plain_paths() -> Iterator[None]:
 
 def takes_fast_paths(x: Tensor) -> bool:
     """Whether x is an ordinary tensor on the CPU: graphs, tensors without values and accelerators take the plain twins."""
-    return (
-        not _only_plain and x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
-    )
+    return x.device.type == "cpu" and _with_values()
+
+
+def takes_fused_search(x: Tensor) -> bool:
+    """Whether x is an ordinary tensor on CUDA, where `vqkit.quantize.fused` may search."""
+    return x.device.type == "cuda" and _with_values()
+
+
+def _with_values() -> bool:
+    return not _only_plain and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
 
 
 def chunk_rows(codes: int, vectors: int) -> int:

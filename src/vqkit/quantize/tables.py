@@ -21,7 +21,7 @@ from vqkit.quantize import native
 from vqkit.quantize.search import best_codes, chunk_rows, float32_products, search_table
 from vqkit.types import Float, Int
 
-__all__ = ["MOST_COMPOSED", "StageTables", "composed_table"]
+__all__ = ["MOST_COMPOSED", "StageTables", "composed_table", "digits"]
 
 MOST_COMPOSED = 256
 """Codes of a composed table: beyond, searching the pieces one by one is less work."""
@@ -67,7 +67,7 @@ class StageTables:
             ahead = [*(table.mean for table in ready[1:]), torch.zeros_like(self._mean)]
             for table, (mean, direction), following, sizes in zip(self._whole, ready, ahead, self.sizes, strict=True):
                 step = F.pad(table - mean + following, (0, 1))
-                self._stages.append(_Stage(direction, step, _digits(sizes) if len(sizes) > 1 else None))
+                self._stages.append(_Stage(direction, step, digits(sizes) if len(sizes) > 1 else None))
         return self._stages
 
     def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
@@ -132,9 +132,9 @@ def composed_table(pieces: Sequence[Float[Tensor, "codes dim"]]) -> Float[Tensor
     return whole
 
 
-def _digits(sizes: Sequence[int]) -> Int[Tensor, "composed pieces"]:
+def digits(sizes: Sequence[int]) -> Int[Tensor, "composed pieces"]:
     """The codes of the pieces of every composed code."""
-    return torch.cartesian_prod(*(torch.arange(size) for size in sizes))
+    return torch.cartesian_prod(*(torch.arange(size) for size in sizes)).view(-1, len(sizes))
 
 
 def _places(sizes: Sequence[Sequence[int]]) -> Float[Tensor, "codes stages"]:
