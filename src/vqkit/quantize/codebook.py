@@ -137,11 +137,6 @@ class Codebook(nn.Module):
         table = self._whole().detach() if self._frozen else self._whole()
         return F.embedding(codes, table).float()
 
-    @property
-    def wants_gradient(self) -> bool:
-        """Whether losses move the table."""
-        return self.weight.requires_grad and not self._frozen
-
     @torch.no_grad()
     def initialize(self, batch: JointBatch, provisional: bool = False) -> None:
         """K-means on the first training batch with a real vector, once, if that is how this codebook starts.

@@ -6,7 +6,7 @@ the gradient of x, too. So all gradients are known in the forward, with n_s elem
     ∂/∂x    Σ_s w_s·mean ‖r_{s+1}‖²  =  Σ_s 2·w_s/n_s·r_{s+1}
     ∂/∂e_j  Σ_s v_s·mean ‖r_{s+1}‖²  =  −Σ_s 2·v_s/n_s·Σ r_{s+1} over the vectors with code j in stage s
 
-`Residual` has the plain twin, in which autograd records every stage.
+`plain_step` is the plain twin, in which autograd records every stage; it also serves stages that are more than codebooks.
 
 References:
     IVQ eqs 4–6.
@@ -22,10 +22,41 @@ from torch.autograd.function import once_differentiable
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.inputs import zeroed
 from vqkit.quantize.product import Product
+from vqkit.quantize.straight_through import straight_through
 from vqkit.quantize.vq import VQ
 from vqkit.types import Bool, Float, Int
 
-__all__ = ["Leaf", "joint_step", "plain_leaves"]
+__all__ = ["Leaf", "joint_step", "plain_leaves", "plain_step"]
+
+
+def plain_step(
+    stages: Sequence[Quantizer],
+    x: Float[Tensor, "*shape dim"],
+    mask: Bool[Tensor, "*shape"] | None,
+    codes: Sequence[Int[Tensor, "*shape codes"]] | None,
+    real: Sequence[Bool[Tensor, "*shape"] | None],
+    weights: Float[Tensor, " stages"] | None,
+) -> Step:
+    """The stages' own steps, one after the other; the arguments are those of `joint_step`."""
+    passes = all(stage.straight_through for stage in stages)
+    residual, total = x, torch.zeros_like(x)
+    found: list[Tensor] = []
+    terms: dict[str, Tensor] = {}
+    for index, stage in enumerate(stages):
+        part = residual if real[index] is mask else zeroed(residual, real[index])
+        if codes is None:
+            z_q, stage_codes, losses = stage._quantize(part, real[index])
+        else:
+            z_q, stage_codes, losses = stage._quantize_to(part, real[index], codes[index])
+        residual = residual - (z_q.detach() if passes else z_q)
+        total = total + z_q
+        found.append(stage_codes)
+        for name, value in losses.items():
+            value = value if weights is None else value * weights[index]
+            terms[name] = terms.get(name, 0) + value / len(stages)
+    if passes:
+        total = straight_through(x if mask is None else zeroed(x, mask), total)
+    return total, torch.cat(found, dim=-1), terms
 
 
 class Leaf(NamedTuple):
@@ -45,12 +76,23 @@ def plain_leaves(stages: Sequence[Quantizer], chosen: bool) -> list[list[Leaf]] 
     found = []
     for stage in stages:
         pieces, repeats = (stage.pieces, stage.repeats) if type(stage) is Product else ([stage], 1)
-        leaves = [Leaf(piece, repeats) for piece in pieces if type(piece) is VQ and piece.only_pulls(chosen)]
+        leaves = [Leaf(piece, repeats) for piece in pieces if type(piece) is VQ and _only_pulls(piece, chosen)]
         weights = {(leaf.quantizer.commitment_weight, leaf.quantizer.codebook_weight) for leaf in leaves}
         if len(leaves) < len(pieces) or len(weights) > 1:
             return None
         found.append(leaves)
     return found
+
+
+def _only_pulls(leaf: VQ, chosen: bool) -> bool:
+    """Whether a step is a look-up of the nearest or the chosen codes, a straight-through gradient and the two pulls, and no more."""
+    more = leaf.gradient != "straight-through" or leaf.unit or leaf.orthogonality_weight or leaf.diversity_weight
+    return not more and (chosen or leaf.assignment == "nearest" or not leaf.training)
+
+
+def _keeps_vectors(leaf: VQ) -> bool:
+    """Whether a training step keeps the vectors, since some of them may become codes."""
+    return leaf.learning and leaf.codebook.revive != "none" and not leaf.codebook.frozen
 
 
 def joint_step(
@@ -105,7 +147,7 @@ def _parts(
     slopes: dict[Tensor, Tensor] = {}
     found = []
     # fresh memory costs as much as what is computed in it: so residuals take the place of those before, unless a codebook keeps them
-    kept = any(leaf.quantizer.keeps_vectors for leaves in stages for leaf in leaves)
+    kept = any(_keeps_vectors(leaf.quantizer) for leaves in stages for leaf in leaves)
     for index, (leaves, mask) in enumerate(zip(stages, real, strict=True)):
         seen = zeroed(residual, mask)
         q, chosen = _looked_up(leaves, seen, None if codes is None else codes[index].clamp_min(0), mask)
@@ -142,7 +184,9 @@ def _looked_up(leaves: list[Leaf], seen: Tensor, codes: Tensor | None, mask: Ten
     vectors, found = [], []
     for leaf, pieces, chosen in _cut(leaves, seen, codes):
         real = None if mask is None else mask[..., None].expand(*mask.shape, leaf.repeats).reshape(-1)
-        own = leaf.quantizer.learned_codes(pieces, real, chosen, seen.shape[0])
+        batch = leaf.quantizer._started(pieces, real)
+        own = leaf.quantizer._assigned(pieces, real, None) if chosen is None else chosen
+        leaf.quantizer._learn(batch, own, seen.shape[0])
         vectors.append(leaf.quantizer.codebook.rows(own).view(*seen.shape[:-1], leaf.quantizer.dim * leaf.repeats))
         found.append(own.view(*seen.shape[:-1], leaf.repeats))
     return (vectors[0], found[0]) if len(leaves) == 1 else (torch.cat(vectors, dim=-1), torch.cat(found, dim=-1))
@@ -151,7 +195,7 @@ def _looked_up(leaves: list[Leaf], seen: Tensor, codes: Tensor | None, mask: Ten
 def _add_slopes(slopes: dict[Tensor, Tensor], leaves: list[Leaf], slope: Tensor, codes: Tensor) -> None:
     for leaf, rows, own in _cut(leaves, slope, codes):
         book = leaf.quantizer.codebook
-        if own is not None and book.wants_gradient:
+        if own is not None and book.weight.requires_grad and not book._frozen:
             slopes.setdefault(book.weight, rows.new_zeros(book.weight.shape)).index_add_(0, own, rows)
 
 

@@ -16,7 +16,7 @@ from vqkit.quantize.learning import refuse_recomputation
 from vqkit.quantize.losses import means_over_ranks, pulls
 from vqkit.quantize.straight_through import straight_through
 from vqkit.ranks import num_ranks
-from vqkit.types import Bool, Float, Int
+from vqkit.types import Float
 
 __all__ = ["VQ"]
 
@@ -198,38 +198,6 @@ class VQ(Quantizer):
         losses = {**pulls(x, q, mask, self.commitment_weight, self.codebook_weight), **self._spread(x, mask)}
         self._learn(batch, flat, x.shape[0])
         return self._passed(x, q, noise, mask), codes[..., None], losses
-
-    def only_pulls(self, chosen: bool) -> bool:
-        """Whether a step is a look-up of the nearest or the chosen codes, a straight-through gradient and the two pulls, and no more."""
-        plain = self.gradient == "straight-through" and not (
-            self.unit or self.orthogonality_weight or self.diversity_weight
-        )
-        return plain and (chosen or self.assignment == "nearest" or not self.training)
-
-    @property
-    def keeps_vectors(self) -> bool:
-        """Whether a training step keeps the vectors, since some of them may become codes."""
-        return self.learning and self.codebook.revive != "none" and not self.codebook.frozen
-
-    def learned_codes(
-        self,
-        vectors: Float[Tensor, "vectors dim"],
-        real: Bool[Tensor, " vectors"] | None,
-        chosen: Int[Tensor, " vectors"] | None,
-        items: int,
-    ) -> Int[Tensor, " vectors"]:
-        """Codes of vectors, none of them −1; in training the codebook learns from them.
-
-        Args:
-            vectors: what is quantized.
-            real: True where a vector counts; None when all do.
-            chosen: the codes, where they are known already.
-            items: how many batch items the vectors are of.
-        """
-        batch = self._started(vectors, real)
-        codes = self._assigned(vectors, real, None) if chosen is None else chosen
-        self._learn(batch, codes, items)
-        return codes
 
     def _learn(self, batch: JointBatch | None, codes: Tensor, items: int) -> None:
         book = self.codebook
