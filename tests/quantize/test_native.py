@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from test_tables import SYSTEMS, built
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import cpp_extension
 
 from vqkit import IVQ, PVQ, RVQ, VQ, LooC
@@ -138,6 +139,22 @@ def test_a_training_step_is_that_of_the_plain_paths(library):
         results.append([out.codes, out.z_q.detach(), x.grad, *quantizer.state_dict().values()])
         native._library = None
     torch.testing.assert_close(*results)
+
+
+@needs_compiler
+def test_what_does_not_fit_goes_the_plain_way(library, monkeypatch):
+    monkeypatch.setattr(native, "_library", object())  # to call it is an error
+    x, codes = torch.randn(9, 4), torch.randn(5, 4)
+    assert torch.equal(nearest(x.double(), codes.double()), nearest_plain(x, codes))
+    assert not native.NativeSearch.fit(x, [[torch.empty(1 << 19, 4)]])
+    with FakeTensorMode() as mode:
+        assert not native.serves(mode.from_tensor(x), torch.float32)
+    with pytest.raises(RuntimeError, match="size|shape"):
+        nearest(torch.zeros(3, 4), torch.zeros(5, 6))
+    with torch.device("meta"):  # a default device must not decide where results lie
+        monkeypatch.undo()
+        native.load()
+        assert nearest(x, codes).device.type == "cpu"
 
 
 def test_without_a_compiler_one_line_says_what_is_needed(monkeypatch):

@@ -99,9 +99,10 @@ def loaded() -> bool:
     return _library is not None
 
 
-def serves(x: Tensor) -> bool:
-    """Whether the library is loaded, and x has memory of its own that it can read."""
-    return loaded() and type(x) in (Tensor, torch.nn.Parameter) and x.device.type == "cpu"
+def serves(x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the library is loaded, and x lies in memory that it can read, as this dtype."""
+    ordinary = type(x) in (Tensor, torch.nn.Parameter)  # others, such as fake tensors, have no memory
+    return loaded() and ordinary and x.device.type == "cpu" and x.dtype == dtype
 
 
 @contextmanager
@@ -117,7 +118,7 @@ def without() -> Iterator[None]:
 
 def nearest(x: Float[Tensor, "vectors dim"], mean: Tensor, direction: Tensor) -> Int[Tensor, " vectors"] | None:
     """`vqkit.quantize.search.nearest_in` for a codebook of modest size; None where it does not fit."""
-    if not NativeSearch.fit(x, [[direction]]):
+    if x.ndim != 2 or x.shape[1] != len(mean) or not NativeSearch.fit(x, [[direction]]):
         return None
     return NativeSearch([[direction]], None, mean)(x)[:, 0]
 
@@ -148,17 +149,20 @@ class NativeSearch:
                 column += 1
         self._kept += taken
         self._columns, self._stages = column, len(directions)
-        self._layout = torch.tensor([*layout, *map(len, directions)])
+        self._layout = torch.tensor([*layout, *map(len, directions)], device=mean.device)
 
     @staticmethod
     def fit(x: Tensor, tables: Sequence[Sequence[Tensor]]) -> bool:
         """Whether the library can search vectors in float32 tables of such sizes, and does it faster."""
-        return serves(x) and all(0 < table.numel() <= _MOST_FLOATS for stage in tables for table in stage)
+        every = [table for stage in tables for table in stage]
+        return serves(x, torch.float32) and all(
+            table.dtype == torch.float32 and 0 < table.numel() <= _MOST_FLOATS for table in every
+        )
 
     def __call__(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
         """Codes of all stages; ties take the first code."""
         x = x.detach().contiguous()
-        codes = torch.empty(len(x), self._columns, dtype=torch.long)
+        codes = torch.empty(len(x), self._columns, dtype=torch.long, device=x.device)
         _library.vqkit_search(
             x.data_ptr(), len(x), x.shape[1], self._layout.data_ptr(), self._columns, self._stages,
             self._kept[0].data_ptr(), torch.get_num_threads(), codes.data_ptr(),
@@ -176,7 +180,7 @@ def sign_codes(
     """Codes of stages of two-code pieces, see `StageSigns`; at most `MOST_STAGES`."""
     pieces, width, stages = difference.shape
     x = x.detach().contiguous()
-    codes = torch.empty(len(x), stages * pieces, dtype=torch.long)
+    codes = torch.empty(len(x), stages * pieces, dtype=torch.long, device=x.device)
     _library.vqkit_signs(
         x.data_ptr(), len(x), stages, pieces, width, difference.data_ptr(), middle.data_ptr(), threshold.data_ptr(),
         product.data_ptr(), torch.get_num_threads(), codes.data_ptr(),
@@ -195,10 +199,10 @@ def summed_rows(
         sizes: sizes of the codebooks of each stage's pieces.
     """
     codes = codes.contiguous()
-    out = torch.empty(len(codes), tables[0].shape[1])
-    places = torch.tensor([table.data_ptr() for table in tables])
-    widths = torch.tensor([len(stage) for stage in sizes])
-    every = torch.tensor([size for stage in sizes for size in stage])
+    out = torch.empty(len(codes), tables[0].shape[1], dtype=torch.float32, device=codes.device)
+    places = torch.tensor([table.data_ptr() for table in tables], device=codes.device)
+    widths = torch.tensor([len(stage) for stage in sizes], device=codes.device)
+    every = torch.tensor([size for stage in sizes for size in stage], device=codes.device)
     whole = _library.vqkit_sums(
         codes.data_ptr(), len(codes), codes.shape[1], len(tables), widths.data_ptr(), every.data_ptr(),
         places.data_ptr(), out.shape[1], torch.get_num_threads(), out.data_ptr(),
@@ -219,7 +223,7 @@ def summed_pieces(
     """
     codes = codes.contiguous()
     pieces, rows, width = table.shape
-    out = torch.empty(len(codes), pieces * width)
+    out = torch.empty(len(codes), pieces * width, dtype=torch.float32, device=codes.device)
     _library.vqkit_copies(
         codes.data_ptr(), len(codes), stages, pieces, width, base, table.data_ptr(), rows,
         torch.get_num_threads(), out.data_ptr(),

@@ -56,7 +56,7 @@ class StageSigns:
 
     def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
         """Codes of all stages; a tie takes code 0."""
-        if native.serves(x) and self.stages <= native.MOST_STAGES:
+        if native.serves(x, torch.float32) and self.stages <= native.MOST_STAGES:
             middle, threshold = self._middle.view(self.pieces, -1), self._thresholds[..., 0].contiguous()
             return native.sign_codes(x, self._by_piece, middle, threshold, self._products)
         codes = torch.empty(len(x), self.stages * self.pieces, dtype=torch.long)
@@ -78,7 +78,7 @@ class StageSigns:
 
         The codes of a piece in all stages, −1 among them, are one of 3^stages combinations, and their sum is a row of a table.
         """
-        if not native.serves(codes) or stages > _MOST_COMBINED:
+        if not native.serves(codes, torch.long) or stages > _MOST_COMBINED:
             return None
         if stages not in self._sums:
             self._sums[stages] = self._summed(stages)

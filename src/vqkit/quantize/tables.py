@@ -95,7 +95,7 @@ class StageTables:
 
     def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
         """Σ of the rows of the first stages, −1 counting as zeros; None where some pieces of a stage are −1 and others not."""
-        if native.serves(codes) and (max(self.widths) > 1 or len(codes) <= _FEW):
+        if native.serves(codes, torch.long) and (max(self.widths) > 1 or len(codes) <= _FEW):
             return native.summed_rows(codes, self._whole[:stages], self.sizes[:stages])
         if self._stacked is None:
             self._stacked = torch.cat([*self._whole, torch.zeros(1, self.dim)])
