@@ -149,9 +149,9 @@ class Residual(Quantizer):
     def _chosen(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> Tensor | None:
         """Codes of all stages, by beam search or from plain tables; None where the stages search for themselves, one after the other."""
         if self.beam == 1:
-            fast = fast_stages(self.sequence, x, self.training, self._ready)
-            if self.training and waits(self):
+            if torch.compiler.is_compiling() or (self.training and waits(self)):
                 return None
+            fast = fast_stages(self.sequence, x, self.training, self._ready)
             flat = x.detach().reshape(-1, self.dim)
             found = fused_codes(self.sequence, flat) if fast is None else fast.search(flat)
             return None if found is None else found.view(*x.shape[:-1], found.shape[-1])
