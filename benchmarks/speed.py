@@ -1,15 +1,18 @@
 """Speed and memory of quantizers and coders in one run: ratios to the limit of the machine, to a plain loop and to other libraries.
 
-    python benchmarks/speed.py [--threads 1] [--repeats 5] [--large] [--out docs/results/speed]
+    python benchmarks/speed.py [--threads 1] [--repeats 5] [--large] [--busy] [--out docs/results/speed]
 
 A limit is what cannot be avoided: the matrix products of a search alone, or one copy of the vectors. Every ratio compares two things
 that alternate in this run, by the least time of each; only the machine's own numbers (copy bandwidth, one vector, coders) are absolute.
-Codes are compared with the plain twin's, ties counted. With faiss installed (pip install faiss-cpu) it runs with the same codebooks.
-One core: three minutes; --large goes to a million vectors.
+Codes are compared with the plain twin's, ties counted. With faiss installed (pip install faiss-cpu) it runs with the same codebooks, and
+with a C++ compiler the compiled searches (vqkit.quantize.native) have rows of their own.
+One core: three minutes; --large goes to a million vectors. --busy takes processor time of the one thread instead of the clock's, for a
+machine on which other programs run: they still share caches and memory, so the numbers are still too high.
 """
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -27,9 +30,11 @@ from torch import Tensor
 import vqkit
 from vqkit.bitstream import StaticTables, fit_contexts
 from vqkit.code_digest import commit
+from vqkit.quantize import native
 
 Call = Callable[[], object]
 VECTORS = 8192
+clock = time.perf_counter
 SYSTEMS: dict[str, tuple[int, Callable[[int], vqkit.Quantizer]]] = {
     "RVQ 8×1024": (128, lambda dim: vqkit.RVQ(dim, 1024, 8, init="uniform")),
     "RVQ 4×64": (120, lambda dim: vqkit.RVQ(dim, 64, 4, init="uniform")),
@@ -40,6 +45,7 @@ SYSTEMS: dict[str, tuple[int, Callable[[int], vqkit.Quantizer]]] = {
     "FSQ 7·5·5·5·5": (128, lambda dim: vqkit.FSQ(dim, [7, 5, 5, 5, 5])),
     "LFQ 12": (128, lambda dim: vqkit.LFQ(dim, bits=12)),
 }
+COMPILED = ("RVQ 8×1024", "RVQ 4×64", "PVQ 4×64", "IVQ yin-yang", "IVQ bottom-up", "LooC 256×4")
 PRODUCTS = {  # (calls, codes, dim) of the matrix products of a search
     "RVQ 8×1024": (8, 1024, 128), "RVQ 4×64": (4, 64, 120), "PVQ 4×64": (4, 64, 30), "LooC 256×4": (32, 256, 4),
 }  # fmt: skip
@@ -64,15 +70,15 @@ def least(calls: dict[str, Call], repeats: int) -> dict[str, float]:
     often: dict[str, int] = {}
     for name, call in calls.items():
         call()
-        start = time.perf_counter()
+        start = clock()
         call()
-        often[name] = max(1, min(200, round(0.005 / max(time.perf_counter() - start, 1e-6))))
+        often[name] = max(1, min(200, round(0.005 / max(clock() - start, 1e-6))))
     for _ in range(repeats):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = clock()
             for _ in range(often[name]):
                 call()
-            taken = (time.perf_counter() - start) / often[name]
+            taken = (clock() - start) / often[name]
             found[name] = min(found.get(name, taken), taken)
     return found
 
@@ -233,7 +239,7 @@ def coders(repeats: int) -> dict[str, float]:
     return found
 
 
-def machine(threads: int) -> dict[str, Any]:
+def machine(threads: int, busy: bool) -> dict[str, Any]:
     """What it ran on."""
     names = [line for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
     x = torch.empty(1 << 24)
@@ -242,7 +248,8 @@ def machine(threads: int) -> dict[str, Any]:
     found = {
         "cpu": names[0].split(": ")[1] if names else platform.processor(),
         "cores": len(names), "threads": threads, "torch": torch.__version__,
-        "copy GB/s": x.numel() * 8 / seconds / 1e9, "commit": commit(), "date": time.strftime("%Y-%m-%d"),
+        "copy GB/s": x.numel() * 8 / seconds / 1e9, "clock": "processor time" if busy else "wall",
+        "other programs running (load average)": os.getloadavg()[0] if hasattr(os, "getloadavg") else None, "commit": commit(), "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
     for package in ("vector-quantize-pytorch", "faiss-cpu"):
         try:
@@ -250,6 +257,16 @@ def machine(threads: int) -> dict[str, Any]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def compiles() -> bool:
+    """Load the compiled searches, where that is possible."""
+    try:
+        native.load()
+    except RuntimeError as error:
+        print(error)
+        return False
+    return True
 
 
 def _read(path: str) -> str:
@@ -298,16 +315,30 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--large", action="store_true", help="up to a million vectors")
     parser.add_argument("--out", type=Path, default=Path("runs/speed"))
+    parser.add_argument("--busy", action="store_true", help="processor time of one thread instead of the clock's")
     asked = parser.parse_args()
+    if asked.busy:
+        if asked.threads != 1:
+            parser.error(f"--busy counts one thread, got --threads {asked.threads}")
+        global clock
+        clock = time.thread_time
     torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
-    results: dict[str, Any] = {"machine": machine(asked.threads), "systems": {}}
-    for name in SYSTEMS:
-        results["systems"][name] = coding(name, asked.repeats)
-        print(name, {key: _cell(value) for key, value in results["systems"][name].items()}, flush=True)
-    results["faiss"] = beside_faiss(asked.repeats)
-    results[PEER] = training(asked.repeats)
+    results: dict[str, Any] = {"machine": machine(asked.threads, asked.busy), "systems": {}}
+    compiled = compiles()
+    with native.without():
+        for name in SYSTEMS:
+            results["systems"][name] = coding(name, asked.repeats)
+            print(name, {key: _cell(value) for key, value in results["systems"][name].items()}, flush=True)
+        results["faiss"] = beside_faiss(asked.repeats)
+        results[PEER] = training(asked.repeats)
+    if compiled:
+        for name in COMPILED:
+            row = results["systems"][f"{name}, compiled"] = coding(name, asked.repeats)
+            print(f"{name}, compiled", {key: _cell(value) for key, value in row.items()}, flush=True)
+        results["faiss"] |= {f"compiled: {key}": value for key, value in beside_faiss(asked.repeats).items()}
+        results[PEER] |= {f"{key}, compiled": value for key, value in training(asked.repeats).items()}
     results[SIZES] = by_size(asked.large, asked.repeats)
     results["memory"] = memory()
     results["coders"] = coders(asked.repeats)

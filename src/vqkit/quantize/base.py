@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vqkit.quantize import pretrained
 from vqkit.quantize.codebook import Codebook
-from vqkit.quantize.inputs import checked_codes, checked_vectors
+from vqkit.quantize.inputs import checked_codes, checked_vectors, full_precision
 from vqkit.quantize.layout import CodeLayout
 from vqkit.quantize.learning import Learner, Step
 from vqkit.quantize.losses import rank_weight
@@ -151,7 +151,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         x = self._checked(z, mask, finite=self.check_training_input or not self.training)
         if self._gathered is not None and self.training:
             self._keep_input(x, mask)
-        with torch.autocast(device_type=z.device.type, enabled=False):
+        with full_precision(z.device):
             if self.training:
                 self._forget_steps()
             steps = quantize(x)
@@ -192,7 +192,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         x = self._checked(z, mask, finite=True)
         if rate_weight is not None and not 0 <= rate_weight < math.inf:
             raise ValueError(f"rate_weight must be at least 0 and finite, got {rate_weight!r}")
-        with torch.autocast(device_type=z.device.type, enabled=False):
+        with full_precision(z.device):
             return self._encode(x, mask) if rate_weight is None else self._encode_at_rate(x, mask, rate_weight)
 
     def decode(
@@ -212,7 +212,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         codes, stages = self._checked_codes(codes, stages)
         with (
             torch.set_grad_enabled(gradient and torch.is_grad_enabled()),
-            torch.autocast(device_type=codes.device.type, enabled=False),
+            full_precision(codes.device),
         ):
             return self._decode(codes, stages).to(self.dtype)
 

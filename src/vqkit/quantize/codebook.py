@@ -130,9 +130,12 @@ class Codebook(nn.Module):
 
     def lookup(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape dim"]:
         """Codes → float32 vectors; −1 gives zeros. Differentiable in the table, unless that is frozen."""
+        return torch.where((codes < 0)[..., None], 0.0, self.rows(codes.clamp_min(0)))
+
+    def rows(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape dim"]:
+        """`lookup` where no code is −1."""
         table = self._whole().detach() if self._frozen else self._whole()
-        found = F.embedding(codes.clamp_min(0), table).float()
-        return torch.where((codes < 0)[..., None], 0.0, found)
+        return F.embedding(codes, table).float()
 
     @torch.no_grad()
     def initialize(self, batch: JointBatch, provisional: bool = False) -> None:

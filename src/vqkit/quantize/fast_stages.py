@@ -1,26 +1,75 @@
-"""Which fast path the stages of a residual quantizer can take: plain tables (`StageTables`), signs (`StageSigns`), or none."""
+"""How the stages of a residual quantizer are searched and decoded fast: by signs, by plain tables, or by the compiled library."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from vqkit.quantize import native
 from vqkit.quantize.base import Quantizer
 from vqkit.quantize.codebook import Codebook
+from vqkit.quantize.fused import FusedSearch
 from vqkit.quantize.memo import Memo
-from vqkit.quantize.search import takes_fast_paths
+from vqkit.quantize.search import search_table, takes_fast_paths, takes_fused_search
 from vqkit.quantize.signs import StageSigns
 from vqkit.quantize.tables import StageTables
 from vqkit.types import Float, Int
 
-__all__ = ["FastStages", "Ready", "decoded", "fast_stages", "waits"]
+__all__ = ["FastStages", "Ready", "decoded", "fast_stages", "fused_codes", "waits"]
 
-FastStages = tuple[StageTables | None, StageSigns | None]
+
+class FastStages:
+    """Stages that take the nearest code of every piece and nothing else.
+
+    Args:
+        tables: for each stage the float32 tables of its pieces.
+    """
+
+    def __init__(self, tables: Sequence[Sequence[Float[Tensor, "codes dim"]]]) -> None:
+        self._tables = tables
+        sizes = [[len(table) for table in stage] for stage in tables]
+        self._signs = StageSigns(tables) if StageSigns.fit(sizes) else None
+        self._fit = StageTables.fit(sizes, sum(table.shape[1] for table in tables[0]))
+        self._composed: StageTables | None = None
+        self._native: native.NativeSearch | None = None
+
+    def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"] | None:
+        """Codes of all stages, each the nearest to what the stages before it left; None where no fast way fits."""
+        if self._signs is not None:
+            return self._signs.search(x)
+        if native.NativeSearch.fit(x, self._tables):
+            if self._native is None:
+                self._native = _native_search(self._tables)
+            return self._native(x)
+        return self._all_composed().search(x) if self._fit else None
+
+    def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
+        """Σ of the codes of the first stages, −1 counting as zeros; None where no fast way fits."""
+        found = None if self._signs is None else self._signs.decode(codes, stages)
+        return self._all_composed().decode(codes, stages) if found is None and self._fit else found
+
+    def _all_composed(self) -> StageTables:
+        if self._composed is None:
+            self._composed = StageTables(self._tables)
+        return self._composed
+
+
 Ready = Memo[FastStages]
 
 
-def fast_stages(stages: Sequence[Quantizer], like: Tensor, training: bool, kept: Ready) -> FastStages:
-    """The stages as plain tables and as signs, where they are that.
+def _native_search(tables: Sequence[Sequence[Tensor]]) -> native.NativeSearch:
+    """As in `StageTables`, piece by piece: relative to the next stage's mean code, a code takes e − ē + ē' from the residual."""
+    ready = [[search_table(table) for table in stage] for stage in tables]
+    means = [torch.cat([table.mean for table in stage]) for stage in ready]
+    steps = []
+    for stage, mean, following in zip(tables, means, [*means[1:], torch.zeros_like(means[0])], strict=True):
+        shifts = (following - mean).split([table.shape[1] for table in stage])
+        steps.append([table + shift for table, shift in zip(stage, shifts, strict=True)])
+    return native.NativeSearch([[table.direction for table in stage] for stage in ready], steps, means[0])
+
+
+def fast_stages(stages: Sequence[Quantizer], like: Tensor, training: bool, kept: Ready) -> FastStages | None:
+    """The stages as tables, where they are that.
 
     Args:
         stages: in the order of their codes.
@@ -30,20 +79,33 @@ def fast_stages(stages: Sequence[Quantizer], like: Tensor, training: bool, kept:
     """
     if training:
         kept.clear()
-    pieces = [stage._piece_tables() for stage in stages] if takes_fast_paths(like) else [None]
-    found = [tables for tables in pieces if tables is not None]
-    if len(found) < len(pieces):
-        return None, None
+    found = _all_tables(stages) if takes_fast_paths(like) else None
+    if found is None:
+        return None
 
     def ready() -> FastStages:
-        sizes = [[len(table) for table in stage] for stage in found]
-        floats = [[table.detach().float() for table in stage] for stage in found]
-        signs = StageSigns(floats) if StageSigns.fit(sizes) else None
-        if StageTables.fit(sizes, stages[0].dim) and not (training and signs):
-            return StageTables(floats), signs
-        return None, signs
+        return FastStages([[table.detach().float() for table in stage] for stage in found])
 
-    return ready() if training else kept.of([table for stage in found for table in stage], ready)
+    different = list({id(table): table for stage in found for table in stage}.values())
+    return ready() if training else kept.of(different, ready)
+
+
+def fused_codes(stages: Sequence[Quantizer], x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"] | None:
+    """Codes by the kernel for CUDA; None where it does not fit."""
+    tables = _all_tables(stages) if takes_fused_search(x) else None
+    if tables is None or not FusedSearch.fit([[len(table) for table in stage] for stage in tables], x.shape[1]):
+        return None
+    return FusedSearch([[table.detach().float() for table in stage] for stage in tables])(x)
+
+
+def _all_tables(stages: Sequence[Quantizer]) -> list[list[Tensor]] | None:
+    found = []
+    for stage in stages:
+        tables = stage._piece_tables()
+        if tables is None:
+            return None
+        found.append(tables)
+    return found
 
 
 def decoded(
@@ -52,8 +114,8 @@ def decoded(
     """Vectors of the codes of the first ``count`` stages from plain tables; None where they, or gradients, need the plain way."""
     if training or torch.is_grad_enabled():
         return None
-    tables, _ = fast_stages(stages, codes, training, kept)
-    found = None if tables is None else tables.decode(codes.reshape(-1, codes.shape[-1]), count)
+    fast = fast_stages(stages, codes, training, kept)
+    found = None if fast is None else fast.decode(codes.reshape(-1, codes.shape[-1]), count)
     return None if found is None else found.view(*codes.shape[:-1], found.shape[-1])
 
 

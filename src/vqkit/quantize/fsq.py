@@ -12,6 +12,7 @@ from torch import Tensor
 from vqkit.constants import Constant
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import one_of, positive, share
+from vqkit.quantize.grid_table import GridTable
 from vqkit.quantize.projection import Projection
 from vqkit.quantize.straight_through import straight_through
 from vqkit.types import Int
@@ -80,6 +81,7 @@ class FSQ(Quantizer):
             )
         self.projection = Projection(dim, len(self.levels))
         self.scale = tuple(scales)
+        self._table = GridTable(math.prod(self.levels), self.projection)
         self._sizes = Constant(lambda: torch.tensor(self.levels))
         self._basis = Constant(lambda: torch.tensor([1, *accumulate(self.levels[:-1], mul)]))
         self._half_width = Constant(lambda: torch.tensor(self.levels) // 2)
@@ -130,8 +132,9 @@ class FSQ(Quantizer):
         return torch.minimum(torch.maximum(bounded.round(), lowest), lowest + self._sizes.on(bounded.device) - 1)
 
     def _index(self, rounded: Tensor) -> Tensor:
-        digits = rounded.long() + self._half_width.on(rounded.device)
-        return (digits * self._basis.on(rounded.device)).sum(dim=-1)
+        whole = torch.float32 if self.code_sizes[0] <= 1 << 24 else torch.long  # float32 counts exactly so far
+        half_width, basis = (constant.on(rounded.device, whole) for constant in (self._half_width, self._basis))
+        return ((rounded.to(whole) + half_width) * basis).sum(dim=-1).long()
 
     def _values(self, rounded: Tensor) -> Tensor:
         if self.bound == "clamp":
@@ -147,6 +150,9 @@ class FSQ(Quantizer):
             noisy = torch.rand(bounded.shape[:-1], device=bounded.device)[..., None] < self.noise
             rounded = torch.where(noisy, bounded + torch.rand_like(bounded) - 0.5, rounded)
         z_q = self.projection.out_of(self._values(rounded))
+        with torch.no_grad():
+            known = self._table.decoded(codes[..., None], self.projection, self.training, self._decode_plain)
+        z_q = z_q if known is None else straight_through(z_q, known)
         if mask is not None:
             z_q, codes = torch.where(mask[..., None], z_q, 0.0), torch.where(mask, codes, -1)
         return z_q, codes[..., None], {}
@@ -156,6 +162,11 @@ class FSQ(Quantizer):
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
+        found = self._table.decoded(codes, self.projection, self.training, self._decode_plain)
+        return self._decode_plain(codes) if found is None else found
+
+    def _decode_plain(self, codes: Tensor) -> Tensor:
+        """The plain twin: the levels of a code, projected."""
         digits = codes.clamp_min(0) // self._basis.on(codes.device) % self._sizes.on(codes.device)
         z_q = self.projection.out_of(self._values((digits - self._half_width.on(codes.device)).float()))
         return torch.where(codes < 0, 0.0, z_q)

@@ -1,14 +1,15 @@
-"""What a quantizer is given, checked in one place: vectors with their mask, and codes."""
+"""What a quantizer is given, checked in one place: vectors with their mask, and codes; and the precision that it computes in."""
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
 from vqkit.types import Float, Int
 
-__all__ = ["checked_codes", "checked_vectors", "narrowed", "zeroed"]
+__all__ = ["checked_codes", "checked_vectors", "full_precision", "narrowed", "zeroed"]
 
 
 def checked_vectors(z: Tensor, mask: Tensor | None, dim: int, finite: bool) -> Float[Tensor, "*shape dim"]:
@@ -93,6 +94,13 @@ def _within(codes: Int[Tensor, "*shape codes"], size: int) -> bool:
         return True
     low, high = torch.stack(codes.aminmax()).tolist()
     return bool(low >= -1 and high < size)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """A context without autocast. To enter one costs as much as to encode a vector: where nothing is on, it is left out."""
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(device.type):
+        return torch.autocast(device_type=device.type, enabled=False)
+    return nullcontext()
 
 
 def narrowed(mask: Tensor | None, elements: Tensor, x: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ class JointBatch:
         self, x: Float[Tensor, "vectors dim"], real: Bool[Tensor, " vectors"] | None = None, *, alone: bool = False
     ) -> None:
         self.x = x
+        self.all_real = real is None
         self.real = x.new_ones(x.shape[0], dtype=torch.bool) if real is None else real
         self.alone = alone or num_ranks() == 1
         self._per_rank: Tensor | None = None
@@ -95,10 +96,12 @@ class JointBatch:
         """`cluster` of this rank's vectors alone."""
         counts = torch.zeros(num_codes, dtype=torch.long, device=self.x.device)
         counts = counts.index_add(0, codes, self.real.long())
-        sums = self.x.new_zeros(num_codes, self.x.shape[1])
         chunks = zip(self.x.split(_CHUNK_ROWS), codes.split(_CHUNK_ROWS), self.real.split(_CHUNK_ROWS), strict=True)
+        parts = []
         for x, code, real in chunks:
-            sums = sums + torch.zeros_like(sums).index_add(0, code, torch.where(real[:, None], x, 0.0))
+            vectors = x if self.all_real else torch.where(real[:, None], x, 0.0)
+            parts.append(x.new_zeros(num_codes, x.shape[1]).index_add_(0, code, vectors))
+        sums = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
         return counts, sums
 
     def own_count(self) -> Float[Tensor, "ranks 2"]:

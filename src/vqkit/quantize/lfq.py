@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from vqkit.constants import Constant
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import positive
+from vqkit.quantize.grid_table import GridTable
 from vqkit.quantize.losses import masked_mean, means_over_ranks
 from vqkit.quantize.projection import Projection
 from vqkit.quantize.straight_through import straight_through, straight_through_within
@@ -78,6 +79,7 @@ class LFQ(Quantizer):
         self.entropy_weight, self.diversity = entropy_weight, diversity
         self.commitment_weight = commitment_weight
         self.projection = Projection(dim, bits)
+        self._table = GridTable(1 << bits, self.projection)
         self.straight_through = self.projection.inward is None and not sphere
         self._place_values = Constant(lambda: torch.tensor([1 << bit for bit in range(bits - 1, -1, -1)]))
 
@@ -109,7 +111,9 @@ class LFQ(Quantizer):
         return torch.where(y > 0, self.scale, -self.scale)
 
     def _index(self, y: Tensor) -> Tensor:
-        return ((y > 0).long() * self._place_values.on(y.device)).sum(dim=-1)
+        whole = torch.float32 if self.bits <= 24 else torch.long  # float32 counts exactly so far
+        positive = y.detach().clone().gt_(0)  # in place: a comparison into bool and a cast take six times as long
+        return (positive.to(whole) * self._place_values.on(y.device, whole)).sum(dim=-1).long()
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         y = self._inward(x)
@@ -117,6 +121,9 @@ class LFQ(Quantizer):
         bounded = self.straight_through or self.sphere  # nothing is projected away, or nothing can be far
         passed = straight_through(y, signs) if bounded else straight_through_within(y, signs, _REACH * self.scale)
         z_q, codes = self.projection.out_of(passed), self._index(y)
+        with torch.no_grad():
+            known = self._table.decoded(codes[..., None], self.projection, self.training, self._decode_plain)
+        z_q = z_q if known is None else straight_through(z_q, known)
         losses = {}
         if self.commitment_weight:
             losses["commitment"] = self.commitment_weight * masked_mean((y - signs.detach()).square(), mask)
@@ -150,6 +157,11 @@ class LFQ(Quantizer):
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
+        found = self._table.decoded(codes, self.projection, self.training, self._decode_plain)
+        return self._decode_plain(codes) if found is None else found
+
+    def _decode_plain(self, codes: Tensor) -> Tensor:
+        """The plain twin: the signs of a code, projected."""
         bits = codes.clamp_min(0) // self._place_values.on(codes.device) % 2
         z_q = self.projection.out_of(torch.where(bits == 1, self.scale, -self.scale))
         return torch.where(codes < 0, 0.0, z_q)

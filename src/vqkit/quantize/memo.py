@@ -25,7 +25,7 @@ def _can_be_watched(table: Tensor) -> bool:
         not table.is_inference()
         and table.grad_fn is None
         and table.device.type == "cpu"
-        and table.ndim == 2
+        and table.ndim in (1, 2)
         and table.is_contiguous()
         and table.element_size() in _WORDS
     )
@@ -38,7 +38,7 @@ class _Seen:
 
     def __init__(self, table: Tensor) -> None:
         self._table, self._version, self._place = table, table._version, table.data_ptr()
-        rows, columns = table.shape
+        rows, columns = (*table.shape, 1)[:2]
         self._words = table.detach().view(_WORDS[table.element_size()]).numpy().reshape(-1)
         self._spots = np.arange(rows) * columns + np.arange(rows) % max(1, columns)
         self._numbers = self._words[self._spots].copy() if columns else np.empty(0)
@@ -81,11 +81,13 @@ class Memo(Generic[T]):
         if tables is None:
             self.clear()
             return compute()
-        if torch.compiler.is_compiling() or not all(map(_can_be_watched, tables)):
+        if torch.compiler.is_compiling():
             return compute()
         kept = self._key
         if kept is not None and len(kept) == len(tables) and all(map(_Seen.is_still, kept, tables)):
             return self._value  # type: ignore[return-value]
+        if not all(map(_can_be_watched, tables)):
+            return compute()
         self._value = compute()
         self._key = [_Seen(table) for table in tables]
         return self._value

@@ -4,9 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vqkit.quantize.search import takes_fast_paths
 from vqkit.types import Float
 
 __all__ = ["Projection"]
+
+_FEW = 16  # rounded dimensions up to which they lie one after the other
 
 
 class Projection(nn.Module):
@@ -39,7 +42,13 @@ class Projection(nn.Module):
 
     def _linear(self, x: Tensor, layer: nn.Linear) -> Tensor:
         weight, bias = layer.weight.float(), layer.bias.float()
-        return F.linear(x, weight.detach(), bias.detach()) if self._frozen else F.linear(x, weight, bias)
+        if self._frozen:
+            weight, bias = weight.detach(), bias.detach()
+        if len(weight) <= _FEW and takes_fast_paths(x):
+            # dimension after dimension: the product is faster so, and so is what follows, in which every dimension has constants of its own
+            columns = torch.addmm(bias[:, None], weight, x.reshape(-1, x.shape[-1]).T)
+            return columns.T.view(*x.shape[:-1], len(weight))
+        return F.linear(x, weight, bias)
 
     @torch.no_grad()
     def fit_inward(

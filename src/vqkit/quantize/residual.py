@@ -11,10 +11,10 @@ from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.beam import best_prefixes, cheapest_prefix, cut_to_stages
 from vqkit.quantize.checks import positive, share
 from vqkit.quantize.codebook import Codebook
-from vqkit.quantize.fast_stages import Ready, decoded, fast_stages, waits
+from vqkit.quantize.fast_stages import Ready, decoded, fast_stages, fused_codes, waits
 from vqkit.quantize.inputs import narrowed, zeroed
-from vqkit.quantize.losses import rank_weight
-from vqkit.quantize.straight_through import straight_through
+from vqkit.quantize.residual_step import joint_step, plain_leaves, plain_step
+from vqkit.quantize.stage_dropout import kept_stages, stage_weights
 from vqkit.ranks import num_ranks
 
 __all__ = ["Residual"]
@@ -132,37 +132,29 @@ class Residual(Quantizer):
         kept = self._kept_stages(x)
         if self.repeats > 1 and self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)
-        residual, total = x, torch.zeros_like(x)
-        weights = None if kept is None or num_ranks() == 1 else self._stage_weights(kept, mask, x)
-        chosen = self._chosen(x, mask, kept)
-        codes: list[Tensor] = []
-        terms: dict[str, Tensor] = {}
-        for index, stage in enumerate(self.sequence):
-            real = mask if kept is None else narrowed(mask, kept > index, x)
-            part = residual if real is mask else zeroed(residual, real)
-            if chosen is None:
-                z_q, stage_codes, losses = stage._quantize(part, real)
-            else:
-                z_q, stage_codes, losses = stage._quantize_to(part, real, chosen[index])
-            residual = residual - (z_q.detach() if self.straight_through else z_q)
-            total = total + z_q
-            codes.append(stage_codes)
-            for name, value in losses.items():
-                value = value if weights is None else value * weights[index]
-                terms[name] = terms.get(name, 0) + value / len(self.sequence)
-        if self.straight_through:
-            total = straight_through(x if mask is None else zeroed(x, mask), total)
-        return total, torch.cat(codes, dim=-1), terms
+        stages = self.sequence
+        weights = None if kept is None or num_ranks() == 1 else stage_weights(kept, len(stages), mask, x)
+        found = self._chosen(x, mask, kept)
+        chosen = None if found is None else self._by_stage(found)
+        real = [mask if kept is None else narrowed(mask, kept > index, x) for index in range(len(stages))]
+        leaves = None if torch.compiler.is_compiling() else plain_leaves(stages, chosen is not None)
+        if leaves is not None:
+            return joint_step(leaves, x, mask, chosen, real, weights)
+        return plain_step(stages, x, mask, chosen, real, weights)
 
-    def _chosen(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> Sequence[Tensor] | None:
-        """Codes of each stage, by beam search or from plain tables; None where the stages search for themselves, one after the other."""
+    def _kept_stages(self, x: Tensor) -> Tensor | None:
+        """Stages each batch element keeps, or None when all keep all."""
+        return kept_stages(x, len(self.sequence), self.stage_dropout) if self.training else None
+
+    def _chosen(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> Tensor | None:
+        """Codes of all stages, by beam search or from plain tables; None where the stages search for themselves, one after the other."""
         if self.beam == 1:
-            tables, signs = fast_stages(self.sequence, x, self.training, self._ready)
-            fast = signs or tables
-            if fast is None or (self.training and waits(self)):
+            if torch.compiler.is_compiling() or (self.training and waits(self)):
                 return None
-            codes = fast.search(x.detach().reshape(-1, self.dim))
-            return self._by_stage(codes.view(*x.shape[:-1], codes.shape[-1]))
+            fast = fast_stages(self.sequence, x, self.training, self._ready)
+            flat = x.detach().reshape(-1, self.dim)
+            found = fused_codes(self.sequence, flat) if fast is None else fast.search(flat)
+            return None if found is None else found.view(*x.shape[:-1], found.shape[-1])
         if self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)
         with torch.no_grad():
@@ -172,7 +164,7 @@ class Residual(Quantizer):
             else:
                 number = kept.reshape(-1, *[1] * (x.ndim - 2)).expand(x.shape[:-1])
                 codes = cut_to_stages(prefixes, number.reshape(-1))
-        return self._by_stage(codes.reshape(*x.shape[:-1], codes.shape[-1]))
+        return codes.reshape(*x.shape[:-1], codes.shape[-1])
 
     def _by_stage(self, codes: Tensor) -> Sequence[Tensor]:
         return codes.split([sum(stage.codes_per_stage) for stage in self.sequence], dim=-1)
@@ -217,8 +209,7 @@ class Residual(Quantizer):
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         chosen = self._chosen(x, mask, None)
         if chosen is not None:
-            found = torch.cat(list(chosen), dim=-1)
-            return found if mask is None else torch.where(mask[..., None], found, -1)
+            return chosen if mask is None else torch.where(mask[..., None], chosen, -1)
         return self._encode_plain(x, mask)
 
     def _encode_plain(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -283,16 +274,3 @@ class Residual(Quantizer):
         for stage in self.sequence:
             stage.fit(fields, **options)
             fields = [x - stage._decode(stage._encode(x, None), stage.num_stages) for x in fields]
-
-    def _kept_stages(self, x: Tensor) -> Tensor | None:
-        """Stages each batch element keeps, or None when all keep all."""
-        if not self.training or self.stage_dropout == 0 or len(self.sequence) == 1:
-            return None
-        number = torch.randint(1, len(self.sequence) + 1, (x.shape[0],), device=x.device)
-        return torch.where(torch.rand(x.shape[0], device=x.device) < self.stage_dropout, number, len(self.sequence))
-
-    def _stage_weights(self, kept: Tensor, mask: Tensor | None, x: Tensor) -> Tensor:
-        """Weight of each stage's losses on this rank: its share of the vectors that a stage sees, over its share of all vectors."""
-        seen = [narrowed(mask, kept > index, x).sum() for index in range(-1, len(self.sequence))]
-        weights = rank_weight(torch.stack(seen))
-        return weights[1:] / weights[0].clamp_min(1e-12)

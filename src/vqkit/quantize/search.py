@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vqkit.quantize import native
 from vqkit.types import Float, Int
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "search_table",
     "similarity",
     "takes_fast_paths",
+    "takes_fused_search",
 ]
 
 CHUNK_SCORES = 1 << 20
@@ -90,6 +92,9 @@ def nearest_in(x: Float[Tensor, "vectors dim"], table: SearchTable) -> Int[Tenso
                 return torch.addmm(direction[:, -1], x - mean, direction[:, :-1].T).argmax(dim=1)
         return torch.cat([nearest_in(chunk, table) for chunk in x.split(rows)])
     x, direction = x.detach(), direction.detach()
+    compiled = native.nearest(x, mean, direction)
+    if compiled is not None:
+        return compiled
     found = torch.empty(x.shape[0], dtype=torch.long)
     rows = chunk_rows(len(direction), x.shape[0])
     held, scores = x.new_ones(rows, x.shape[1] + 1), x.new_empty(len(direction) * rows)
@@ -118,9 +123,16 @@ def plain_paths() -> Iterator[None]:
 
 def takes_fast_paths(x: Tensor) -> bool:
     """Whether x is an ordinary tensor on the CPU: graphs, tensors without values and accelerators take the plain twins."""
-    return (
-        not _only_plain and x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
-    )
+    return x.device.type == "cpu" and _with_values()
+
+
+def takes_fused_search(x: Tensor) -> bool:
+    """Whether x is an ordinary tensor on CUDA, where `vqkit.quantize.fused` may search."""
+    return x.device.type == "cuda" and _with_values()
+
+
+def _with_values() -> bool:
+    return not _only_plain and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
 
 
 def chunk_rows(codes: int, vectors: int) -> int:

@@ -12,12 +12,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from vqkit.quantize import native
 from vqkit.quantize.search import float32_products
 from vqkit.types import Float, Int
 
 __all__ = ["StageSigns"]
 
+_MOST_COMBINED = 5  # stages: 243 combinations of a piece
 _ROWS = 2048  # at once: what a chunk's vectors take stays in the cache
 
 
@@ -39,7 +42,12 @@ class StageSigns:
         self._projection = projection.flatten(2).flatten(0, 1)  # (stages · pieces, dim)
         later = middle.sum(dim=0) - middle.cumsum(dim=0)
         self._thresholds = -(difference * later).sum(dim=-1, keepdim=True)  # (stages, pieces, 1)
-        self._products = torch.einsum("spw,tpw->stp", difference, difference)
+        self._products = torch.einsum("spw,tpw->stp", difference, difference).contiguous()
+        self._books = books
+        self._by_piece = difference.permute(
+            1, 2, 0
+        ).contiguous()  # (pieces, piece dim, stages), for the compiled search
+        self._sums: dict[int, Tensor] = {}
 
     @staticmethod
     def fit(sizes: Sequence[Sequence[int]]) -> bool:
@@ -48,6 +56,9 @@ class StageSigns:
 
     def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
         """Codes of all stages; a tie takes code 0."""
+        if native.serves(x, torch.float32) and self.stages <= native.MOST_STAGES:
+            middle, threshold = self._middle.view(self.pieces, -1), self._thresholds[..., 0].contiguous()
+            return native.sign_codes(x, self._by_piece, middle, threshold, self._products)
         codes = torch.empty(len(x), self.stages * self.pieces, dtype=torch.long)
         with float32_products(x.device):
             for start in range(0, len(x), _ROWS):
@@ -61,3 +72,20 @@ class StageSigns:
                         margin[s + 1 :].addcmul_(self._products[s + 1 :, s, :, None], half, value=-1)
                 codes[start : start + _ROWS] = chosen.T
         return codes
+
+    def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
+        """Vectors of the codes of the first stages, −1 counting as zeros, by the compiled library; None without it.
+
+        The codes of a piece in all stages, −1 among them, are one of 3^stages combinations, and their sum is a row of a table.
+        """
+        if not native.serves(codes, torch.long) or stages > _MOST_COMBINED:
+            return None
+        if stages not in self._sums:
+            self._sums[stages] = self._summed(stages)
+        return native.summed_pieces(codes, self._sums[stages], stages, 3)
+
+    def _summed(self, stages: int) -> Float[Tensor, "pieces combinations width"]:
+        total = self._books.new_zeros(self.pieces, 1, self._books.shape[-1])
+        for book in self._books[:stages]:  # in this order, so that it is the plain loop's sum bit for bit
+            total = (total[:, :, None] + F.pad(book, (0, 0, 1, 0))[:, None]).flatten(1, 2)
+        return total.contiguous()

@@ -17,15 +17,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vqkit.quantize import native
 from vqkit.quantize.search import best_codes, chunk_rows, float32_products, search_table
 from vqkit.types import Float, Int
 
-__all__ = ["MOST_COMPOSED", "StageTables", "composed_table"]
+__all__ = ["MOST_COMPOSED", "StageTables", "composed_table", "digits"]
 
 MOST_COMPOSED = 256
 """Codes of a composed table: beyond, searching the pieces one by one is less work."""
 
 _MOST_FLOATS = 1 << 24  # of stacked tables, 64 MiB
+_FEW = 64  # vectors up to which the compiled sum is faster than embedding_bag also for one code a stage
 
 
 class _Stage(NamedTuple):
@@ -44,7 +46,7 @@ class StageTables:
     def __init__(self, tables: Sequence[Sequence[Float[Tensor, "codes dim"]]]) -> None:
         self.sizes = [tuple(len(piece) for piece in pieces) for pieces in tables]
         self.widths = [len(pieces) for pieces in tables]
-        whole = [composed_table(pieces) for pieces in tables]
+        whole = [composed_table(pieces).contiguous() for pieces in tables]
         self.dim = whole[0].shape[1]
         self._whole = whole
         self._stages: list[_Stage] = []
@@ -65,7 +67,7 @@ class StageTables:
             ahead = [*(table.mean for table in ready[1:]), torch.zeros_like(self._mean)]
             for table, (mean, direction), following, sizes in zip(self._whole, ready, ahead, self.sizes, strict=True):
                 step = F.pad(table - mean + following, (0, 1))
-                self._stages.append(_Stage(direction, step, _digits(sizes) if len(sizes) > 1 else None))
+                self._stages.append(_Stage(direction, step, digits(sizes) if len(sizes) > 1 else None))
         return self._stages
 
     def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
@@ -93,6 +95,8 @@ class StageTables:
 
     def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
         """Σ of the rows of the first stages, −1 counting as zeros; None where some pieces of a stage are −1 and others not."""
+        if native.serves(codes, torch.long) and (max(self.widths) > 1 or len(codes) <= _FEW):
+            return native.summed_rows(codes, self._whole[:stages], self.sizes[:stages])
         if self._stacked is None:
             self._stacked = torch.cat([*self._whole, torch.zeros(1, self.dim)])
             bounds = [0]
@@ -128,9 +132,9 @@ def composed_table(pieces: Sequence[Float[Tensor, "codes dim"]]) -> Float[Tensor
     return whole
 
 
-def _digits(sizes: Sequence[int]) -> Int[Tensor, "composed pieces"]:
+def digits(sizes: Sequence[int]) -> Int[Tensor, "composed pieces"]:
     """The codes of the pieces of every composed code."""
-    return torch.cartesian_prod(*(torch.arange(size) for size in sizes))
+    return torch.cartesian_prod(*(torch.arange(size) for size in sizes)).view(-1, len(sizes))
 
 
 def _places(sizes: Sequence[Sequence[int]]) -> Float[Tensor, "codes stages"]:

@@ -189,7 +189,6 @@ class VQ(Quantizer):
         uniform = None
         if self.training and self.assignment == "drawn" and chosen is None:
             uniform = torch.rand(len(vectors), self.codebook.num_codes, device=x.device)
-        book = self.codebook
         batch = self._started(vectors, real)
         flat = self._assigned(vectors, real, uniform) if chosen is None else chosen.reshape(-1).clamp_min(0)
         codes = flat.reshape(x.shape[:-1])
@@ -197,12 +196,16 @@ class VQ(Quantizer):
             codes = torch.where(mask, codes, -1)
         q = self._lookup(codes)
         losses = {**pulls(x, q, mask, self.commitment_weight, self.codebook_weight), **self._spread(x, mask)}
+        self._learn(batch, flat, x.shape[0])
+        return self._passed(x, q, noise, mask), codes[..., None], losses
+
+    def _learn(self, batch: JointBatch | None, codes: Tensor, items: int) -> None:
+        book = self.codebook
         if batch is not None and self.learning and book.learns_in_forward:
             refuse_recomputation()
             # learned from when the whole forward has found its codes; vectors are kept only where some of them may become codes
-            step = (book, book.own_part(batch, flat), None if book.revive == "none" else batch, x.shape[0])
+            step = (book, book.own_part(batch, codes), None if book.revive == "none" else batch, items)
             self._steps = [*self._steps, step]
-        return self._passed(x, q, noise, mask), codes[..., None], losses
 
     def _start(self, x: Tensor, mask: Tensor | None) -> None:
         self._started(x.reshape(-1, self.dim), None if mask is None else mask.reshape(-1))

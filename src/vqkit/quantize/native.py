@@ -1,0 +1,231 @@
+"""Optional compiled searches and sums of small codebooks, for the CPU: several times faster than PyTorch's operators, with the same codes.
+
+Nothing is compiled unless a program asks for it by `load`, or its environment by VQKIT_NATIVE=1. It takes a C++ compiler (GCC or Clang),
+ninja (``pip install ninja``) and some seconds, once on a machine: torch.utils.cpp_extension keeps the library in its folder
+(TORCH_EXTENSIONS_DIR). The plain paths stay, serve every call that does not fit, and are what these are tested against; search.py, signs.py
+and tables.py say what is computed.
+"""
+
+import ctypes
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqkit.types import Float, Int
+
+__all__ = [
+    "MOST_STAGES",
+    "NativeSearch",
+    "load",
+    "loaded",
+    "nearest",
+    "serves",
+    "sign_codes",
+    "summed_pieces",
+    "summed_rows",
+    "without",
+]
+
+_SOURCE = Path(__file__).with_suffix(".cpp")
+_FLAGS = {
+    "AVX2": ["-mavx2", "-mfma"],
+    "AVX512": ["-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw"],
+}
+_MOST_FLOATS = (
+    1 << 20
+)  # of a table: larger ones do not stay in a cache from block to block, as the matrix product's tiles do
+_INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
+_ARGUMENTS = {
+    "vqkit_search": [_POINTER, _INT, _INT, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER],
+    "vqkit_signs": [_POINTER, *[_INT] * 4, *[_POINTER] * 4, _INT, _POINTER],
+    "vqkit_sums": [_POINTER, *[_INT] * 3, *[_POINTER] * 3, _INT, _INT, _POINTER],
+    "vqkit_copies": [_POINTER, *[_INT] * 5, _POINTER, _INT, _INT, _POINTER],
+}
+MOST_STAGES = 8
+"""Stages that `sign_codes` takes."""
+
+_library: Any = None
+_wanted = os.environ.get("VQKIT_NATIVE") == "1"
+
+
+def load() -> None:
+    """Use the compiled library in this process; compile it first if that was not done before on this machine.
+
+    Raises:
+        RuntimeError: no compiler or no ninja, or it does not compile.
+
+    Example:
+        >>> load()  # doctest: +SKIP
+        >>> loaded()  # doctest: +SKIP
+        True
+    """
+    global _library
+    if _library is not None:
+        return
+    from torch.utils import cpp_extension
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    try:
+        path = cpp_extension.load(
+            name=f"vqkit_{platform.machine()}_{capability}".lower(),  # a home may be shared by machines of several kinds
+            sources=[str(_SOURCE)],
+            extra_cflags=["-O3", "-std=c++17", "-pthread", *_FLAGS.get(capability, [])],
+            is_python_module=False,
+        )
+    except (RuntimeError, OSError, ImportError, subprocess.CalledProcessError) as error:
+        raise RuntimeError(
+            f"the compiled searches need a C++ compiler (GCC or Clang) and ninja (pip install ninja): {error}"
+        ) from error
+    library: Any = ctypes.CDLL(path)
+    for name, arguments in _ARGUMENTS.items():
+        getattr(library, name).argtypes = arguments
+        getattr(library, name).restype = ctypes.c_int if name == "vqkit_sums" else None
+    _library = library
+
+
+def loaded() -> bool:
+    """Whether the compiled library serves this process; the first call loads it where VQKIT_NATIVE=1 asks for it."""
+    global _wanted
+    if _wanted:
+        _wanted = False
+        load()
+    return _library is not None
+
+
+def serves(x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the library is loaded, and x lies in memory that it can read, as this dtype."""
+    ordinary = type(x) in (Tensor, torch.nn.Parameter)  # others, such as fake tensors, have no memory
+    return loaded() and ordinary and x.device.type == "cpu" and x.dtype == dtype
+
+
+@contextmanager
+def without() -> Iterator[None]:
+    """Inside, the compiled library is not used: for tests and comparisons."""
+    global _library, _wanted
+    before, _library, _wanted = (_library, _wanted), None, False
+    try:
+        yield
+    finally:
+        _library, _wanted = before
+
+
+def nearest(x: Float[Tensor, "vectors dim"], mean: Tensor, direction: Tensor) -> Int[Tensor, " vectors"] | None:
+    """`vqkit.quantize.search.nearest_in` for a codebook of modest size; None where it does not fit."""
+    if x.ndim != 2 or x.shape[1] != len(mean) or not NativeSearch.fit(x, [[direction]]):
+        return None
+    return NativeSearch([[direction]], None, mean)(x)[:, 0]
+
+
+class NativeSearch:
+    """A residual search through stages of small codebooks, ready for `__call__`.
+
+    Args:
+        directions: for each stage and piece the (codes, piece dim + 1) table of `SearchTable`.
+        steps: likewise (codes, piece dim), what a code takes from the residual; None for a single stage.
+        mean: what is subtracted before the first stage, (dim,).
+    """
+
+    def __init__(
+        self, directions: Sequence[Sequence[Tensor]], steps: Sequence[Sequence[Tensor]] | None, mean: Tensor
+    ) -> None:
+        self._kept = [mean.contiguous(), *(table.contiguous() for stage in directions for table in stage)]
+        layout: list[int] = []
+        taken = [] if steps is None else [table.contiguous() for stage in steps for table in stage]
+        column = 0
+        for index, stage in enumerate(directions):
+            begin = 0
+            for _ in stage:
+                table = self._kept[1 + column]
+                step = 0 if index == len(directions) - 1 else taken[column].data_ptr()
+                layout += [begin, table.shape[1] - 1, table.shape[0], table.data_ptr(), step]
+                begin += table.shape[1] - 1
+                column += 1
+        self._kept += taken
+        self._columns, self._stages = column, len(directions)
+        self._layout = torch.tensor([*layout, *map(len, directions)], device=mean.device)
+
+    @staticmethod
+    def fit(x: Tensor, tables: Sequence[Sequence[Tensor]]) -> bool:
+        """Whether the library can search vectors in float32 tables of such sizes, and does it faster."""
+        every = [table for stage in tables for table in stage]
+        return serves(x, torch.float32) and all(
+            table.dtype == torch.float32 and 0 < table.numel() <= _MOST_FLOATS for table in every
+        )
+
+    def __call__(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
+        """Codes of all stages; ties take the first code."""
+        x = x.detach().contiguous()
+        codes = torch.empty(len(x), self._columns, dtype=torch.long, device=x.device)
+        _library.vqkit_search(
+            x.data_ptr(), len(x), x.shape[1], self._layout.data_ptr(), self._columns, self._stages,
+            self._kept[0].data_ptr(), torch.get_num_threads(), codes.data_ptr(),
+        )  # fmt: skip
+        return codes
+
+
+def sign_codes(
+    x: Float[Tensor, "vectors dim"],
+    difference: Float[Tensor, "pieces width stages"],
+    middle: Float[Tensor, "pieces width"],
+    threshold: Float[Tensor, "stages pieces"],
+    product: Float[Tensor, "stages stages pieces"],
+) -> Int[Tensor, "vectors codes"]:
+    """Codes of stages of two-code pieces, see `StageSigns`; at most `MOST_STAGES`."""
+    pieces, width, stages = difference.shape
+    x = x.detach().contiguous()
+    codes = torch.empty(len(x), stages * pieces, dtype=torch.long, device=x.device)
+    _library.vqkit_signs(
+        x.data_ptr(), len(x), stages, pieces, width, difference.data_ptr(), middle.data_ptr(), threshold.data_ptr(),
+        product.data_ptr(), torch.get_num_threads(), codes.data_ptr(),
+    )  # fmt: skip
+    return codes
+
+
+def summed_rows(
+    codes: Int[Tensor, "vectors codes"], tables: Sequence[Tensor], sizes: Sequence[Sequence[int]]
+) -> Float[Tensor, "vectors dim"] | None:
+    """Σ of the rows of composed tables, −1 counting as zeros; None where some pieces of a stage are −1 and others not.
+
+    Args:
+        codes: codes in range, of as many stages as there are tables.
+        tables: (composed codes, dim) of each stage, float32 and contiguous.
+        sizes: sizes of the codebooks of each stage's pieces.
+    """
+    codes = codes.contiguous()
+    out = torch.empty(len(codes), tables[0].shape[1], dtype=torch.float32, device=codes.device)
+    places = torch.tensor([table.data_ptr() for table in tables], device=codes.device)
+    widths = torch.tensor([len(stage) for stage in sizes], device=codes.device)
+    every = torch.tensor([size for stage in sizes for size in stage], device=codes.device)
+    whole = _library.vqkit_sums(
+        codes.data_ptr(), len(codes), codes.shape[1], len(tables), widths.data_ptr(), every.data_ptr(),
+        places.data_ptr(), out.shape[1], torch.get_num_threads(), out.data_ptr(),
+    )  # fmt: skip
+    return out if whole else None
+
+
+def summed_pieces(
+    codes: Int[Tensor, "vectors codes"], table: Float[Tensor, "pieces rows width"], stages: int, base: int
+) -> Float[Tensor, "vectors dim"]:
+    """Every piece's row, at the number whose digits to the base are its codes of all stages plus 1.
+
+    Args:
+        codes: codes in range or −1, stage after stage, in a stage piece after piece.
+        table: for each piece base^stages rows.
+        stages: number of stages.
+        base: codes of a piece plus 1.
+    """
+    codes = codes.contiguous()
+    pieces, rows, width = table.shape
+    out = torch.empty(len(codes), pieces * width, dtype=torch.float32, device=codes.device)
+    _library.vqkit_copies(
+        codes.data_ptr(), len(codes), stages, pieces, width, base, table.data_ptr(), rows,
+        torch.get_num_threads(), out.data_ptr(),
+    )  # fmt: skip
+    return out

@@ -1,0 +1,179 @@
+"""The compiled searches and sums against the plain ones. Without a C++ compiler and ninja there is nothing to test."""
+
+import shutil
+
+import pytest
+import torch
+from test_tables import SYSTEMS, built
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import cpp_extension
+
+from vqkit import IVQ, PVQ, RVQ, VQ, LooC
+from vqkit.quantize import native
+from vqkit.quantize.search import nearest, nearest_plain
+
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("c++") and shutil.which("ninja")), reason="needs a C++ compiler and ninja"
+)
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """The compiled library, for the time of one test."""
+    monkeypatch.setattr(native, "_library", native._library)
+    native.load()
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_codes_and_vectors_are_those_of_the_plain_twins(library, name, offset):
+    quantizer = built(name, offset)
+    for vectors in (1, 6, 7, 23, 24, 25, 3001):
+        z = torch.randn(1, vectors, 24) + offset * len(quantizer.stages)
+        codes, plain = quantizer.encode(z), quantizer._encode_plain(z, None)
+        assert (codes != plain).any(dim=-1).float().mean() < 0.002, vectors
+        if vectors > 6:
+            codes[0, :5], codes[0, 6, quantizer.stage_ends[0] :] = -1, -1
+        for stages in range(1, quantizer.num_stages + 1):
+            kept = codes[..., : quantizer.stage_ends[stages - 1]]
+            assert torch.equal(quantizer.decode(kept), quantizer._decode_plain(kept, stages))
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["yin-yang", "mixed"])
+def test_a_stage_of_which_only_some_pieces_are_masked_decodes_as_ever(library, name):
+    quantizer = built(name, 0.0)
+    codes = quantizer.encode(torch.randn(1, 9, 24))
+    codes[0, 3, 1] = -1
+    assert torch.equal(quantizer.decode(codes), quantizer._decode_plain(codes, quantizer.num_stages))
+
+
+@needs_compiler
+def test_the_library_is_what_ran(library, monkeypatch):
+    """Otherwise the tests above would compare the plain paths with themselves."""
+    called = []
+    functions = native._library
+
+    class Watched:
+        def __getattr__(self, name):
+            called.append(name)
+            return getattr(functions, name)
+
+    monkeypatch.setattr(native, "_library", Watched())
+    for quantizer in (built("yin-yang", 0.0), built("RVQ", 0.0)):
+        quantizer.decode(quantizer.encode(torch.randn(1, 9, 24)))
+    assert called == ["vqkit_signs", "vqkit_copies", "vqkit_search", "vqkit_sums"]
+    with native.without():
+        quantizer.encode(torch.randn(1, 9, 24))
+    assert len(called) == 4
+
+
+@needs_compiler
+@pytest.mark.parametrize("vectors", [1, 6, 7, 300])
+@pytest.mark.parametrize(("codes", "dim"), [(1, 3), (2, 20), (63, 5), (64, 16), (1000, 9)])
+def test_the_first_of_equal_scores_wins(library, vectors, codes, dim):
+    table = torch.randint(-2, 3, (codes, dim)).float()  # whole numbers: many ties, no rounding
+    x = torch.randint(-2, 3, (vectors, dim)).float()
+    mean, direction = torch.zeros(dim), torch.cat([table, -0.5 * table.square().sum(1, keepdim=True)], dim=1)
+    expected = (x @ table.T + direction[:, -1]).argmax(dim=1)
+    assert torch.equal(native.nearest(x, mean, direction), expected)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "make", [lambda: IVQ(18), lambda: IVQ(18, variant="bottom-up"), lambda: LooC(12, 16, 3), lambda: PVQ(20, 5, 4)]
+)
+def test_dims_that_fill_no_register(library, make):
+    torch.manual_seed(0)
+    quantizer = make().eval()
+    for table in quantizer.codebooks:
+        table.data.normal_()
+    z = torch.randn(2, 5, 10, quantizer.dim)
+    codes = quantizer.encode(z)
+    with native.without():
+        assert (quantizer.encode(z) == codes).float().mean() > 0.999
+        expected = quantizer.decode(codes)
+    assert torch.equal(quantizer.decode(codes), expected)
+
+
+@needs_compiler
+@pytest.mark.parametrize("make", [lambda: IVQ(24), lambda: RVQ(8, 16, 3)])
+def test_threads_change_nothing(library, make):
+    quantizer = make().eval()
+    for table in quantizer.codebooks:
+        table.data.normal_()
+    z, before = torch.randn(1, 12_345, quantizer.dim), torch.get_num_threads()
+    results = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            codes = quantizer.encode(z)
+            results.append((codes, quantizer.decode(codes)))
+        finally:
+            torch.set_num_threads(before)
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+@needs_compiler
+def test_far_from_the_origin(library):
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(64, 8, generator=generator) + 1e3
+    x = torch.randn(2000, 8, generator=generator) + 1e3
+    assert float((nearest(x, codes) != nearest_plain(x, codes)).float().mean()) < 0.002
+
+
+@needs_compiler
+def test_a_training_step_is_that_of_the_plain_paths(library):
+    results = []
+    z = torch.randn(4, 200, 24)
+    for _ in range(2):
+        quantizer = built("RVQ", 0.0).train()
+        for stage in quantizer.stages:
+            stage.codebook.initialized.fill_(True)
+        x = z.clone().requires_grad_()
+        torch.manual_seed(1)
+        out = quantizer(x)
+        (out.loss + out.z_q.square().sum()).backward()
+        results.append([out.codes, out.z_q.detach(), x.grad, *quantizer.state_dict().values()])
+        native._library = None
+    torch.testing.assert_close(*results)
+
+
+@needs_compiler
+def test_what_does_not_fit_goes_the_plain_way(library, monkeypatch):
+    monkeypatch.setattr(native, "_library", object())  # to call it is an error
+    x, codes = torch.randn(9, 4), torch.randn(5, 4)
+    assert torch.equal(nearest(x.double(), codes.double()), nearest_plain(x, codes))
+    assert not native.NativeSearch.fit(x, [[torch.empty(1 << 19, 4)]])
+    with FakeTensorMode() as mode:
+        assert not native.serves(mode.from_tensor(x), torch.float32)
+    with pytest.raises(RuntimeError, match="size|shape"):
+        nearest(torch.zeros(3, 4), torch.zeros(5, 6))
+    with torch.device("meta"):  # a default device must not decide where results lie
+        monkeypatch.undo()
+        native.load()
+        assert nearest(x, codes).device.type == "cpu"
+
+
+def test_without_a_compiler_one_line_says_what_is_needed(monkeypatch):
+    def fails(**_):
+        raise RuntimeError("Ninja is required to load C++ extensions")
+
+    monkeypatch.setattr(cpp_extension, "load", fails)
+    monkeypatch.setattr(native, "_library", None)
+    with pytest.raises(RuntimeError, match=r"need a C\+\+ compiler \(GCC or Clang\) and ninja .*: Ninja is required"):
+        native.load()
+
+
+def test_nothing_is_compiled_unless_asked_for(monkeypatch):
+    monkeypatch.setattr(native, "_library", None)
+    monkeypatch.setattr(native, "_wanted", False)
+    monkeypatch.setattr(cpp_extension, "load", lambda **_: pytest.fail("compiled"))
+    quantizer = VQ(4, 8).eval()
+    quantizer.decode(quantizer.encode(torch.randn(1, 50, 4)))
+    assert not native.loaded()
+    monkeypatch.setattr(native, "_wanted", True)  # as VQKIT_NATIVE=1
+    with pytest.raises(BaseException, match="compiled"):
+        quantizer.encode(torch.randn(1, 50, 4))
