@@ -87,8 +87,9 @@ def test_every_changed_byte_is_noticed():
     ("data", "message"),
     [
         (b"RIFF\x00\x00\x00\x00", "not a vqk file: it begins with b'RIFF'"),
-        (with_checksum(body_of(SOUND), 2), "format version 2, and this vqkit reads up to 1: a newer one is needed"),
-        (MAGIC + b"\x09" + number_bytes(2**40), "format version 9, and this vqkit reads up to 1"),
+        (with_checksum(body_of(SOUND), 3), "format version 3, and this vqkit reads up to 2: a newer one is needed"),
+        (with_checksum(body_of(SOUND), 2), "it is not spelt as this version spells it"),
+        (MAGIC + b"\x09" + number_bytes(2**40), "format version 9, and this vqkit reads up to 2"),
         (MAGIC + b"\x01" + number_bytes(2**40), "the header claims 1099511627776 bytes, allowed are 1048576"),
         (SOUND.to_bytes()[:-1] + b"\x00", "the header is damaged: its checksum is wrong"),
         (with_checksum(body_of(SOUND), 0), "the header is not valid: it is not spelt as this version spells it"),

@@ -34,7 +34,8 @@ from vqkit.stages import stage_bits, stage_ends
 __all__ = ["VqkHeader"]
 
 MAGIC = b"\x89VQK"
-CODINGS = ("plain", "static", "context")
+CODINGS = ("plain", "static", "context", "network")
+_NEWER = {"network": 2}  # codings that came after version 1
 _HASH_BYTES = 32
 _TABLES_HASH_BYTES = 16
 
@@ -60,7 +61,7 @@ class VqkHeader:
         model_hash: hash of its weights, hexadecimal, at most 32 bytes; empty if not stated.
         licence: licence of the content.
         metadata: free text by name, at most 256 entries.
-        coding: ``"plain"``, ``"static"`` or ``"context"``.
+        coding: ``"plain"``, ``"static"``, ``"context"`` or ``"network"``.
         tables_hash: hash of the entropy model, 16 bytes in hexadecimal.
         tables: the entropy model itself, if it is stored here.
 
@@ -163,6 +164,11 @@ class VqkHeader:
         """The most frames that a chunk may hold."""
         return min(MAX_CHUNK_FRAMES, MAX_CHUNK_CODES // self.num_codes)
 
+    @property
+    def version(self) -> int:
+        """The oldest version of the format whose readers understand the file: 2 with the coding "network", else 1."""
+        return _NEWER.get(self.coding, 1)
+
     @cached_property
     def stream_id(self) -> int:
         """CRC-32 of the core."""
@@ -175,7 +181,7 @@ class VqkHeader:
     def to_bytes(self) -> bytes:
         """The header as it stands in a file."""
         body = block_bytes(self._core()) + self._notes()
-        content = MAGIC + bytes([FORMAT_VERSION]) + block_bytes(body)
+        content = MAGIC + bytes([self.version]) + block_bytes(body)
         return content + zlib.crc32(content).to_bytes(4, "little")
 
     def _core(self) -> bytes:

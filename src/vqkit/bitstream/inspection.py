@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vqkit.bitstream.fields import number_bytes
-from vqkit.bitstream.limits import FORMAT_VERSION
 from vqkit.bitstream.reader import VqkReader
 
 __all__ = ["inspect"]
@@ -45,7 +44,7 @@ def inspect(source: str | Path | BinaryIO) -> dict[str, Any]:
         seconds = reader.frames / header.frame_rate if header.frame_rate else None
         thinned = [size - sum(saved[stages:]) for stages in range(1, header.num_stages + 1)]
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": header.version,
             "model": header.model,
             "model_hash": header.model_hash,
             "code_sizes": list(header.code_sizes),

@@ -4,7 +4,7 @@ With these limits reading a chunk takes at most about 32 MiB (15 measured), what
 and a chunk at least 14 bytes of the file.
 """
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest; a file says the oldest that can read it
 MAX_HEADER_BYTES = 1 << 20
 MAX_CODES = 1024  # codes a frame, and so stages
 MAX_CODE_SIZE = 1 << 32
@@ -22,3 +22,6 @@ MAX_RATE = 1 << 32  # Hz, samples a hop
 MAX_TABLE_SIZE = 1 << 16  # a larger alphabet has no table of probabilities: its codes count as equally likely
 MAX_CONTEXT_WORK = 1 << 26  # frames · Σ (alphabet + 512) in a stage of a chunk with contexts: about a second
 MAX_CLASSES = 64  # of contexts
+MAX_NETWORK_DIM = 64  # numbers of a code vector
+MAX_NETWORK_WIDTH = 256  # of a hidden layer: sums of 256 products of 8-bit numbers are exact in float32
+MAX_NETWORK_WORK = 1 << 30  # frames · Σ products of a step in a stage of a chunk with networks: about two seconds

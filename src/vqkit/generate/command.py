@@ -7,7 +7,7 @@ from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
-from vqkit.generate.progress import Progress
+from vqkit.progress import Progress
 from vqkit.terminal import printable
 
 __all__ = ["main"]

@@ -1,0 +1,313 @@
+"""Fit a network model: train it in floating point, then with its numbers rounded as they will be, and write them down as integers.
+
+In the second half of the training every weight, bias and activation is rounded in the forward pass to the grid on which the integers lie,
+while gradients pass straight through (Jacob et al.); the first half is without rounding, and the grids are chosen when it ends. A step takes
+random frames of the clips and predicts all their codes.
+
+References:
+    Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference" (2018), arXiv:1712.05877.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from math import cos, log, log2, pi
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vqkit.bitstream.limits import MAX_NETWORK_DIM, MAX_NETWORK_WIDTH
+from vqkit.bitstream.network_layers import (
+    LARGEST_ACTIVATION,
+    LARGEST_BIAS,
+    LARGEST_WEIGHT,
+    LOGIT_BITS,
+    CodeNetwork,
+    Layer,
+)
+from vqkit.bitstream.network_model import NetworkModel, earlier_offsets, own_offsets, slots
+from vqkit.bitstream.static_tables import has_table
+from vqkit.types import Float, Int
+
+__all__ = ["fit_network"]
+
+_VECTOR_BITS = 10  # a code vector counts 1024ths, an activation 32nds
+_ACTIVATION_BITS = 5
+_LARGEST_VECTOR = (1 << 15) - 1
+_RATE = 3e-3  # learning rate of the hidden layers
+_TABLE_RATE = 1e-3  # of what has a row for each code, which few frames reach
+_RANDOM_TABLE_RATE = 5e-3  # of the same from a random start, which has further to go
+_WARMUP = 50
+
+
+def fit_network(
+    code_sizes: Sequence[int],
+    clips: Iterable[Int[Tensor, "frames num_codes"]],
+    *,
+    chunk_frames: int | Sequence[int] = 75,
+    columns: Sequence[int] | None = None,
+    vectors: Sequence[Float[Tensor, "code_size latent"]] | None = None,
+    dim: int = 24,
+    width: int = 64,
+    steps: int = 600,
+    batch_frames: int = 1024,
+    seed: int = 0,
+    watch: Callable[[float], None] = lambda share: None,
+) -> NetworkModel:
+    """Fit a network model to codes.
+
+    Args:
+        code_sizes: alphabet of each code of a frame.
+        clips: codes of whole clips, without masked positions.
+        chunk_frames: frames of a chunk, outside of which nothing is known; one number, or one for each clip.
+        columns: columns of images' grids, one for each clip: cells of the rows around become inputs.
+        vectors: for each code position what each code adds to the latent that is decoded, such as the codebooks of a residual quantizer:
+            what the network starts from, which saves training. None starts at random.
+        dim: length of a code vector, 1 … 64.
+        width: outputs of the hidden layers, 1 … 256.
+        steps: optimizer steps.
+        batch_frames: frames of a step.
+        seed: seed of the start and of the frames.
+        watch: called with the share that is done.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: dim, width, steps or batch_frames out of range, codes out of range, or no codes.
+
+    Example:
+        >>> codes = torch.arange(3000)[:, None] // 3 % 8  # each code three times
+        >>> model = fit_network([8], [codes], dim=4, width=16, steps=150, batch_frames=256)
+        >>> data = model.encode(codes[:75].numpy(), 0, 1)  # 29 bytes as plain bits
+        >>> len(data) < 20, (model.decode(data, codes[:75, :0].numpy(), 1) == codes[:75].numpy()).all().item()
+        (True, True)
+    """
+    if not (1 <= dim <= MAX_NETWORK_DIM and 1 <= width <= MAX_NETWORK_WIDTH and min(steps, batch_frames) >= 1):
+        raise ValueError(
+            f"dim must be 1 to {MAX_NETWORK_DIM}, width 1 to {MAX_NETWORK_WIDTH}, steps and batch_frames at least 1, got "
+            f"{dim}, {width}, {steps} and {batch_frames}"
+        )
+    frames = _Frames(code_sizes, [clip.cpu() for clip in clips], chunk_frames, columns)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _Network(code_sizes, frames, vectors, dim, width)
+        optimizer = torch.optim.AdamW(network.groups(), betas=(0.9, 0.99))
+        rates = [group["lr"] for group in optimizer.param_groups]
+        for step in range(steps):
+            if step == steps // 2:
+                network.choose_grids()
+            share = min(1.0, (step + 1) / _WARMUP) * 0.5 * (1 + cos(pi * step / steps))
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * share
+            optimizer.zero_grad()
+            network(*frames.sample(batch_frames)).backward()
+            optimizer.step()
+            watch((step + 1) / steps)
+    if steps < 2:
+        network.choose_grids()
+    return network.integers(columns is not None)
+
+
+class _Frames:
+    """All frames of the clips, and where the frames around each are."""
+
+    def __init__(
+        self,
+        code_sizes: Sequence[int],
+        clips: Sequence[Tensor],
+        chunk_frames: int | Sequence[int],
+        columns: Sequence[int] | None,
+    ) -> None:
+        if not sum(map(len, clips)):
+            raise ValueError("there are no codes to fit a network model to")
+        self.codes = torch.cat([clip.long() for clip in clips])
+        if self.codes.min() < 0 or (self.codes >= torch.tensor(code_sizes)).any():
+            raise ValueError(f"codes are from {self.codes.min()} to {self.codes.max()}, expected 0 to code_sizes − 1")
+        lengths = [chunk_frames] * len(clips) if isinstance(chunk_frames, int) else list(chunk_frames)
+        self.grid = columns is not None
+        within, left, kind = [], [], []
+        widths = [0] * len(clips) if columns is None else list(columns)
+        kinds = sorted(set(widths))
+        for clip, length, width in zip(clips, lengths, widths, strict=True):
+            place = torch.arange(len(clip)) % length
+            begin = torch.arange(len(clip)) - place
+            within.append(place)
+            left.append((begin + length).clamp_max(len(clip)) - torch.arange(len(clip)))
+            kind.append(torch.full((len(clip),), kinds.index(width)))
+        self.within, self.left, self.kind = torch.cat(within), torch.cat(left), torch.cat(kind)
+        # an offset beyond every chunk stands for none
+        offsets = [(*own_offsets(width, self.grid), *earlier_offsets(width, self.grid)) for width in kinds]
+        self.offsets = torch.tensor([[1 << 40 if o is None else o for o in each] for each in offsets])
+
+    def sample(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Random frames: codes (count, slots, num_codes) of the frames around, which of them exist, and codes to predict."""
+        chosen = torch.randint(len(self.codes), (count,))
+        offsets = self.offsets[self.kind[chosen]]
+        there = (self.within[chosen, None] + offsets >= 0) & (offsets < self.left[chosen, None])
+        around = torch.where(there, chosen[:, None] + offsets, 0)
+        return self.codes[around], there, self.codes[chosen]
+
+
+class _Network(nn.Module):
+    """The networks in floating point; what is rounded once `choose_grids` was called lies on the integers' grids."""
+
+    def __init__(
+        self,
+        code_sizes: Sequence[int],
+        frames: _Frames,
+        vectors: Sequence[Tensor] | None,
+        dim: int,
+        width: int,
+    ) -> None:
+        super().__init__()
+        self.sizes, self.dim, self.width, self.inputs = tuple(code_sizes), dim, width, slots(frames.grid) * dim
+        self.owns = len(own_offsets(0, frames.grid))
+        self.coded = [i for i, size in enumerate(code_sizes) if has_table(size)]
+        shares = {i: torch.bincount(frames.codes[:, i], minlength=code_sizes[i]).float() + 0.5 for i in self.coded}
+        shares = {i: share / share.sum() for i, share in shares.items()}
+        starts, outs = _starts({i: vectors[i] for i in self.coded} if vectors is not None else None, shares, dim, width)
+        self.vectors = nn.ParameterDict({str(i): nn.Parameter(starts[i]) for i in self.coded})
+        self.out = nn.ParameterDict({str(i): nn.Parameter(outs[i]) for i in self.coded})
+        self.first = nn.ModuleDict({str(i): nn.Linear(self.inputs, width) for i in self.coded})
+        self.second = nn.ModuleDict({str(i): nn.Linear(width, width) for i in self.coded})
+        # logits count octaves
+        self.bias = nn.ParameterDict(
+            {str(i): nn.Parameter(shares[i].log2() - shares[i].log2().max()) for i in self.coded}
+        )
+        self.table_rate = _RANDOM_TABLE_RATE if vectors is None else _TABLE_RATE
+        self.grids: dict[str, tuple[int, int, int]] = {}
+
+    def groups(self) -> list[dict]:
+        """Parameters for the optimizer."""
+        tables = [*self.vectors.parameters(), *self.out.parameters(), *self.bias.parameters()]
+        hidden = [*self.first.parameters(), *self.second.parameters()]
+        return [
+            {"params": tables, "lr": self.table_rate, "weight_decay": 0.0},
+            {"params": hidden, "lr": _RATE, "weight_decay": 0.05},
+        ]
+
+    def choose_grids(self) -> None:
+        """Fix how many binary digits the weights of each layer keep."""
+        for i in map(str, self.coded):
+            weights = (self.first[i].weight, self.second[i].weight, self.out[i])
+            self.grids[i] = tuple(_digits(weight) for weight in weights)  # type: ignore[assignment]
+
+    def forward(self, around: Tensor, there: Tensor, target: Tensor) -> Tensor:
+        """Bits of a frame's codes, mean over the frames."""
+        rounds = bool(self.grids)
+        none = torch.zeros(len(target), there.shape[1], self.dim)
+        last = none  # sums up to the code before, of the frames around
+        now = before_last = torch.zeros(len(target), self.dim)
+        bits = torch.zeros(())
+        for i, size in enumerate(self.sizes):
+            if not has_table(size):
+                before_last = now
+                continue
+            key = str(i)
+            table = self.vectors[key]
+            if rounds:
+                table = _rounded(table, _VECTOR_BITS, _LARGEST_VECTOR)
+            own = last + functional.embedding(around[..., i], table) * there[..., None]
+            inputs = [own[:, : self.owns].flatten(1), last[:, self.owns :].flatten(1), before_last]
+            logits = self._logits(key, torch.cat(inputs, dim=1), rounds)
+            bits = bits + functional.cross_entropy(logits * log(2), target[:, i]) / log(2)
+            last = own
+            before_last, now = now, now + functional.embedding(target[:, i], table)
+        return bits
+
+    def _logits(self, key: str, inputs: Tensor, rounds: bool) -> Tensor:
+        first, second, out, bias = self.first[key], self.second[key], self.out[key], self.bias[key]
+        most = LARGEST_ACTIVATION / 2**_ACTIVATION_BITS
+        if not rounds:
+            hidden = functional.linear(inputs, first.weight, first.bias).clamp(0, most)
+            hidden = functional.linear(hidden, second.weight, second.bias).clamp(0, most)
+            return hidden @ out + bias
+        digits = self.grids[key]
+        weights = [
+            _rounded(w, d, LARGEST_WEIGHT) for w, d in zip((first.weight, second.weight, out), digits, strict=True)
+        ]
+        hidden = functional.linear(inputs, weights[0], first.bias).clamp(0, most)
+        hidden = functional.linear(_rounded(hidden, _ACTIVATION_BITS), weights[1], second.bias).clamp(0, most)
+        return _rounded(_rounded(hidden, _ACTIVATION_BITS) @ weights[2] + bias, LOGIT_BITS)
+
+    @torch.no_grad()
+    def integers(self, grid: bool) -> NetworkModel:
+        """The model in whole numbers."""
+        vectors: list[np.ndarray | None] = []
+        networks: list[CodeNetwork | None] = []
+        for i, size in enumerate(self.sizes):
+            if not has_table(size):
+                vectors.append(None)
+                networks.append(None)
+                continue
+            key, (one, two, three) = str(i), self.grids[str(i)]
+            vectors.append(_integers(self.vectors[key], _VECTOR_BITS, _LARGEST_VECTOR).astype(np.int16))
+            first, second = self.first[key], self.second[key]
+            # digits of a sum are those of its two factors; the shift takes away what the next layer's grid lacks
+            networks.append(
+                CodeNetwork(
+                    _layer(first.weight.T, first.bias, one, _VECTOR_BITS, _ACTIVATION_BITS),
+                    _layer(second.weight.T, second.bias, two, _ACTIVATION_BITS, _ACTIVATION_BITS),
+                    _layer(self.out[key], self.bias[key], three, _ACTIVATION_BITS, LOGIT_BITS),
+                )
+            )
+        return NetworkModel(self.sizes, vectors, networks, dim=self.dim, width=self.width, grid=grid)
+
+
+def _starts(
+    vectors: dict[int, Tensor] | None, shares: dict[int, Tensor], dim: int, width: int
+) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Code vectors ``(code_size, dim)`` and output weights ``(width, code_size)`` to begin with.
+
+    Codes whose vectors are similar then get similar inputs and similar outputs before a step is taken: rare codes profit from what is
+    learned of others. With Gaussian residuals a code's logit is linear in its vector and in the vector's squares.
+    """
+    if vectors is None:
+        starts = {i: 0.3 * torch.randn(len(share), dim) for i, share in shares.items()}
+        return starts, {i: 0.02 * torch.randn(width, len(share)) for i, share in shares.items()}
+    centred = {i: vectors[i].float() - shares[i] @ vectors[i].float() for i in shares}
+    spread = sum((centred[i] * shares[i][:, None]).T @ centred[i] for i in shares)
+    assert isinstance(spread, Tensor)
+    scale = (spread.diagonal().mean()).clamp_min(1e-12).rsqrt()
+    axes = torch.linalg.eigh(spread).eigenvectors.flip(1)[:, :dim]
+    starts, outs = {}, {}
+    for i, share in shares.items():
+        start = torch.zeros(len(share), dim)
+        start[:, : axes.shape[1]] = centred[i] @ axes * scale
+        starts[i] = start
+        own = torch.linalg.eigh((centred[i] * share[:, None]).T @ centred[i]).eigenvectors.flip(1)
+        linear = centred[i] @ own[:, : max(1, width * 3 // 4)]
+        linear = linear / linear.square().mean().sqrt().clamp_min(1e-6)
+        square = linear.square()
+        features = torch.cat([linear, square.mean(1, keepdim=True) - 1, square[:, : width // 8] - 1], dim=1)[:, :width]
+        turn = torch.linalg.qr(torch.randn(width, width)).Q[: features.shape[1]]
+        outs[i] = 0.2 * (features @ turn).T
+    return starts, outs
+
+
+def _digits(weight: Tensor) -> int:
+    """Binary digits behind the point that weights keep, so that the largest, and half as much again, has 7 bits."""
+    largest = max(float(weight.detach().abs().max()), 1e-3)
+    return max(0, min(12, int(log2(LARGEST_WEIGHT / largest / 1.5) // 1)))
+
+
+def _rounded(values: Tensor, digits: int, largest: int | None = None) -> Tensor:
+    """Values on a grid, with the gradient of the values themselves; halves go up, as they do in a shift."""
+    scaled = (values.detach() * 2**digits + 0.5).floor()
+    if largest is not None:
+        scaled = scaled.clamp(-largest, largest)
+    return values + (scaled / 2**digits - values.detach())
+
+
+def _integers(values: Tensor, digits: int, largest: int) -> np.ndarray:
+    found: np.ndarray = (values.double() * 2**digits + 0.5).floor().clamp(-largest, largest).long().numpy()
+    return found
+
+
+def _layer(weight: Tensor, bias: Tensor, digits: int, inputs: int, outputs: int) -> Layer:
+    return Layer(
+        _integers(weight, digits, LARGEST_WEIGHT).astype(np.int8),
+        _integers(bias, digits + inputs, LARGEST_BIAS).astype(np.int32),
+        digits + inputs - outputs,
+    )
