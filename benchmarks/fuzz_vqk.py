@@ -40,6 +40,7 @@ from vqkit.bitstream import (
 from vqkit.bitstream.fields import block_bytes, number_bytes
 from vqkit.bitstream.header import MAGIC
 from vqkit.bitstream.limits import MAX_COUNT
+from vqkit.bitstream.network_fit import fit_network
 from vqkit.bitstream.output import RecordWriter
 from vqkit.bitstream.records import CHUNK_MARKER, END_MARKER
 
@@ -87,8 +88,12 @@ def originals() -> list[Original]:
         columns = [content["grid"][1]] if "grid" in content else None
         static = StaticTables.fit(sizes, [codes])
         context = fit_contexts(sizes, [codes], classes=2, chunk_frames=50, columns=columns)
+        options = {"chunk_frames": 50, "columns": columns, "dim": 2, "width": 4, "steps": 2, "batch_frames": 8}
+        network = fit_network(sizes, [codes], **options)
         for model, store in (
             (None, False),
+            (network, len(sizes) == 4),
+            (network, False),
             (static, True),
             (static, False),
             (context, False),

@@ -19,7 +19,7 @@ from vqkit.bitstream.entropy_model import usual_chunk
 from vqkit.bitstream.network_fit import fit_network
 from vqkit.models.loading import load_tokenizer
 from vqkit.models.prior import code_vectors
-from vqkit.models.prior_file import save_prior
+from vqkit.models.prior_file import read_prior, save_prior
 
 
 def main() -> None:
@@ -31,20 +31,22 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=24)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder for the network as prior.vqe")
+    parser.add_argument("--out", type=Path, help="folder for the network as prior.vqe; one that is there is measured")
+    parser.add_argument("--every", type=int, default=1, help="measure every so many test files")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     clips: dict[str, list[Tensor]] = {}
     for split in ("train", "test"):
-        readers = [VqkReader(path) for path in sorted((asked.tokens / split).rglob("*.vqk"))]
+        files = sorted((asked.tokens / split).rglob("*.vqk"))[:: asked.every if split == "test" else 1]
+        readers = [VqkReader(path) for path in files]
         if not readers:
             raise SystemExit(f"{asked.tokens / split} holds no .vqk files")
         clips[split] = [reader.read() for reader in readers]
         header = readers[0].header
     chunk, sizes, rate = usual_chunk(header, header.largest_chunk), header.code_sizes, header.frame_rate or 1.0
     vectors = None if asked.model is None else code_vectors(load_tokenizer(asked.model).quantizer)
-    begin = time.process_time()
-    network = fit_network(
+    begin, kept = time.process_time(), None if asked.out is None else read_prior(asked.out, sizes)
+    network = kept or fit_network(
         sizes, clips["train"], chunk_frames=chunk, vectors=vectors, dim=asked.dim, width=asked.width, steps=asked.steps,
         seed=asked.seed,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Files of format versions 1 and 2 that must be read for ever, by every later version. Never write them anew: add files of a newer version."""
+"""Files of format versions 1 and 2, read for ever, by every later version. Never write them anew: add files of a newer version."""
 
 import io
 import json

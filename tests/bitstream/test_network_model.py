@@ -1,6 +1,7 @@
 """The network of the entropy coder: the same whole numbers however they are added up."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def plain_rows(model, codes, position):
                 value = math.isqrt(value)
             counts.append(value)
         free, bounds = 2**24 - len(logits), np.cumsum([0, *counts]).tolist()
-        yield [b * free // bounds[-1] - a * free // bounds[-1] for a, b in zip(bounds, bounds[1:], strict=False)]
+        yield [b * free // bounds[-1] - a * free // bounds[-1] for a, b in pairwise(bounds)]
 
 
 @pytest.mark.parametrize(("grid", "columns"), [(False, 0), (True, 5)])

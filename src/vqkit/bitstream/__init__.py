@@ -1,7 +1,8 @@
 """Codes ↔ bytes, for any modality: a range coder, and the ``.vqk`` file, whose bytes docs/vqk.md describes.
 
 `VqkWriter` and `VqkReader` write and read files; `thin`, `cut` and `join` rearrange them without decoding, `inspect` describes them.
-`StaticTables`, `fit_contexts` and `network_fit.fit_network` make files smaller than plain bits. All errors of unreadable files are `BitstreamError`.
+`StaticTables`, `fit_contexts` and `network_fit.fit_network` make files smaller than plain bits. All
+errors of unreadable files are `BitstreamError`.
 """
 
 from vqkit.bitstream.context_fit import fit_contexts

@@ -1,8 +1,8 @@
 """Fit a network model: train it in floating point, then with its numbers rounded as they will be, and write them down as integers.
 
 In the second half of the training every weight, bias and activation is rounded in the forward pass to the grid on which the integers lie,
-while gradients pass straight through (Jacob et al.); the first half is without rounding, and the grids are chosen when it ends. A step takes
-random frames of the clips and predicts all their codes.
+while gradients pass straight through (Jacob et al.); the first half is without rounding, and the grids are chosen when it ends. A step
+takes random frames of the clips and predicts all their codes.
 
 References:
     Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference" (2018), arXiv:1712.05877.
@@ -104,9 +104,7 @@ def fit_network(
             network(*frames.sample(batch_frames)).backward()
             optimizer.step()
             watch((step + 1) / steps)
-    if steps < 2:
-        network.choose_grids()
-    return network.integers(columns is not None)
+    return network.integers()
 
 
 class _Frames:
@@ -149,110 +147,115 @@ class _Frames:
         return self.codes[around], there, self.codes[chosen]
 
 
+class _CodeNetwork(nn.Module):
+    """The network of one code in floating point, with the code's vectors; rounded once its digits were chosen.
+
+    Args:
+        vectors: code vectors to begin with.
+        out: output weights to begin with, ``(width, code_size)``.
+        share: how often each code occurs.
+        inputs: inputs of the first layer.
+    """
+
+    def __init__(self, vectors: Tensor, out: Tensor, share: Tensor, inputs: int) -> None:
+        super().__init__()
+        self.vectors, self.out = nn.Parameter(vectors), nn.Parameter(out)
+        self.first, self.second = nn.Linear(inputs, len(out)), nn.Linear(len(out), len(out))
+        self.bias = nn.Parameter(share.log2() - share.log2().max())  # logits count octaves
+        self.digits: tuple[int, int, int] | None = None  # binary digits behind the point that weights keep
+
+    def choose_digits(self) -> None:
+        """Fix the grids of the weights by their size."""
+        self.digits = (_digits(self.first.weight), _digits(self.second.weight), _digits(self.out))
+
+    def table(self) -> Tensor:
+        """Code vectors."""
+        return self.vectors if self.digits is None else _rounded(self.vectors, _VECTOR_BITS, _LARGEST_VECTOR)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits, in octaves."""
+        most = LARGEST_ACTIVATION / 2**_ACTIVATION_BITS
+        weights: tuple[Tensor, Tensor, Tensor] = (self.first.weight, self.second.weight, self.out)
+        one, two, three = weights
+        if self.digits is None:
+            hidden = functional.linear(inputs, one, self.first.bias).clamp(0, most)
+            return functional.linear(hidden, two, self.second.bias).clamp(0, most) @ three + self.bias
+        one, two, three = (_rounded(w, d, LARGEST_WEIGHT) for w, d in zip(weights, self.digits, strict=True))
+        hidden = functional.linear(inputs, one, self.first.bias).clamp(0, most)
+        hidden = functional.linear(_rounded(hidden, _ACTIVATION_BITS), two, self.second.bias).clamp(0, most)
+        return _rounded(_rounded(hidden, _ACTIVATION_BITS) @ three + self.bias, LOGIT_BITS)
+
+    def integers(self) -> tuple[np.ndarray, CodeNetwork]:
+        """Code vectors and network in whole numbers."""
+        assert self.digits is not None, "no grids were chosen"
+        one, two, three = self.digits
+        # a product has the digits of both factors; the shift takes away those that the next layer's grid lacks
+        return _integers(self.vectors, _VECTOR_BITS, _LARGEST_VECTOR).astype(np.int16), CodeNetwork(
+            _layer(self.first.weight.T, self.first.bias, one, _VECTOR_BITS, _ACTIVATION_BITS),
+            _layer(self.second.weight.T, self.second.bias, two, _ACTIVATION_BITS, _ACTIVATION_BITS),
+            _layer(self.out, self.bias, three, _ACTIVATION_BITS, LOGIT_BITS),
+        )
+
+
 class _Network(nn.Module):
-    """The networks in floating point; what is rounded once `choose_grids` was called lies on the integers' grids."""
+    """The networks of all codes that have a table."""
 
     def __init__(
-        self,
-        code_sizes: Sequence[int],
-        frames: _Frames,
-        vectors: Sequence[Tensor] | None,
-        dim: int,
-        width: int,
+        self, code_sizes: Sequence[int], frames: _Frames, vectors: Sequence[Tensor] | None, dim: int, width: int
     ) -> None:
         super().__init__()
-        self.sizes, self.dim, self.width, self.inputs = tuple(code_sizes), dim, width, slots(frames.grid) * dim
+        self.sizes, self.dim, self.width, self.grid = tuple(code_sizes), dim, width, frames.grid
         self.owns = len(own_offsets(0, frames.grid))
-        self.coded = [i for i, size in enumerate(code_sizes) if has_table(size)]
-        shares = {i: torch.bincount(frames.codes[:, i], minlength=code_sizes[i]).float() + 0.5 for i in self.coded}
-        shares = {i: share / share.sum() for i, share in shares.items()}
-        starts, outs = _starts({i: vectors[i] for i in self.coded} if vectors is not None else None, shares, dim, width)
-        self.vectors = nn.ParameterDict({str(i): nn.Parameter(starts[i]) for i in self.coded})
-        self.out = nn.ParameterDict({str(i): nn.Parameter(outs[i]) for i in self.coded})
-        self.first = nn.ModuleDict({str(i): nn.Linear(self.inputs, width) for i in self.coded})
-        self.second = nn.ModuleDict({str(i): nn.Linear(width, width) for i in self.coded})
-        # logits count octaves
-        self.bias = nn.ParameterDict(
-            {str(i): nn.Parameter(shares[i].log2() - shares[i].log2().max()) for i in self.coded}
-        )
+        coded = [i for i, size in enumerate(code_sizes) if has_table(size)]
+        counts = {i: torch.bincount(frames.codes[:, i], minlength=code_sizes[i]).float() + 0.5 for i in coded}
+        shares = {i: count / count.sum() for i, count in counts.items()}
+        starts, outs = _starts(None if vectors is None else {i: vectors[i] for i in coded}, shares, dim, width)
+        made = {i: _CodeNetwork(starts[i], outs[i], shares[i], slots(frames.grid) * dim) for i in coded}
+        self.networks = [made.get(i) for i in range(len(code_sizes))]
+        self.parts = nn.ModuleList(made.values())
         self.table_rate = _RANDOM_TABLE_RATE if vectors is None else _TABLE_RATE
-        self.grids: dict[str, tuple[int, int, int]] = {}
 
     def groups(self) -> list[dict]:
         """Parameters for the optimizer."""
-        tables = [*self.vectors.parameters(), *self.out.parameters(), *self.bias.parameters()]
-        hidden = [*self.first.parameters(), *self.second.parameters()]
+        made = [network for network in self.networks if network is not None]
+        tables = [table for network in made for table in (network.vectors, network.out, network.bias)]
+        hidden = [p for network in made for layer in (network.first, network.second) for p in layer.parameters()]
         return [
             {"params": tables, "lr": self.table_rate, "weight_decay": 0.0},
             {"params": hidden, "lr": _RATE, "weight_decay": 0.05},
         ]
 
     def choose_grids(self) -> None:
-        """Fix how many binary digits the weights of each layer keep."""
-        for i in map(str, self.coded):
-            weights = (self.first[i].weight, self.second[i].weight, self.out[i])
-            self.grids[i] = tuple(_digits(weight) for weight in weights)  # type: ignore[assignment]
+        """From now on numbers are rounded."""
+        for network in self.networks:
+            if network is not None:
+                network.choose_digits()
 
     def forward(self, around: Tensor, there: Tensor, target: Tensor) -> Tensor:
-        """Bits of a frame's codes, mean over the frames."""
-        rounds = bool(self.grids)
-        none = torch.zeros(len(target), there.shape[1], self.dim)
-        last = none  # sums up to the code before, of the frames around
-        now = before_last = torch.zeros(len(target), self.dim)
+        """Bits of a frame's codes, mean over the frames; arguments as `_Frames.sample` gives them."""
+        last = torch.zeros(len(target), there.shape[1], self.dim)  # sums up to the code before, of the frames around
+        now = before_last = torch.zeros(
+            len(target), self.dim
+        )  # of the frame itself up to the code before, and to that before it
         bits = torch.zeros(())
-        for i, size in enumerate(self.sizes):
-            if not has_table(size):
+        for i, network in enumerate(self.networks):
+            if network is not None:
+                table = network.table()
+                own = last + functional.embedding(around[..., i], table) * there[..., None]
+                inputs = [own[:, : self.owns].flatten(1), last[:, self.owns :].flatten(1), before_last]
+                logits = network(torch.cat(inputs, dim=1))
+                bits = bits + functional.cross_entropy(logits * log(2), target[:, i]) / log(2)
+                last, before_last, now = own, now, now + functional.embedding(target[:, i], table)
+            else:
                 before_last = now
-                continue
-            key = str(i)
-            table = self.vectors[key]
-            if rounds:
-                table = _rounded(table, _VECTOR_BITS, _LARGEST_VECTOR)
-            own = last + functional.embedding(around[..., i], table) * there[..., None]
-            inputs = [own[:, : self.owns].flatten(1), last[:, self.owns :].flatten(1), before_last]
-            logits = self._logits(key, torch.cat(inputs, dim=1), rounds)
-            bits = bits + functional.cross_entropy(logits * log(2), target[:, i]) / log(2)
-            last = own
-            before_last, now = now, now + functional.embedding(target[:, i], table)
         return bits
 
-    def _logits(self, key: str, inputs: Tensor, rounds: bool) -> Tensor:
-        first, second, out, bias = self.first[key], self.second[key], self.out[key], self.bias[key]
-        most = LARGEST_ACTIVATION / 2**_ACTIVATION_BITS
-        if not rounds:
-            hidden = functional.linear(inputs, first.weight, first.bias).clamp(0, most)
-            hidden = functional.linear(hidden, second.weight, second.bias).clamp(0, most)
-            return hidden @ out + bias
-        digits = self.grids[key]
-        weights = [
-            _rounded(w, d, LARGEST_WEIGHT) for w, d in zip((first.weight, second.weight, out), digits, strict=True)
-        ]
-        hidden = functional.linear(inputs, weights[0], first.bias).clamp(0, most)
-        hidden = functional.linear(_rounded(hidden, _ACTIVATION_BITS), weights[1], second.bias).clamp(0, most)
-        return _rounded(_rounded(hidden, _ACTIVATION_BITS) @ weights[2] + bias, LOGIT_BITS)
-
     @torch.no_grad()
-    def integers(self, grid: bool) -> NetworkModel:
+    def integers(self) -> NetworkModel:
         """The model in whole numbers."""
-        vectors: list[np.ndarray | None] = []
-        networks: list[CodeNetwork | None] = []
-        for i, size in enumerate(self.sizes):
-            if not has_table(size):
-                vectors.append(None)
-                networks.append(None)
-                continue
-            key, (one, two, three) = str(i), self.grids[str(i)]
-            vectors.append(_integers(self.vectors[key], _VECTOR_BITS, _LARGEST_VECTOR).astype(np.int16))
-            first, second = self.first[key], self.second[key]
-            # digits of a sum are those of its two factors; the shift takes away what the next layer's grid lacks
-            networks.append(
-                CodeNetwork(
-                    _layer(first.weight.T, first.bias, one, _VECTOR_BITS, _ACTIVATION_BITS),
-                    _layer(second.weight.T, second.bias, two, _ACTIVATION_BITS, _ACTIVATION_BITS),
-                    _layer(self.out[key], self.bias[key], three, _ACTIVATION_BITS, LOGIT_BITS),
-                )
-            )
-        return NetworkModel(self.sizes, vectors, networks, dim=self.dim, width=self.width, grid=grid)
+        found = [(None, None) if network is None else network.integers() for network in self.networks]
+        vectors, networks = ([pair[n] for pair in found] for n in (0, 1))
+        return NetworkModel(self.sizes, vectors, networks, dim=self.dim, width=self.width, grid=self.grid)  # type: ignore[arg-type]
 
 
 def _starts(

@@ -7,8 +7,8 @@
 
 A stage is written after the stages before it, so those are known in the frames that follow, too. In an image a frame is a cell, and the
 cells of the rows above and below join in. A chunk starts anew: what lies outside counts as 0. Nothing of a code's prediction depends on
-codes behind it, so a file of fewer stages needs the first networks only, and encoding may predict all frames at once, to the bit as decoding
-does one by one.
+codes behind it, so a file of fewer stages needs the first networks only, and encoding may predict all frames at once, to the bit as
+decoding does one by one.
 
 References:
     Ballé, Johnston & Minnen, "Integer networks for data compression with latent-variable models" (ICLR 2019): why the network of an
