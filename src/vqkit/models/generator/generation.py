@@ -1,4 +1,4 @@
-"""Sampling from a `TokenGenerator`: position after position or group after group, in windows where the stream is longer than what the model sees."""
+"""Sampling from a `TokenGenerator`: position after position, or group after group, in windows where the stream is longer than one."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -158,8 +158,6 @@ class _Window:
         branches = len(self.context) // len(sequence)
         inputs = model.inputs(sequence, start, stop).repeat(branches, 1, 1) + self.context[:, start:stop]
         mask, cached = model.visible(start, stop), past is not None
-        made = model.transformer(
-            inputs_embeds=inputs, attention_mask=mask, past_key_values=past, use_cache=cached
-        )
+        made = model.transformer(inputs_embeds=inputs, attention_mask=mask, past_key_values=past, use_cache=cached)
         states: Tensor = made.last_hidden_state
         return states

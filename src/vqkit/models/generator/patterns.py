@@ -11,8 +11,8 @@ time (columns), the number in a cell is the frame whose code lies at that positi
 
 Every pattern is a pure function, and invertible: `restore` of `arrange` is the identity.
 
-`NextScale` is for streams whose frames are the cells of grids of several sizes, from the coarsest to the finest: a position for each cell, and
-all cells of a grid are predicted together, from the coarser grids.
+`NextScale` is for streams whose frames are the cells of grids of several sizes, from the coarsest to the finest: a position for each cell,
+and all cells of a grid are predicted together, from the coarser grids.
 
 References:
     Copet et al., "Simple and controllable music generation" (2023), arXiv:2306.05284, section 2.2 and figure 1; Tian et al., "Visual
