@@ -1,10 +1,11 @@
 """What the integer network of the entropy coder saves beside plain bits, static and context tables, and how fast it is.
 
-    vqkit encode DATA/train runs/tokens/train --plain && vqkit encode DATA/test runs/tokens/test --plain
-    python benchmarks/network_prior.py runs/tokens --model vqkit-codec-16khz-2 [--steps 600] [--out FOLDER]
+    python benchmarks/network_prior.py DATA --model MODEL [--minutes 90] [--test-minutes 12] [--steps 700] [--out FOLDER]
 
-All are fitted to the files of the train split and measured by coding those of the test split, chunk by chunk as files have it, at several
-numbers of stages. Speed is that of one core, in seconds of sound a second. With --out the network is written as prior.vqe.
+DATA is a folder of sound with splits, of which so many minutes are encoded; or a folder with train and test of plain ``.vqk`` files, as
+``vqkit encode --plain`` makes them. All are fitted to the train split and measured by coding the test split, chunk by chunk as files
+have it, at several numbers of stages. Speed is that of one core: seconds of sound that a second of processor time decodes, the check of each chunk
+included. With --out the network is written as prior.vqe.
 """
 
 import argparse
@@ -14,37 +15,37 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vqkit.bitstream import EntropyModel, StaticTables, VqkReader, fit_contexts
+from vqkit.bitstream import EntropyModel, StaticTables, VqkHeader, VqkReader, fit_contexts
 from vqkit.bitstream.entropy_model import usual_chunk
 from vqkit.bitstream.network_fit import fit_network
+from vqkit.data import list_items
 from vqkit.models.loading import load_tokenizer
-from vqkit.models.prior import code_vectors
+from vqkit.models.prior import code_vectors, codes_of
 from vqkit.models.prior_file import read_prior, save_prior
+from vqkit.models.prior_signals import sound_signals
+from vqkit.models.tokenizer import Tokenizer
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tokens", type=Path, help="folder of plain .vqk files, with train and test in it")
-    parser.add_argument("--model", help="whose codes they are: the network starts from its codebooks")
+    parser.add_argument("data", type=Path)
+    parser.add_argument(
+        "--model", required=True, type=Path, help="codec whose codes they are: the network starts from its codebooks"
+    )
+    parser.add_argument("--minutes", type=float, default=90.0, help="of sound to fit, at most one of each file")
+    parser.add_argument("--test-minutes", type=float, default=12.0, help="of sound to measure")
     parser.add_argument("--classes", type=int, default=6, help="of the context tables")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--dim", type=int, default=24)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder for the network as prior.vqe; one that is there is measured")
-    parser.add_argument("--every", type=int, default=1, help="measure every so many test files")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    clips: dict[str, list[Tensor]] = {}
-    for split in ("train", "test"):
-        files = sorted((asked.tokens / split).rglob("*.vqk"))[:: asked.every if split == "test" else 1]
-        readers = [VqkReader(path) for path in files]
-        if not readers:
-            raise SystemExit(f"{asked.tokens / split} holds no .vqk files")
-        clips[split] = [reader.read() for reader in readers]
-        header = readers[0].header
+    model = load_tokenizer(asked.model)
+    clips, header = (read if any(asked.data.glob("train/**/*.vqk")) else encoded)(asked, model)
     chunk, sizes, rate = usual_chunk(header, header.largest_chunk), header.code_sizes, header.frame_rate or 1.0
-    vectors = None if asked.model is None else code_vectors(load_tokenizer(asked.model).quantizer)
+    vectors = code_vectors(model.quantizer)
     begin, kept = time.process_time(), None if asked.out is None else read_prior(asked.out, sizes)
     network = kept or fit_network(
         sizes, clips["train"], chunk_frames=chunk, vectors=vectors, dim=asked.dim, width=asked.width, steps=asked.steps,
@@ -71,6 +72,24 @@ def main() -> None:
         stages, speed = measured(model, clips["test"], chunk, ends, rate)
         rows = [f"{8 * sum(stages[:n]) / frames['test']:.2f}" for n in shown]
         print(f"| {name} | " + " | ".join(rows) + f" | {len(model.to_bytes()):,} | {speed:.1f} |", flush=True)
+
+
+def encoded(asked: argparse.Namespace, model: Tokenizer) -> tuple[dict[str, list[Tensor]], VqkHeader]:
+    """Codes of both splits, and what a file of them says."""
+    items = list_items(asked.data, model.modality)
+    found = {
+        split: codes_of(model, sound_signals(model, [item for item in items if item.split == split], minutes))
+        for split, minutes in (("train", asked.minutes), ("test", asked.test_minutes))
+    }
+    return {split: [signal.codes for signal in signals] for split, signals in found.items()}, found["test"][0].header
+
+
+def read(asked: argparse.Namespace, model: Tokenizer) -> tuple[dict[str, list[Tensor]], VqkHeader]:
+    """The same of files."""
+    readers = {
+        split: [VqkReader(path) for path in sorted((asked.data / split).rglob("*.vqk"))] for split in ("train", "test")
+    }
+    return {split: [reader.read() for reader in some] for split, some in readers.items()}, readers["test"][0].header
 
 
 def measured(

@@ -67,10 +67,10 @@ class ImageGenerator:
         if len(size) != 2 or tokenizer.grid(*size) != grid:
             expected = tokenizer.grid(*size) if len(size) == 2 else "(rows, columns)"
             raise ValueError(f"the generator's grid is {grid}, that of the tokenizer's images {expected}")
-        if isinstance(pattern, NextScale) and scale_grids(quantizer, grid) != list(pattern.sizes):
-            raise ValueError(
-                f"the generator's grids are {pattern.sizes}, the tokenizer's {scale_grids(quantizer, grid)}"
-            )
+        if isinstance(pattern, NextScale) and isinstance(quantizer, Multiscale):
+            grids = scale_grids(quantizer, grid)
+            if grids != list(pattern.sizes):
+                raise ValueError(f"the generator's grids are {pattern.sizes}, the tokenizer's {grids}")
         self.size: tuple[int, int] = (size[0], size[1])
         self.frames = pattern.frames if isinstance(pattern, NextScale) else prod(grid)
         self.generator, self.tokenizer = generator.eval(), tokenizer.eval()
