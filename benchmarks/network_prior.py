@@ -2,10 +2,10 @@
 
     python benchmarks/network_prior.py DATA --model MODEL [--minutes 90] [--test-minutes 12] [--steps 700] [--out FOLDER]
 
-DATA is a folder of sound with splits, of which so many minutes are encoded; or a folder with train and test of plain ``.vqk`` files, as
-``vqkit encode --plain`` makes them. All are fitted to the train split and measured by coding the test split, chunk by chunk as files
-have it, at several numbers of stages. Speed is that of one core: seconds of sound that a second of processor time decodes, the check of each chunk
-included. With --out the network is written as prior.vqe.
+DATA is a folder of sound with splits, of which so many minutes are encoded; or a folder with train and test of plain ``.vqk`` files,
+as ``vqkit encode --plain`` makes them. All are fitted to the train split and measured by coding the test split, chunk by chunk as files
+have it, at several numbers of stages. Speed is that of one core: seconds of sound that a second of processor time decodes, the check of
+each chunk included. With --out the network is written as prior.vqe.
 """
 
 import argparse

@@ -2,11 +2,12 @@
 
     vqkit train --config recipes/latent-diffusion-stage.yaml
     vqkit train --config recipes/latent-diffusion.yaml
-    python recipes/latent_diffusion_samples.py runs/latent-diffusion/pipeline --data digits --size 16 --out runs/latent-diffusion/samples
+    python recipes/latent_diffusion_samples.py runs/latent-diffusion/pipeline --data digits --size 16 --out runs/latent-samples
 
-Prints rows of a table: Fréchet distance with a named extractor, precision, recall, and the median distance to the most similar training
-image over that of test images (far below 1 would be copying); with training images and with coded test images in place of samples, too.
-Writes the samples as a grid, and beside each of ten its most similar training image. Hardware: CPU, about a minute for 300 samples of 50 steps.
+Prints rows of a table: Fréchet distance with a named extractor, precision, recall, and the median distance to the most similar
+training image over that of test images (far below 1 would be copying); with training images and with coded test images in place of
+samples, too. Writes the samples as a grid, and beside each of ten its most similar training image. Hardware: CPU, about a minute for 300
+samples of 50 steps.
 """
 
 import argparse
