@@ -88,12 +88,13 @@ def originals() -> list[Original]:
         columns = [content["grid"][1]] if "grid" in content else None
         static = StaticTables.fit(sizes, [codes])
         context = fit_contexts(sizes, [codes], classes=2, chunk_frames=50, columns=columns)
-        options = {"chunk_frames": 50, "columns": columns, "dim": 2, "width": 4, "steps": 2, "batch_frames": 8}
-        network = fit_network(sizes, [codes], **options)
+        networks = []
+        if columns is not None:  # a network's steps are slow: those of the smallest alphabets are enough
+            options = {"chunk_frames": 50, "columns": columns, "dim": 2, "width": 4, "steps": 2, "batch_frames": 8}
+            networks = [(fit_network(sizes, [codes], **options), store) for store in (True, False)]
         for model, store in (
+            *networks,
             (None, False),
-            (network, len(sizes) == 4),
-            (network, False),
             (static, True),
             (static, False),
             (context, False),
