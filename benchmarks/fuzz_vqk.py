@@ -40,6 +40,7 @@ from vqkit.bitstream import (
 from vqkit.bitstream.fields import block_bytes, number_bytes
 from vqkit.bitstream.header import MAGIC
 from vqkit.bitstream.limits import MAX_COUNT
+from vqkit.bitstream.network_fit import fit_network
 from vqkit.bitstream.output import RecordWriter
 from vqkit.bitstream.records import CHUNK_MARKER, END_MARKER
 from vqkit.bitstream.stage_counts import encode_counts
@@ -92,7 +93,14 @@ def originals() -> list[Original]:
         if variable:
             kept = torch.tensor(header.stage_ends)[torch.randint(0, header.num_stages, (400, 1), generator=generator)]
             codes = torch.where(torch.arange(len(sizes)) < kept, codes, -1)
+        networks = []
+        if (
+            columns is not None and not variable
+        ):  # a network's steps are slow: those of the smallest alphabets are enough
+            options = {"chunk_frames": 50, "columns": columns, "dim": 2, "width": 4, "steps": 2, "batch_frames": 8}
+            networks = [(fit_network(sizes, [codes], **options), store) for store in (True, False)]
         models = (
+            *networks,
             (None, False),
             (static, True),
             (static, False),

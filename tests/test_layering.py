@@ -21,6 +21,7 @@ LAYERS = [
         "allowance",
         "processes",
         "code_digest",
+        "progress",
     },
     {"saved", "recipe", "cache"},
     {"quantize"},

@@ -1,4 +1,4 @@
-"""Files of format versions 1 and 3, read for ever, by every later version. Never write them anew: add files of a newer version."""
+"""Files of format versions 1 to 3, read for ever, by every later version. Never write them anew: add files of a newer version."""
 
 import io
 import json
@@ -18,13 +18,15 @@ FILES = {
     "golden_v1_static.vqk": ("static", SOUND),
     "golden_v1_context.vqk": ("context", SOUND),
     "golden_v1_image.vqk": ("context", IMAGE),  # with the cell above
+    "golden_v2_network.vqk": ("network", SOUND),
+    "golden_v2_network_image.vqk": ("network", IMAGE),  # with the cells around
     # every frame has its own number of stages
     "golden_v3.vqk": ("plain", SOUND_BY_NEED),
     "golden_v3_static.vqk": ("static", SOUND_BY_NEED),
     "golden_v3_context.vqk": ("context", SOUND_BY_NEED),
     "golden_v3_image.vqk": ("context", IMAGE_BY_NEED),
 }
-CHUNK_FRAMES = {"golden_v1_image.vqk": 44, "golden_v3_image.vqk": 44}
+CHUNK_FRAMES = dict.fromkeys(("golden_v1_image.vqk", "golden_v2_network_image.vqk", "golden_v3_image.vqk"), 44)
 
 
 @pytest.mark.parametrize("name", FILES)

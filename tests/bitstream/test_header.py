@@ -99,6 +99,7 @@ def test_every_changed_byte_is_noticed():
     [
         (b"RIFF\x00\x00\x00\x00", "not a vqk file: it begins with b'RIFF'"),
         (with_checksum(body_of(SOUND), 4), "format version 4, and this vqkit reads up to 3: a newer one is needed"),
+        (with_checksum(body_of(SOUND), 2), "it is not spelt as this version spells it"),
         (MAGIC + b"\x09" + number_bytes(2**40), "format version 9, and this vqkit reads up to 3"),
         (MAGIC + b"\x01" + number_bytes(2**40), "the header claims 1099511627776 bytes, allowed are 1048576"),
         (SOUND.to_bytes()[:-1] + b"\x00", "the header is damaged: its checksum is wrong"),

@@ -7,14 +7,14 @@ import sys
 import pytest
 import torch
 
-from vqkit import IVQ, RVQ
+from vqkit import IVQ, RVQ, VQ, Multiscale
 from vqkit.cli import main
 from vqkit.data import read_image
 from vqkit.generate import ImageGenerator, image_grid
 from vqkit.models import ConvBackbone, ImageTokenizer, TokenGenerator
 from vqkit.models.generator.packing import StagePacking
-from vqkit.models.generator.patterns import Parallel
-from vqkit.models.generator.picture_tokens import picture_codes, write_pictures
+from vqkit.models.generator.patterns import NextScale, Parallel
+from vqkit.models.generator.picture_tokens import picture_codes, scale_grids, write_pictures
 from vqkit.models.identity import weight_hash
 from vqkit.training.generator.token_streams import list_tokens, read_streams
 
@@ -163,3 +163,32 @@ def test_help_needs_no_torch():
     code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_scales_become_pictures(tmp_path):
+    """Codes of pictures → a token file of grids, from coarse to fine → the streams of a next-scale generator → pictures again."""
+    torch.manual_seed(0)
+    scales = Multiscale([VQ(12, 8, init="uniform")], sizes=(1, 2, 4), spatial_dims=2)
+    tokenizer = ImageTokenizer(ConvBackbone(12, channels=1, width=8, residual_width=4), scales).eval()
+    images = torch.rand(3, 1, 16, 16)
+    codes = picture_codes(tokenizer, images)
+    assert codes.shape == (3, 21, 1)
+    write_pictures(tmp_path / "train" / "a.vqk", tokenizer, codes, (16, 16), labels=["x", "y", "x"])
+    streams = read_streams(list_tokens(tmp_path), False, None, None, None)
+    assert [stream.label for stream in streams] == ["x", "y", "x"]
+    assert torch.equal(torch.stack([stream.ids for stream in streams]).long(), codes)
+    assert streams[0].header.model_hash == weight_hash(tokenizer)
+    pattern = NextScale(scale_grids(scales, (4, 4)))
+    generator = TokenGenerator((8,), pattern, width=16, layers=1, heads=2, window=21)
+    makes = ImageGenerator(generator, tokenizer)
+    generator.generate = lambda *_, **__: codes
+    assert torch.equal(makes(3), tokenizer(images).images.clamp(0, 1))
+    for wrong, message in (
+        (TokenGenerator((8,), width=16, layers=1, heads=2, grid=(4, 4)), "NextScale and Multiscale belong together"),
+        (
+            TokenGenerator((8,), NextScale([(2, 2), (4, 4)]), width=16, layers=1, heads=2, window=20),
+            "the generator's grids",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ImageGenerator(wrong, tokenizer)

@@ -1,7 +1,8 @@
 """Codes ↔ bytes, for any modality: a range coder, and the ``.vqk`` file, whose bytes docs/vqk.md describes.
 
 `VqkWriter` and `VqkReader` write and read files; `thin`, `cut` and `join` rearrange them without decoding, `inspect` describes them.
-`StaticTables` and `fit_contexts` make files smaller than plain bits. All errors of unreadable files are `BitstreamError`.
+`StaticTables`, `fit_contexts` and `network_fit.fit_network` make files smaller than plain bits. All
+errors of unreadable files are `BitstreamError`.
 """
 
 from vqkit.bitstream.context_fit import fit_contexts
@@ -13,6 +14,7 @@ from vqkit.bitstream.fitting import thin_to_fit
 from vqkit.bitstream.foreign_tokens import TokenRate, token_frames, token_rates
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.inspection import inspect
+from vqkit.bitstream.network_model import NetworkModel
 from vqkit.bitstream.plain_codes import PlainCodes
 from vqkit.bitstream.range_coder import decode_codes, encode_codes, prefix_bytes
 from vqkit.bitstream.reader import VqkBlock, VqkReader
@@ -25,6 +27,7 @@ __all__ = [
     "ContextModel",
     "Damage",
     "EntropyModel",
+    "NetworkModel",
     "OtherModelError",
     "PlainCodes",
     "StaticTables",

@@ -1,4 +1,4 @@
-"""Which of the three codings a file has, and the tables it needs."""
+"""Which of the four codings a file has, and the tables it needs."""
 
 from typing import Protocol
 
@@ -7,6 +7,7 @@ import numpy as np
 from vqkit.bitstream.context_model import ContextModel
 from vqkit.bitstream.errors import BitstreamError
 from vqkit.bitstream.header import VqkHeader
+from vqkit.bitstream.network_model import NetworkModel
 from vqkit.bitstream.plain_codes import PlainCodes
 from vqkit.bitstream.static_tables import StaticTables
 
@@ -16,7 +17,7 @@ _STILL_FRAMES = 1 << 12
 
 
 class EntropyModel(Protocol):
-    """Codes of a stage ↔ bytes: `PlainCodes`, `StaticTables` or `ContextModel`."""
+    """Codes of a stage ↔ bytes: `PlainCodes`, `StaticTables`, `ContextModel` or `NetworkModel`."""
 
     code_sizes: tuple[int, ...]
 
@@ -41,8 +42,8 @@ class EntropyModel(Protocol):
         """The same for the first codes of a frame only: none depends on those behind it."""
 
 
-def read_tables(data: bytes) -> StaticTables | ContextModel:
-    """Read what `StaticTables.to_bytes` or `ContextModel.to_bytes` wrote.
+def read_tables(data: bytes) -> StaticTables | ContextModel | NetworkModel:
+    """Read what ``to_bytes`` of `StaticTables`, `ContextModel` or `NetworkModel` wrote.
 
     Raises:
         BitstreamError: the data are something else.
@@ -51,6 +52,8 @@ def read_tables(data: bytes) -> StaticTables | ContextModel:
         return StaticTables.from_bytes(data)
     if data[:4] in ContextModel.magics:
         return ContextModel.from_bytes(data)
+    if data[:4] in NetworkModel.magics:
+        return NetworkModel.from_bytes(data)
     raise BitstreamError(f"not an entropy model: it begins with {data[:4]!r}")
 
 
@@ -59,7 +62,7 @@ def fitting(model: EntropyModel, header: VqkHeader) -> EntropyModel:
     sizes = header.code_sizes
     if len(model.code_sizes) > len(sizes) and model.code_sizes[: len(sizes)] == sizes:
         model = model.first(len(sizes))
-    return model.on_grid(header.columns) if isinstance(model, ContextModel) else model
+    return model.on_grid(header.columns) if isinstance(model, ContextModel | NetworkModel) else model
 
 
 def encoded_frames(model: EntropyModel, codes: np.ndarray, start: int, stop: int, places: np.ndarray) -> bytes:
@@ -83,7 +86,9 @@ def decoded_frames(model: EntropyModel, data: bytes, known: np.ndarray, stop: in
 def largest_chunk(model: EntropyModel, header: VqkHeader) -> int:
     """The most frames that a chunk of this header with this model may hold, at least 1."""
     most = header.largest_chunk
-    return max(1, min(most, model.most_frames(header.stage_ends))) if isinstance(model, ContextModel) else most
+    if isinstance(model, ContextModel | NetworkModel):
+        return max(1, min(most, model.most_frames(header.stage_ends)))
+    return most
 
 
 def usual_chunk(header: VqkHeader, most: int) -> int:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["VqkHeader"]
 
 MAGIC = b"\x89VQK"
-CODINGS = ("plain", "static", "context")
+CODINGS = ("plain", "static", "context", "network")
+_NEWER = {"network": 2}  # codings that came after version 1
 _COUNTS_VERSION = 3  # brought frames with their own numbers of stages
 _COUNTED = 1  # how these numbers are coded; there is one way
 
@@ -51,7 +52,7 @@ class VqkHeader:
     In sound a frame is a hop. In an image it is a cell of the grid, row by row; in a video so is each picture. What ``coding``,
     ``tables_hash`` and ``tables`` say is set by `VqkWriter`.
 
-    A file whose frames all have the same stages is of format version 1; one with ``variable_stages`` is of version 3.
+    A file with ``variable_stages`` is of format version 3, one of the coding ``"network"`` of version 2, and every other of version 1.
 
     Args:
         code_sizes: alphabet of each code of a frame, 1 … 2^32; at most 1024 of them.
@@ -67,7 +68,7 @@ class VqkHeader:
         model_hash: hash of its weights, hexadecimal, at most 32 bytes; empty if not stated.
         licence: licence of the content.
         metadata: free text by name, at most 256 entries.
-        coding: ``"plain"``, ``"static"`` or ``"context"``.
+        coding: ``"plain"``, ``"static"``, ``"context"`` or ``"network"``.
         tables_hash: hash of the entropy model, 16 bytes in hexadecimal.
         tables: the entropy model itself, if it is stored here.
         variable_stages: whether every frame has its own number of stages, as ``quantizer.encode(z, rate_weight=…)`` gives them.
@@ -111,7 +112,7 @@ class VqkHeader:
     @property
     def version(self) -> int:
         """The oldest version of the format that can say this."""
-        return _COUNTS_VERSION if self.variable_stages else 1
+        return _COUNTS_VERSION if self.variable_stages else _NEWER.get(self.coding, 1)
 
     @property
     def num_codes(self) -> int:

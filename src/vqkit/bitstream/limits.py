@@ -25,3 +25,6 @@ MAX_COUNT_WORK = (
 )  # frames · (stages + 256) of a chunk that says how many stages each frame has: they are decoded one by one
 MAX_CONTEXT_WORK = 1 << 26  # frames · Σ (alphabet + 512) in a stage of a chunk with contexts: about a second
 MAX_CLASSES = 64  # of contexts
+MAX_NETWORK_DIM = 64  # numbers of a code vector
+MAX_NETWORK_WIDTH = 256  # of a hidden layer: sums of 256 products of 8-bit numbers are exact in float32
+MAX_NETWORK_WORK = 1 << 30  # frames · Σ products of a step in a stage of a chunk with networks: about two seconds

@@ -7,7 +7,7 @@ from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
-from vqkit.generate.progress import Progress
+from vqkit.progress import Progress
 from vqkit.terminal import printable
 
 __all__ = ["main"]
@@ -41,6 +41,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     for split, count in (("train", 120), ("valid", 24), ("test", 24)):
         pairs.add_argument(f"--{split}", type=int, default=count, metavar="N", help=f"{split} clips ({count})")
+    pairs.add_argument(
+        "--soundfont",
+        metavar="FILE",
+        help="instruments that FluidSynth plays the music with (Debian: fluidsynth, timgm6mb-soundfont); without, it is synthesised",
+    )
     pairs.add_argument("--seconds", type=float, default=8.0, help="duration of a clip")
     pairs.add_argument(
         "--seed", type=int, default=0, help="seed of the random numbers: the same seed makes the same clips"
@@ -157,6 +162,7 @@ def _pairs(asked: argparse.Namespace) -> int:
             test=asked.test,
             seconds=asked.seconds,
             seed=asked.seed,
+            soundfont=asked.soundfont,
             watch=progress,
         )
     if not asked.quiet:

@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqkit.models.generator.packing import StagePacking
-from vqkit.models.generator.picture_tokens import check_same_weights
+from vqkit.models.generator.patterns import NextScale
+from vqkit.models.generator.picture_tokens import check_same_weights, picture_latent, scale_grids
 from vqkit.models.generator.token_generator import TokenGenerator
 from vqkit.models.image.tokenizer import ImageTokenizer
+from vqkit.quantize import Multiscale
 from vqkit.types import Float
 
 __all__ = ["ImageGenerator", "image_grid"]
@@ -27,11 +29,14 @@ class ImageGenerator:
     """A generator and the image tokenizer whose codes it learned.
 
     Args:
-        generator: generator of the tokenizer's codes, with a `TokenGenerator.grid` of (rows, columns).
+        generator: generator of the tokenizer's codes, with a `TokenGenerator.grid` of (rows, columns), or with the pattern `NextScale`
+            whose last grid that is.
         tokenizer: makes images of codes.
 
     Attributes:
         size: (height, width) of the images.
+        grid: (rows, columns) of their cells.
+        frames: frames of a stream of the generator.
 
     Raises:
         ValueError: the two do not fit together.
@@ -47,13 +52,27 @@ class ImageGenerator:
 
     def __init__(self, generator: TokenGenerator, tokenizer: ImageTokenizer) -> None:
         check_same_weights(generator.tokens_of, tokenizer, "image tokenizer")
-        self.packing = StagePacking.fitting(tokenizer.quantizer, generator.code_sizes)
-        cell, grid = tokenizer.backbone.cell, generator.grid
+        quantizer, pattern = tokenizer.quantizer, generator.pattern
+        if isinstance(quantizer, Multiscale) != isinstance(pattern, NextScale):
+            raise ValueError(
+                f"the generator's pattern is {type(pattern).__name__}, the tokenizer's quantizer {type(quantizer).__name__}: "
+                "NextScale and Multiscale belong together"
+            )
+        # the scales share one quantizer, whose codes a frame of the generator has
+        coded = quantizer.scales[0] if isinstance(quantizer, Multiscale) else quantizer
+        self.packing = StagePacking.fitting(coded, generator.code_sizes)
+        grid = self.grid = pattern.sizes[-1] if isinstance(pattern, NextScale) else generator.grid
+        cell = tokenizer.backbone.cell
         size = tokenizer.backbone.image_size or tuple(cell * side for side in grid)
         if len(size) != 2 or tokenizer.grid(*size) != grid:
             expected = tokenizer.grid(*size) if len(size) == 2 else "(rows, columns)"
             raise ValueError(f"the generator's grid is {grid}, that of the tokenizer's images {expected}")
+        if isinstance(pattern, NextScale) and isinstance(quantizer, Multiscale):
+            grids = scale_grids(quantizer, grid)
+            if grids != list(pattern.sizes):
+                raise ValueError(f"the generator's grids are {pattern.sizes}, the tokenizer's {grids}")
         self.size: tuple[int, int] = (size[0], size[1])
+        self.frames = pattern.frames if isinstance(pattern, NextScale) else prod(grid)
         self.generator, self.tokenizer = generator.eval(), tokenizer.eval()
 
     @classmethod
@@ -104,14 +123,14 @@ class ImageGenerator:
             rows = min(_BATCH, count - first)
             classes = None if number is None else torch.full((rows,), number, device=self.generator.first.device)
             ids = self.generator.generate(
-                prod(self.generator.grid),
+                self.frames,
                 batch=rows,
                 classes=classes,
                 seed=seed + first,
                 watch=lambda share, f=first, r=rows: watch((f + share * r) / count),  # type: ignore[misc]
                 **sampling,
             )
-            codes = self.packing.unpack(ids).transpose(1, 2).unflatten(2, self.generator.grid)
+            codes = picture_latent(self.tokenizer.quantizer, self.packing.unpack(ids), self.grid)
             made.append(self.tokenizer.decode(codes, self.size).float().cpu())
         return torch.cat(made)
 

@@ -16,6 +16,7 @@ from vqkit.models.prior_file import PRIOR_FILE, save_prior
 from vqkit.models.prior_signals import image_signals, sound_signals, video_signals
 from vqkit.models.prior_split import prior_split
 from vqkit.models.tokenizer import Tokenizer
+from vqkit.progress import Progress
 
 __all__ = ["main_export", "main_fit_prior"]
 
@@ -30,7 +31,13 @@ def main_fit_prior(argv: list[str]) -> int:
     parser.add_argument(
         "data", type=Path, help="folder of sound, images or video, with splits or without, or a manifest"
     )
-    parser.add_argument("--coding", choices=("best", "static", "context"), default="best", help="which one to save")
+    parser.add_argument(
+        "--coding",
+        choices=("best", "static", "context", "network"),
+        default="best",
+        help="which one to save: best is static or context, whichever is smaller; network, smaller yet, takes minutes to train",
+    )
+    parser.add_argument("--network-steps", type=int, default=600, help="training steps of the network")
     parser.add_argument("--classes", type=int, default=32, help="number of classes of each context, 1 to 64")
     parser.add_argument(
         "--minutes", type=float, default=60.0, help="minutes of sound or video to fit; a quarter as many to measure"
@@ -53,6 +60,9 @@ def main_fit_prior(argv: list[str]) -> int:
         for part, share in zip(prior_split(items, asked.data, f"{what.item}s"), (1.0, 0.25), strict=True)
     )
     priors = {coding: fit_prior(model, fitted, coding, asked.classes) for coding in ("static", "context")}
+    if asked.coding == "network":
+        with Progress("network") as watch:
+            priors["network"] = fit_prior(model, fitted, "network", steps=asked.network_steps, watch=watch)
     costs = [coding_cost(prior, measured) for prior in (None, *priors.values())]
     print(_table(model, costs, len(fitted), len(measured)))
     best = min(costs, key=lambda cost: cost.files_rate).coding if asked.coding == "best" else asked.coding

@@ -1,24 +1,27 @@
 """The prior of a model: how likely its codes are, fitted to some signals, and what it saves on others.
 
-Two are fitted: one table a code (`StaticTables`), and a small model of the code before it in its frame or cell, the same code a frame
-before and, in images, the code of the cell above (`vqkit.bitstream.fit_contexts`). Both are causal over stages, so a prior also codes the
-first stages alone, and files can be thinned.
+Three are fitted: one table a code (`StaticTables`); a small model of the code before it in its frame or cell, the same code a frame before
+and, in images, the code of the cell above (`vqkit.bitstream.fit_contexts`); and a network in whole numbers that looks further
+(`vqkit.bitstream.network_fit`). All are causal over stages, so a prior also codes the first stages alone, and files can be thinned.
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vqkit.bitstream import ContextModel, EntropyModel, StaticTables, VqkWriter, fit_contexts, inspect
+from vqkit.bitstream import ContextModel, EntropyModel, NetworkModel, StaticTables, VqkWriter, fit_contexts, inspect
 from vqkit.bitstream.entropy_model import usual_chunk
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.models.vqk_files import CodedSignal
+from vqkit.quantize import Quantizer
 from vqkit.types import Float
 
-__all__ = ["CodingCost", "codes_of", "coding_cost", "fit_prior"]
+__all__ = ["CodingCost", "code_vectors", "codes_of", "coding_cost", "fit_prior"]
+
+_MOST_VECTORS = 1 << 18  # codes in all whose vectors are decoded
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class CodingCost:
     """What one coding costs on some signals.
 
     Attributes:
-        coding: ``"plain"``, ``"static"`` or ``"context"``.
+        coding: ``"plain"``, ``"static"``, ``"context"`` or ``"network"``.
         bits_per_code: bits per code, mean over all of them.
         codes_rate: rate of the codes, in the unit of the modality.
         files_rate: rate of the whole files, one a signal.
@@ -47,15 +50,24 @@ def codes_of(model: Tokenizer, signals: Iterable[Float[Tensor, "channels *size"]
 
 
 def fit_prior(
-    model: Tokenizer, signals: Sequence[CodedSignal], coding: str = "context", classes: int = 32
-) -> StaticTables | ContextModel:
+    model: Tokenizer,
+    signals: Sequence[CodedSignal],
+    coding: str = "context",
+    classes: int = 32,
+    *,
+    steps: int = 600,
+    watch: Callable[[float], None] = lambda share: None,
+) -> StaticTables | ContextModel | NetworkModel:
     """Fit a prior to a model's codes; assign it to `Tokenizer.prior` and save the model.
 
     Args:
         model: the model whose codes they are.
         signals: codes of whole signals, as `codes_of` gives them.
-        coding: ``"static"`` for one table a code, ``"context"`` for the model of the codes before, and above.
+        coding: ``"static"`` for one table a code, ``"context"`` for the model of the codes before, and above, ``"network"`` for a network
+            in whole numbers, which takes minutes to train.
         classes: number of classes of each context, 1 … 64.
+        steps: training steps of the network.
+        watch: called with the share of the network's training that is done.
 
     Returns:
         The prior.
@@ -77,11 +89,48 @@ def fit_prior(
         raise ValueError("there are no codes to fit a prior to")
     if coding == "static":
         return StaticTables.fit(sizes, codes)
-    if coding != "context":
-        raise ValueError(f"coding must be 'static' or 'context', got {coding!r}")
+    if coding not in ("context", "network"):
+        raise ValueError(f"coding must be 'static', 'context' or 'network', got {coding!r}")
     columns = [signal.header.columns for signal in signals]
     chunks = [usual_chunk(signal.header, signal.header.largest_chunk) for signal in signals]
-    return fit_contexts(sizes, codes, classes, chunks, columns=columns if all(columns) else None)
+    grid = columns if all(columns) else None
+    if coding == "context":
+        return fit_contexts(sizes, codes, classes, chunks, columns=grid)
+    from vqkit.bitstream.network_fit import fit_network
+
+    vectors = code_vectors(model.quantizer)
+    return fit_network(sizes, codes, chunk_frames=chunks, columns=grid, vectors=vectors, steps=steps, watch=watch)
+
+
+@torch.no_grad()
+def code_vectors(quantizer: Quantizer) -> list[Float[Tensor, "code_size dim"]] | None:
+    """What each code adds to the decoded vector, for each code position; exact where codes add up, as in a residual or a product quantizer.
+
+    Args:
+        quantizer: the quantizer.
+
+    Returns:
+        A table for each code; None where the alphabets are too large to decode every code.
+
+    Example:
+        >>> from vqkit import RVQ
+        >>> quantizer = RVQ(dim=6, codebook_size=8, num_quantizers=2)
+        >>> first, second = code_vectors(quantizer)
+        >>> codes = torch.tensor([[3, 5]])
+        >>> torch.allclose(first[3] + second[5], quantizer.decode(codes)[0] - quantizer.decode(0 * codes)[0], atol=1e-6)
+        True
+    """
+    sizes = quantizer.code_sizes
+    if sum(sizes) > _MOST_VECTORS:
+        return None
+    device = next((tensor.device for tensor in quantizer.state_dict().values()), torch.device("cpu"))
+    zero = quantizer.decode(torch.zeros(1, len(sizes), dtype=torch.long, device=device)).float()
+    found = []
+    for position, size in enumerate(sizes):
+        codes = torch.zeros(size, len(sizes), dtype=torch.long, device=device)
+        codes[:, position] = torch.arange(size, device=device)
+        found.append((quantizer.decode(codes).float() - zero).cpu())
+    return found
 
 
 def coding_cost(prior: EntropyModel | None, signals: Sequence[CodedSignal]) -> CodingCost:

@@ -43,11 +43,11 @@ def codec(fitted):
     fitted.prior = None
 
 
-@pytest.mark.parametrize("coding", ["static", "context"])
+@pytest.mark.parametrize("coding", ["static", "context", "network"])
 def test_a_prior_makes_files_smaller_and_loses_nothing(codec, speech, coding):
     wav = speech[0]
     plain = codec.compress(wav, 8000)
-    codec.prior = fit_prior(codec, codes_of(codec, speech), coding)
+    codec.prior = fit_prior(codec, codes_of(codec, speech), coding, steps=60)
     coded = codec.compress(wav, 8000)
     assert len(coded) < 0.98 * len(plain)
     assert codec.compress(wav, 8000, plain=True) == plain
@@ -156,7 +156,7 @@ def test_costs_are_those_of_files(codec, speech):
 
 
 def test_bad_arguments_are_named(codec, speech):
-    with pytest.raises(ValueError, match="coding must be 'static' or 'context', got 'best'"):
+    with pytest.raises(ValueError, match="coding must be 'static', 'context' or 'network', got 'best'"):
         fit_prior(codec, codes_of(codec, speech[:1]), "best")
     for coding in ("static", "context"):
         with pytest.raises(ValueError, match="there are no codes to fit"):
@@ -178,8 +178,9 @@ def test_command_fits_measures_and_saves(codec, tmp_path, capsys):
     loaded = load_codec(tmp_path / "codec")
     assert loaded.prior is not None
     assert f"prior.vqe: {loaded.prior.coding}, {len(loaded.prior.to_bytes())} bytes" in shown
-    assert main([*words, "--coding", "static"]) == 0
-    assert load_codec(tmp_path / "codec").prior.coding == "static"
+    assert main([*words, "--coding", "network", "--network-steps", "10"]) == 0
+    assert load_codec(tmp_path / "codec").prior.coding == "network"
+    assert "| network |" in capsys.readouterr().out
 
 
 def test_command_holds_out_clips_where_no_split_is_named(codec, tmp_path, capsys):

@@ -11,6 +11,7 @@ import numpy as np
 from vqkit.files import NewFile
 from vqkit.generate.paired.scene import draw
 from vqkit.generate.paired.score import MOODS, Mood, compose
+from vqkit.generate.paired.soundfont import render_with_soundfont
 from vqkit.generate.paired.synthesis import render
 from vqkit.types import need
 
@@ -30,6 +31,7 @@ def write_pairs(
     size: int = 96,
     rate: int = 10,
     seed: int = 0,
+    soundfont: str | Path | None = None,
     watch: Callable[[float], None] = lambda share: None,
 ) -> list[Path]:
     """Write clips; those that exist already are left as they are, so that an interrupted call goes on.
@@ -43,13 +45,14 @@ def write_pairs(
         size: side of the picture in pixels, even.
         rate: pictures a second.
         seed: each clip depends on seed, split and number only.
+        soundfont: file of instruments for `vqkit.generate.paired.soundfont`; None synthesises the sound.
         watch: called with the share that is done.
 
     Returns:
         The files.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument out of range, or the sound cannot be made with the soundfont.
     """
     if min(train, valid, test) < 0 or not seconds >= 1 or size < 16 or size % 2 or rate < 1 or seed < 0:
         raise ValueError(
@@ -64,17 +67,29 @@ def write_pairs(
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 key = {"train": 0, "valid": 1, "test": 2}[split]
-                write_pair(path, mood, seconds, size, rate, np.random.default_rng((seed, key, number)))
+                write_pair(path, mood, seconds, size, rate, np.random.default_rng((seed, key, number)), soundfont)
             found.append(path)
             watch(len(found) / total)
     return found
 
 
-def write_pair(path: Path, mood: Mood, seconds: float, size: int, rate: int, random: np.random.Generator) -> None:
+def write_pair(
+    path: Path,
+    mood: Mood,
+    seconds: float,
+    size: int,
+    rate: int,
+    random: np.random.Generator,
+    soundfont: str | Path | None = None,
+) -> None:
     """Write one clip: H.264 and AAC in an mp4 file."""
     av = need("av", "audio")
     score = compose(mood, seconds, random)
-    wave = render(score, SAMPLE_RATE, random)
+    wave = (
+        render(score, SAMPLE_RATE, random)
+        if soundfont is None
+        else render_with_soundfont(score, soundfont, SAMPLE_RATE)
+    )
     with NewFile(path) as new, closing(av.open(str(new.temporary), "w", format="mp4")) as file:
         picture = file.add_stream("libx264", rate=rate, options={"crf": "20", "threads": "1", "bf": "0"})
         picture.width = picture.height = size

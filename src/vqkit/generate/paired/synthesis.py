@@ -1,7 +1,6 @@
 """Notes to sound by additive synthesis: partials that fade, and noise for drums. It needs no soundfont and no package.
 
-Sounds of real instruments need a soundfont and a synthesiser (Debian: ``fluidsynth`` and ``timgm6mb-soundfont``); render the notes with
-them and put the result beside the scene where that matters.
+Sounds of real instruments come from `vqkit.generate.paired.soundfont`.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Sampling from a `TokenGenerator`: position after position, in windows where the stream is longer than what the model sees."""
+"""Sampling from a `TokenGenerator`: position after position, or group after group, in windows where the stream is longer than one."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -32,11 +32,11 @@ class Generating(Protocol):
     def check(self, codes: Tensor | None, classes: Tensor | None, condition: Tensor | None) -> None:
         """Refuse what is none of the model's."""
 
-    def shifted(self, sequence: Tensor) -> Tensor:
-        """What each position sees of the one before it."""
+    def inputs(self, sequence: Tensor, start: int, stop: int) -> Tensor:
+        """What positions see of earlier ones."""
 
-    def embedded(self, sequence: Tensor) -> Tensor:
-        """Vectors of positions."""
+    def visible(self, start: int, stop: int) -> Tensor | None:
+        """Which positions they attend to."""
 
     def context(
         self,
@@ -140,20 +140,24 @@ class _Window:
             return self.model.pattern.restore(self.sequence, self.frames)
         past = DynamicCache(config=self.model.transformer.config) if cache else None
         seen = 0  # positions that the cache holds
-        for position in range(missing[0], len(held)):
-            states = self._states(seen, position + 1, past)
-            seen = position + 1 if cache else 0
-            chosen = self.model.heads.choose(states, self.sequence[:, position], held[position], self.sampler)
-            self.sequence[:, position] = chosen
-            watch((position + 1 - missing[0]) / (len(held) - missing[0]))
+        for begin, end in self.model.pattern.spans(len(held)):
+            if end <= missing[0]:
+                continue
+            states = self._states(seen, end, past)[:, begin - end :]
+            seen = end if cache else 0
+            # the positions of a group are rows like those of the batch: nothing of one is seen by another
+            known, count = self.sequence[:, begin:end], end - begin
+            flat = self.model.heads.choose(states.flatten(0, 1), known.flatten(0, 1), held[begin], self.sampler)
+            self.sequence[:, begin:end] = flat.unflatten(0, (-1, count))
+            watch((end - missing[0]) / (len(held) - missing[0]))
         return self.model.pattern.restore(self.sequence, self.frames)
 
-    def _states(self, start: int, stop: int, past: DynamicCache | None) -> Float[Tensor, "rows width"]:
-        """The transformer's state at position ``stop`` − 1, given positions from ``start`` on and the cache of those before."""
+    def _states(self, start: int, stop: int, past: DynamicCache | None) -> Float[Tensor, "rows positions width"]:
+        """The transformer's states at positions ``start`` to ``stop`` − 1, given the cache of those before."""
         model, sequence = self.model, self.sequence
-        before = model.embedded(sequence[:, start - 1 : stop - 1]) if start else model.shifted(sequence[:, :stop])
-        branches = len(self.context) // len(self.sequence)
-        inputs = before.repeat(branches, 1, 1) + self.context[:, start:stop]
-        made = model.transformer(inputs_embeds=inputs, past_key_values=past, use_cache=past is not None)
-        states: Tensor = made.last_hidden_state[:, -1]
+        branches = len(self.context) // len(sequence)
+        inputs = model.inputs(sequence, start, stop).repeat(branches, 1, 1) + self.context[:, start:stop]
+        mask, cached = model.visible(start, stop), past is not None
+        made = model.transformer(inputs_embeds=inputs, attention_mask=mask, past_key_values=past, use_cache=cached)
+        states: Tensor = made.last_hidden_state
         return states

@@ -11,12 +11,18 @@ time (columns), the number in a cell is the frame whose code lies at that positi
 
 Every pattern is a pure function, and invertible: `restore` of `arrange` is the identity.
 
+`NextScale` is for streams whose frames are the cells of grids of several sizes, from the coarsest to the finest: a position for each cell,
+and all cells of a grid are predicted together, from the coarser grids.
+
 References:
-    Copet et al., "Simple and controllable music generation" (2023), arXiv:2306.05284, section 2.2 and figure 1.
+    Copet et al., "Simple and controllable music generation" (2023), arXiv:2306.05284, section 2.2 and figure 1; Tian et al., "Visual
+    autoregressive modeling: scalable image generation via next-scale prediction" (VAR, 2024), arXiv:2404.02905, section 3.2.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from math import prod
 from typing import Any, Self
 
 import torch
@@ -25,7 +31,7 @@ from torch import Tensor
 from vqkit.quantize import pretrained
 from vqkit.types import Int
 
-__all__ = ["Delay", "Flat", "Parallel", "TokenPattern", "read_pattern"]
+__all__ = ["Delay", "Flat", "NextScale", "Parallel", "TokenPattern", "read_pattern"]
 
 
 class TokenPattern(ABC):
@@ -45,6 +51,17 @@ class TokenPattern(ABC):
 
         Each frame of each code occurs once, and the frames of a code are in order.
         """
+
+    def sources(self, positions: int) -> Int[Tensor, " positions"]:
+        """The position whose codes each position is given as its input, and −1 for the start: the one before it."""
+        return torch.arange(-1, positions - 1)
+
+    def spans(self, positions: int) -> list[tuple[int, int]]:
+        """First position of each group that is predicted together, and that behind its last: each position by itself.
+
+        A position attends to all positions of its own group, whose inputs are codes of earlier groups, and to those of earlier groups.
+        """
+        return [(position, position + 1) for position in range(positions)]
 
     def arrange(self, codes: Int[Tensor, "batch frames num_codes"]) -> Int[Tensor, "batch positions num_codes"]:
         """Lay codes out over positions; −1 where a position has no code of a kind.
@@ -144,6 +161,58 @@ class Flat(TokenPattern):
         place = torch.arange(frames * num_codes)
         own = place[:, None] % num_codes == torch.arange(num_codes)
         return torch.where(own, place[:, None] // num_codes, -1)
+
+
+class NextScale(TokenPattern):
+    """The cells of grids of several sizes, one grid after the other; all cells of a grid are predicted together (VAR).
+
+    The input of a cell is the code of the cell of the next coarser grid that lies over it; the cells of the coarsest grid have the start.
+    `vqkit.quantize.Multiscale` with one shared quantizer has such codes: `Multiscale.pack` makes the frames of one block.
+
+    Args:
+        sizes: cells of each grid along its axes, such as ``[(1, 1), (2, 2), (4, 4)]``; a number stands for a sequence of so many.
+
+    Raises:
+        ValueError: no sizes, or one below 1, or of other axes than the first; later, streams of another number of frames.
+
+    Example:
+        >>> pattern = NextScale([1, 2, 4])
+        >>> pattern.sources(7).tolist(), pattern.spans(7)
+        ([-1, 0, 0, 1, 1, 2, 2], [(0, 1), (1, 3), (3, 7)])
+    """
+
+    def __init__(self, sizes: Sequence[Sequence[int] | int]) -> None:
+        self.sizes = tuple((size,) if isinstance(size, int) else tuple(size) for size in sizes)
+        if not self.sizes or len({len(size) for size in self.sizes}) != 1 or min(map(min, self.sizes)) < 1:
+            raise ValueError(f"sizes must be grids of at least one cell, all of the same axes, got {list(sizes)}")
+
+    @property
+    def frames(self) -> int:
+        """Cells of all grids."""
+        return sum(prod(size) for size in self.sizes)
+
+    def slots(self, frames: int, num_codes: int) -> Int[Tensor, "positions num_codes"]:
+        """Each position has its own cell."""
+        if frames != self.frames:
+            raise ValueError(f"grids of {self.sizes} have {self.frames} cells, got {frames} frames")
+        return torch.arange(frames)[:, None].expand(-1, num_codes)
+
+    def sources(self, positions: int) -> Int[Tensor, " positions"]:
+        """The cell of the next coarser grid over each cell."""
+        found, begin = [torch.full((prod(self.sizes[0]),), -1)], 0
+        for coarse, fine in pairwise(self.sizes):
+            cell = torch.full(fine, begin)
+            for axis, (few, many) in enumerate(zip(coarse, fine, strict=True)):
+                over = torch.arange(many) * few // many * prod(coarse[axis + 1 :])
+                cell = cell + over.view([-1 if a == axis else 1 for a in range(len(fine))])
+            found.append(cell.flatten())
+            begin += prod(coarse)
+        return torch.cat(found)
+
+    def spans(self, positions: int) -> list[tuple[int, int]]:
+        """The positions of each grid."""
+        ends = list(accumulate(prod(size) for size in self.sizes))
+        return list(zip([0, *ends], ends, strict=False))
 
 
 def read_pattern(config: Any) -> Any:

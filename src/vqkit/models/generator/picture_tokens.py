@@ -3,6 +3,7 @@
 Conventions
     The pictures follow each other, each with its cells row by row; the header's grid says how many cells a picture has. Still pictures may
     have classes: ``labels`` in the metadata, one a line. Pictures of a film have a rate: pictures a second are sample_rate / hop_samples.
+    With a `Multiscale` quantizer the cells are those of all its grids, from the coarsest to the finest.
 """
 
 from collections.abc import Sequence
@@ -13,23 +14,64 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vqkit.bitstream import VqkWriter
-from vqkit.models.identity import accepted_hashes
+from vqkit.bitstream import VqkHeader, VqkWriter
+from vqkit.models.identity import accepted_hashes, weight_hash
 from vqkit.models.image.compression import image_header
 from vqkit.models.image.tokenizer import ImageTokenizer
+from vqkit.quantize import Multiscale, Quantizer
 from vqkit.types import Float, Int
 
-__all__ = ["check_same_weights", "picture_codes", "write_pictures"]
+__all__ = ["check_same_weights", "picture_codes", "picture_latent", "scale_grids", "write_pictures"]
+
+
+def scale_grids(quantizer: Multiscale, grid: Sequence[int]) -> list[tuple[int, ...]]:
+    """Sizes of the grids of a picture, for `vqkit.models.generator.patterns.NextScale`.
+
+    Args:
+        quantizer: quantizer of the image tokenizer.
+        grid: cells of a picture, such as (rows, columns).
+
+    Raises:
+        ValueError: the scales do not share one quantizer of one stage, or a picture is not one block of it.
+
+    Example:
+        >>> from vqkit import VQ
+        >>> scale_grids(Multiscale([VQ(8, 16)], sizes=(1, 2, 4), spatial_dims=2), (4, 4))
+        [(1, 1), (2, 2), (4, 4)]
+    """
+    if len(quantizer.scales) != 1 or quantizer.scales[0].num_stages != 1:
+        raise ValueError("next-scale prediction needs a Multiscale whose scales share one quantizer of one stage")
+    if tuple(grid) != (quantizer.block,) * quantizer.spatial_dims:
+        raise ValueError(f"a picture must be one block of {quantizer.block} cells a side, its grid is {tuple(grid)}")
+    return [(size,) * quantizer.spatial_dims for size in quantizer.sizes]
+
+
+def picture_latent(
+    quantizer: Quantizer, codes: Int[Tensor, "pictures cells num_codes"], grid: tuple[int, ...]
+) -> Int[Tensor, "pictures codes rows columns"]:
+    """The inverse of the layout that `picture_codes` gives: codes as `ImageTokenizer.decode` takes them.
+
+    Args:
+        quantizer: quantizer of the image tokenizer.
+        codes: codes of pictures, cell after cell.
+        grid: cells of a picture.
+    """
+    if isinstance(quantizer, Multiscale):
+        return quantizer.unpack(codes.flatten(start_dim=1)[:, None, None], grid).movedim(-1, 1)
+    return codes.transpose(1, 2).unflatten(2, grid)
 
 
 @torch.no_grad()
 def picture_codes(
     tokenizer: ImageTokenizer, images: Float[Tensor, "pictures channels height width"], batch: int = 64
 ) -> Int[Tensor, "pictures cells num_codes"]:
-    """Codes of pictures, cell after cell; arguments and errors as in `ImageTokenizer.encode`."""
-    return torch.cat(
-        [tokenizer.encode(part).flatten(start_dim=2).transpose(1, 2) for part in images.split(batch)]
-    ).cpu()
+    """Codes of pictures, cell after cell; arguments and errors as in `ImageTokenizer.encode` and, of scales, `scale_grids`."""
+    quantizer = tokenizer.quantizer
+    codes = torch.cat([tokenizer.encode(part) for part in images.split(batch)]).cpu()
+    if isinstance(quantizer, Multiscale):
+        scale_grids(quantizer, codes.shape[2:])
+        return quantizer.pack(codes.movedim(1, -1)).view(len(codes), -1, len(quantizer.scales[0].code_sizes))
+    return codes.flatten(start_dim=2).transpose(1, 2)
 
 
 def write_pictures(
@@ -56,7 +98,7 @@ def write_pictures(
     """
     if labels and len(labels) != len(codes):
         raise ValueError(f"there are {len(labels)} labels for {len(codes)} pictures")
-    header = image_header(tokenizer, *size)
+    header = _header(tokenizer, codes.shape[1], size)
     if labels:
         header = replace(header, metadata={"labels": "\n".join(labels)})
     if pictures_per_second is not None:
@@ -65,6 +107,21 @@ def write_pictures(
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with VqkWriter(path, header) as writer:
         writer.write(codes.flatten(end_dim=1))
+
+
+def _header(tokenizer: ImageTokenizer, cells: int, size: tuple[int, int]) -> VqkHeader:
+    quantizer = tokenizer.quantizer
+    if not isinstance(quantizer, Multiscale):
+        return image_header(tokenizer, *size)
+    shared = quantizer.scales[0]
+    return VqkHeader(
+        code_sizes=shared.code_sizes,
+        codes_per_stage=shared.codes_per_stage,
+        grid=(cells,),
+        image_size=size,
+        model=type(tokenizer).__name__,
+        model_hash=weight_hash(tokenizer),
+    )
 
 
 def check_same_weights(generator_of: str, model: torch.nn.Module, called: str) -> None:

@@ -1,9 +1,9 @@
 """A decoder-only transformer over the codes of a tokenizer.
 
 codes (batch, frames, num_codes) ─ pattern ─ sequence (batch, positions, num_codes)
- ├─ shifted by one position ─ sum of embeddings ─┐
- └─ which codes come, cell of the grid ──────────┼─ Llama blocks ─ heads ─ logits of the codes of each position
-    class, condition of the frame ───────────────┘
+ ├─ of the position before (or the cell above) ────┐
+ └─ which codes come, cell of the grid ───────────┼─ Llama blocks ─ heads ─ logits of the codes of each position
+    class, condition of the frame ────────────────┘
 """
 
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ from torch.nn import functional
 from vqkit.models.generator import generation
 from vqkit.models.generator.checks import check_inputs, check_settings
 from vqkit.models.generator.heads import CodeHeads, DepthHead, LinearHeads, llama
-from vqkit.models.generator.patterns import Delay, TokenPattern, read_pattern
+from vqkit.models.generator.patterns import Delay, NextScale, TokenPattern, read_pattern
 from vqkit.models.generator.sampling import Sampling
 from vqkit.models.hub import HubModel
 from vqkit.quantize.pretrained import expression
-from vqkit.types import Float, Int
+from vqkit.types import Bool, Float, Int
 
 __all__ = ["TokenGenerator"]
 
@@ -38,7 +38,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         heads: attention heads; divides the width into even parts.
         depth_layers: blocks of a second, small transformer over the codes of one position; 0 has a linear layer for each code.
         window: most frames that the model sees at once; training crops have at most as many, and longer streams are generated in
-            windows that overlap by half.
+            windows that overlap by half. With `NextScale` it is the number of cells of all its grids, and streams have as many.
         grid: cells of a picture, such as (rows, columns): each gets an embedding of its own. Empty for streams without such places.
         classes: names of the classes that a stream may be conditioned on.
         condition_dim: length of a vector that conditions a frame, which is scaled to unit mean square; 0 without.
@@ -98,6 +98,9 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         self.cells = nn.ParameterList([torch.empty(side, width) for side in self.grid])
         for parameter in (self.embedding.weight, self.first, self.coming, *self.cells):
             nn.init.normal_(parameter, std=0.02)
+        # grids of different sizes lie at positions that the transformer's own counting does not tell apart
+        joint = isinstance(self.pattern, NextScale)
+        self.places = nn.Parameter(0.02 * torch.randn(positions, width)) if joint else None
         self._offsets = [end - size for end, size in zip(accumulate(code_sizes), code_sizes, strict=True)]
         if self.classes:
             self.class_embedding = nn.Embedding(len(self.classes) + 1, width)  # the last one: no class
@@ -159,8 +162,10 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
             hidden = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
         sequence = self.pattern.arrange(codes)
         slots = self.pattern.slots(codes.shape[1], self.num_codes).to(codes.device)
-        inputs = self.shifted(sequence) + self.context(slots, len(codes), 0, classes, condition, hidden)
-        states = self.transformer(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        positions = len(slots)
+        inputs = self.inputs(sequence, 0, positions) + self.context(slots, len(codes), 0, classes, condition, hidden)
+        mask = self.visible(0, positions)
+        states = self.transformer(inputs_embeds=inputs, attention_mask=mask, use_cache=False).last_hidden_state
         logits = self.heads.code_logits(states, sequence, slots >= 0)
         losses = [
             functional.cross_entropy(made.float().movedim(-1, 1), codes[..., code], ignore_index=-1, reduction="none")
@@ -168,10 +173,21 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         ]
         return torch.stack(losses, dim=-1)
 
-    def shifted(self, sequence: Int[Tensor, "batch positions num_codes"]) -> Float[Tensor, "batch positions width"]:
-        """What each position sees of the one before it; the first sees the start."""
-        start = self.first.expand(len(sequence), 1, -1)
-        return torch.cat([start, self.embedded(sequence[:, :-1])], dim=1)
+    def inputs(
+        self, sequence: Int[Tensor, "batch known num_codes"], start: int, stop: int
+    ) -> Float[Tensor, "batch positions width"]:
+        """What positions ``start`` to ``stop`` − 1 see of earlier ones, as the pattern says; the first of all sees the start."""
+        source = self.pattern.sources(stop)[start:stop].to(sequence.device)
+        seen = self.embedded(sequence[:, source.clamp_min(0)])
+        return torch.where((source < 0)[:, None], self.first, seen)
+
+    def visible(self, start: int, stop: int) -> Bool[Tensor, "1 1 positions keys"] | None:
+        """Which of the positions before ``stop`` each of those from ``start`` on attends to; None for all that are not behind it."""
+        if not isinstance(self.pattern, NextScale):
+            return None
+        device = self.first.device
+        group = torch.cat([torch.full((end - begin,), n) for n, (begin, end) in enumerate(self.pattern.spans(stop))])
+        return (group[start:stop, None] >= group[:stop]).to(device)[None, None]
 
     def embedded(self, sequence: Int[Tensor, "batch positions num_codes"]) -> Float[Tensor, "batch positions width"]:
         """The sum of the embeddings of a position's codes."""
@@ -199,6 +215,8 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         """
         found = (slots >= 0).to(self.coming.dtype) @ self.coming
         newest = slots.amax(dim=1)  # the frame that a position begins, or the last of those that it goes on with
+        if self.places is not None:
+            found = found + self.places[newest]
         cell = (newest + first_frame) % max(1, prod(self.grid))
         for side, places in zip(reversed(self.grid), reversed(list(self.cells)), strict=True):
             found, cell = found + places[cell % side], cell // side
