@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-from vqkit.coding.coded import Coded, Watch
+from vqkit.coding.coded import Coded, Watch, unwatched
 from vqkit.coding.rate import Rate
 from vqkit.data import MAX_MEGAPIXELS
 from vqkit.modality import Modality
@@ -87,7 +87,6 @@ class Kind(ABC):
     ) -> Coded:
         """Make a ``.vqk`` file."""
 
-    @abstractmethod
     def encode_together(
         self,
         model: Any,
@@ -97,7 +96,7 @@ class Kind(ABC):
         lanes: int,
         at: Callable[[int], None] = lambda index: None,
     ) -> list[Coded | Exception]:
-        """Make ``.vqk`` files of several, which go through the networks together.
+        """Make ``.vqk`` files of several, which go through the networks together; one after the other, where a kind has no better way.
 
         Args:
             model: Model of the kind.
@@ -110,6 +109,14 @@ class Kind(ABC):
         Returns:
             What was written, or the exception that says why not, in the order of the sources.
         """
+        results: list[Coded | Exception] = []
+        for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            at(number)
+            try:
+                results.append(self.encode(model, source, target, how, unwatched))
+            except Exception as error:
+                results.append(error)
+        return results
 
     @abstractmethod
     def decode(
