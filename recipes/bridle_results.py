@@ -128,6 +128,10 @@ def codebooks(name: str, dim: int = 64) -> Quantizer:
         "RQ k-means": lambda: RVQ(dim, 128, 4, **PLAIN),
         "VQ 10 bits": lambda: VQ(dim, 1024, **PLAIN),
         "RQ 10 bits": lambda: RVQ(dim, 32, 2, **PLAIN),
+        # the side findings: more and larger codebooks, and codes that learn by gradient
+        "RQ 8 codebooks": lambda: RVQ(dim, 128, 8, **PLAIN),
+        "RQ 1024 codes": lambda: RVQ(dim, 1024, 4, **PLAIN),
+        "RQ gradient": lambda: RVQ(dim, 128, 4, update="gradient", revive="restart"),
         "IVQ": lambda: IVQ(60),
         "LooC": lambda: LooC(dim, 128, 4),
         "FSQ": lambda: FSQ(dim, levels=[8, 5, 5, 5]),

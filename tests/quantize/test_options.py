@@ -34,6 +34,7 @@ from vqkit import (
     System,
     TurboQuant,
 )
+from vqkit.quantize.pretrained import leaf_options
 
 DIM = 12
 STEPS = 6
@@ -91,6 +92,7 @@ OPTIONS = {
             "shared": ({}, True, "state"),
             **BOOK,
             **PULLS,
+            **VARIANTS,
         },
     ),
     PVQ: (
@@ -102,6 +104,7 @@ OPTIONS = {
             "shared": ({}, True, "state"),
             **BOOK,
             **PULLS,
+            **VARIANTS,
         },
     ),
     GroupedRVQ: (
@@ -113,6 +116,7 @@ OPTIONS = {
             "num_groups": sizes(3),
             **BOOK,
             **PULLS,
+            **VARIANTS,
         },
     ),
     LooC: (
@@ -126,6 +130,7 @@ OPTIONS = {
             "grouping": ({"scale": 2, "codebook_size": 8}, "folded", "z_q"),
             **BOOK,
             **PULLS,
+            **VARIANTS,
         },
     ),
     IVQ: (
@@ -142,6 +147,7 @@ OPTIONS = {
             "flip": ({"structure_weight": 0.5}, "elements", "loss of zong"),
             "beta": ({}, 0.5, "loss of commitment"),
             **BOOK,
+            **VARIANTS,
         },
     ),
     LFQ: (
@@ -341,4 +347,11 @@ def test_no_option_is_forgotten():
         named = {
             key for key, about in inspect.signature(kind).parameters.items() if about.kind is not about.VAR_KEYWORD
         }
-        assert set(options) == named, kind.__name__
+        assert set(options) == named | set(leaf_options(kind)), kind.__name__
+
+
+def test_systems_pass_on_every_option_of_their_codebooks():
+    named = {name for name, about in inspect.signature(VQ).parameters.items() if about.kind is about.KEYWORD_ONLY}
+    for kind in (RVQ, PVQ, GroupedRVQ, LooC):
+        assert set(leaf_options(kind)) == named, kind.__name__
+    assert set(leaf_options(IVQ)) == named - {"update", "commitment_weight", "codebook_weight"}

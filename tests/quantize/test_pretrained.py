@@ -4,7 +4,7 @@ import threading
 import pytest
 import torch
 
-from vqkit import IVQ, VQ, Quantizer, Residual
+from vqkit import IVQ, RVQ, VQ, Quantizer, Residual
 from vqkit.quantize import pretrained
 
 
@@ -92,3 +92,21 @@ def test_a_deep_copy_is_independent():
         other.codebook.weight.zero_()
     assert q.codebook.weight.abs().sum() > 0
     assert other._arguments == q._arguments
+
+
+def test_options_of_leaves_are_saved_flat_with_their_defaults_and_read_from_both_forms():
+    quantizer = RVQ(8, 4, 2, decay=0.9, gradient="diveq")
+    config = pretrained.expression(quantizer)
+    assert config["arguments"]["decay"] == 0.9
+    assert config["arguments"]["gradient"] == "diveq"
+    assert config["arguments"]["update"] == "ema"
+    assert "options" not in config["arguments"]
+    assert pretrained.from_expression(Quantizer, config).quantizer.stages[1].codebook.decay == 0.9
+    arguments = {"dim": 8, "codebook_size": 4, "num_quantizers": 2, "decay": 0.5, "options": {"gradient": "rotation"}}
+    older = pretrained.from_expression(Quantizer, {"class": "RVQ", "arguments": arguments}).quantizer.stages[0]
+    assert older.gradient == "rotation"
+    assert older.codebook.decay == 0.5
+    with pytest.raises(ValueError, match="decay of VQ must be float, got 'much'"):
+        pretrained.from_expression(Quantizer, {"class": "RVQ", "arguments": {**arguments, "decay": "much"}})
+    with pytest.raises(ValueError, match="unexpected argument 'weight'"):
+        pretrained.from_expression(Quantizer, {"class": "RVQ", "arguments": {**arguments, "weight": 1}})

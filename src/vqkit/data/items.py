@@ -100,8 +100,9 @@ def kept(items: Sequence[_Item], source: Path, what: str, split: str | None, gro
             continue
         found = [item for item in items if getattr(item, field_) == wanted]
         if not found:
-            there = ", ".join(repr(value) for value in sorted({getattr(item, field_) for item in items}))
-            raise SplitError(f"{source} has no {what} of {field_} {wanted!r}; there is {there}", field_)
+            known = sorted({getattr(item, field_) for item in items} - {""})
+            there = f"there is {', '.join(map(repr, known))}" if known else f"no {field_} is stated there"
+            raise SplitError(f"{source} has no {what} of {field_} {wanted!r}; {there}", field_)
         items = found
     return list(items)
 

@@ -17,6 +17,7 @@ from vqkit.diagnosis.sample import Sample, split_vectors
 from vqkit.diagnosis.trace import Traces, traced
 from vqkit.diagnosis.trials import Trials, run_trials
 from vqkit.quantize import Quantizer
+from vqkit.quantize.pretrained import leaf_options
 from vqkit.types import Bool, Float
 
 __all__ = ["Examination", "doctor"]
@@ -118,6 +119,7 @@ def _shown(quantizer: Quantizer) -> str:
     """The constructor's call, without what is as by default."""
     given = quantizer.__dict__.get("_arguments") or {}
     usual = {name: value.default for name, value in inspect.signature(type(quantizer)).parameters.items()}
+    usual |= leaf_options(type(quantizer))
     plain = (int, float, str, list, tuple)
     parts = [f"{k}={v!r}" for k, v in given.items() if isinstance(v, plain) and usual.get(k) != v]
     return f"{type(quantizer).__name__}({', '.join(parts)})"

@@ -19,27 +19,15 @@ import torch
 from torch import Tensor
 
 from vqkit.metrics.image_pairs import parts_of_images
+from vqkit.metrics.network import Network
 from vqkit.metrics.streaming import StreamingMetric
 from vqkit.types import Float
 
 __all__ = ["ClassifierScore", "ImageClassifier"]
 
 
-class ImageClassifier(Protocol):
-    """Classifies images; for instance :class:`vqkit.nn.EfficientNetLite0`.
-
-    Attributes:
-        name: short name, part of the metric's.
-        settings: every parameter, the weights' digest included, JSON-able.
-    """
-
-    @property
-    def name(self) -> str:
-        """Short name."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Every parameter."""
+class ImageClassifier(Network, Protocol):
+    """Classifies images; for instance :class:`vqkit.nn.EfficientNetLite0`."""
 
     def __call__(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Logits of each image; images are float32 in [0, 1]."""

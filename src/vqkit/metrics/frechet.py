@@ -22,36 +22,22 @@ from torch import Tensor
 
 from vqkit.metrics.clips import pairs_of_clips
 from vqkit.metrics.gaussian_distance import SIDES, GaussianDistance, Side
+from vqkit.metrics.network import SoundNetwork
 from vqkit.types import Float, Int
 
 __all__ = ["Extractor", "FrechetDistance"]
 
 
-class Extractor(Protocol):
+class Extractor(SoundNetwork, Protocol):
     """Embeds a clip.
 
     Attributes:
-        name: short name, part of the metric's.
         dim: length of an embedding.
-        min_samples: shortest clip it takes.
-        settings: every parameter, the sample rate and any weights' name included, JSON-able.
     """
-
-    @property
-    def name(self) -> str:
-        """Short name."""
 
     @property
     def dim(self) -> int:
         """Length of an embedding."""
-
-    @property
-    def min_samples(self) -> int:
-        """Shortest clip."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Every parameter."""
 
     def __call__(self, waveform: Float[Tensor, "channels samples"]) -> Float[Tensor, "embeddings dim"]:
         """Embed a clip, given in float64.

@@ -21,31 +21,22 @@ from torch import Tensor
 
 from vqkit.metrics.gaussian_distance import SIDES, GaussianDistance, Side
 from vqkit.metrics.image_pairs import pairs_of_images
+from vqkit.metrics.network import Network
 from vqkit.types import Float
 
 __all__ = ["ImageExtractor", "ImageFrechetDistance"]
 
 
-class ImageExtractor(Protocol):
+class ImageExtractor(Network, Protocol):
     """Embeds images; for instance :class:`vqkit.nn.EfficientNetLite0`.
 
     Attributes:
-        name: short name, part of the metric's.
         dim: length of an embedding.
-        settings: every parameter, the weights' digest included, JSON-able.
     """
-
-    @property
-    def name(self) -> str:
-        """Short name."""
 
     @property
     def dim(self) -> int:
         """Length of an embedding."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Every parameter."""
 
     def embed(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dim"]:
         """One embedding per image; images are float32 in [0, 1]."""

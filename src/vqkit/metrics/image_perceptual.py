@@ -17,26 +17,14 @@ import torch
 from torch import Tensor
 
 from vqkit.metrics.image_reconstruction import ImageMetric
+from vqkit.metrics.network import Network
 from vqkit.types import Float
 
 __all__ = ["ImageDistance", "PerceptualMetric"]
 
 
-class ImageDistance(Protocol):
-    """Compares images; for instance :class:`vqkit.nn.PerceptualDistance`.
-
-    Attributes:
-        name: short name of its network, part of the metric's.
-        settings: every parameter, the weights' digest included, JSON-able.
-    """
-
-    @property
-    def name(self) -> str:
-        """Short name."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Every parameter."""
+class ImageDistance(Network, Protocol):
+    """Compares images; for instance :class:`vqkit.nn.PerceptualDistance`."""
 
     def __call__(
         self,

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from vqkit.metrics.network import SoundNetwork
 from vqkit.metrics.reconstruction import ReconstructionMetric
 from vqkit.metrics.sound_classifier import SoundClassifier
 from vqkit.types import Float
@@ -24,26 +25,8 @@ from vqkit.types import Float
 __all__ = ["KLD", "Classifier"]
 
 
-class Classifier(Protocol):
-    """Gives class posteriors of a clip.
-
-    Attributes:
-        name: short name, part of the metric's.
-        min_samples: shortest clip it takes.
-        settings: every parameter, the sample rate and the weights' name included, JSON-able.
-    """
-
-    @property
-    def name(self) -> str:
-        """Short name."""
-
-    @property
-    def min_samples(self) -> int:
-        """Shortest clip."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Every parameter."""
+class Classifier(SoundNetwork, Protocol):
+    """Gives class posteriors of a clip."""
 
     def __call__(self, waveform: Float[Tensor, "channels samples"]) -> Float[Tensor, "classes"]:
         """Classify a clip, given in float64.

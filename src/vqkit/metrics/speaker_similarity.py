@@ -19,32 +19,15 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from vqkit.metrics.network import SoundNetwork
 from vqkit.metrics.reconstruction import ReconstructionMetric
 from vqkit.types import Float
 
 __all__ = ["SpeakerEmbedder", "SpeakerSimilarity"]
 
 
-class SpeakerEmbedder(Protocol):
-    """Embeds the voice of a clip.
-
-    Attributes:
-        name: short name, part of the metric's.
-        min_samples: shortest clip it takes.
-        settings: every parameter, the sample rate and the weights' name included, JSON-able.
-    """
-
-    @property
-    def name(self) -> str:
-        """Short name."""
-
-    @property
-    def min_samples(self) -> int:
-        """Shortest clip."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Every parameter."""
+class SpeakerEmbedder(SoundNetwork, Protocol):
+    """Embeds the voice of a clip."""
 
     def __call__(self, waveform: Float[Tensor, "channels samples"]) -> Float[Tensor, "channels dim"]:
         """Embed each channel of a clip, given in float64.

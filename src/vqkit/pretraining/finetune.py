@@ -22,7 +22,7 @@ from vqkit.pretraining.head import Choice, HeadSettings, cosine_rate, loss_of
 from vqkit.pretraining.inputs import padded
 from vqkit.pretraining.labelled import Labelled
 from vqkit.pretraining.linear_probe import cross_validated, read_items
-from vqkit.pretraining.results import Result, measure, scores_of
+from vqkit.pretraining.results import Result, measure
 from vqkit.types import Bool, Float
 
 __all__ = ["Classifier", "FineTuning", "finetune"]
@@ -151,21 +151,13 @@ def finetune(bridle: Bridle, data: Labelled, settings: FineTuning | None = None)
     places, signals, skipped = read_items(bridle, data, **options)
     targets = data.targets[places]
     metric = "mAP" if data.multiple else "accuracy"
-    scores, wanted, epoch, valid, counts = cross_validated(
-        data, places, lambda triple: _fit(bridle, signals, targets, triple, how, metric)
-    )
-    folds = max(data.folds) + 1 if data.folds else 0
-    return Result(
+    return cross_validated(
         "finetune",
-        scores_of(scores, wanted),
-        epoch,
-        valid,
-        counts,
-        data.classes,
-        folds,
-        data.notes,
+        data,
+        places,
         skipped,
         how.chosen_on,
+        lambda triple: _fit(bridle, signals, targets, triple, how, metric),
     )
 
 

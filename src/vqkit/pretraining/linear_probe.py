@@ -1,9 +1,10 @@
 """Linear probing: how much of the classes a linear layer reads off the features of a frozen encoder."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -75,17 +76,22 @@ def pooled_features(bridle: Bridle, signals: Sequence[Tensor]) -> Float[Tensor, 
 
 
 def cross_validated(
-    data: Labelled, places: Sequence[int], fit: Callable[[tuple[list[int], list[int], list[int]]], Choice]
-) -> tuple[Tensor, Tensor, float, float, dict[str, int]]:
+    method: str,
+    data: Labelled,
+    places: Sequence[int],
+    skipped: Mapping[str, str],
+    chosen_on: str,
+    fit: Callable[[tuple[list[int], list[int], list[int]]], Choice],
+) -> Result:
     """Fit once for each fold, or once where there are none.
 
     Args:
+        method: what is fitted, "probe" or "finetune".
         data: data set with splits or folds.
         places: places of the items that can be used; ``fit`` gets indices into them.
+        skipped: path → reason of those that cannot.
+        chosen_on: items that ``fit`` chooses its epoch on, "valid" or "test".
         fit: trains on the items of a triple of training, validation and test.
-
-    Returns:
-        Scores and targets of all test items, the mean epoch, the mean validation metric, and how many items each split has.
 
     Raises:
         ValueError: a split has no item that can be used.
@@ -115,9 +121,18 @@ def cross_validated(
     choices = [fit(triple) for triple in triples]
     scores = torch.cat([choice.scores for choice in choices])
     wanted = torch.cat([targets[test] for *_, test in triples])
-    counts = dict(zip(("train", "valid", "test"), map(len, triples[0]), strict=True))
-    mean = [sum(values) / len(choices) for values in zip(*((c.epoch, c.valid) for c in choices), strict=True)]
-    return scores, wanted, mean[0], mean[1], counts
+    return Result(
+        method,
+        scores_of(scores, wanted),
+        epoch=mean(choice.epoch for choice in choices),
+        valid=mean(choice.valid for choice in choices),
+        items=dict(zip(("train", "valid", "test"), map(len, triples[0]), strict=True)),
+        classes=data.classes,
+        folds=len(triples) if data.folds else 0,
+        notes=data.notes,
+        skipped=dict(skipped),
+        chosen_on=chosen_on,
+    )
 
 
 def probe(
@@ -144,21 +159,13 @@ def probe(
     rows = features(bridle, signals)
     targets = data.targets[places]
     metric = "mAP" if data.multiple else "accuracy"
-    scores, wanted, epoch, valid, counts = cross_validated(
-        data, places, lambda triple: train_head(rows, targets, triple, data.modality, how, metric)
-    )
-    folds = max(data.folds) + 1 if data.folds else 0
-    return Result(
+    return cross_validated(
         "probe",
-        scores_of(scores, wanted),
-        epoch,
-        valid,
-        counts,
-        data.classes,
-        folds,
-        data.notes,
+        data,
+        places,
         skipped,
         how.chosen_on,
+        lambda triple: train_head(rows, targets, triple, data.modality, how, metric),
     )
 
 

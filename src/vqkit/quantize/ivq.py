@@ -1,7 +1,7 @@
 """IVQ: tiny structured codebooks by binary hierarchical composition."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from vqkit.quantize.residual import Residual
 from vqkit.quantize.structure import hierarchy_loss, related_indices, relation_losses
 from vqkit.quantize.system import System
 from vqkit.quantize.vq import VQ
+from vqkit.quantize.vq_options import CodebookOptions
 from vqkit.types import Float, Int
 
 __all__ = ["IVQ"]
@@ -42,14 +43,9 @@ class IVQ(System):
         contrast: ``"infonce"``, or ``"paper"`` for eq. 9 as printed (unbounded).
         flip: ``"lines"`` or ``"elements"``, what zong reverses in a vector.
         beta: β of eq. 5: β·‖z − sg e‖² + (1 − β)·‖sg z − e‖².
-        distance: ``"l2"``, or ``"cosine"``: both sides normalised for the search.
         update: how codes learn: ``"ema"``, which leaves the two losses without effect, so both weights must then be 0, or ``"gradient"``.
             None takes ``"gradient"`` if a loss has a weight, and ``"ema"`` otherwise.
-        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
-        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors, see `VQ`) or ``"none"``.
-        anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``.
-        decay: γ of the moving averages.
-        restart_threshold: for ``"restart"``: the share of the fair share below which a code is unused.
+        options: further keyword arguments of `VQ`, but those of its two weights, which β sets.
 
     Raises:
         ValueError: ``dim`` is not a multiple of ``lines`` (it is never projected silently), or another argument out of range.
@@ -65,6 +61,8 @@ class IVQ(System):
         IVQ, section 3.2, eqs 5, 8–12, algorithm 1.
     """
 
+    options_of = VQ
+
     def __init__(
         self,
         dim: int,
@@ -78,13 +76,8 @@ class IVQ(System):
         contrast: str = "infonce",
         flip: str = "lines",
         beta: float = 0.25,
-        distance: str = "l2",
         update: str | None = None,
-        init: str = "kmeans",
-        revive: str = "restart",
-        anchor: str = "random",
-        decay: float = 0.99,
-        restart_threshold: float = 0.1,
+        **options: Unpack[CodebookOptions],
     ) -> None:
         if lines not in (4, 6, 12):
             raise ValueError(f"lines must be 4, 6 or 12, got {lines!r}")
@@ -109,21 +102,13 @@ class IVQ(System):
                 "update='ema' gives codes no gradient: set hierarchy_weight=0 and structure_weight=0, or use update='gradient'"
             )
 
+        weighted = {"commitment_weight": beta, "codebook_weight": 1 - beta}
+        for name in weighted.keys() & options.keys():
+            raise TypeError(f"IVQ takes no {name}: beta sets both weights")
+
         def stage(count: int) -> Product:
             leaves = [
-                VQ(
-                    dim // count,
-                    1 << lines // count,
-                    distance=distance,
-                    update=update,
-                    init=init,
-                    revive=revive,
-                    anchor=anchor,
-                    decay=decay,
-                    restart_threshold=restart_threshold,
-                    commitment_weight=beta,
-                    codebook_weight=1 - beta,
-                )
+                VQ(dim // count, 1 << lines // count, update=update, **weighted, **options)
                 for _ in range(1 if shared else count)
             ]
             return Product(leaves, repeats=count if shared else 1)

@@ -1,6 +1,6 @@
 """LooC: one low-dimensional codebook shared by all segments, on an interpolated grid."""
 
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from vqkit.quantize.checks import one_of, positive
 from vqkit.quantize.interpolated import Interpolated
@@ -8,6 +8,7 @@ from vqkit.quantize.named import divided
 from vqkit.quantize.product import Product
 from vqkit.quantize.system import System
 from vqkit.quantize.vq import VQ
+from vqkit.quantize.vq_options import VQOptions
 
 __all__ = ["LooC"]
 
@@ -24,15 +25,7 @@ class LooC(System):
         scale: upsampling s of the interpolation; 1 switches it off.
         spatial_dims: n = 1, 2 or 3: sequences, maps or volumes; matters only when scale > 1.
         grouping: ``"channels"`` (the paper's text) or ``"folded"`` (the published code), see `Interpolated`.
-        distance: ``"l2"``, or ``"cosine"`` as in the published runs (refused at code_dim = 1).
-        update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
-        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
-        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors, see `VQ`) or ``"none"``.
-        anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``.
-        decay: γ of the moving averages.
-        restart_threshold: for ``"restart"``: the share of the fair share 1/K below which a code is unused.
-        commitment_weight: weight of ‖z − sg e‖².
-        codebook_weight: weight of ‖sg z − e‖²; without effect with ``"ema"``.
+        options: keyword arguments of `VQ`; the published runs have ``distance="cosine"`` (refused at code_dim = 1).
 
     Raises:
         ValueError: ``dim`` is not a multiple of ``code_dim``, or another argument out of range.
@@ -46,6 +39,8 @@ class LooC(System):
         LooC, section 3; Zheng & Vedaldi (2023), arXiv:2307.15139 (CVQ).
     """
 
+    options_of = VQ
+
     def __init__(
         self,
         dim: int,
@@ -55,31 +50,11 @@ class LooC(System):
         scale: int = 1,
         spatial_dims: int = 2,
         grouping: str = "channels",
-        distance: str = "l2",
-        update: str = "ema",
-        init: str = "kmeans",
-        revive: str = "restart",
-        anchor: str = "random",
-        decay: float = 0.99,
-        restart_threshold: float = 0.1,
-        commitment_weight: float = 0.25,
-        codebook_weight: float = 1.0,
+        **options: Unpack[VQOptions],
     ) -> None:
         segments = divided(dim, positive("code_dim", code_dim), "code_dim")
         folded = one_of("grouping", grouping, ("channels", "folded")) == "folded"
-        leaf = VQ(
-            code_dim,
-            codebook_size,
-            distance=distance,
-            update=update,
-            init=init,
-            revive=revive,
-            anchor=anchor,
-            decay=decay,
-            restart_threshold=restart_threshold,
-            commitment_weight=commitment_weight,
-            codebook_weight=codebook_weight,
-        )
+        leaf = VQ(code_dim, codebook_size, **options)
         if positive("scale", scale) == 1:
             super().__init__(Product.shared(leaf, segments))
             return

@@ -1,13 +1,14 @@
 """The published systems of codebooks that are plain expressions: RVQ, PVQ and grouped RVQ."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 from vqkit.quantize.checks import positive
 from vqkit.quantize.product import Product
 from vqkit.quantize.residual import Residual
 from vqkit.quantize.system import System
 from vqkit.quantize.vq import VQ
+from vqkit.quantize.vq_options import VQOptions
 
 __all__ = ["PVQ", "RVQ", "GroupedRVQ"]
 
@@ -22,17 +23,7 @@ class RVQ(System):
         stage_dropout: share of batch elements that keep only the first stages in training, see `Residual`.
         beam: sets of codes that the search keeps from stage to stage, see `Residual`; 1 is greedy.
         shared: one codebook for all stages, as in RQ-VAE; it learns from what all of them get to see.
-        distance: ``"l2"``, or ``"cosine"``: both sides normalised for the search.
-        update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
-        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
-        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors, see `VQ`) or ``"none"``.
-        anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``.
-        decay: γ of the moving averages.
-        restart_threshold: for ``"restart"``: the share of the fair share 1/K below which a code is unused.
-        commitment_weight: weight of ‖z − sg e‖².
-        codebook_weight: weight of ‖sg z − e‖²; without effect with ``"ema"``.
-        options: further arguments of `VQ`: ``gradient``, ``assignment``, ``temperature``, ``unit``, ``orthogonality_weight``,
-            ``diversity_weight``.
+        options: keyword arguments of `VQ`, for every codebook.
 
     Example:
         >>> q = RVQ(dim=128, codebook_size=1024, num_quantizers=8)
@@ -44,6 +35,8 @@ class RVQ(System):
         ``shared``: Lee et al. (RQ-VAE, 2022), arXiv:2203.01941.
     """
 
+    options_of = VQ
+
     def __init__(
         self,
         dim: int,
@@ -53,16 +46,7 @@ class RVQ(System):
         stage_dropout: float = 0.0,
         beam: int = 1,
         shared: bool = False,
-        distance: str = "l2",
-        update: str = "ema",
-        init: str = "kmeans",
-        revive: str = "restart",
-        anchor: str = "random",
-        decay: float = 0.99,
-        restart_threshold: float = 0.1,
-        commitment_weight: float = 0.25,
-        codebook_weight: float = 1.0,
-        **options: Any,
+        **options: Unpack[VQOptions],
     ) -> None:
         positive("num_quantizers", num_quantizers)
         if not isinstance(codebook_size, int) and len(codebook_size) != num_quantizers:
@@ -72,20 +56,7 @@ class RVQ(System):
         if shared and not isinstance(codebook_size, int):
             raise ValueError(f"a shared codebook has one size, got codebook_size={list(codebook_size)!r}")
         stages = [
-            VQ(
-                dim,
-                codebook_size if isinstance(codebook_size, int) else codebook_size[stage],
-                distance=distance,
-                update=update,
-                init=init,
-                revive=revive,
-                anchor=anchor,
-                decay=decay,
-                restart_threshold=restart_threshold,
-                commitment_weight=commitment_weight,
-                codebook_weight=codebook_weight,
-                **options,
-            )
+            VQ(dim, codebook_size if isinstance(codebook_size, int) else codebook_size[stage], **options)
             for stage in range(1 if shared else num_quantizers)
         ]
         repeats = num_quantizers if shared else 1
@@ -100,17 +71,7 @@ class PVQ(System):
         codebook_size: codes of each piece.
         num_pieces: pieces.
         shared: one codebook for all pieces.
-        distance: ``"l2"``, or ``"cosine"``: both sides normalised for the search.
-        update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
-        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
-        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors, see `VQ`) or ``"none"``.
-        anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``.
-        decay: γ of the moving averages.
-        restart_threshold: for ``"restart"``: the share of the fair share 1/K below which a code is unused.
-        commitment_weight: weight of ‖z − sg e‖².
-        codebook_weight: weight of ‖sg z − e‖²; without effect with ``"ema"``.
-        options: further arguments of `VQ`: ``gradient``, ``assignment``, ``temperature``, ``unit``, ``orthogonality_weight``,
-            ``diversity_weight``.
+        options: keyword arguments of `VQ`, for every codebook.
 
     Raises:
         ValueError: ``dim`` is not a multiple of ``num_pieces``.
@@ -124,6 +85,8 @@ class PVQ(System):
         Jégou et al., "Product quantization for nearest neighbor search" (2010); IVQ eq. 7.
     """
 
+    options_of = VQ
+
     def __init__(
         self,
         dim: int,
@@ -131,35 +94,10 @@ class PVQ(System):
         num_pieces: int,
         *,
         shared: bool = False,
-        distance: str = "l2",
-        update: str = "ema",
-        init: str = "kmeans",
-        revive: str = "restart",
-        anchor: str = "random",
-        decay: float = 0.99,
-        restart_threshold: float = 0.1,
-        commitment_weight: float = 0.25,
-        codebook_weight: float = 1.0,
-        **options: Any,
+        **options: Unpack[VQOptions],
     ) -> None:
         run = divided(dim, positive("num_pieces", num_pieces), "num_pieces")
-        pieces = [
-            VQ(
-                run,
-                codebook_size,
-                distance=distance,
-                update=update,
-                init=init,
-                revive=revive,
-                anchor=anchor,
-                decay=decay,
-                restart_threshold=restart_threshold,
-                commitment_weight=commitment_weight,
-                codebook_weight=codebook_weight,
-                **options,
-            )
-            for _ in range(1 if shared else num_pieces)
-        ]
+        pieces = [VQ(run, codebook_size, **options) for _ in range(1 if shared else num_pieces)]
         super().__init__(Product(pieces, repeats=num_pieces if shared else 1))
 
 
@@ -171,17 +109,7 @@ class GroupedRVQ(System):
         codebook_size: codes of each stage of each group.
         num_quantizers: stages.
         num_groups: groups.
-        distance: ``"l2"``, or ``"cosine"``: both sides normalised for the search.
-        update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
-        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` near 0.
-        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors, see `VQ`) or ``"none"``.
-        anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``.
-        decay: γ of the moving averages.
-        restart_threshold: for ``"restart"``: the share of the fair share 1/K below which a code is unused.
-        commitment_weight: weight of ‖z − sg e‖².
-        codebook_weight: weight of ‖sg z − e‖²; without effect with ``"ema"``.
-        options: further arguments of `VQ`: ``gradient``, ``assignment``, ``temperature``, ``unit``, ``orthogonality_weight``,
-            ``diversity_weight``.
+        options: keyword arguments of `VQ`, for every codebook.
 
     Raises:
         ValueError: ``dim`` is not a multiple of ``num_groups``.
@@ -194,43 +122,18 @@ class GroupedRVQ(System):
         Yang et al., "HiFi-Codec" (2023), arXiv:2305.02765.
     """
 
+    options_of = VQ
+
     def __init__(
         self,
         dim: int,
         codebook_size: int,
         num_quantizers: int,
         num_groups: int,
-        *,
-        distance: str = "l2",
-        update: str = "ema",
-        init: str = "kmeans",
-        revive: str = "restart",
-        anchor: str = "random",
-        decay: float = 0.99,
-        restart_threshold: float = 0.1,
-        commitment_weight: float = 0.25,
-        codebook_weight: float = 1.0,
-        **options: Any,
+        **options: Unpack[VQOptions],
     ) -> None:
         run = divided(dim, positive("num_groups", num_groups), "num_groups")
-        groups = [
-            RVQ(
-                run,
-                codebook_size,
-                num_quantizers,
-                distance=distance,
-                update=update,
-                init=init,
-                revive=revive,
-                anchor=anchor,
-                decay=decay,
-                restart_threshold=restart_threshold,
-                commitment_weight=commitment_weight,
-                codebook_weight=codebook_weight,
-                **options,
-            )
-            for _ in range(num_groups)
-        ]
+        groups = [RVQ(run, codebook_size, num_quantizers, **options) for _ in range(num_groups)]
         super().__init__(Product(groups))
 
 

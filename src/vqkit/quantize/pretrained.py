@@ -9,8 +9,11 @@ built only if the weights beside it are those of what it describes (`vqkit.saved
 import inspect
 import json
 import os
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import torch
 from torch import nn
@@ -26,18 +29,47 @@ _DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch
 
 _MAX_CODES = 1 << 16  # a vector; a .vqk file holds 1024
 
-__all__ = ["bound_arguments", "check_codes", "expression", "from_expression", "load", "save"]
+__all__ = ["bound_arguments", "check_codes", "expression", "from_expression", "leaf_options", "load", "save"]
 
 
 def bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Constructor arguments by name, defaults included; ``*args`` and ``**kwargs`` as a tuple and a dict under their names."""
+    """Constructor arguments by name, defaults included.
+
+    What a system takes for its leaves (`vqkit.quantize.system.System.options_of`) stands among them; ``*args`` and other ``**kwargs`` are a
+    tuple and a dict under their names.
+    """
     try:
         bound = inspect.signature(cls).bind_partial(*args, **kwargs)
     except TypeError:  # the constructor itself will say what is wrong
         return {}
     bound.apply_defaults()
+    options = leaf_options(cls)
+    given = bound.arguments.pop(_keywords(bound.signature), {}) if options else {}
     empty = {name for name in _variadic(bound.signature) if not bound.arguments.get(name)}
-    return {name: value for name, value in bound.arguments.items() if name not in empty}
+    return {name: value for name, value in bound.arguments.items() if name not in empty} | {**options, **given}
+
+
+@cache
+def leaf_options(cls: type) -> Mapping[str, Any]:
+    """Defaults of the keyword arguments that a system takes for its leaves, by name; other quantizers have none.
+
+    Example:
+        >>> from vqkit import PVQ
+        >>> leaf_options(PVQ)["decay"]
+        0.99
+    """
+    leaf = getattr(cls, "options_of", None)
+    if leaf is None:
+        return MappingProxyType({})
+    (typed,) = get_args(get_type_hints(cls.__init__)[_keywords(inspect.signature(cls))])  # type: ignore[misc]
+    usual = inspect.signature(leaf).parameters
+    return MappingProxyType({name: usual[name].default for name in get_type_hints(typed)})
+
+
+def _keywords(signature: inspect.Signature) -> str:
+    """The name of ``**kwargs``."""
+    kind = inspect.Parameter.VAR_KEYWORD
+    return next((name for name, parameter in signature.parameters.items() if parameter.kind is kind), "")
 
 
 def _variadic(signature: inspect.Signature) -> set[str]:
@@ -101,10 +133,15 @@ def _call(kind: type, arguments: dict[str, Any]) -> Any:
     """The inverse of `bound_arguments`."""
     signature = inspect.signature(kind)
     arguments = {**getattr(kind, "_before", {}), **arguments}  # what it meant not to have an argument that came later
+    options = {name: arguments.pop(name) for name in leaf_options(kind) if name in arguments}
     unknown = [name for name in arguments if name not in signature.parameters]
     if unknown:
         raise TypeError(f"got an unexpected argument {one_line(repr(unknown[0]), 60)}")
     check_arguments(kind, {name: value for name, value in arguments.items() if name not in _variadic(signature)})
+    if options:
+        check_arguments(kind.options_of, options)  # type: ignore[attr-defined]
+        nested = arguments.setdefault(_keywords(signature), {})  # where they stood before they were typed
+        arguments[_keywords(signature)] = nested | options if isinstance(nested, dict) else nested
     for name in _variadic(signature) & arguments.keys():
         wanted = dict if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD else list
         if not isinstance(arguments[name], wanted):

@@ -1,7 +1,7 @@
 """A named system: a public constructor around an expression of leaves and combinators."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -17,6 +17,9 @@ class System(Wrapper):
     Args:
         quantizer: the expression.
     """
+
+    options_of: ClassVar[type[Quantizer] | None] = None
+    """The leaf whose keyword arguments a system takes as ``**options: Unpack[…]``; saved with the others, defaults included."""
 
     def __init__(self, quantizer: Quantizer) -> None:
         super().__init__(quantizer, quantizer.dim)

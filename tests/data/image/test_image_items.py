@@ -38,7 +38,7 @@ def test_a_folder_of_splits_and_classes(tmp_path):
     ]
     assert all(item.path == folder / item.name and item.index is None for item in items)
     assert list_images(folder, split="valid") == [items[4]]
-    with pytest.raises(ValueError, match="has no images of split 'test'; there is '', 'train', 'valid'"):
+    with pytest.raises(ValueError, match="has no images of split 'test'; there is 'train', 'valid'"):
         list_images(folder, split="test")
 
 
