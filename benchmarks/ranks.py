@@ -221,10 +221,10 @@ def report(results: dict[str, Any]) -> str:
         "there are cores, more ranks also get more of the machine, so the speed says little; the processor time that rank 0 needs for a "
         "clip says what ranks cost beside their own work;",
         "- rows with more ranks than cores show that training works there, and what waiting costs;",
-        "- time in an exchange is mostly waiting for the slowest rank: the bytes themselves take microseconds over loopback;",
+        "- time in an exchange includes waiting for the slowest rank;",
         "- the gradient's all-reduce does not overlap with the backward pass here, so that it can be timed; DDP overlaps it;",
         "- bytes are what each rank gives to a collective. They equal the cost model of [distributed.md](../../distributed.md) exactly; "
-        "the benchmark fails where they do not.",
+        "the benchmark fails where they do not. The k-means of a first step is counted in the tests.",
         "",
         "## On paper, for many ranks",
         "",

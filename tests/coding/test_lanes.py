@@ -13,9 +13,11 @@ from vqkit.bitstream import VqkReader
 from vqkit.coding.audio import lanes as sound_lanes
 from vqkit.coding.audio.blocks import encoded_blocks
 from vqkit.coding.audio.encode import encode_file
+from vqkit.coding.audio.kind import SOUND
 from vqkit.coding.audio.lanes import encode_sounds, encoded_lanes
 from vqkit.coding.image.encode import encode_image_file
 from vqkit.coding.image.lanes import encode_images
+from vqkit.coding.kind import Encoding, Kind
 from vqkit.coding.rate import Rate
 from vqkit.models import AudioCodec, ConvBackbone, ImageTokenizer, SpectralCodec
 
@@ -120,6 +122,17 @@ def test_a_sound_that_fails_leaves_the_others_alone(tmp_path):
             assert (codes == expected).float().mean() > 0.998
     with pytest.raises(ValueError, match="lanes must be at least 1, got 0"):
         encode_sounds(codec, [], [], 0)
+
+
+def test_a_kind_without_lanes_takes_its_files_one_by_one(tmp_path):
+    codec = CODECS["spectral"]()
+    for number, data in enumerate((wav(0, 0.4), b"RIFF1234")):
+        (tmp_path / f"{number}.wav").write_bytes(data)
+    paths, files, seen = [tmp_path / "0.wav", tmp_path / "1.wav"], [io.BytesIO(), io.BytesIO()], []
+    good, bad = Kind.encode_together(SOUND, codec, paths, files, Encoding(Rate(), plain=True), 4, seen.append)
+    assert good == encode_file(codec, paths[0], io.BytesIO(), plain=True)
+    assert isinstance(bad, ValueError)
+    assert seen == [0, 1]
 
 
 def test_images_of_one_size_share_a_batch(tmp_path):

@@ -7,12 +7,17 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import pandas
 import pytest
-from hashing import run
+from hashing import BatchHashEncoder, run
 
+from vqkit.tokenize import TokenizeSettings, tokenize
 from vqkit.tokenize.manifest import verify_tokens
+from vqkit.tokenize.ray_run import _Actor
+from vqkit.tokenize.unit_work import finished_record
 
 KILLS = 20
 
@@ -80,3 +85,53 @@ def test_an_item_that_ends_processes_is_listed(corpus, tmp_path, batch, content)
     (line,) = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
     assert "2/0005.wav" in line
     assert "2 processes ended while they worked on it (killed by SIGABRT)" in line
+
+
+class Died(BaseException):
+    """Stands for the end of a process: nothing catches it."""
+
+
+@dataclass(frozen=True)
+class Fatal(BatchHashEncoder):
+    """Reading, or computing with, an item of this content ends the process."""
+
+    content: bytes = b"crash"
+    computing: bool = False
+
+    def encode(self, loaded, item):
+        if not self.computing and item.data.read_bytes() == self.content:
+            raise Died
+        return super().encode(loaded, item)
+
+    def encode_together(self, loaded, items, at):
+        found = super().encode_together(loaded, items, at)
+        if self.computing and any(item.data.read_bytes() == self.content for item in items):
+            raise Died
+        return found
+
+
+@pytest.mark.parametrize(("batch", "computing"), [(1, False), (3, False), (3, True)])
+def test_on_ray_too_an_item_that_ends_processes_is_listed(corpus, tmp_path, batch, computing):
+    """Ray starts a unit again for ever, so what died where lies beside the units."""
+    folder = corpus(10, {5: b"fatal"})
+    encoder = Fatal(batch=batch, content=b"fatal", computing=computing)
+    deaths = 0
+
+    def like_ray(units, work):
+        nonlocal deaths
+        for unit in units:
+            while finished_record(work.target, unit["unit"]) is None:
+                try:
+                    _Actor(work)(pandas.DataFrame({"unit": [unit]}))
+                except Died:
+                    deaths += 1
+            yield finished_record(work.target, unit["unit"])
+
+    settings = TokenizeSettings(("parquet",), 5)
+    totals = tokenize(folder, tmp_path / "out", lambda kinds: encoder, settings, runner=like_ray)
+    assert (totals["items"], totals["failed"]) == (9, 1)
+    (line,) = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
+    assert "2/0005.wav" in line
+    assert "3 processes ended while they worked on it" in line
+    assert deaths == (7 if computing else 4)  # the first one says only that there was one
+    assert not list((tmp_path / "out/.vqkit/attempts").iterdir())

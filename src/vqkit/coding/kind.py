@@ -98,7 +98,7 @@ class Kind(ABC):
         lanes: int,
         at: Callable[[int], None] = lambda index: None,
     ) -> list[Coded | Exception]:
-        """Make ``.vqk`` files of several, which go through the networks together where a kind has a way to do that.
+        """Make ``.vqk`` files of several, which go through the networks together; one after the other, where a kind has no better way.
 
         Args:
             model: Model of the kind.
@@ -111,14 +111,14 @@ class Kind(ABC):
         Returns:
             What was written, or the exception that says why not, in the order of the sources.
         """
-        made: list[Coded | Exception] = []
-        for index, (source, target) in enumerate(zip(sources, targets, strict=True)):
-            at(index)
+        results: list[Coded | Exception] = []
+        for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            at(number)
             try:
-                made.append(self.encode(model, source, target, how, unwatched))
-            except (ValueError, OSError) as error:
-                made.append(error)
-        return made
+                results.append(self.encode(model, source, target, how, unwatched))
+            except Exception as error:
+                results.append(error)
+        return results
 
     @abstractmethod
     def decode(

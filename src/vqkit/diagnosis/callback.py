@@ -76,12 +76,12 @@ class DoctorCallback(Callback):
         quantizers = self._quantizers(pl_module)
         for name in sorted(self._seen):
             vectors, mask = self._seen[name]
-            options = {"max_vectors": self.max_vectors, "trials": self.trials, "joint": True}
             try:
-                found = doctor(quantizers[name], vectors, mask, **options)
-            except (
-                ValueError
-            ) as error:  # vectors or codes that are not finite: whether the training ends is not the doctor's affair
+                found = doctor(
+                    quantizers[name], vectors, mask, max_vectors=self.max_vectors, trials=self.trials, joint=True
+                )
+            except ValueError as error:
+                # vectors or codes that are not finite: whether the training ends is not the doctor's affair
                 warnings.warn(f"step {batch_idx + 1}, {name}: not examined: {error}", stacklevel=2)
                 continue
             self.last[name] = found

@@ -4,18 +4,24 @@ Actors and tasks that die are started again by Ray. Since a unit has the same ef
 unit that was done twice, or by a node that was thought to be dead, leaves what one does that was done once.
 """
 
+import json
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from vqkit.files import write_whole
 from vqkit.tokenize.source import Unit
-from vqkit.tokenize.unit_work import UnitWork, finished_record
+from vqkit.tokenize.unit_work import SEVERAL, STATE, UnitWork, finished_record
 from vqkit.types import need
 
 __all__ = ["RayRunner"]
+
+_DEATHS = 3  # of processes over one item, or over several at once
 
 
 @dataclass(frozen=True)
@@ -86,5 +92,42 @@ class _Actor:
     def __call__(self, batch: Any) -> Any:
         for unit in batch["unit"]:
             if finished_record(self._work.target, unit["unit"]) is None:
-                self._work(self._loaded, unit, {})
+                attempt = _Attempt(self._work.target / STATE / "attempts" / f"{unit['unit']}.json")
+                self._work(self._loaded, unit, attempt.skip, attempt.at, attempt.alone)
+                attempt.end()
         return batch.assign(unit=[unit["unit"] for unit in batch["unit"]])
+
+
+class _Attempt:
+    """What a unit's attempts leave for the next one, since Ray starts a unit again as often as its process dies, and does not say why.
+
+    The first attempt leaves that it began. A later one finds that, so some process died, and leaves where it is with every item; items
+    over which `_DEATHS` processes died are listed as failed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            left = json.loads(path.read_bytes())
+            self._deaths: Counter[int] = Counter({int(item): count for item, count in left["deaths"].items()})
+            self._again = True
+            if left["item"] is not None:
+                self._deaths[int(left["item"])] += 1
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            self._deaths, self._again = Counter(), False
+        over = {item for item, count in self._deaths.items() if count >= _DEATHS}
+        self.alone = SEVERAL in over
+        self.skip = dict.fromkeys(over - {SEVERAL}, f"{_DEATHS} processes ended while they worked on it")
+        self._leave(None)
+
+    def at(self, index: int) -> None:
+        """Leave the item at hand."""
+        if self._again:
+            self._leave(None if index < 0 and index != SEVERAL else index)
+
+    def end(self) -> None:
+        """The unit is done."""
+        self._path.unlink(missing_ok=True)
+
+    def _leave(self, item: int | None) -> None:
+        write_whole(self._path, json.dumps({"item": item, "deaths": dict(self._deaths)}).encode())
