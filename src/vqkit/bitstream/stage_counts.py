@@ -71,7 +71,7 @@ def encode_counts(counts: np.ndarray, stages: int, coding: str) -> bytes:
     Example:
         >>> counts = np.array([3, 3, 3, 2, 3, 3, 4, 4])
         >>> len(encode_counts(counts, 8, "plain")), len(encode_counts(np.repeat(counts, 50), 8, "static"))
-        (3, 20)
+        (3, 31)
     """
     if stages == 1:
         return b""
