@@ -85,10 +85,11 @@ def write_pair(
     """Write one clip: H.264 and AAC in an mp4 file."""
     av = need("av", "audio")
     score = compose(mood, seconds, random)
-    if soundfont is None:
-        wave = render(score, SAMPLE_RATE, random)
-    else:
-        wave = render_with_soundfont(score, soundfont, SAMPLE_RATE)
+    wave = (
+        render(score, SAMPLE_RATE, random)
+        if soundfont is None
+        else render_with_soundfont(score, soundfont, SAMPLE_RATE)
+    )
     with NewFile(path) as new, closing(av.open(str(new.temporary), "w", format="mp4")) as file:
         picture = file.add_stream("libx264", rate=rate, options={"crf": "20", "threads": "1", "bf": "0"})
         picture.width = picture.height = size
