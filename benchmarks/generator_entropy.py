@@ -4,7 +4,7 @@
 
 Tables are fitted to the train split and measured by coding the test split; the generator's number is its likelihood, −log2 p summed, which
 a range coder reaches to within 0.1 %. It is no coder: floating-point sums differ from machine to machine, and a decoder that rounds one
-probability otherwise loses the rest of the chunk. That needs the network in whole numbers.
+probability otherwise loses the rest of the chunk. The coder's own network is in whole numbers: benchmarks/network_prior.py.
 """
 
 import sys

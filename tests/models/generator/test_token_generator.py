@@ -264,3 +264,14 @@ def test_errors_name_value_and_what_is_allowed():
 def test_constructor_checks(options, message):
     with pytest.raises(ValueError, match=message):
         TokenGenerator(**{"code_sizes": (4,), "width": 16, "layers": 1, "heads": 2} | options)
+
+
+def test_presets_are_sizes_by_name():
+    with torch.device("meta"):
+        paper = TokenGenerator.preset("paper", (64,) * 4)
+    assert (len(paper.transformer.layers), paper.first.shape) == (24, (1024,))
+    small = TokenGenerator.preset("tiny", (8, 8), layers=1, window=4)
+    assert small(torch.zeros(1, 4, 2, dtype=torch.long)).shape == (1, 4, 2)
+    assert len(small.transformer.layers) == 1
+    with pytest.raises(ValueError, match="no preset 'large'; there is tiny, small, paper"):
+        TokenGenerator.preset("large", (8,))

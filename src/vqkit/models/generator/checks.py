@@ -1,11 +1,17 @@
-"""What a `TokenGenerator` refuses: settings that make no model, and codes, classes or conditions that are none of its own."""
+"""What a `TokenGenerator` refuses: settings that make no model, and codes, classes or conditions that are not its own. Also its sizes."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["check_inputs", "check_settings"]
+__all__ = ["check_inputs", "check_settings", "preset_sizes"]
+
+_SIZES = {
+    "tiny": {"width": 128, "layers": 4, "heads": 4},  # 1 million parameters besides those of the codes
+    "small": {"width": 384, "layers": 8, "heads": 6},
+    "paper": {"width": 1024, "layers": 24, "heads": 16},
+}
 
 _MAX_CODES = 1 << 20  # rows of the embedding: beyond it a generator is the wrong model
 
@@ -84,3 +90,21 @@ def check_settings(
         raise ValueError(f"the names of the classes must differ, got {tuple(classes)}")
     if not 0 <= condition_dropout <= 1:
         raise ValueError(f"condition_dropout must be in [0, 1], got {condition_dropout}")
+
+
+def preset_sizes(name: str) -> dict[str, int]:
+    """Sizes of `TokenGenerator` by name.
+
+    Args:
+        name: ``"tiny"``, ``"small"``, or ``"paper"`` for the 24 layers of width 1024 of IVQ's section 3.3.
+
+    Raises:
+        ValueError: an unknown name.
+
+    Example:
+        >>> preset_sizes("tiny")
+        {'width': 128, 'layers': 4, 'heads': 4}
+    """
+    if name not in _SIZES:
+        raise ValueError(f"no preset {name!r}; there is {', '.join(_SIZES)}")
+    return dict(_SIZES[name])

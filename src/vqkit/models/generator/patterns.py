@@ -140,8 +140,8 @@ class Delay(TokenPattern):
         """Frame t of a code lies at position t + its delay."""
         if self.delays is not None and len(self.delays) != num_codes:
             raise ValueError(f"there are {len(self.delays)} delays for {num_codes} codes, expected one each")
-        delays = torch.arange(num_codes) if self.delays is None else torch.tensor(self.delays)
-        found = torch.arange(frames + int(delays[-1]))[:, None] - delays
+        delays = tuple(range(num_codes)) if self.delays is None else self.delays
+        found = torch.arange(frames + delays[-1])[:, None] - torch.tensor(delays)
         return torch.where((found < 0) | (found >= frames), -1, found)
 
 

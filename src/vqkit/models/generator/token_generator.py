@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vqkit.models.generator import generation
-from vqkit.models.generator.checks import check_inputs, check_settings
+from vqkit.models.generator.checks import check_inputs, check_settings, preset_sizes
 from vqkit.models.generator.heads import CodeHeads, DepthHead, LinearHeads, llama
 from vqkit.models.generator.patterns import Delay, NextScale, TokenPattern, read_pattern
 from vqkit.models.generator.sampling import Sampling
@@ -111,6 +112,11 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
             nn.init.normal_(self.condition_in.weight, std=0.02 * condition_dim**-0.5)
             nn.init.zeros_(self.condition_in.bias)
             self.no_condition = nn.Parameter(torch.zeros(width))
+
+    @classmethod
+    def preset(cls, name: str, code_sizes: Sequence[int], **options: Any) -> "TokenGenerator":
+        """A generator of a size by name: tiny, small, or paper (IVQ's); options are further arguments, which go before the size's."""
+        return cls(code_sizes, **(preset_sizes(name) | options))
 
     @property
     def num_codes(self) -> int:
