@@ -249,7 +249,7 @@ def machine(threads: int, busy: bool) -> dict[str, Any]:
         "cpu": names[0].split(": ")[1] if names else platform.processor(),
         "cores": len(names), "threads": threads, "torch": torch.__version__,
         "copy GB/s": x.numel() * 8 / seconds / 1e9, "clock": "processor time" if busy else "wall",
-        "other programs running (load average)": os.getloadavg()[0] if hasattr(os, "getloadavg") else None, "commit": commit(), "date": time.strftime("%Y-%m-%d"),
+        "load average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None, "commit": commit(), "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
     for package in ("vector-quantize-pytorch", "faiss-cpu"):
         try:
