@@ -50,7 +50,7 @@ PRODUCTS = {  # (calls, codes, dim) of the matrix products of a search
     "RVQ 8×1024": (8, 1024, 128), "RVQ 4×64": (4, 64, 120), "PVQ 4×64": (4, 64, 30), "LooC 256×4": (32, 256, 4),
 }  # fmt: skip
 PEER = "training step, times faster than vector-quantize-pytorch"
-SIZES = "microseconds a vector, RVQ 8×1024"
+SIZES = "microseconds a vector, RVQ 8×1024, compiled where possible"
 TABLES = ("faiss", PEER, SIZES, "memory", "coders", "machine")
 MEMORY = """
 import resource, torch
