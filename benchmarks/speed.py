@@ -50,7 +50,7 @@ PRODUCTS = {  # (calls, codes, dim) of the matrix products of a search
     "RVQ 8×1024": (8, 1024, 128), "RVQ 4×64": (4, 64, 120), "PVQ 4×64": (4, 64, 30), "LooC 256×4": (32, 256, 4),
 }  # fmt: skip
 PEER = "training step, times faster than vector-quantize-pytorch"
-SIZES = "microseconds a vector, RVQ 8×1024"
+SIZES = "microseconds a vector, RVQ 8×1024, compiled where possible"
 TABLES = ("faiss", PEER, SIZES, "memory", "coders", "machine")
 MEMORY = """
 import resource, torch
@@ -249,9 +249,7 @@ def machine(threads: int, busy: bool) -> dict[str, Any]:
         "cpu": names[0].split(": ")[1] if names else platform.processor(),
         "cores": len(names), "threads": threads, "torch": torch.__version__,
         "copy GB/s": x.numel() * 8 / seconds / 1e9, "clock": "processor time" if busy else "wall",
-        "other programs running (load average)": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "commit": commit(),
-        "date": time.strftime("%Y-%m-%d"),
+        "load average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None, "commit": commit(), "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
     for package in ("vector-quantize-pytorch", "faiss-cpu"):
         try:
