@@ -38,7 +38,7 @@ A neural codec for speech and music: mono, {sample_rate} Hz, {frame_rate:g} fram
 - `prior.vqe`: probabilities of the codes ({coding}, {prior_size:,} bytes), fitted to the train split
 - architecture: `{kind}`: {description}
 - made by: `vqkit train --config recipes/{recipe}.yaml --data.source DATA --steps {steps}`, then
-  `python recipes/ship_codec.py --run runs/{recipe} --recipe {recipe} --data DATA --steps {steps} --out {name}`; torch {torch}
+  `python recipes/ship_codec.py --run runs/{recipe} --recipe {recipe} --data DATA --steps {steps} --out {name}{flags}`; torch {torch}
 
 {origin}How good it is, and where it falls short: docs/results/shipped-codec of the repository.
 
@@ -95,13 +95,14 @@ def signals_line(results: Path, name: str) -> str:
     )
 
 
-def write_card(folder: Path, run: Path, data: Path, steps: int, name: str, recipe: str, signals: Path | None) -> None:
+def write_card(
+    folder: Path, run: Path, data: Path, steps: int, name: str, recipe: str, signals: Path | None, origin: str
+) -> None:
     """MODEL_CARD.md, from what lies in the folders."""
     codec = AudioCodec.from_pretrained(folder)
     config = yaml.safe_load((run / "config.yaml").read_text())
     shares = config["data"]["init_args"]["group_shares"]
     clips = [clip for clip in list_clips(data, "train") if clip.group in shares]
-    start = config.get("start")
     weights, prior = folder / "model.safetensors", folder / "prior.vqe"
     (folder / "README.md").unlink(missing_ok=True)
     (folder / "MODEL_CARD.md").write_text(
@@ -110,7 +111,7 @@ def write_card(folder: Path, run: Path, data: Path, steps: int, name: str, recip
             argument="" if name == SHIPPED.name else f'"{name}"',
             flag="" if name == SHIPPED.name else f" --model {name}",
             recipe=recipe,
-            origin=f"Its training went on from the weights of {Path(start).name}.\n\n" if start else "",
+            origin=f"{origin}\n\n" if origin else "",
             rounds=ROUNDS.format(rounds=codec.level_rounds) if codec.level_rounds else "",
             signals=signals_line(signals, name) if signals else "",
             sample_rate=codec.sample_rate,
@@ -127,6 +128,7 @@ def write_card(folder: Path, run: Path, data: Path, steps: int, name: str, recip
             kind=type(codec).__name__,
             description="ConvNeXt blocks between a windowed Fourier transform and its inverse, beside a learned transform codec",
             steps=steps,
+            flags=f" --level-rounds {codec.level_rounds}" if codec.level_rounds else "",
             torch=torch.__version__,
             nyquist=codec.sample_rate / 2000,
             latency=codec.streaming().latency_seconds,
@@ -149,12 +151,15 @@ def main() -> None:
     parser.add_argument("--recipe", default="codec-shipped", help="name of the run's YAML file, for the card")
     parser.add_argument("--level-rounds", type=int, default=0, help="in which its files are encoded, by default")
     parser.add_argument("--minutes", type=float, default=60, help="of sound that the prior is fitted to")
+    parser.add_argument("--origin", default="", help="a sentence on what the run began with, for the card")
     parser.add_argument("--signals", type=Path, help="signals.json of benchmarks/signals.py, for the card")
     parser.add_argument("--card-only", action="store_true", help="write the card of --out anew, once it was measured")
     parser.add_argument("--out", type=Path, default=SHIPPED)
     asked = parser.parse_args()
     if asked.card_only:
-        write_card(asked.out, asked.run, asked.data, asked.steps, asked.out.name, asked.recipe, asked.signals)
+        write_card(
+            asked.out, asked.run, asked.data, asked.steps, asked.out.name, asked.recipe, asked.signals, asked.origin
+        )
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / asked.out.name
@@ -162,7 +167,9 @@ def main() -> None:
         # 32 classes save less, and take 1.5 MB
         if vqkit(["fit-prior", str(folder), str(asked.data), "--classes", "6", "--minutes", f"{asked.minutes:g}"]):
             raise SystemExit(1)
-        write_card(folder, asked.run, asked.data, asked.steps, asked.out.name, asked.recipe, asked.signals)
+        write_card(
+            folder, asked.run, asked.data, asked.steps, asked.out.name, asked.recipe, asked.signals, asked.origin
+        )
         shutil.rmtree(asked.out, ignore_errors=True)
         shutil.copytree(folder, asked.out)
     print(f"{asked.out}: {sum(path.stat().st_size for path in asked.out.iterdir()):,} bytes")
