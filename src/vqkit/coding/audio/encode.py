@@ -61,7 +61,7 @@ def encode_file(
     Raises:
         FileNotFoundError: there is no such source.
         ValueError: the source is no sound, or damaged with strict; it holds NaN, has more channels than the codec can take, the rate is
-            too low, or level_rounds is negative.
+            too low, or level_rounds is no integer in 0 … 16.
     """
     stages = rate.stages_of(codec)
     matching = LevelMatching(codec, stages, codec.level_rounds if level_rounds is None else level_rounds)
