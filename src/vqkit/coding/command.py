@@ -109,8 +109,8 @@ def main_encode(argv: list[str]) -> int:
     add_options(parser)
     asked = parser.parse_args(argv)
     _check_megapixels(asked)
-    if asked.level_rounds is not None and asked.level_rounds < 0:
-        raise ValueError(f"--level-rounds is {asked.level_rounds}, it must be at least 0")
+    if asked.level_rounds is not None and not 0 <= asked.level_rounds <= 16:
+        raise ValueError(f"--level-rounds is {asked.level_rounds}, it must be in 0 … 16")
     if Path(asked.source).suffix.lower() == VQK or content_of_file(asked.source) == "vqk":
         raise ValueError(
             f"{asked.source} is encoded already; `vqkit decode {asked.source}` decodes it, `vqkit thin` a smaller file"

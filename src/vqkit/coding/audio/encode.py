@@ -64,7 +64,7 @@ def encode_file(
     Raises:
         FileNotFoundError: there is no such source.
         ValueError: the source is no sound, or damaged with strict; it holds NaN, has more channels than the codec can take, the rate is
-            too low, or level_rounds is negative.
+            too low, or level_rounds is no integer in 0 … 16.
     """
     stages = rate.stages_of(codec)
     with ExitStack() as stack:

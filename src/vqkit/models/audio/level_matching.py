@@ -35,6 +35,7 @@ _STEP = 0.7  # of a difference in level that a round makes up for; all of it ove
 _MOST = 1.8  # 18 dB either way
 _FLOOR = 1e-7  # power of what is silence
 _HEARD = 1e-3  # share of the power of a segment's loudest band; what is more than 30 dB below it stays as it is
+_MOST_ROUNDS = 16
 _PEAK = 10.0  # what a codec takes, see `vqkit.models.input_checks`
 
 
@@ -60,7 +61,7 @@ class LevelMatching:
         rounds: how often each segment is encoded and decoded; more bring the levels closer. 0 changes nothing.
 
     Raises:
-        ValueError: a negative number of rounds.
+        ValueError: rounds is no integer in 0 … 16.
 
     Example:
         >>> from vqkit import RVQ
@@ -169,10 +170,10 @@ def check_level_rounds(rounds: int) -> int:
     """The number of rounds.
 
     Raises:
-        ValueError: it is negative.
+        ValueError: no integer in 0 … 16; a saved codec of a stranger may name any.
     """
-    if rounds < 0:
-        raise ValueError(f"level_rounds must be at least 0, got {rounds}")
+    if type(rounds) is not int or not 0 <= rounds <= _MOST_ROUNDS:
+        raise ValueError(f"level_rounds must be an integer in 0 … {_MOST_ROUNDS}, got {rounds!r}")
     return rounds
 
 

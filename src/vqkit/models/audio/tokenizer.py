@@ -157,7 +157,7 @@ class AudioTokenizer(Tokenizer):
         Raises:
             TypeError: wav is not floating.
             ValueError: wav has another shape, NaN, Inf or samples far outside −1 … 1, a sample rate below 1 Hz, kbps is below the
-                first stage, or level_rounds is negative.
+                first stage, or level_rounds is no integer in 0 … 16.
         """
         return compression.compress(self, wav, sample_rate, kbps, plain, rate_weight, level_rounds)
 
