@@ -97,7 +97,7 @@ def open_writer(
 @torch.no_grad()
 def coded(codec: Codec, wav: Float[Tensor, "channels samples"]) -> CodedSignal:
     """See `AudioTokenizer.coded`."""
-    codes = codec.encode(wav[None])
+    codes = codec.encode(match_levels(codec, wav, rounds=codec.level_rounds)[None])
     milliseconds = codes.shape[-1] * codec.hop_samples / codec.sample_rate * 1000
     return CodedSignal(packed_codes(codec.quantizer, codes).cpu(), vqk_header(codec), milliseconds)
 

@@ -126,7 +126,7 @@ class AudioTokenizer(Tokenizer):
         return self._decoded(codes, samples, padding.real_frames(codes))
 
     def coded(self, wav: Float[Tensor, "channels samples"]) -> CodedSignal:
-        """The codes of one waveform of the codec's channels and rate, as a file of no level rounds holds them; errors as in `encode`."""
+        """The codes of one waveform of the codec's channels and rate, as its file holds them; errors as in `encode`."""
         return compression.coded(self, wav)
 
     def compress(
