@@ -36,7 +36,7 @@ def test_constant_tokens_need_next_to_nothing():
 
 
 def test_real_tokens_need_less():
-    """What a residual quantizer of 32 codes makes of the shipped codec's latents of speech."""
+    """What a residual quantizer of 32 codes makes of a shipped codec's latents of speech."""
     torch.manual_seed(0)
     codec = load_codec("vqkit-codec-16khz")
     clips = list_clips(sample_folder() / "speech", "train")[:8]
