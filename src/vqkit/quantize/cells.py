@@ -152,7 +152,7 @@ def finest(held: Sequence[Bool[Tensor, "*blocks positions"]]) -> Bool[Tensor, "*
     """
     real = held[-1]
     for coarser in reversed(held[:-1]):
-        real = torch.where(real.any(dim=-1, keepdim=True), real, coarser)
+        real = real | (coarser & ~real.any(dim=-1, keepdim=True))  # ONNX Runtime has no `where` of booleans
     return real
 
 

@@ -42,7 +42,7 @@ def test_the_context_saves_most(tokenizer):
 def test_what_cannot_be(tokenizer):
     with pytest.raises(ValueError, match="there are no codes to fit a prior to"):
         fit_prior(tokenizer, [])
-    with pytest.raises(ValueError, match="coding must be 'static' or 'context', got 'best'"):
+    with pytest.raises(ValueError, match="coding must be 'static', 'context' or 'network', got 'best'"):
         fit_prior(tokenizer, codes_of(tokenizer, [smooth(0, 8, 8)]), "best")
     with pytest.raises(ValueError, match="there are no codes to measure"):
         coding_cost(None, [])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqkit.models.audio.resampling import resample
+from vqkit.models.layout import channels_first
 from vqkit.types import Bool, Float, Int
 
 __all__ = [
@@ -90,7 +91,7 @@ def decode_padded(
     together: bool,
 ) -> Float[Tensor, "batch channels samples"]:
     """Waveforms of frames · hop samples; zeros, or anything if ``together``, behind the real frames."""
-    latent = latent.transpose(1, 2).contiguous()  # one memory layout, whoever made it: convolutions round by layout
+    latent = channels_first(latent)
     if together or mask is None or mask.all():
         wav: Tensor = decoder(latent)
         return wav

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vqkit.models.audio.pieces import Pieces
 from vqkit.models.audio.streaming_quantizer import StreamingQuantizer
 from vqkit.models.input_checks import check_wav_scale, check_wav_shape, home
+from vqkit.models.layout import channels_first
 from vqkit.nn.streaming_layer import Chain
 from vqkit.quantize import Quantizer
 from vqkit.types import Float, Int
@@ -292,7 +293,7 @@ class CodecStream:
     def _latent(self, codes: Tensor) -> Tensor:
         if not codes.shape[-1]:
             return torch.zeros(codes.shape[0], self._codec.quantizer.dim, 0, dtype=self._dtype, device=self._device)
-        return self._codec.quantizer.decode(codes.transpose(1, 2)).to(self._dtype).transpose(1, 2).contiguous()
+        return channels_first(self._codec.quantizer.decode(codes.transpose(1, 2)).to(self._dtype))
 
     @property
     def _dtype(self) -> torch.dtype:

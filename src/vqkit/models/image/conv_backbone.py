@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.models.image.backbone import ImageBackbone
+from vqkit.models.layout import channels_first
 from vqkit.nn import scale_convolutions
 from vqkit.ranks import mean_over_ranks
 from vqkit.types import Float
@@ -98,7 +99,7 @@ class ConvBackbone(ImageBackbone):
 
     def decode(self, latent: Float[Tensor, "batch rows columns dim"]) -> Float[Tensor, "batch channels height width"]:
         """Images."""
-        images: Tensor = self.decoder(latent.permute(0, 3, 1, 2).contiguous())
+        images: Tensor = self.decoder(channels_first(latent))
         return (images + 1) / 2
 
     def initialize(self, images: Float[Tensor, "batch channels height width"]) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqkit.models.image.backbone import ImageBackbone
+from vqkit.models.layout import channels_first
 from vqkit.nn.convnext2d import ConvNeXtBlock2d
 from vqkit.types import Float
 
@@ -111,7 +112,7 @@ class TransformBackbone(ImageBackbone):
 
     def decode(self, latent: Float[Tensor, "batch rows columns dim"]) -> Float[Tensor, "batch channels height width"]:
         """Images."""
-        z = latent.permute(0, 3, 1, 2).contiguous()
+        z = channels_first(latent)
         wider = functional.pad(z, (1, 1, 1, 1), mode="replicate")
         linear = self.synthesis(wider)[..., _CELL:-_CELL, _CELL:-_CELL]
         images: Tensor = linear + self.decoder(z)

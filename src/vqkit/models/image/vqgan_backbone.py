@@ -12,6 +12,7 @@ from diffusers.models.autoencoders.vq_model import VQModel
 from torch import Tensor, nn
 
 from vqkit.models.image.backbone import ImageBackbone
+from vqkit.models.layout import channels_first
 from vqkit.types import Float
 
 __all__ = ["VQGANBackbone"]
@@ -164,7 +165,7 @@ class VQGANBackbone(ImageBackbone):
 
     def decode(self, latent: Float[Tensor, "batch rows columns dim"]) -> Float[Tensor, "batch channels height width"]:
         """Images."""
-        images: Tensor = self.decoder(self.from_latent(latent.permute(0, 3, 1, 2).contiguous()))
+        images: Tensor = self.decoder(self.from_latent(channels_first(latent)))
         return (images + 1) / 2
 
     def initialize(self, images: Float[Tensor, "batch channels height width"]) -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from vqkit.modality import VIDEO
 from vqkit.models.input_checks import check_image_scale, check_videos, home
+from vqkit.models.layout import channels_first
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.models.video import compression
 from vqkit.models.video.networks import video_decoder, video_encoder
@@ -252,7 +253,7 @@ class VideoTokenizer(Tokenizer):
         return latent.movedim(1, -1), None
 
     def _synthesized(self, z: Float[Tensor, "batch times rows columns dim"], mask: Tensor | None) -> Tensor:
-        made: Tensor = self.decoder(z.to(home(self.encoder)).movedim(-1, 1).contiguous())
+        made: Tensor = self.decoder(channels_first(z.to(home(self.encoder))))
         return (made + 1) / 2
 
     def _finished(self, signal: Tensor) -> Tensor:
