@@ -285,10 +285,8 @@ class CodecStream:
 
     def _decoded(self, pieces: list[Tensor], batch: int, last: bool = False) -> Tensor:
         self._decoder = self._decoder or self._codec.streaming_decoder()
-        wav = [self._decoder.push(self._latent(codes), last) for codes in pieces]
-        if not wav:
-            return torch.zeros(batch, self._codec.channels, 0, dtype=self._dtype, device=self._device)
-        return torch.cat(wav, dim=-1)
+        nothing = torch.zeros(batch, self._codec.channels, 0, dtype=self._dtype, device=self._device)
+        return torch.cat([nothing, *(self._decoder.push(self._latent(codes), last) for codes in pieces)], dim=-1)
 
     def _latent(self, codes: Tensor) -> Tensor:
         if not codes.shape[-1]:
