@@ -17,6 +17,7 @@ LAYERS = [
         "files",
         "ranks",
         "constants",
+        "erb_bands",
         "terminal",
         "allowance",
         "processes",

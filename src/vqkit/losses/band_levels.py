@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.constants import Constant
+from vqkit.erb_bands import erb_bands
 from vqkit.losses.windows import check_pair, check_windows, drawn_windows
 from vqkit.types import Float
 
@@ -94,9 +95,6 @@ class BandLevels(nn.Module):
 
 
 def _bands(sample_rate: int, window: int, count: int) -> Tensor:
-    """Triangular bands (bands, bins), their centres evenly spaced on the ERB scale from 0 Hz to half the sample rate."""
-    hertz = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)
-    scale = (1 + 0.00437 * hertz).log10()
-    place = scale / scale[-1] * (count - 1)
-    bands = (1 - (place - torch.arange(count, dtype=torch.float64)[:, None]).abs()).clamp_min(0)
-    return bands[bands.sum(dim=1) > 0].float()
+    """The bands (bands, bins) that hold a bin."""
+    bands = erb_bands(sample_rate, window // 2 + 1, count)
+    return bands[bands.sum(dim=1) > 0]

@@ -58,7 +58,7 @@ Ready = Memo[FastStages]
 
 
 def _native_search(tables: Sequence[Sequence[Tensor]]) -> native.NativeSearch:
-    """As in `StageTables`, piece by piece: relative to the next stage's mean code, a code takes e − ē + ē' from the residual."""
+    """The search of `StageTables`, piece by piece: relative to the next stage's mean code, a code takes e − ē + ē' from the residual."""
     ready = [[search_table(table) for table in stage] for stage in tables]
     means = [torch.cat([table.mean for table in stage]) for stage in ready]
     steps = []

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vqkit.erb_bands import erb_bands
 from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis
 from vqkit.types import Float, Int
 
@@ -81,7 +82,7 @@ class LevelMatching:
         self._hop = max(2, round(_FRAME_SECONDS * codec.sample_rate / 2) * 2)
         self._lapped, self._overlap_add = LappedAnalysis(self._hop), LappedSynthesis(self._hop)
         self._analysis, self._synthesis = self._lapped.streaming(), self._overlap_add.streaming()
-        self._bands = _bands(codec.sample_rate, self._hop, _BANDS)
+        self._bands = erb_bands(codec.sample_rate, self._hop + 1, _BANDS)
         self._heard: Tensor | None = None  # from the context of the next segment on
         self._context = 0  # samples of it that belong to the last segments
         self._waiting: Tensor | None = None  # gains of frames whose spectra come later
@@ -175,11 +176,3 @@ def check_level_rounds(rounds: int) -> int:
     if type(rounds) is not int or not 0 <= rounds <= _MOST_ROUNDS:
         raise ValueError(f"level_rounds must be an integer in 0 … {_MOST_ROUNDS}, got {rounds!r}")
     return rounds
-
-
-def _bands(sample_rate: int, hop_samples: int, count: int) -> Tensor:
-    """Triangular bands (bands, bins) that add up to one at every bin, evenly spaced on the ERB scale."""
-    hertz = torch.linspace(0, sample_rate / 2, hop_samples + 1, dtype=torch.float64)
-    scale = (1 + 0.00437 * hertz).log10()
-    place = scale / scale[-1] * (count - 1)
-    return (1 - (place - torch.arange(count, dtype=torch.float64)[:, None]).abs()).clamp_min(0).float()
