@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from functools import partial
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqkit.constants import Constant
 from vqkit.erb_bands import erb_bands
-from vqkit.losses.windows import check_pair, check_windows, drawn_windows
-from vqkit.types import Float
+from vqkit.losses.windows import WindowedDistance
 
 __all__ = ["BandLevels"]
 
 
-class BandLevels(nn.Module):
+class BandLevels(WindowedDistance):
     """Mean over windows of  Σ w |log10 P(x̂) − log10 P(x)| / Σ w  with  w = (P(x̂) + P(x))ᵖ;  10 times it are decibels.
 
     P is the power of a band at a time, the sums go over an item's bands and times, and no gradient goes through w. Distances of spectra
@@ -37,6 +35,7 @@ class BandLevels(nn.Module):
         ValueError: an argument out of range.
 
     Example:
+        >>> import torch
         >>> distance, wav = BandLevels(16000), torch.randn(1, 1, 4000)
         >>> [round(10 * distance(gain * wav, wav).item(), 2) for gain in (1, -1, 2, 0.5)]  # in decibels
         [0.0, 0.0, 6.02, 6.02]
@@ -56,37 +55,19 @@ class BandLevels(nn.Module):
         floor: float = 1e-4,
         windows_per_call: int | None = None,
     ) -> None:
-        super().__init__()
-        check_windows(window_samples, windows_per_call)
+        super().__init__(window_samples, windows_per_call)
         if num_bands < 2 or not 0 <= power <= 1 or not floor > 0:
             raise ValueError(
                 f"num_bands must be at least 2, power in [0, 1] and floor positive, got {num_bands}, {power} and {floor}"
             )
-        self.window_samples, self.windows_per_call = tuple(window_samples), windows_per_call
         self.power, self.floor = power, floor
-        self._windows = {window: Constant(partial(torch.hann_window, window)) for window in self.window_samples}
         self._bands = {
             window: Constant(partial(_bands, sample_rate, window, num_bands)) for window in self.window_samples
         }
 
-    def forward(
-        self, estimate: Float[Tensor, "batch channels samples"], reference: Float[Tensor, "batch channels samples"]
-    ) -> Tensor:
-        """Distance of two waveforms, the mean over items and channels.
-
-        Raises:
-            ValueError: different shapes, or not longer than half the longest window.
-        """
-        check_pair(estimate, reference, self.window_samples)
-        windows = drawn_windows(self.window_samples, self.windows_per_call if self.training else None)
-        with torch.autocast(device_type=estimate.device.type, enabled=False):
-            pair = torch.stack([estimate.float(), reference.float()]).flatten(end_dim=2)
-            return torch.stack([self._distance(pair, window) for window in windows]).mean()
-
     def _distance(self, pair: Tensor, window: int) -> Tensor:
-        shape = self._windows[window].on(pair.device)
-        spectrum = torch.stft(pair, window, window // 4, window=shape, pad_mode="reflect", return_complex=True)
-        power = (spectrum.real.square() + spectrum.imag.square()) / shape.square().sum()
+        spectrum, energy = self._spectrum(pair, window)
+        power = (spectrum.real.square() + spectrum.imag.square()) / energy
         # the floor under the logarithm keeps its gradient finite, and lets silence of both weigh next to nothing
         ours, theirs = (self._bands[window].on(pair.device) @ power + self.floor**2).chunk(2)
         weight = (ours.detach() + theirs.detach()).pow(self.power)

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqkit.constants import Constant
-from vqkit.losses.windows import check_pair, check_windows, drawn_windows
-from vqkit.types import Float, need
+from vqkit.losses.windows import WindowedDistance
+from vqkit.types import need
 
 __all__ = ["MultiScaleMel"]
 
 
-class MultiScaleMel(nn.Module):
+class MultiScaleMel(WindowedDistance):
     """Mean over windows of  mean |M(x) − M(x̂)|  +  log_weight · mean_t √ mean_f (log10 M(x) − log10 M(x̂))².
 
     M is a mel spectrogram of √(|STFT|² + floor²), scaled so that noise of variance one has about one; the L1 term hears loud parts, the
@@ -53,44 +53,25 @@ class MultiScaleMel(nn.Module):
         floor: float = 1e-4,
         windows_per_call: int | None = None,
     ) -> None:
-        super().__init__()
-        check_windows(window_samples, windows_per_call)
+        super().__init__(window_samples, windows_per_call)
         if num_mels < 1 or not floor > 0:
             raise ValueError(f"num_mels must be at least 1 and floor positive, got {num_mels} and {floor}")
-        self.windows_per_call = windows_per_call
-        self.sample_rate, self.window_samples = sample_rate, tuple(window_samples)
+        self.sample_rate = sample_rate
         self.log_weight, self.floor = log_weight, floor
-        self._windows = {window: Constant(partial(torch.hann_window, window)) for window in self.window_samples}
         self._filters = {
             window: Constant(partial(_filters, sample_rate, window, num_mels)) for window in self.window_samples
         }
 
-    def forward(
-        self, estimate: Float[Tensor, "batch channels samples"], reference: Float[Tensor, "batch channels samples"]
-    ) -> Tensor:
-        """Distance of two waveforms; zero padding at the end of both counts as silence reproduced.
-
-        Raises:
-            ValueError: different shapes, or not longer than half the longest window.
-        """
-        check_pair(estimate, reference, self.window_samples)
-        windows = drawn_windows(self.window_samples, self.windows_per_call if self.training else None)
-        with torch.autocast(device_type=estimate.device.type, enabled=False):
-            pair = torch.stack([estimate.float(), reference.float()]).flatten(end_dim=2)
-            total = pair.new_zeros(())
-            for window in windows:
-                ours, theirs = self._mel(pair, window).chunk(2)
-                log_difference = ours.log10() - theirs.log10()
-                # 1e-8 under the root keeps its gradient finite where both are silent
-                frames = (log_difference.square().mean(dim=1) + 1e-8).sqrt()
-                total = total + (ours - theirs).abs().mean() + self.log_weight * frames.mean()
-            return total / len(windows)
+    def _distance(self, pair: Tensor, window: int) -> Tensor:
+        ours, theirs = self._mel(pair, window).chunk(2)
+        # 1e-8 under the root keeps its gradient finite where both are silent
+        frames = ((ours.log10() - theirs.log10()).square().mean(dim=1) + 1e-8).sqrt()
+        return (ours - theirs).abs().mean() + self.log_weight * frames.mean()
 
     def _mel(self, wav: Tensor, window: int) -> Tensor:
         """(rows, samples) → (rows, mels, frames)."""
-        shape = self._windows[window].on(wav.device)
-        spectrum = torch.stft(wav, window, window // 4, window=shape, pad_mode="reflect", return_complex=True)
-        power = (spectrum.real.square() + spectrum.imag.square()) / shape.square().sum()
+        spectrum, energy = self._spectrum(wav, window)
+        power = (spectrum.real.square() + spectrum.imag.square()) / energy
         return self._filters[window].on(wav.device) @ (power + self.floor**2).sqrt()
 
 

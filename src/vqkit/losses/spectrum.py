@@ -1,19 +1,16 @@
 """Distance of complex spectra at several time resolutions, with the ear's compression of level."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vqkit.constants import Constant
-from vqkit.losses.windows import check_pair, check_windows, drawn_windows
-from vqkit.types import Float
+from vqkit.losses.windows import WindowedDistance
 
 __all__ = ["CompressedSpectra"]
 
 
-class CompressedSpectra(nn.Module):
+class CompressedSpectra(WindowedDistance):
     """Mean over windows of  (1 − phase_weight) · mean | |X|ᵖ − |Y|ᵖ |  +  phase_weight · mean | |X|ᵖ e^{i∠X} − |Y|ᵖ e^{i∠Y} |.
 
     The first term hears levels, the second also whether the waves coincide. The power p lets quiet partials count, which the distance of
@@ -49,34 +46,16 @@ class CompressedSpectra(nn.Module):
         floor: float = 1e-4,
         windows_per_call: int | None = None,
     ) -> None:
-        super().__init__()
-        check_windows(window_samples, windows_per_call)
+        super().__init__(window_samples, windows_per_call)
         if not 0 < power <= 1 or not 0 <= phase_weight <= 1 or not floor > 0:
             raise ValueError(
                 f"power must be in (0, 1], phase_weight in [0, 1] and floor positive, got {power}, {phase_weight} and {floor}"
             )
-        self.window_samples, self.windows_per_call = tuple(window_samples), windows_per_call
         self.power, self.phase_weight, self.floor = power, phase_weight, floor
-        self._windows = {window: Constant(partial(torch.hann_window, window)) for window in self.window_samples}
-
-    def forward(
-        self, estimate: Float[Tensor, "batch channels samples"], reference: Float[Tensor, "batch channels samples"]
-    ) -> Tensor:
-        """Distance of two waveforms.
-
-        Raises:
-            ValueError: different shapes, or not longer than half the longest window.
-        """
-        check_pair(estimate, reference, self.window_samples)
-        windows = drawn_windows(self.window_samples, self.windows_per_call if self.training else None)
-        with torch.autocast(device_type=estimate.device.type, enabled=False):
-            pair = torch.stack([estimate.float(), reference.float()]).flatten(end_dim=2)
-            return torch.stack([self._distance(pair, window) for window in windows]).mean()
 
     def _distance(self, pair: Tensor, window: int) -> Tensor:
-        shape = self._windows[window].on(pair.device)
-        spectrum = torch.stft(pair, window, window // 4, window=shape, pad_mode="reflect", return_complex=True)
-        real, imaginary = (part / shape.square().sum().sqrt() for part in (spectrum.real, spectrum.imag))
+        spectrum, energy = self._spectrum(pair, window)
+        real, imaginary = (part / energy.sqrt() for part in (spectrum.real, spectrum.imag))
         square = real.square() + imaginary.square() + self.floor**2
         distance = pair.new_zeros(())
         if self.phase_weight < 1:

@@ -1,11 +1,58 @@
-"""The windows that a multi-resolution loss looks through, and the waveforms it can look at."""
+"""What losses share that look through STFT windows of several lengths: the windows, and the waveforms they can look at."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["check_pair", "check_windows", "drawn_windows"]
+from vqkit.constants import Constant
+from vqkit.types import Float
+
+__all__ = ["WindowedDistance", "check_pair", "check_windows", "drawn_windows"]
+
+
+class WindowedDistance(nn.Module):
+    """A distance of two waveforms: the mean over windows of what a subclass measures through one.
+
+    Args:
+        window_samples: windows of the STFT; the hop is a quarter.
+        windows_per_call: windows that a call in training looks through, drawn anew each time; None for all, as in evaluation.
+
+    Raises:
+        ValueError: windows that no hop fits, or more windows a call than there are.
+    """
+
+    def __init__(self, window_samples: Sequence[int], windows_per_call: int | None) -> None:
+        super().__init__()
+        check_windows(window_samples, windows_per_call)
+        self.window_samples, self.windows_per_call = tuple(window_samples), windows_per_call
+        self._windows = {window: Constant(partial(torch.hann_window, window)) for window in self.window_samples}
+
+    def forward(
+        self, estimate: Float[Tensor, "batch channels samples"], reference: Float[Tensor, "batch channels samples"]
+    ) -> Tensor:
+        """Distance of two waveforms, the mean over items and channels; zeros at the end of both count as silence reproduced.
+
+        Raises:
+            ValueError: different shapes, or not longer than half the longest window.
+        """
+        check_pair(estimate, reference, self.window_samples)
+        windows = drawn_windows(self.window_samples, self.windows_per_call if self.training else None)
+        with torch.autocast(device_type=estimate.device.type, enabled=False):
+            pair = torch.stack([estimate.float(), reference.float()]).flatten(end_dim=2)
+            return torch.stack([self._distance(pair, window) for window in windows]).mean()
+
+    @abstractmethod
+    def _distance(self, pair: Float[Tensor, "rows samples"], window: int) -> Tensor:
+        """What one window sees of the estimates, in the first half of the rows, beside the references."""
+
+    def _spectrum(self, wav: Tensor, window: int) -> tuple[Tensor, Tensor]:
+        """(rows, samples) → complex (rows, bins, frames), and the energy of the window."""
+        shape = self._windows[window].on(wav.device)
+        spectrum = torch.stft(wav, window, window // 4, window=shape, pad_mode="reflect", return_complex=True)
+        return spectrum, shape.square().sum()
 
 
 def check_windows(window_samples: Sequence[int], windows_per_call: int | None) -> None:
