@@ -57,7 +57,7 @@ def test_the_counts_of_a_fit_weigh_as_one_training_batch():
 
 @pytest.mark.parametrize("decay", [0.9, 0.99])
 def test_a_start_weighs_as_one_training_batch(decay):
-    """A code is Σ γ^(t−i)·Σx_i / Σ γ^(t−i)·n over batches i = −1, 0 … t of n vectors, where −1 is the first once more: it starts the code."""
+    """A code is Σ γ^(t−i)·Σx_i / Σ γ^(t−i)·n over the batches of n vectors, the first one twice: it starts the code."""
     torch.manual_seed(0)
     for per_code in (1, 200):
         q = VQ(2, 2, update="ema", decay=decay, revive="none").train()

@@ -55,8 +55,9 @@ def start_weight(decay: float) -> float:
     """Weight of a start in the moving averages that it begins: 1 − γ, as of every batch; 1 where γ = 1 lets none of them in.
 
     The averages are then over the few batches there were (the first twice, since it is learned from like any other), as Adam corrects
-    the bias of its own, and not over 1/(1 − γ) batches of which nearly all are copies of the first. An encoder moves its latents by many deviations in its first ten steps; codes that cannot follow leave
-    the decoder without a signal, and the same number of steps ends at up to twice the error (docs/results/defaults).
+    the bias of its own, and not over 1/(1 − γ) batches of which nearly all are copies of the first. An encoder moves its latents by
+    many deviations in its first ten steps; codes that cannot follow leave the decoder without a signal, and the same number of steps
+    ends at up to twice the error (docs/results/defaults).
     """
     return 1 - decay or 1.0
 
