@@ -292,41 +292,61 @@ def run_task(task: Vectors | Digits, record: Record, systems: list[str], asked: 
                 run(system, min(errors, key=errors.__getitem__), seed)
 
 
-def verdict(task_runs: dict[str, dict[str, dict[str, float]]], choose: list[str]) -> dict[str, Any]:
-    """The default of one system on one task against the setting that was best with the seeds to choose by.
+def ratio(runs: dict[str, dict[str, dict[str, float]]], setting: str, without: list[str]) -> dict[str, float]:
+    """Error as written beside that of another setting, over the seeds that both were run with.
+
+    Args:
+        runs: of one system and task.
+        setting: the other one.
+        without: seeds to leave out, because the setting was chosen by them.
 
     Returns:
-        ``best``: that setting; ``ratio``: error as written beside its error, geometric mean over the other seeds; ``low`` and ``high``: its
-        95 % interval by Student's t of the paired logarithms; ``error`` and ``spread``: as written, over these seeds; ``use``: the
-        mean numbers of `usage`.
+        ``ratio``, the geometric mean; ``low`` and ``high``, its 95 % interval by Student's t of the paired logarithms (0 and infinity for
+        fewer than two seeds); ``seeds``, their number.
     """
-    written = task_runs["as written"]
-    seeds = [seed for seed in written if seed not in choose]
-    chosen = {
-        name: mean(runs[seed]["error"] for seed in choose)
-        for name, runs in task_runs.items()
-        if all(seed in runs for seed in choose)
-    }
-    errors = [written[seed]["error"] for seed in seeds]
-    keys = ("usage", "own_usage", "whole", "entropy", "mean_entropy")
-    found: dict[str, Any] = {"error": mean(errors), "spread": pstdev(errors), "seeds": len(seeds)}
-    found["use"] = {key: mean(written[seed][key] for seed in seeds) for key in keys}
-    best = min(chosen, key=chosen.__getitem__) if chosen else "as written"
-    paired = [seed for seed in seeds if seed in task_runs[best]]
-    found |= {"best": best, "ratio": 1.0, "low": 1.0, "high": 1.0, "settings": len(chosen)}
-    if best != "as written" and len(paired) > 1:
-        logs = [math.log(written[seed]["error"] / task_runs[best][seed]["error"]) for seed in paired]
+    written = runs["as written"]
+    seeds = [seed for seed in written if seed in runs[setting] and seed not in without]
+    logs = [math.log(written[seed]["error"] / runs[setting][seed]["error"]) for seed in seeds]
+    if not logs:
+        return {"seeds": 0}
+    centre, half = mean(logs), math.inf
+    if len(logs) > 1:
         half = float(students_t.ppf(0.975, len(logs) - 1)) * stdev(logs) / len(logs) ** 0.5
-        centre = mean(logs)
-        found |= {"ratio": math.exp(centre), "low": math.exp(centre - half), "high": math.exp(centre + half)}
-    found["error_good"] = found["ratio"] <= GOOD
-    found["separated"] = found["low"] > 1
-    return found
+    high = math.exp(centre + half) if half < math.inf else math.inf
+    return {"ratio": math.exp(centre), "low": math.exp(centre - half), "high": high, "seeds": len(logs)}
+
+
+def beside(runs: dict[str, dict[str, dict[str, float]]], choose: list[str]) -> str:
+    """Words for a table: the default beside the best setting by the seeds to choose by, or, without such runs, beside every other one."""
+    by = {
+        name: mean(found[seed]["error"] for seed in choose)
+        for name, found in runs.items()
+        if choose and all(seed in found for seed in choose)
+    }
+    if len(by) > 1 and min(by, key=by.__getitem__) == "as written":
+        return f"itself the best of {len(by)}"
+    names = [min(by, key=by.__getitem__)] if len(by) > 1 else [name for name in runs if name != "as written"]
+    cells = []
+    for name in names:
+        found = ratio(runs, name, choose if len(by) > 1 else [])
+        if not found["seeds"]:
+            continue
+        spread = f", {found['low']:.2f} to {found['high']:.2f}" if found["seeds"] > 1 else ""
+        cells.append(f"{name}: {found['ratio']:.2f} ({found['seeds']}{spread}), {judged(found)}")
+    return "; ".join(cells)
+
+
+def judged(found: dict[str, float]) -> str:
+    """Whether the default is good, worse, or neither can be said."""
+    if found["seeds"] > 1 and found["low"] > GOOD:
+        return "worse"
+    if found["ratio"] <= GOOD:
+        return "good"
+    return "not separated"
 
 
 def report(records: dict[str, dict[str, Any]], choose: list[int]) -> str:
-    """Markdown: a verdict for each system and task, then every setting of every task."""
-    seeds = list(map(str, choose))
+    """Markdown: use and error of every system as written, task by task, and all runs."""
     lines: list[str] = []
     for task, record in records.items():
         lines += [
@@ -334,30 +354,27 @@ def report(records: dict[str, dict[str, Any]], choose: list[int]) -> str:
             "",
             f"Commit {record['commit']}, {record['steps']} steps.",
             "",
-            "| system | least position, held out | same, learned from | codebook as a whole | entropy, least and mean | error | "
-            "best setting, and error × it |",
+            "| system | least position: held out | learned from | codebook as a whole | entropy: least, mean | error (seeds) | "
+            "error × another setting's (seeds, 95 %) |",
             "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
         ]
         for system, runs in record["runs"].items():
-            found = verdict(runs, seeds)
-            use = found["use"]
-            cells = [f"{use[key]:.0%}" for key in ("usage", "own_usage", "whole")]
-            beside = "only this was run" if found["settings"] < 2 else found["best"]
-            if found["best"] != "as written":
-                state = "within 5 %" if found["error_good"] else "behind" if found["separated"] else "not separated"
-                beside += f": {found['ratio']:.2f} ({found['low']:.2f} to {found['high']:.2f}), {state}"
-            lines.append(
-                f"| {system} | {' | '.join(cells)} | {use['entropy']:.2f}, {use['mean_entropy']:.2f} | "
-                f"{found['error']:.4f} ± {found['spread']:.4f} ({found['seeds']}) | {beside} |"
-            )
-        lines += ["", "<details><summary>every setting: least use, error of each seed</summary>", ""]
+            written = list(runs.get("as written", {}).values())
+            if not written:
+                continue
+            cells = [f"{mean(run[key] for run in written):.0%}" for key in ("usage", "own_usage", "whole")]
+            cells.append(", ".join(f"{mean(run[key] for run in written):.2f}" for key in ("entropy", "mean_entropy")))
+            errors = [run["error"] for run in written]
+            cells.append(f"{mean(errors):.4f} ± {pstdev(errors):.4f} ({len(errors)})")
+            lines.append(f"| {system} | {' | '.join(cells)} | {beside(runs, [str(seed) for seed in choose])} |")
+        lines += ["", "<details><summary>every run</summary>", ""]
         lines += ["| system | setting | least use | errors (seed) |", "| --- | --- | ---: | --- |"]
         for system, runs in record["runs"].items():
             for setting, by_seed in runs.items():
                 if by_seed:
-                    errors = ", ".join(f"{by_seed[seed]['error']:.4f} ({seed})" for seed in sorted(by_seed, key=int))
+                    found = ", ".join(f"{by_seed[seed]['error']:.4f} ({seed})" for seed in sorted(by_seed, key=int))
                     lines.append(
-                        f"| {system} | {setting} | {min(r['usage'] for r in by_seed.values()):.0%} | {errors} |"
+                        f"| {system} | {setting} | {min(r['usage'] for r in by_seed.values()):.0%} | {found} |"
                     )
         lines += ["", "</details>", ""]
     return "\n".join(lines)
