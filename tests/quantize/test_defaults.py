@@ -1,5 +1,8 @@
 """Good as a newcomer writes them; benchmarks/defaults.py measures it on real data."""
 
+import importlib
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -62,3 +65,34 @@ def test_the_papers_settings_are_one_word_away_and_are_saved(quantizer, expected
     saved = type(quantizer).from_pretrained(str(tmp_path))
     assert saved._arguments == quantizer._arguments
     assert {name: quantizer._arguments[name] for name in expected} == expected
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    pytest.importorskip("scipy")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    return importlib.import_module("defaults")
+
+
+def test_the_benchmark_counts_a_shared_codebook_as_a_whole(benchmark):
+    low = torch.arange(8).repeat(40)
+    codes = torch.stack([low, low + 8], dim=-1)[None]  # two pieces, each with its own half of 16 codes
+    shared = benchmark.usage(LooC(8, 16, 4), codes)
+    own = benchmark.usage(PVQ(8, 16, 2), codes)
+    assert (shared["usage"], shared["whole"]) == (0.5, 1.0)
+    assert (own["usage"], own["whole"]) == (0.5, 0.5)
+    assert shared["entropy"] == pytest.approx(3 / 4)
+
+
+def test_the_benchmark_compares_on_the_seeds_that_nothing_was_chosen_by(benchmark):
+    written = {str(seed): {"error": error} for seed, error in enumerate((9.0, 2.0, 8.0))}
+    other = {str(seed): {"error": error} for seed, error in enumerate((1.0, 1.0, 2.0, 5.0))}
+    found = benchmark.ratio({"as written": written, "other": other}, "other", ["0"])
+    assert found["seeds"] == 2
+    assert found["ratio"] == pytest.approx(8**0.5)  # of 2 and 4
+    assert found["high"] == pytest.approx(
+        8**0.5 * 2 ** (12.7062 / 2), rel=1e-4
+    )  # t of one degree; the logarithms' error is ln 2 / 2
+    assert benchmark.judged(found) == "not separated"
+    assert benchmark.judged({"seeds": 3, "ratio": 2.0, "low": 1.5, "high": 2.5}) == "worse"
+    assert benchmark.judged({"seeds": 3, "ratio": 1.04, "low": 0.5, "high": 2.5}) == "good"

@@ -1,5 +1,8 @@
 """Sums, counts and rows of a batch, as far as one process shows them; `test_distributed` has several."""
 
+import copy
+
+import pytest
 import torch
 
 from vqkit import VQ
@@ -50,3 +53,44 @@ def test_the_counts_of_a_fit_weigh_as_one_training_batch():
         expected[order[code]] = (kept * start[order[code]] + 0.1 * 2 * (centres[code] + 1)) / (kept + 0.1 * 2)
     torch.testing.assert_close(q.codebook.weight, expected, atol=2e-4, rtol=0)
     torch.testing.assert_close(q.codebook.ema_count.sum(), torch.tensor(4.0))
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.99])
+def test_a_start_weighs_as_one_training_batch(decay):
+    """A code is Σ γ^(t−i)·Σx_i / Σ γ^(t−i)·n over the batches of n vectors, the first one twice: it starts the code."""
+    torch.manual_seed(0)
+    for per_code in (1, 200):
+        q = VQ(2, 2, update="ema", decay=decay, revive="none").train()
+        centres = torch.tensor([[-50.0, 0.0], [50.0, 0.0]])
+        weighted, weight = torch.zeros(2), 1 - decay
+        for step in range(6):  # both clusters wander off together
+            drift = torch.tensor([3.0 * step, -2.0 * step])
+            q((centres + drift).repeat_interleave(per_code, dim=0)[None])
+            weighted, weight = decay * weighted + (1 - decay) * drift, decay * weight + (1 - decay)
+        expected = centres + weighted / weight
+        found = q.codebook.weight[q.codebook.weight[:, 0].argsort()]
+        torch.testing.assert_close(found, expected, atol=2e-2, rtol=0)  # the counts' smoothing
+        torch.testing.assert_close(q.codebook.ema_count.sum(), torch.tensor(2.0 * per_code * weight))
+
+
+def test_a_fit_from_an_earlier_file_weighs_as_one_training_batch():
+    """Their shares had no sign, and added up to 1."""
+    torch.manual_seed(0)
+    now = VQ(2, 3, update="ema", decay=0.9).fit(torch.randn(100, 2), seed=1)
+    then = copy.deepcopy(now)
+    then.codebook.ema_count.neg_()
+    then.codebook.ema_sum.neg_()
+    assert then.codebook.ema_count.sum() == pytest.approx(1)
+    for step in range(2):
+        x = torch.randn(1, 7, 2) + step
+        assert torch.equal(now.train()(x).z_q, then.train()(x).z_q)
+    for name, value in now.state_dict().items():
+        assert torch.equal(value, then.state_dict()[name])
+
+
+def test_averages_that_let_nothing_in_keep_their_start():
+    q = VQ(2, 3, update="ema", decay=1.0, revive="none").train()
+    q(torch.randn(1, 50, 2))
+    start = q.codebook.weight.clone()
+    q(torch.randn(1, 50, 2) + 3)
+    torch.testing.assert_close(q.codebook.weight, start, atol=1e-3, rtol=0)

@@ -22,14 +22,13 @@ from vqkit.quantize.memo import Memo
 from vqkit.quantize.revival import picked_places, random_numbers
 from vqkit.quantize.search import SearchTable, nearest_in, search_table, similarity
 from vqkit.quantize.sharding import is_sharded, own_part
-from vqkit.quantize.start import START_ITERATIONS, fitted_shares, start_codebook
+from vqkit.quantize.start import START_ITERATIONS, fitted_shares, start_codebook, start_weight, weighed_shares
 from vqkit.types import Float, Int
 
 __all__ = ["Codebook"]
 
 _EPSILON = 1e-5  # Laplace smoothing of the EMA counts
 _STATISTICS = ("usage", "ema_count", "ema_sum")
-_FITTED = 1.5  # EMA counts that add up to less are the shares that a fit left, which add up to 1
 
 
 class Codebook(nn.Module):
@@ -159,9 +158,10 @@ class Codebook(nn.Module):
                 self.ema_count,
                 self.ema_sum,
                 self.distance,
+                self.decay,
             )
         elif self.waits() and int(batch.count) > 0:
-            self.fit(batch, START_ITERATIONS)
+            self.fit(batch, START_ITERATIONS, weight=start_weight(self.decay))
             self._provisional = provisional
 
     def waits(self) -> bool:
@@ -180,13 +180,13 @@ class Codebook(nn.Module):
         return waits
 
     @torch.no_grad()
-    def fit(self, batch: JointBatch, iterations: int, reseed: bool = False) -> None:
-        """Replace the table by k-means centroids of the batch."""
+    def fit(self, batch: JointBatch, iterations: int, reseed: bool = False, weight: float = 1.0) -> None:
+        """Replace the table by k-means centroids of the batch; for the weight see `fitted_shares`."""
         self._keep_float32()
         centroids, counts = kmeans(batch, self.num_codes, iterations, self.distance, reseed, self.weight.dtype)
         self._write(centroids)
         if self.ema_count is not None and self.ema_sum is not None:
-            self.ema_count.copy_(fitted_shares(counts))
+            self.ema_count.copy_(fitted_shares(counts, weight))
             self.ema_sum.copy_(centroids * self.ema_count[:, None])
         self.usage.fill_(1)
         self.initialized.fill_(True)
@@ -210,8 +210,7 @@ class Codebook(nn.Module):
         self._some = some = (real > 0).to(self.usage.dtype)
         share = (1 - self.decay) * some  # 0 for a batch without a real vector, which changes nothing
         if self.ema_count is not None and self.ema_sum is not None:
-            fitted = (self.ema_count.sum() < _FITTED) & (real > 0)
-            scale = torch.where(fitted, real, 1)
+            scale = weighed_shares(self.ema_count, real)
             self.ema_count.mul_(scale).lerp_(counts, share)
             self.ema_sum.mul_(scale)
             self.ema_sum.lerp_(sums, share)

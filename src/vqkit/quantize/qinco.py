@@ -1,7 +1,7 @@
 """Residual quantization whose codes depend on what was decoded before them."""
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,8 @@ class QINCo(Quantizer):
         Huijben et al., "Residual quantization with implicit neural codebooks" (QINCo, 2024), arXiv:2401.14732, section 3; Vallaeys et al.,
         "Qinco2" (2025), arXiv:2501.03078, section 3.1 (candidates and beam).
     """
+
+    _changeable_counts: ClassVar = {"candidates": _MAX_WIDTH, "beam": _MAX_WIDTH}
 
     straight_through = True
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,8 @@ class Residual(Quantizer):
         "SoundStream" (2021), arXiv:2107.03312 (dropout); Lee et al., "Autoregressive image generation using residual quantization"
         (RQ-VAE, 2022), arXiv:2203.01941, section 3.1 (shared codebook); IVQ eq. 6; for the beam see `vqkit.quantize.beam`.
     """
+
+    _changeable_counts: ClassVar = {"beam": _MAX_BEAM}
 
     def __init__(
         self, stages: Sequence[Quantizer], *, stage_dropout: float = 0.0, beam: int = 1, repeats: int = 1

@@ -54,7 +54,10 @@ def set_settings(built: Any, settings: Any) -> None:
             raise ValueError(f"config does not fit {name}: no part {one_line(repr(path), 60)} with settings")
         for key, value in changes.items():
             old = getattr(modules[path], key) if _may_change(modules[path], key) else _MISSING
-            if not (_is_plain(value) and _alike(old, value)):
+            bound = _counts(modules[path]).get(key)
+            if not (_is_plain(value) and _alike(old, value)) or (
+                bound is not None and not (type(value) is int and 1 <= value <= bound)
+            ):
                 raise ValueError(
                     f"config does not fit {name}: {path or name} has no setting {one_line(repr(key), 60)} that could be "
                     f"{one_line(repr(value), 60)}"
@@ -71,8 +74,15 @@ def _may_change(part: nn.Module, name: str) -> bool:
         return False
     if type(part).__module__.partition(".")[0] not in ("vqkit", "torch") or not isinstance(value, (int, list, tuple)):
         return True
+    if name in _counts(part):
+        return True
     # a weight that was given as a whole number is a weight all the same
     return isinstance(value, bool) or get_type_hints(type(part).__init__).get(name) is float
+
+
+def _counts(part: nn.Module) -> dict[str, int]:
+    """Whole numbers on which no tensor's size depends, such as the width of a search, and the most that each may be."""
+    return getattr(type(part), "_changeable_counts", {})
 
 
 def _is_plain(value: Any) -> bool:

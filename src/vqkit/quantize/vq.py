@@ -33,7 +33,7 @@ class VQ(Quantizer):
         codebook_size: number of codes K; log2 K bits a vector.
         distance: ``"l2"`` or ``"cosine"`` (needs dim > 1: in one dimension a direction is only a sign).
         update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
-        init: ``"kmeans"`` on the first training batch, or ``"uniform"`` in ±1/K.
+        init: ``"kmeans"`` on the first training batch, which counts as one batch in the moving averages, or ``"uniform"`` in ±1/K.
         revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors) or ``"none"``.
         anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``, see `Codebook`.
         decay: γ of the moving averages.
