@@ -46,6 +46,7 @@ def test_few_codes_are_named_with_what_to_change(quantizer: Quantizer, used: lis
         (VQ(8, 64, revive="none"), [1], 18),  # nobody can tell
         (LFQ(30, 30), [3], 2000),  # not counted code by code
         (PVQ(8, 16, 2), [16, 13], 2000),
+        (LooC(8, 64, 4), [41, 60], 2000),  # one codebook: the positions together use all of it
     ],
 )
 def test_nothing_is_said_of_codes_in_use_or_of_too_few_vectors(

@@ -18,6 +18,7 @@ from vqkit.types import Int
 __all__ = ["CodeUse", "advice", "usage_advice"]
 
 _FEW = 0.75  # share of the codes below which a position uses few: one of two is few, three of four are not
+_FEW_OF_SHARED = 0.51  # where positions share a codebook, each has its own favourites, and together they use all of it
 _TOKENS = 10  # vectors for each code without which nobody can tell
 _COUNTED = 1 << 20  # larger alphabets are not counted
 
@@ -30,7 +31,8 @@ def usage_advice(quantizer: Quantizer, codes: Int[Tensor, "*shape codes"]) -> st
         codes: codes of data that it was not trained on, ten times as many vectors as codes or more; −1 is not counted.
 
     Returns:
-        The line; None where at least three quarters of the codes are used at every position, or there are too few vectors to tell.
+        The line; None where at least three quarters of the codes are used at every position (half, where positions share a codebook), or
+        there are too few vectors to tell.
 
     Example:
         >>> import torch
@@ -87,7 +89,7 @@ def advice(quantizer: Quantizer, used: list[int], tokens: list[int]) -> str | No
         found / min(size, count // _TOKENS) if count >= 2 * _TOKENS else 1.0
         for found, size, count in zip(used, quantizer.code_sizes, tokens, strict=True)
     ]
-    few = sum(share < _FEW for share in shares)
+    few = sum(share < (_FEW_OF_SHARED if _shares_codebooks(quantizer) else _FEW) for share in shares)
     if not few:
         return None
     worst = min(range(len(shares)), key=lambda i: shares[i])
@@ -104,6 +106,10 @@ def _remedy(quantizer: Quantizer, used: int) -> str:
         return "build it with revive='restart', which turns unused codes into vectors of the batch"
     if any(book.init == "uniform" for book in books):
         return "build it with init='kmeans', or call fit(latents) before the training"
-    if any(isinstance(part, Product) and part.repeats > 1 for part in quantizer.modules()):
+    if _shares_codebooks(quantizer):
         return "give each piece a codebook of its own, or call fit(latents) before the training"
     return f"train longer or with larger batches, raise restart_threshold, or take a codebook_size of about {used}"
+
+
+def _shares_codebooks(quantizer: Quantizer) -> bool:
+    return any(isinstance(part, Product) and part.repeats > 1 for part in quantizer.modules())
