@@ -17,7 +17,8 @@ from vqkit.training.command import main
 from vqkit.training.runs import strategies
 from vqkit.training.runs.files import RunFiles
 
-DIES, ENDS = "codec-fsdp", "image-fsdp"
+DIES, ENDS, EXAMINED = "codec-fsdp", "image-fsdp", "ema-fsdp"
+DOCTOR = "--callbacks+=vqkit.diagnosis.callback.DoctorCallback"
 
 
 def disturb(self, trainer, module, batch, batch_idx):
@@ -51,6 +52,8 @@ if __name__ == "__main__":
     for run in runs:
         name, _, strategy = run.rpartition("-")
         flags = ["--config", f"{folder}/{name}.yaml", "--folder", f"{folder}/{run}", "--strategy", strategy]
+        if run == EXAMINED:
+            flags += [DOCTOR, "--callbacks.every_steps=2", f"--callbacks.folder={folder}"]
         status = main(flags)
         if status == 130:
             saved = Path(folder, run, "last.safetensors").is_file()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -142,7 +143,7 @@ def trained(noise_clips, blob_images, tokens, tmp_path_factory):
     )
     for name in configs:
         assert main(["--config", f"{folder}/{name}.yaml", "--folder", f"{folder}/{name}"]) == 0
-    said = started.communicate(timeout=600)[0]
+    said = started.communicate(timeout=900)[0]
     assert started.returncode == 0, said[-3000:]
     assert "exitcode: 7" in said
     return folder
@@ -190,8 +191,29 @@ def test_what_fsdp_saves_is_whole(trained):
     assert codec(torch.randn(1, 1, 800)).signal.isfinite().all()
 
 
+def test_one_process_goes_on_where_fsdp_stopped(trained, tmp_path):
+    ends = []
+    for name in ("generator-fsdp", "generator"):
+        shutil.copytree(trained / name, tmp_path / name)
+        flags = ["--folder", str(tmp_path / name), "--steps", "4"]
+        assert main(["--config", f"{trained}/generator.yaml", *flags]) == 0
+        ends.append(checkpoint(tmp_path / name))
+    assert [end["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] for end in ends] == [4, 4]
+    one, other = (tensors(end) for end in ends)
+    assert one.keys() == other.keys()
+    errors = torch.cat([(value.float() - other[name].float()).abs().flatten() for name, value in one.items()])
+    assert errors.mean() < 4e-6
+
+
 def test_ranks_end_together_and_save_when_one_is_asked_to(trained):
     assert [(trained / f"ended{rank}").read_text() for rank in (0, 1)] == ["True", "True"]
+
+
+def test_the_doctor_sees_whole_codebooks(trained):
+    """Whose weights are those of a run without it (`test_two_processes_equal_one`)."""
+    record = json.loads((trained / "doctor-2.json").read_text())
+    assert record["quantizer_name"] == "codec.quantizer"
+    assert [book["codes"] for book in record["measures"]["books"]] == [8, 8]
 
 
 def test_strategies_have_names():
