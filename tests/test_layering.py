@@ -22,6 +22,7 @@ LAYERS = [
         "allowance",
         "processes",
         "code_digest",
+        "differences",
         "progress",
     },
     {"saved", "recipe", "cache"},

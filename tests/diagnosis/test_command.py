@@ -1,6 +1,7 @@
 """``vqkit doctor`` on saved models, and the callback in a run."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -46,7 +47,9 @@ def model(tmp_path_factory):
 def test_a_codec_that_was_never_trained(model, sounds, tmp_path, capsys):
     page = tmp_path / "doctor.html"
     assert main(["doctor", str(model), str(sounds), "--json", "--html", str(page), "--vectors", "2048"]) == 0
-    record = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert re.search(r"^\d{4} vectors are encoded, and now examined$", said.err, re.MULTILINE)
+    record = json.loads(said.out)
     assert "dead start" in [finding["cause"] for finding in record["findings"]]
     assert 1000 < record["measures"]["vectors"] <= 1024
     assert "dead start" in page.read_text()

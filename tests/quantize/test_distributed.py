@@ -226,11 +226,19 @@ def sharded_elsewhere() -> dict[str, list[str] | torch.Tensor]:
         with pytest.raises(RuntimeError) as error:
             call()
         messages.append(str(error.value))
+    with tempfile.TemporaryDirectory() as folder, pytest.raises(RuntimeError) as unsaved:
+        quantizer.save_pretrained(folder)
     flat = FullyShardedDataParallel(nn.Sequential(SHARDED["kmeans"]()), device_id=torch.device("cpu"))
     with pytest.raises(RuntimeError) as error:
         flat(z)
     register_fsdp_forward_method(quantizer, "encode")
-    return {"messages": messages, "flat": str(error.value), "codes": quantizer.encode(z), "expected": expected}
+    return {
+        "messages": messages,
+        "saving": str(unsaved.value),
+        "flat": str(error.value),
+        "codes": quantizer.encode(z),
+        "expected": expected,
+    }
 
 
 def loaded_on_the_first_rank() -> dict[str, dict[str, torch.Tensor]]:
@@ -567,6 +575,7 @@ def test_what_a_codebook_learns_outlasts_loading_through_the_meta_device(both):
 def test_a_sharded_codebook_says_where_it_can_be_used(both):
     found = both[0]["sharded_elsewhere"]
     assert all("register_fsdp_forward_method" in message for message in found["messages"])
+    assert "codebook.weight is split over ranks (fully_shard), and only whole weights can be saved" in found["saving"]
     assert "use fully_shard instead, or update='ema'" in found["flat"]
     assert torch.equal(found["codes"], found["expected"])
 

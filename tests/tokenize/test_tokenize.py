@@ -21,7 +21,16 @@ from vqkit.cli import main
 from vqkit.data import read_audio, read_image, sample_folder
 from vqkit.data.video import read_video
 from vqkit.models import AudioCodec, ConvBackbone, ImageTokenizer, VideoTokenizer, load_codec
-from vqkit.tokenize import ModelEncoder, TokenizeColumn, TokenizeSettings, read_manifest, tokenize, verify_tokens
+from vqkit.tokenize import (
+    ModelEncoder,
+    TokenDataset,
+    TokenizeColumn,
+    TokenizeSettings,
+    TokenLoader,
+    read_manifest,
+    tokenize,
+    verify_tokens,
+)
 from vqkit.tokenize.corpus import Corpus
 
 RATE = 8000
@@ -84,7 +93,9 @@ def test_a_folder(models, tmp_path, capsys):
     options = ["--model", models[0], "--model", models[1], "--vqk", "--format", "both", "--items-per-shard", "2"]
     command = ["tokenize", str(tmp_path / "corpus"), str(tmp_path / "out"), *options, "-j", "1", "--verify", "--json"]
     assert main(command) == 1  # one file is cut off
-    totals = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert "5 items in 3 shards; 1 file without sound, images or video left out" in said.err
+    totals = json.loads(said.out)
     assert (totals["items"], totals["failed"], totals["shards"], totals["verified_files"]) == (4, 1, 3, 7)
     assert totals["seconds"] == pytest.approx(0.5 + 0.3 + 0.5)
     (failure,) = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
@@ -109,6 +120,17 @@ def test_a_folder(models, tmp_path, capsys):
         assert np.array_equal(np.load(io.BytesIO(tar.extractfile("000000.npy").read())), sound.numpy())
         assert json.loads(tar.extractfile("000000.json").read())["key"] == "a/0.wav"
 
+    # of two kinds, each is a data set of its own
+    for kind, keys in {"sound": ["a/0.wav", "a/1.wav", "b/without_suffix"], "images": ["b/2.png"]}.items():
+        dataset = TokenDataset(tmp_path / "out", kind=kind)
+        assert [item.key for item in dataset] == keys
+        assert all(item.codes.flatten().tolist() == rows[item.key]["codes"] for item in dataset)
+        assert sorted(key for batch in TokenLoader(dataset, batch_size=1) for key in batch.keys) == keys
+    with pytest.raises(ValueError, match="equally many codes.*kind='sound'"):
+        list(TokenLoader(TokenDataset(tmp_path / "out"), batch_size=4))
+    with pytest.raises(ValueError, match="kind must be one of images, sound, which .* holds, got 'video'"):
+        TokenDataset(tmp_path / "out", kind="video")
+
     manifest = read_manifest(tmp_path / "out")
     assert manifest["models"]["sound"]["weight_hash"] == header_hash(models[0])
     assert manifest["codes"] == "int16"
@@ -120,7 +142,7 @@ def test_a_folder(models, tmp_path, capsys):
     assert (tmp_path / "out/manifest.json").read_bytes() == before
     capsys.readouterr()
     assert main([*command, "--stages", "1"]) == 2
-    assert "holds a run with other" in capsys.readouterr().err
+    assert "holds a run with models.sound.stages = 3, not 1; choose another folder" in capsys.readouterr().err
 
 
 def test_a_batch_has_the_codes_of_its_files(models, tmp_path):
@@ -333,6 +355,25 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
 
     few, many = peak(2000), peak(40000)
     assert many < few + 300_000
+
+
+def test_memory_does_not_grow_with_what_is_done(corpus, tmp_path):
+    """Items are read, encoded and written shard by shard, and the manifest is joined from records."""
+    import tracemalloc
+
+    def peak(count):
+        folder = corpus(count)
+        tracemalloc.start()
+        settings = TokenizeSettings(items_per_shard=8)
+        totals = tokenize(folder, tmp_path / f"out{count}", lambda kinds: HashEncoder(), settings, runner=in_process)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert totals["items"] == count
+        return found
+
+    peak(8)  # what is imported and cached on the way
+    few, many = peak(40), peak(400)
+    assert many < few + 100_000
 
 
 def test_a_cluster_of_two_nodes_where_a_worker_dies(corpus, tmp_path, content_of, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +74,23 @@ class DoctorCallback(Callback):
         if not self._hooks:
             return
         self._stop()
-        quantizers = self._quantizers(pl_module)
-        for name in sorted(self._seen):
-            vectors, mask = self._seen[name]
-            try:
-                found = doctor(
-                    quantizers[name], vectors, mask, max_vectors=self.max_vectors, trials=self.trials, joint=True
-                )
-            except ValueError as error:
-                # vectors or codes that are not finite: whether the training ends is not the doctor's affair
-                warnings.warn(f"step {batch_idx + 1}, {name}: not examined: {error}", stacklevel=2)
-                continue
-            self.last[name] = found
-            self._tell(trainer, name, found, batch_idx + 1)
+        whole: Any = getattr(pl_module, "whole", nullcontext)  # of whose weights FSDP leaves a rank only a part
+        with whole():
+            quantizers = self._quantizers(pl_module)
+            for name in sorted(self._seen):
+                self._examine(trainer, name, quantizers[name], batch_idx + 1)
         self._seen = {}
+
+    def _examine(self, trainer: Trainer, name: str, quantizer: Quantizer, step: int) -> None:
+        vectors, mask = self._seen[name]
+        try:
+            found = doctor(quantizer, vectors, mask, max_vectors=self.max_vectors, trials=self.trials, joint=True)
+        except ValueError as error:
+            # vectors or codes that are not finite: whether the training ends is not the doctor's affair
+            warnings.warn(f"step {step}, {name}: not examined: {error}", stacklevel=2)
+            return
+        self.last[name] = found
+        self._tell(trainer, name, found, step)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave no hook behind."""

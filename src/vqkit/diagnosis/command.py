@@ -3,11 +3,15 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from torch import Tensor
 
 from vqkit.diagnosis.examine import doctor
 from vqkit.diagnosis.latents import item_latents, open_model
 from vqkit.diagnosis.page import write_page
+from vqkit.progress import Progress
 from vqkit.terminal import printable
 
 __all__ = ["main"]
@@ -35,7 +39,13 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"--vectors is {asked.vectors}, it must be at least 2")
     model = open_model(asked.model).to(asked.device)
     latents = item_latents(model, asked.folder, asked.seed)  # encoded as the doctor asks for them
-    found = doctor(model.quantizer, latents, max_vectors=asked.vectors, trials=not asked.no_trials)
+    with Progress("encoding") as bar:
+        found = doctor(
+            model.quantizer,
+            _watched(latents, asked.vectors, bar),
+            max_vectors=asked.vectors,
+            trials=not asked.no_trials,
+        )
     if asked.json:
         print(json.dumps({"model": asked.model, "source": str(asked.folder), **found.record()}))
     else:
@@ -44,3 +54,20 @@ def main(argv: list[str]) -> int:
         write_page(found, asked.html, title=f"Codebook doctor: {Path(asked.model).name} on {asked.folder.name}")
         print(f"report: {printable(asked.html)}", file=sys.stderr)
     return 1 if asked.strict and not found.healthy else 0
+
+
+def _watched(latents: Iterable[Tensor], wanted: int, show: Callable[[float], None]) -> Iterator[Tensor]:
+    """The latents, with the share of those that are wanted shown; then a line, since what follows on them takes as long again."""
+    seen = 0
+    for z in latents:
+        seen += z[..., 0].numel()
+        show(min(1.0, seen / wanted))
+        if seen >= wanted:  # nobody asks for more
+            _say(seen)
+        yield z
+    if 0 < seen < wanted:
+        _say(seen)
+
+
+def _say(vectors: int) -> None:
+    print(f"{vectors} vectors are encoded, and now examined", file=sys.stderr, flush=True)

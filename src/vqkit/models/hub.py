@@ -14,6 +14,7 @@ from vqkit.files import write_whole
 from vqkit.models import identity
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression, from_expression
+from vqkit.quantize.sharding import refuse_parts
 from vqkit.saved import CONFIG, WEIGHTS, built_for, check_arguments, one_line, read_config
 
 __all__ = ["HubModel"]
@@ -139,6 +140,7 @@ class HubModel(nn.Module, ModelHubMixin):
         return self
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        refuse_parts(self.state_dict())
         named = {"class": type(self).__name__, **self._hub_mixin_config}  # type: ignore[dict-item]
         config = json.dumps(named, indent=2, sort_keys=True) + "\n"
         state = {key: value.detach().contiguous() for key, value in self.state_dict().items()}

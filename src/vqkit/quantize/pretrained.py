@@ -20,6 +20,7 @@ from torch import nn
 
 from vqkit.files import write_whole
 from vqkit.quantize.settings import changed_settings, set_settings
+from vqkit.quantize.sharding import refuse_parts
 from vqkit.saved import CONFIG, WEIGHTS, built_for, check_arguments, one_line, read_config
 from vqkit.types import need
 
@@ -187,6 +188,7 @@ def _root(cls: type[Any]) -> type[Any]:
 def save(quantizer: Any, folder: str | os.PathLike[str]) -> None:
     """Write config and weights; each file appears whole or not at all."""
     safetensors = need("safetensors.torch", "train")
+    refuse_parts(quantizer.state_dict())
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     dtype = str(quantizer.dtype).removeprefix("torch.")

@@ -7,7 +7,9 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any, Self
 
+from vqkit.progress import Progress as Bar
 from vqkit.terminal import printable
 from vqkit.tokenize.manifest import FAILURES, verify_tokens
 from vqkit.tokenize.model_encoder import ModelEncoder
@@ -99,15 +101,16 @@ def main(argv: list[str]) -> int:
         batch=asked.batch,
     )
     start = time.monotonic()
-    totals = tokenize(
-        asked.source,
-        asked.target,
-        encoder_of,
-        settings,
-        processes=asked.jobs or len(os.sched_getaffinity(0)),
-        runner=None if asked.ray is None else RayRunner(asked.ray, asked.jobs),
-        watch=_Reporter(start, asked.quiet),
-    )
+    with _Reporter(start, asked.quiet) as watch:
+        totals = tokenize(
+            asked.source,
+            asked.target,
+            encoder_of,
+            settings,
+            processes=asked.jobs or len(os.sched_getaffinity(0)),
+            runner=None if asked.ray is None else RayRunner(asked.ray, asked.jobs),
+            watch=watch,
+        )
     checked = verify_tokens(asked.target) if asked.verify else 0
     if asked.json:
         print(json.dumps({"target": asked.target, "verified_files": checked, **totals}))
@@ -127,20 +130,41 @@ def main(argv: list[str]) -> int:
 
 
 class _Reporter:
-    """A line now and then."""
+    """What there is to do, then a bar on a terminal, or a line now and then."""
 
     def __init__(self, start: float, quiet: bool) -> None:
         self._start, self._last, self._quiet = start, start, quiet
+        self._bar = Bar("tokenizing", not quiet and sys.stderr is not None and sys.stderr.isatty())
+        self._begun = False
 
     def __call__(self, progress: Progress) -> None:
+        if self._quiet:
+            return
+        if not self._begun:
+            self._begun = True
+            left = progress.left_out
+            beside = f"; {left} file{'s' * (left != 1)} without sound, images or video left out" if left else ""
+            self._say(
+                f"{progress.planned} items in {progress.units} shards{beside}; processes start, which takes some seconds"
+            )
+            return
+        self._bar(progress.done / progress.units)
         now = time.monotonic()
-        if self._quiet or now - self._last < _PATIENCE_SECONDS:
+        if sys.stderr.isatty() or now - self._last < _PATIENCE_SECONDS:
             return
         self._last = now
         elapsed = now - self._start
-        speed = f", {progress.seconds / elapsed:.0f} × real time" if progress.seconds and not progress.resumed else ""
-        print(
-            f"{progress.done} of {progress.units} shards, {progress.items} items, {progress.failed} failed{speed}",
-            file=sys.stderr,
-            flush=True,
+        speed = f", {progress.seconds / elapsed:.2g} × real time" if progress.seconds and not progress.resumed else ""
+        self._say(
+            f"{progress.done} of {progress.units} shards, {progress.items} items, {progress.failed} failed{speed}"
         )
+
+    def __enter__(self) -> Self:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *reason: Any) -> None:
+        self._bar.__exit__(*reason)
+
+    def _say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)

@@ -68,6 +68,11 @@ class Corpus:
         """Kinds of content that planning has come across."""
         return set().union(*(source.kinds for source in self._sources.values()))
 
+    @property
+    def left_out(self) -> int:
+        """How many files planning has passed over, since nothing says that they hold items."""
+        return sum(source.left_out for source in self._sources.values())
+
     def units(self, most_items: int) -> Iterator[Unit]:
         """All units, in an order that depends on the corpus alone."""
         for source in self._sources.values():

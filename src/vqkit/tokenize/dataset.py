@@ -65,6 +65,8 @@ class TokenDataset(Dataset[TokenItem]):
         crop_frames: A random stretch of so many frames of each item, drawn from seed, epoch and index; shorter items stay as they are.
             None takes whole items.
         pattern: Lays the codes of a sequence out for a language model.
+        kind: Items of one kind of a folder that holds several (``"sound"``, ``"images"``, ``"video"``), whose codes make no batch
+            together; all by default.
         seed: Seed of the crops.
         cached_shards: Decoded shards kept in memory, in each process that reads.
         verify: Check all files against their checksums first.
@@ -86,6 +88,7 @@ class TokenDataset(Dataset[TokenItem]):
         stages: int | None = None,
         crop_frames: int | None = None,
         pattern: Pattern | None = None,
+        kind: str | None = None,
         seed: int = 0,
         cached_shards: int = 8,
         verify: bool = False,
@@ -103,6 +106,9 @@ class TokenDataset(Dataset[TokenItem]):
         shards = self.manifest["shards"]
         self.shard_items = tuple(int(shard["items"]) for shard in shards)
         self._files = [next(f["name"] for f in shard["files"] if f["name"].endswith(".parquet")) for shard in shards]
+        self._rows: list[list[int]] | None = None  # of the kind that is wanted, in each shard
+        if kind is not None:
+            self._choose(kind)
         self._ends = list(accumulate(self.shard_items))
         self._cached, self._most = OrderedDict[int, Any](), cached_shards
         self._widths = {kind: tuple(m["codes_per_stage"]) for kind, m in self.manifest["models"].items()}
@@ -117,6 +123,8 @@ class TokenDataset(Dataset[TokenItem]):
             raise IndexError(f"item {index} of {len(self)}")
         shard = bisect.bisect_right(self._ends, index)
         row = index - (self._ends[shard] - self.shard_items[shard])
+        if self._rows is not None:
+            row = self._rows[shard][row]
         table = self._table(shard)
         codes = torch.from_numpy(table["codes"][row].astype(np.int64).reshape(table["shape"][row]))
         if self.stages is not None:
@@ -142,16 +150,32 @@ class TokenDataset(Dataset[TokenItem]):
             raise ValueError(f"epoch is {epoch}, it must be at least 0")
         self._epoch.fill_(epoch)
 
+    def _choose(self, kind: str) -> None:
+        """Keep the items of a kind; one small column of every file says which they are."""
+        known = sorted(self.manifest["models"])
+        if kind not in known:
+            raise ValueError(f"kind must be one of {', '.join(known)}, which {self.folder} holds, got {kind!r}")
+        rows = []
+        for name in self._files:
+            kinds = self._columns(name, ["kind"])["kind"].to_pylist()
+            rows.append([row for row, found in enumerate(kinds) if found == kind])
+        kept = [shard for shard, own in enumerate(rows) if own]
+        self._files, self._rows = [self._files[shard] for shard in kept], [rows[shard] for shard in kept]
+        self.shard_items = tuple(len(own) for own in self._rows)
+
+    def _columns(self, name: str, columns: list[str]) -> Any:
+        path = self.folder / SHARDS / name
+        try:
+            return need("pyarrow.parquet", "image").read_table(path, columns=columns)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+
     def _table(self, shard: int) -> dict[str, Any]:
         """The columns of a shard, from memory if it was used lately."""
         if shard in self._cached:
             self._cached.move_to_end(shard)
             return dict(self._cached[shard])
-        path = self.folder / SHARDS / self._files[shard]
-        try:
-            table = need("pyarrow.parquet", "image").read_table(path, columns=["key", "kind", "codes", "shape"])
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        table = self._columns(self._files[shard], ["key", "kind", "codes", "shape"])
         lists = table["codes"].combine_chunks()
         ends, flat = lists.offsets.to_numpy(), lists.values.to_numpy()  # no copy: a view of each item is cut from it
         columns = {name: table[name].to_pylist() for name in ("key", "kind", "shape")}
@@ -175,7 +199,10 @@ def collate_tokens(items: Sequence[TokenItem]) -> TokenBatch:
     """
     codes = [item.codes.reshape(-1, item.codes.shape[-1]) for item in items]
     if len({code.shape[1] for code in codes}) != 1:
-        raise ValueError(f"items of a batch must have equally many codes, got {sorted({c.shape[1] for c in codes})}")
+        raise ValueError(
+            f"items of a batch must have equally many codes, got {sorted({c.shape[1] for c in codes})}: where a folder holds several "
+            "kinds, take one of them, TokenDataset(…, kind='sound')"
+        )
     longest = max(map(len, codes))
     padded = [functional.pad(code, (0, 0, 0, longest - len(code)), value=-1) for code in codes]
     return TokenBatch(torch.stack(padded), torch.tensor([len(code) for code in codes]), [item.key for item in items])

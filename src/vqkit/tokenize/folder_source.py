@@ -6,8 +6,11 @@ from pathlib import Path
 from vqkit.modality import MODALITIES, modality_by_suffix
 from vqkit.tokenize.item import Item
 from vqkit.tokenize.source import Source, Unit, batched_units
+from vqkit.tokenize.tar_source import TarSource
 
 __all__ = ["FolderSource"]
+
+_OTHERS = (*TarSource.suffixes, ".parquet")  # kinds of sources that a corpus has beside this one
 
 
 class FolderSource(Source):
@@ -48,6 +51,8 @@ class FolderSource(Source):
             if kind is not None:
                 self.kinds.add(kind)
                 yield entry.path.relative_to(self.root).as_posix()
+            elif not entry.path.name.lower().endswith(_OTHERS):
+                self.left_out += 1
 
 
 def _content(path: Path, content_of_file) -> str:  # type: ignore[no-untyped-def]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from vqkit.differences import first_difference
 from vqkit.files import write_whole
 from vqkit.tokenize.corpus import Corpus, Plan
 from vqkit.tokenize.item import Encoder
@@ -59,6 +60,8 @@ class Progress:
         failed: Items without.
         seconds: Duration of the sound in seconds.
         resumed: Units that were done before this run.
+        planned: Items of all units.
+        left_out: Files that planning passed over, since they hold no sound, images or video; 0 in a run that was planned before.
     """
 
     units: int
@@ -67,6 +70,8 @@ class Progress:
     failed: int = 0
     seconds: float = 0.0
     resumed: int = 0
+    planned: int = 0
+    left_out: int = 0
 
     def add(self, record: dict[str, Any], resumed: bool = False) -> None:
         """Count a unit."""
@@ -103,7 +108,7 @@ def tokenize(
         settings: Settings of the run; see `TokenizeSettings`.
         processes: How many at once, of one thread each.
         runner: Another place to do units than a process pool here.
-        watch: Called with every unit.
+        watch: Called when all is planned, and with every unit.
 
     Returns:
         The totals of the manifest.
@@ -136,7 +141,8 @@ def tokenize(
             "codes": code_dtype(description["largest_code"]).name,
         }
         _check_same(state / _SETTINGS, about)
-        progress = Progress(plan.units)
+        progress = Progress(plan.units, planned=plan.items, left_out=corpus.left_out)
+        watch(progress)
         kept = {name: about[name] for name in ("models", "settings", "codes")}
         work = UnitWork(str(source), settings.column, target, encoder, settings.formats, about["codes"], kept)
 
@@ -188,8 +194,9 @@ def _check_same(path: Path, about: dict[str, Any]) -> None:
         write_whole(path, json.dumps(about, indent=1).encode())
         return
     before = json.loads(path.read_bytes())
-    for name in about:
-        if before.get(name) != json.loads(json.dumps(about[name])):
+    for name, value in json.loads(json.dumps(about)).items():
+        change = first_difference(before.get(name), value, name)
+        if change:
             raise ValueError(
-                f"{path.parent.parent} holds a run with other {name}; choose another folder, or remove this one to start anew"
+                f"{path.parent.parent} holds a run with {change}; choose another folder, or remove this one to start anew"
             )

@@ -27,6 +27,7 @@ class Source(ABC):
     Attributes:
         name: Name of the source in units.
         kinds: Kinds of content seen while planning: ``"sound"``, ``"images"``, ``"video"``.
+        left_out: Files passed over while planning, since nothing says that they hold items.
     """
 
     name: ClassVar[str]
@@ -34,6 +35,7 @@ class Source(ABC):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.kinds: set[str] = set()
+        self.left_out = 0
 
     @abstractmethod
     def units(self, most_items: int) -> Iterator[Unit]:

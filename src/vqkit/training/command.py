@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from vqkit.differences import first_difference
 from vqkit.files import write_whole
 from vqkit.recipe import check_recipes
 from vqkit.terminal import printable
@@ -99,21 +100,11 @@ def _refuse_another_run(parser: ArgumentParser, config: Namespace) -> None:
         return
     before, now = yaml.safe_load((folder / "config.yaml").read_text()), _described(parser, config)
     for part in ("model", "data", "seed", "average_decay"):
-        change = _first_difference(before.get(part), now.get(part), part)
+        change = first_difference(before.get(part), now.get(part), part)
         if change:
             raise ValueError(
                 f"{folder} holds a run with {change}; choose another --folder, or --resume no to start anew"
             )
-
-
-def _first_difference(before: Any, now: Any, where: str) -> str | None:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in [*before, *(key for key in now if key not in before)]:
-            change = _first_difference(before.get(key), now.get(key), f"{where}.{key}")
-            if change:
-                return change
-        return None
-    return None if before == now else f"{where} = {before!r}, not {now!r}"
 
 
 def _complain(prog: str, error: BaseException, status: int) -> int:

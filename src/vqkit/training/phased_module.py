@@ -5,6 +5,8 @@ phase of the step ─ entered? (freeze, new optimizer, entry actions) ─ losses
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,10 +15,27 @@ from torch import Tensor, nn
 
 from vqkit.models.hub import HubModel
 from vqkit.quantize import Quantizer
+from vqkit.quantize.sharding import is_sharded
 from vqkit.training.optimisation import Optimisation
-from vqkit.training.phase import Phase, Span, spans
+from vqkit.training.phase import EntryAction, Phase, Span, spans
+from vqkit.training.runs.split_weights import release
 
-__all__ = ["PhasedModule"]
+__all__ = ["PhasedModule", "Split"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A module whose weights FSDP splits over ranks, and when they are gathered.
+
+    Args:
+        module: it; large blocks in lists of layers inside of it are gathered one by one.
+        methods: methods besides ``forward`` that a step calls: the weights are whole only within them.
+        kept: keep the weights whole from forward to backward, for who needs a gradient at one of them.
+    """
+
+    module: nn.Module
+    methods: tuple[str, ...] = ()
+    kept: bool = False
 
 
 class PhasedModule(LightningModule):
@@ -65,7 +84,22 @@ class PhasedModule(LightningModule):
     def start(self, batch: Any) -> None:
         """What happens before the first step of a run, with its first batch."""
 
+    def splits(self) -> Sequence[Split]:
+        """What ``strategy="fsdp"`` splits over ranks: all that learns; by default the models, which a step calls by ``forward`` only."""
+        return [Split(model) for model in self.models().values()]
+
     # --- what they share
+
+    def whole(self, saving: bool = False) -> AbstractContextManager[None]:
+        """Inside, the models hold all their weights, of which FSDP leaves a rank only parts; all ranks have to enter.
+
+        What a phase does on entry and on exit happens inside, as `start` does.
+
+        Args:
+            saving: nothing is changed, and only the first rank needs the weights.
+        """
+        strategy: Any = getattr(self._trainer, "strategy", None)
+        return strategy.whole(self, saving) if hasattr(strategy, "whole") else nullcontext()
 
     @property
     def model(self) -> Any:
@@ -89,26 +123,32 @@ class PhasedModule(LightningModule):
         """One step, after what its phase does on entry and before what it does on exit."""
         optimizers = self._optimizers()
         if batch_idx == 0:
-            self.start(batch)
+            with self.whole():
+                self.start(batch)
         span = self.span(batch_idx)
         self._freeze(span.phase)
         if batch_idx == span.first:
             if span.phase.optimisation is not None:
                 _renew(optimizers[0], span.phase.optimisation)
-            for action in span.phase.on_entry:
-                action(self)
+            self._act(span.phase.on_entry)
         self.rate_share = self._set_learning_rates(optimizers, span, batch_idx)
         self.learn(batch, batch_idx, span.phase)
         if batch_idx + 1 == span.first + span.steps:
-            for action in span.phase.on_exit:
-                action(self)
+            self._act(span.phase.on_exit)
+
+    def _act(self, actions: Sequence[EntryAction]) -> None:
+        if actions:
+            with self.whole():
+                for action in actions:
+                    action(self)
 
     def descend(self, loss: Tensor, parameters: Iterable[nn.Parameter], step: int, optimizer: int = 0) -> Tensor:
         """Follow the gradient of a loss by one step of an optimizer.
 
         Args:
             loss: scalar.
-            parameters: whose gradient is clipped together.
+            parameters: whose gradient is clipped together; an iterator is read after the backward pass, when FSDP has put the parts of
+                the weights, which have the gradients, back in the place of the gathered ones.
             step: the step, for the message.
             optimizer: index in `configure_optimizers`.
 
@@ -118,16 +158,18 @@ class PhasedModule(LightningModule):
         Raises:
             RuntimeError: the gradient is not finite; nothing has changed.
         """
-        parameters = list(parameters)
         chosen = self._optimizers()[optimizer]
         chosen.zero_grad()
         self.manual_backward(loss)
         clip = (self.span(step).phase.optimisation or self.optimisation).gradient_clip
-        norm = nn.utils.clip_grad_norm_(parameters, clip)
+        norm: Any = nn.utils.clip_grad_norm_(parameters, clip)
+        if is_sharded(norm):
+            norm = norm.full_tensor()
         if not torch.isfinite(norm):
             raise RuntimeError(f"the gradient of step {step} is not finite: lower learning_rate, or raise warmup_steps")
         chosen.step()
-        return norm
+        found: Tensor = norm
+        return found
 
     def _optimizers(self) -> list[Any]:
         found: Any = self.optimizers(use_pl_optimizer=True)
@@ -140,6 +182,7 @@ class PhasedModule(LightningModule):
         self._frozen_for = phase
         if all(other.trains is None for other in self.phases):
             return
+        release(self)  # a gathered weight would forget that it is frozen
         learning = [self] if phase.trains is None else [self.get_submodule(name) for name in phase.trains]
         kept = {id(module) for part in learning for module in part.modules()}
         wanted = {id(parameter) for part in learning for parameter in part.parameters()}

@@ -15,11 +15,12 @@ from vqkit.data.audio.batch_augment import random_gain, roll
 from vqkit.models.bridle import Bridle
 from vqkit.models.bridle.patches import gather, normalised_patches
 from vqkit.models.hub import HubModel
+from vqkit.ranks import mean_over_ranks
 from vqkit.training.bridle.module import long_enough, signals_of
 from vqkit.training.bridle.phases import decaying
 from vqkit.training.optimisation import Optimisation
 from vqkit.training.phase import EntryAction, Phase
-from vqkit.training.phased_module import PhasedModule
+from vqkit.training.phased_module import PhasedModule, Split
 
 __all__ = ["PatchAutoencoderModule"]
 
@@ -73,6 +74,10 @@ class PatchAutoencoderModule(PhasedModule):
         parts = (self.bridle.encoder, self.bridle.predictor, self.head)
         return [parameter for part in parts for parameter in part.parameters()]
 
+    def splits(self) -> list[Split]:
+        """What learns."""
+        return [Split(self.bridle.encoder), Split(self.bridle.predictor), Split(self.head)]
+
     @property
     def sample_rate(self) -> int:
         """Sample rate of the sound to train on, in Hz."""
@@ -103,7 +108,8 @@ class PatchAutoencoderModule(PhasedModule):
         if silent is None:
             return errors.mean()
         real = ~gather(silent[..., None], mask.hidden)[..., 0]
-        return (errors * real).sum() / real.sum().clamp_min(1)
+        count = real.sum().float()
+        return (errors * real).sum() / (mean_over_ranks(count) if self.training else count).clamp_min(1)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """The loss, with masks that are the same at every validation."""

@@ -26,7 +26,7 @@ from vqkit.training.bridle.phases import BridlePhase, decaying, interleaved_phas
 from vqkit.training.bridle.usage import UsageLog
 from vqkit.training.optimisation import Optimisation
 from vqkit.training.phase import EntryAction
-from vqkit.training.phased_module import PhasedModule
+from vqkit.training.phased_module import PhasedModule, Split
 from vqkit.types import Float
 
 __all__ = ["BridleModule", "long_enough", "signals_of", "standardised"]
@@ -129,6 +129,16 @@ class BridleModule(PhasedModule):
         matrices = {id(parameter) for parameter in self.networks()}
         return [parameter for parameter in self.bridle.parameters() if id(parameter) not in matrices]
 
+    def splits(self) -> list[Split]:
+        """The parts, with what a step calls of them."""
+        parts, tokenizer = self.bridle, ("codes", "codes_alone", "latents", "quantize")
+        return [
+            Split(parts.encoder),
+            Split(parts.predictor, ("logits",)),
+            Split(parts.tokenizer, tokenizer),
+            Split(parts.estimator),
+        ]
+
     @property
     def sample_rate(self) -> int:
         """Sample rate of the sound to train on, in Hz."""
@@ -190,7 +200,10 @@ class BridleModule(PhasedModule):
         if silent is not None:
             targets = targets.masked_fill(gather(silent[..., None], mask.hidden), -1)
         logits = self.bridle.predictor.logits(vectors)
-        counted = (targets[..., 0] >= 0).sum().clamp_min(1)
+        counted = (targets[..., 0] >= 0).sum().float()
+        if self.training:  # ranks average gradients: a place counts alike wherever it is
+            counted = mean_over_ranks(counted)
+        counted = counted.clamp_min(1)
         terms = [
             F.cross_entropy(own.flatten(0, 1), targets[..., m].flatten(), ignore_index=-1, reduction="sum") / counted
             for m, own in enumerate(logits)

@@ -134,4 +134,4 @@ def joint_phases(
 
 def decaying(parameters: list[torch.nn.Parameter], decay: bool) -> list[torch.nn.Parameter]:
     """Matrices decay, biases, norms and tokens do not."""
-    return [parameter for parameter in parameters if (parameter.squeeze().ndim > 1) == decay]
+    return [parameter for parameter in parameters if (sum(size > 1 for size in parameter.shape) > 1) == decay]

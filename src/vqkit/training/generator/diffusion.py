@@ -21,9 +21,10 @@ from torch.nn import functional
 
 from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.models.peers.quantized_vq_model import QuantizedVQModel
+from vqkit.ranks import mean_over_ranks, num_ranks
 from vqkit.training.optimisation import Optimisation
 from vqkit.training.phase import Phase
-from vqkit.training.phased_module import PhasedModule
+from vqkit.training.phased_module import PhasedModule, Split
 from vqkit.types import Float, need
 
 __all__ = ["DiffusionModule", "LatentDiffusion"]
@@ -147,9 +148,16 @@ class DiffusionModule(PhasedModule):
         """None: the VQModel is given."""
         return []
 
+    def splits(self) -> list[Split]:
+        """The UNet; the VQModel does not learn, and is whole on every rank."""
+        return [Split(self.diffusion.unet)]
+
     def start(self, batch: Tensor) -> None:
         """Measure the spread of the latents, which diffusion takes at unit variance (section 4.3.2 and D.1 of the LDM paper)."""
-        spread = self.diffusion.latents(batch).std()
+        latents = self.diffusion.latents(batch)
+        mean = mean_over_ranks(latents.mean())
+        count = latents.numel() * num_ranks()
+        spread = (mean_over_ranks((latents - mean).square().mean()) * count / max(1, count - 1)).sqrt()
         self.diffusion.scale.copy_(self.diffusion.scale / spread.clamp_min(1e-6))
 
     def learn(self, batch: Tensor, step: int, phase: Phase) -> None:

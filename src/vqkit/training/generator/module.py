@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vqkit.models.generator.token_generator import TokenGenerator
 from vqkit.models.hub import HubModel
+from vqkit.ranks import mean_over_ranks
 from vqkit.training.generator.token_streams import TokenItem
 from vqkit.training.optimisation import Optimisation
 from vqkit.training.phase import Phase
@@ -68,7 +69,9 @@ class GeneratorModule(PhasedModule):
     def learn(self, batch: TokenItem, step: int, phase: Phase) -> None:
         """One step."""
         nats, count = self.losses(batch)
-        loss = nats / count.clamp_min(1)
+        loss = nats / mean_over_ranks(count.float()).clamp_min(
+            1
+        )  # ranks average gradients: a code counts alike wherever it is
         norm = self.descend(loss, self.generator.parameters(), step)
         self.log("train/nats_per_code", loss, prog_bar=True)
         self.log("train/gradient_norm", norm)

@@ -19,7 +19,7 @@ from vqkit.ranks import follow_first_rank
 from vqkit.training.adversary import Adversary
 from vqkit.training.optimisation import Optimisation
 from vqkit.training.phase import Phase, Span
-from vqkit.training.phased_module import PhasedModule
+from vqkit.training.phased_module import PhasedModule, Split
 from vqkit.training.reconstruction.quantizer_start import fit_quantizer
 from vqkit.training.reconstruction.validation import Validation, validation_of
 from vqkit.types import Quantized
@@ -127,6 +127,11 @@ class ReconstructionModule(PhasedModule):
                 torch.optim.AdamW(judge, self.adversary.learning_rate, how.betas, weight_decay=how.weight_decay)
             )
         return optimizers
+
+    def splits(self) -> list[Split]:
+        """The model and the discriminator. An adaptive weight needs the gradient at the decoder's last layer."""
+        judges = [] if self.adversary is None else [Split(self.adversary.discriminator)]
+        return [Split(self.model, ("autoencode",), kept=self.adaptive), *judges]
 
     @property
     def last_layer(self) -> Tensor:

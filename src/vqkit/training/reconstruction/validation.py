@@ -57,9 +57,9 @@ class AudioValidation:
     def measure(self, module: Any, batch: AudioBatch, batch_idx: int, show: bool, count: Count) -> Sequence[Tensor]:
         """Distances of the clip."""
         trainer = module.trainer
+        output = module.model(batch.waveforms, batch.lengths)  # on every rank: FSDP gathers the weights inside
         if batch_idx * trainer.world_size + trainer.global_rank >= len(trainer.val_dataloaders.dataset):
             return (torch.zeros(()),) * 3  # the last round repeats clips, so that every rank has one
-        output = module.model(batch.waveforms, batch.lengths)
         count(output.quantized.codes)
         made = output.signal
         mel = self.mel.to(made.device)
@@ -115,9 +115,9 @@ class VideoValidation:
     ) -> Sequence[Tensor]:
         """Sums over the clips of the batch."""
         trainer = module.trainer
+        output = module.model(batch)  # on every rank: FSDP gathers the weights inside
         if batch_idx * trainer.world_size + trainer.global_rank >= len(trainer.val_dataloaders.dataset):
             return (torch.zeros(()),) * 3  # the last round repeats clips, so that every rank has one
-        output = module.model(batch)
         count(output.quantized.codes)
         errors = (output.signal.float().clamp(0, 1) - batch).flatten(1)
         psnr = -10 * errors.square().mean(dim=1).clamp_min(1e-10).log10()

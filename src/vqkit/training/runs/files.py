@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from vqkit.ranks import own_rank
+from vqkit.training.runs.termination import AgreedEnd
 from vqkit.training.runs.weight_average import WeightAverage
 
 __all__ = ["RunFiles"]
@@ -66,16 +67,17 @@ class RunFiles(Callback):
             self._save_models(module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save when the system asks the process to end, which Lightning hears between two steps."""
-        if isinstance(exception, SIGTERMException) and trainer.world_size == 1:
+        """Save when the system asks the process to end: one that is alone between two steps, several where they have agreed to."""
+        if isinstance(exception, SIGTERMException if trainer.world_size == 1 else AgreedEnd):
             trainer.save_checkpoint(self.checkpoint)
 
-    @rank_zero_only
     def _save_models(self, pl_module: Any) -> None:
         self._written = True
-        with nullcontext() if self.average is None else self.average.applied(pl_module.model):
-            for name, model in pl_module.models().items():
-                model.save_pretrained(self.folder / name)
+        average = nullcontext() if self.average is None else self.average.applied(pl_module.model)
+        with average, pl_module.whole(saving=True):
+            if own_rank() == 0:
+                for name, model in pl_module.models().items():
+                    model.save_pretrained(self.folder / name)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let a finished run go on when it is given more steps, and an interrupted validation start over."""

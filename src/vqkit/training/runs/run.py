@@ -10,31 +10,18 @@ from typing import Literal
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.strategies import DDPStrategy
 
-from vqkit.ranks import join_ranks
 from vqkit.training.phased_module import PhasedModule
 from vqkit.training.runs.checkpoint_io import SafeCheckpointIO
 from vqkit.training.runs.files import RunFiles
 from vqkit.training.runs.progress import ProgressLines
 from vqkit.training.runs.seeding import StepSeed
 from vqkit.training.runs.start import start_from
-from vqkit.training.runs.termination import saved_before_ending
+from vqkit.training.runs.strategies import RestartableDDP, strategy_of
+from vqkit.training.runs.termination import EndTogether, saved_before_ending
 from vqkit.training.runs.weight_average import WeightAverage
 
 __all__ = ["RestartableDDP", "train"]
-
-
-class RestartableDDP(DDPStrategy):
-    """Lightning's DDP for processes that ``torchrun --max-restarts`` may start anew.
-
-    It joins the process group under names that no earlier attempt has used.
-    """
-
-    def setup_distributed(self) -> None:
-        """Join, and let Lightning do the rest: it takes a process group that is there already."""
-        join_ranks("nccl" if self.root_device.type == "cuda" else "gloo")
-        super().setup_distributed()
 
 
 def train(
@@ -46,6 +33,7 @@ def train(
     seed: int = 0,
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto",
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto",
     average_decay: float | None = None,
     save_every: int = 1000,
     validate_every: int = 1000,
@@ -69,6 +57,8 @@ def train(
         seed: seed of the random numbers of each step.
         accelerator: what to compute on.
         precision: ``"bf16-mixed"`` runs the convolutions in bfloat16.
+        strategy: how several processes share the run: ``"ddp"`` (what ``"auto"`` takes) or ``"fsdp"``, which splits weights, gradients and
+            the optimizer's state over them. A run may go on under the other one.
         average_decay: decay of a moving average of the weights, which validation and the saved model then use; None keeps none.
         save_every: steps between checkpoints.
         validate_every: steps between validations.
@@ -86,7 +76,7 @@ def train(
     Raises:
         ValueError: an argument out of range, or a checkpoint that does not fit.
         FileNotFoundError: there is no such checkpoint.
-        KeyboardInterrupt: stopped by SIGTERM (a checkpoint is written first, unless ranks would have to agree) or Ctrl-C.
+        KeyboardInterrupt: stopped by SIGTERM (a checkpoint is written first; several ranks end after the same step) or Ctrl-C.
     """
     for name, value in {
         "steps": steps,
@@ -110,11 +100,12 @@ def train(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PossibleUserWarning)  # how many loader workers would be nicer, and the like
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module")  # views that nobody changes in place
         for category in (DeprecationWarning, FutureWarning):
             warnings.filterwarnings("ignore", category=category, module=r"(lightning|torch)\.")
         trainer = Trainer(
             accelerator=accelerator,
-            strategy=RestartableDDP(find_unused_parameters=unused) if world > 1 else "auto",
+            strategy=strategy_of(strategy, world, unused),
             devices=local,
             num_nodes=world // local,
             precision=precision,
@@ -125,6 +116,7 @@ def train(
                 *([ProgressLines(print_every)] if progress else []),
                 *callbacks,
                 files,
+                EndTogether(),  # last: what a step leaves is saved first
             ],
             plugins=[SafeCheckpointIO()],
             max_epochs=1,

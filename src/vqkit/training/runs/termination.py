@@ -2,6 +2,8 @@
 
 Lightning hears SIGTERM between two steps, and then calls the handler that was there before it, at once. Libraries leave handlers that end
 the process on the spot (``ray.init`` and Ray's clusters do), in which case nothing would be saved.
+
+Several ranks hear it at different moments, and have to end after the same step: whoever saves alone waits for the others for ever.
 """
 
 import signal
@@ -9,10 +11,47 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-__all__ = ["saved_before_ending"]
+from vqkit.ranks import max_over_ranks
+
+__all__ = ["AgreedEnd", "EndTogether", "saved_before_ending"]
+
+
+class AgreedEnd(SIGTERMException):
+    """All ranks end here: they may save together."""
+
+
+class EndTogether(Callback):
+    """Ends a run of several ranks after a step, on all of them, when one was asked to end; the others' checkpoints come first.
+
+    It costs one number that ranks exchange at each step.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen in the place of Lightning, whose handler exchanges something between ranks wherever they happen to be."""
+        self._asked = False
+        if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._ask)  # Lightning puts back what was there before the training
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """End, if one was asked to; a run that has done its last step ends anyway."""
+        if trainer.world_size == 1 or batch_idx + 1 == trainer.num_training_batches:
+            return
+        if int(max_over_ranks(torch.tensor(int(self._asked), device=pl_module.device))):
+            raise AgreedEnd
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
 
 
 @contextmanager

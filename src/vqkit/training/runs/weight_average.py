@@ -12,6 +12,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from vqkit.training.runs.split_weights import part_like, without_parts
+
 __all__ = ["WeightAverage"]
 
 
@@ -43,7 +45,9 @@ class WeightAverage(Callback):
             if name not in self.average:
                 self.average[name] = value.clone()
             elif value.is_floating_point():
-                self.average[name] = self.average[name].to(value.device).lerp_(value, 1 - keep)
+                # a checkpoint brings it whole, and on the CPU
+                own = part_like(self.average[name], value).to(value.device)
+                self.average[name] = own.lerp_(value, 1 - keep)
             else:
                 self.average[name] = value.clone()
         self.steps += 1
@@ -65,7 +69,7 @@ class WeightAverage(Callback):
         state = {name: value for name, value in model.state_dict().items() if name in self.average}
         self._own = {name: value.clone() for name, value in state.items()}
         for name, value in state.items():
-            value.copy_(self.average[name])
+            value.copy_(part_like(self.average[name], value))
 
     @torch.no_grad()
     def _restore(self, model: nn.Module) -> None:
@@ -96,11 +100,13 @@ class WeightAverage(Callback):
         """Save the own weights also in the middle of a validation, as other callbacks and SLURM's requeueing do."""
         if self._own is not None:
             path = next(path for path, part in pl_module.named_modules() if part is pl_module.model)
-            checkpoint["state_dict"].update({f"{path}.{name}": value for name, value in self._own.items()})
+            own = without_parts(self._own, trainer.is_global_zero)
+            if trainer.is_global_zero:
+                checkpoint["state_dict"].update({f"{path}.{name}": value for name, value in own.items()})
 
     def state_dict(self) -> dict[str, Any]:
-        """Steps and averages."""
-        return {"steps": self.steps, "average": self.average}
+        """Steps and averages, whole; every rank has to call."""
+        return {"steps": self.steps, "average": without_parts(self.average)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
