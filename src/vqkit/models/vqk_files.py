@@ -1,4 +1,4 @@
-"""What a ``.vqk`` file says of the model that wrote it, and which files a model may read."""
+"""Link between ``.vqk`` files and models: headers that name the model, and the check of which files a model may read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class HasCodes(HasState, Protocol):
-    """What of a model matters to its files: weights, quantizer, entropy model."""
+    """Interface of a model that its files depend on: weights, quantizer, entropy model."""
 
     quantizer: Quantizer
     prior: EntropyModel | None
@@ -36,12 +36,12 @@ class HasCodes(HasState, Protocol):
 
 @dataclass(frozen=True)
 class ReadCells:
-    """What `read_cells` found.
+    """Result of `read_cells`: codes of all cells of a picture or a video.
 
     Attributes:
-        codes: codes of every cell; any, where they are lost.
+        codes: codes of every cell; arbitrary where they are lost.
         lost: True where a cell's codes are lost.
-        stages: the most stages that a cell has.
+        stages: largest number of stages in a cell.
         bytes: size of the file.
         warnings: what is damaged or missing.
     """
@@ -148,7 +148,7 @@ def open_reader(model: HasCodes, source: str | Path | BinaryIO) -> VqkReader:
 
 
 def read_cells(reader: VqkReader, cells: int, item: str) -> ReadCells:
-    """All cells of a picture or a video; what is damaged or cut off is named as gray.
+    """Read all cells of a picture or a video; damaged or missing cells are marked as lost, with a warning that they are gray.
 
     Args:
         reader: an open file.

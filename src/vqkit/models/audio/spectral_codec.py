@@ -244,7 +244,7 @@ class SpectralCodec(WaveformCodec):
 
     @property
     def rotatable(self) -> bool:
-        """Whether `rotate_latent` can turn the latent."""
+        """Whether `rotate_latent` can rotate the latent; always for this codec."""
         return True
 
     @torch.no_grad()

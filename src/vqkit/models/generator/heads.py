@@ -1,4 +1,4 @@
-"""From the transformer's state at a position to the codes that lie there."""
+"""Output heads: they predict the codes at a position from the transformer's state there."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
