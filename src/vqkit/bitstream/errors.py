@@ -1,4 +1,4 @@
-"""The one error of files that cannot be read, and the case of it that another model would mend."""
+"""Error of files that cannot be read, and its special case that the right model would avoid."""
 
 __all__ = ["BitstreamError", "OtherModelError"]
 

@@ -77,7 +77,7 @@ class FieldReader:
         self.position = position
 
     def take(self, size: int) -> bytes:
-        """The next so many bytes."""
+        """Return the next ``size`` bytes."""
         end = self.position + size
         if end > len(self._data):
             raise IncompleteError(end)
@@ -121,7 +121,7 @@ class FieldReader:
             raise BitstreamError(f"{name} is not UTF-8") from None
 
     def runs(self, name: str, most: int, limit: int) -> tuple[int, ...]:
-        """What `runs_bytes` wrote: at most ``most`` numbers from 0 to ``limit``, neighbouring runs different."""
+        """Read what `runs_bytes` wrote: at most ``most`` numbers from 0 to ``limit``; neighbouring runs differ."""
         values: list[int] = []
         last = -1
         for _ in range(self.number(f"the number of runs of {name}", most)):

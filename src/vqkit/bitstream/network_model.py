@@ -201,7 +201,7 @@ class NetworkModel:
         return codes[:, start:]
 
     def most_frames(self, stage_ends: Sequence[int]) -> int:
-        """How many frames a chunk may have, so that decoding a stage of it stays within the limit."""
+        """Return the largest number of frames in a chunk for which decoding any stage stays within the work limit."""
         starts = (0, *stage_ends)
         return MAX_NETWORK_WORK // max(1, *(self._work(start, stop) for start, stop in pairwise(starts)))
 
@@ -218,7 +218,7 @@ class NetworkModel:
     def _known(
         self, network: CodeNetwork, earlier: np.ndarray, before_last: np.ndarray, first: int, last: int
     ) -> np.ndarray:
-        """What the first layer gets from codes of earlier positions, bias included, of frames ``first`` to ``last`` − 1."""
+        """Compute the first layer's sums over codes of earlier positions, bias included, for frames ``first`` to ``last`` − 1."""
         inputs = [_shifted(earlier, offset, first, last) for offset in earlier_offsets(self.columns, self.grid)]
         inputs.append(before_last[first:last])
         weight = network.first_weight[len(own_offsets(0, self.grid)) * self.dim :]
@@ -226,7 +226,7 @@ class NetworkModel:
         return found
 
     def _own(self, network: CodeNetwork, own: np.ndarray, first: int, last: int) -> np.ndarray:
-        """What it gets from the position itself, in frames before."""
+        """Compute the first layer's sums over codes of the position itself in earlier frames, for frames ``first`` to ``last`` − 1."""
         inputs = [_shifted(own, offset, first, last) for offset in own_offsets(self.columns, self.grid)]
         found: np.ndarray = np.concatenate(inputs, axis=1) @ network.first_weight[: len(inputs) * self.dim]
         return found

@@ -128,7 +128,7 @@ class RoundedNetwork(nn.Module):
         ]
 
     def choose_grids(self) -> None:
-        """From now on numbers are rounded."""
+        """Fix the integer grids of all networks: from now on their numbers are rounded."""
         for network in self.networks:
             if network is not None:
                 network.choose_digits()

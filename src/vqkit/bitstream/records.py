@@ -23,15 +23,15 @@ MARKER_BYTES = 2
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Where a chunk's frames and bytes are.
+    """Position of a chunk: its frames in the signal and its bytes in the record.
 
     Attributes:
         start_frame: the first frame, counted from the header before it.
-        frames: how many.
+        frames: number of frames.
         stage_bytes: bytes of each stage that is there.
         count_bytes: bytes that say how many stages each frame has; None where all have the same.
         checksum: checksum of the head.
-        head_bytes: up to the first stage.
+        head_bytes: length of the head, up to the stages or their counts.
     """
 
     start_frame: int
@@ -43,16 +43,16 @@ class Chunk:
 
     @property
     def end_frame(self) -> int:
-        """The frame behind the last."""
+        """Index of the frame behind the chunk's last."""
         return self.start_frame + self.frames
 
     @property
     def size(self) -> int:
-        """Bytes of the record."""
+        """Length of the record in bytes."""
         return self.head_bytes + (self.count_bytes or 0) + sum(self.stage_bytes) + 4
 
     def intact(self, record: bytes) -> bool:
-        """Whether the checksum of the stages is right."""
+        """Return whether the checksum of the stages is right."""
         return zlib.crc32(record[self.head_bytes : -4], self.checksum) == int.from_bytes(record[-4:], "little")
 
     def stages(self, record: bytes) -> list[bytes]:
