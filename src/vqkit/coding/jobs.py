@@ -1,4 +1,4 @@
-"""Which files become which: one file, a pipe, or a folder that is mirrored."""
+"""Jobs of a run: the pairs of source and target for a file, a pipe, or a folder that is mirrored."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ UNKNOWN = "neither sound nor an image"  # why a file is passed over that is noth
 
 @dataclass(frozen=True)
 class Job:
-    """One file to be made of another.
+    """Conversion of one file into another.
 
     Attributes:
         source: ``"-"`` is standard input.
@@ -38,7 +38,7 @@ class Job:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is still to be done."""
+        """Whether the job is still to be done."""
         return not (self.fault or self.passed_over or self.exists)
 
 
@@ -49,7 +49,7 @@ def find_jobs(
     names: Callable[[Path], Sequence[str]],
     kind_of: Callable[[Path], Kind | None] | None = None,
 ) -> list[Job]:
-    """What to do, sorted by name.
+    """List the jobs of a source, sorted by name.
 
     Args:
         source: a file, ``"-"``, or a folder, of which all files with one of the suffixes are taken. Hidden ones are passed over; so are
@@ -87,7 +87,7 @@ def find_jobs(
 
 
 def checked_jobs(jobs: Sequence[Job], *, overwrite: bool, skip: bool, folder: bool) -> list[Job]:
-    """The jobs, with what is found out about their targets before anything begins.
+    """Return the jobs with all that can be known about their targets before anything begins.
 
     Args:
         jobs: jobs of `find_jobs`.

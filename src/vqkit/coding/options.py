@@ -1,4 +1,4 @@
-"""What `vqkit encode` and `vqkit decode` both take on the command line."""
+"""Command-line arguments that `vqkit encode` and `vqkit decode` share."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Several processes that do jobs: one that dies is replaced, and all end with their parent, however that ends."""
+"""Pool of processes that do jobs: one that dies is replaced, and all end with their parent, however that ends."""
 
 import multiprocessing.connection
 import os

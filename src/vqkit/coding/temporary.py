@@ -1,4 +1,4 @@
-"""Pipes where a library wants a file."""
+"""Temporary files in place of pipes, for libraries that need a file."""
 
 import shutil
 import tempfile

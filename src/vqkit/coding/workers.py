@@ -1,4 +1,4 @@
-"""Jobs one after the other, or in several processes of one thread each: the results are the same."""
+"""Workers: jobs run one after the other, or in several processes of one thread each, with the same results."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A codec on a sound in blocks: as a stream where it can be one, otherwise as a whole."""
+"""Coding of a sound in blocks: as a stream where the codec can stream, otherwise in one go."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
