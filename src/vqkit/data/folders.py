@@ -51,7 +51,7 @@ def entries(folder: Path) -> Iterator[Entry]:
 
 
 def no_file(path: Path) -> str:
-    """Why something cannot be read to its end, in words that go on from "it is"; "" of a file."""
+    """Return why a path is no regular file, in words that continue "it is"; "" for a regular file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def no_file(path: Path) -> str:
 
 
 def sort_of(mode: int) -> str:
-    """What it is that is no regular file."""
+    """Describe an entry that is no regular file by its mode, as an object for "it is"."""
     if stat.S_ISDIR(mode):
         return "a folder"
     if stat.S_ISFIFO(mode):
@@ -71,7 +71,7 @@ def sort_of(mode: int) -> str:
 
 
 def dangling(path: Path) -> str:
-    """What a path is at which nothing lies."""
+    """Describe a path at which nothing lies: a broken link, or gone."""
     try:
         return f"a link to {os.readlink(path)}, which does not exist"
     except OSError:
@@ -106,7 +106,7 @@ def walk(folder: Path, suffixes: frozenset[str], wanted: Callable[[Path], bool |
 
 
 def described(folder: Path, names: Sequence[str]) -> str:
-    """What was left out of a folder: files of each modality, counted, and those that are nothing we know; ``.vqk`` files are not.
+    """Describe what was left out of a folder: files of each modality, counted, and those of unknown content; not ``.vqk`` files.
 
     Args:
         folder: the folder.

@@ -68,7 +68,7 @@ class KaldiFilterbank(nn.Module):
 
     @property
     def floor(self) -> float:
-        """What a band of digital silence has."""
+        """Log energy of a band in digital silence."""
         return math.log(_EPSILON)
 
     def frames(self, samples: int) -> int:

@@ -50,7 +50,7 @@ class Waveform:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of an audio file says.
+    """Facts of an audio file's header.
 
     Attributes:
         sample_rate: sample rate in Hz.
@@ -178,7 +178,7 @@ def load_audio(
 
 
 def _gathered(reader: SoundReader, first: int, length: int | None, check: SampleCheck) -> np.ndarray:
-    """So many samples from the first, fewer at the end; None takes all."""
+    """Read ``length`` samples from index ``first`` on, fewer at the end; all with None. Returns (samples, channels), checked."""
     blocks = []
     for block in reader.blocks(first):
         blocks.append(block if length is None else block[: length - check.samples])
@@ -190,9 +190,9 @@ def _gathered(reader: SoundReader, first: int, length: int | None, check: Sample
 
 
 def _native_span(start: int, count: int | None, native_rate: int, rate: int) -> tuple[int, int, int | None]:
-    """Which native samples make the output samples [start, start + count): first, outputs to drop, number to read.
+    """Compute the native samples behind the output samples [start, start + count): first, outputs to drop, number to read.
 
-    The first native sample lies on the common grid of both rates, so that a part is resampled at the phase of the whole.
+    The first native sample lies on the common grid of both rates, so that a part is resampled at the phase of the full signal.
     """
     if native_rate == rate:
         return start, 0, count

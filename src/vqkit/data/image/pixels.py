@@ -47,14 +47,14 @@ class StoredImage:
 
     @property
     def space(self) -> Literal["gray", "RGB", "CMYK"]:
-        """What the values are samples of."""
+        """Colour space of the values."""
         if self.values.ndim == 2:
             return "gray"
         return "CMYK" if self.values.shape[2] == 4 else "RGB"
 
 
 def pixels_to_tensor(values: np.ndarray, white: float, channels: int | None) -> Float[Tensor, "channels height width"]:
-    """One image as a tensor.
+    """Convert the pixels of one image to a tensor.
 
     Args:
         values: ``(height, width)`` gray, or ``(height, width, channels)`` with 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.

@@ -23,7 +23,7 @@ _MAX_MEGAPIXELS = 64.0  # of a frame, as the header says
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video's header says.
+    """Facts of a video file's header.
 
     Attributes:
         seconds: duration of the picture.

@@ -20,11 +20,11 @@ MAX_VIDEO_MEGAPIXELS = 64.0
 
 @dataclass(frozen=True)
 class WholeVideo:
-    """What `read_video` found.
+    """Result of `read_video`.
 
     Attributes:
         frames: the frames.
-        rate: frames a second, to a thousandth.
+        rate: frame rate in Hz, to a thousandth.
         notes: what of the file was left out or changed.
     """
 

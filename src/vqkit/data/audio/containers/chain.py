@@ -142,7 +142,7 @@ class LinkStream(io.RawIOBase):
         self._next()  # the header is read by now
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -178,10 +178,10 @@ class LinkStream(io.RawIOBase):
 
 
 class FileSlice(io.RawIOBase):
-    """Part of an open file as a file of its own.
+    """File that is a part of an open file.
 
     Args:
-        file: that can be sought in; it stays open.
+        file: seekable file; it stays open.
         start: offset of the first byte.
         stop: offset after the last one.
     """
@@ -191,11 +191,11 @@ class FileSlice(io.RawIOBase):
         self._file, self._start, self._length, self._at = file, start, stop - start, 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -218,7 +218,7 @@ class FileSlice(io.RawIOBase):
 
 
 def links_of(file: BinaryIO, size: int) -> tuple[Link, ...]:
-    """All links of a file that can be sought in; it is read where the structure cannot be passed over.
+    """Find all links of a seekable file; bytes are read only where the structure cannot be skipped.
 
     Args:
         file: open, at its first byte.

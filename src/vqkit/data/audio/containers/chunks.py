@@ -29,7 +29,7 @@ _AIFF_TYPES = {b"sowt": "<i", b"fl32": ">f", b"FL32": ">f", b"fl64": ">f", b"FL6
 
 @dataclass
 class _Header:
-    """What the chunks before the sound say."""
+    """Facts of a file's chunks before the sound."""
 
     kind: str = ""  # of the samples: "i", "u" or "f" with byte order; "" if they are compressed
     channels: int = 0
@@ -55,7 +55,7 @@ class _Header:
 
 @dataclass(frozen=True)
 class _Form:
-    """How one family is laid out.
+    """Layout of one family of chunked formats.
 
     Attributes:
         head: bytes of the file before the first chunk.
@@ -65,7 +65,7 @@ class _Form:
         even: chunks begin at multiples of this.
         sound: name of the chunk with the samples.
         before: bytes of the sound chunk before the first sample.
-        read: takes what a chunk before the sound says.
+        read: reads a chunk before the sound into the header.
     """
 
     head: int
@@ -129,11 +129,11 @@ CHUNKED: dict[bytes, _Form] = {
 
 
 def walk_chunks(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """One file of chunks: up to its sound, the sound, and what belongs to the file after it.
+    """Walk through one file of chunks: up to its sound, the sound, and the chunks that belong to the file after it.
 
     Args:
-        queue: that stands at the beginning.
-        link: link that is filled.
+        queue: byte queue at the file's beginning.
+        link: link whose fields are filled in.
     """
     magic = queue.peek(4)
     form = CHUNKED[magic]
@@ -177,7 +177,7 @@ def _describe(link: Link, header: _Header, first: int, size: int | None) -> None
 
 
 def left_open(size: int) -> bool:
-    """Whether a size is what is written where it is not known: nothing, or about the largest of 31, 32, 63 or 64 bits."""
+    """Return whether a size is a placeholder for an unknown one: 0, or about the largest number of 31, 32, 63 or 64 bits."""
     return size <= 0 or any(abs(size - (1 << bits)) <= 0x1100 for bits in (31, 32, 63, 64))
 
 
@@ -194,7 +194,7 @@ def _chunk(head: bytes, form: _Form) -> tuple[bytes, int | None]:
 
 
 def _stated_end(head: bytes, form: _Form) -> int:
-    """Where the file ends by its first size; 0 where there is none, or none to be believed."""
+    """Return the offset of the file's end by the size in its head; 0 where there is none, or only a placeholder."""
     if form.names == 16:
         size = struct.unpack_from("<Q", head, 16)[0]
         return 0 if left_open(size) else size

@@ -35,13 +35,13 @@ _MOST_LOOKED_AT = 1 << 14
 
 @dataclass(frozen=True)
 class Frame:
-    """What the header of a frame tells.
+    """Facts of a frame's header.
 
     Attributes:
         length: length in bytes.
-        samples: a channel.
+        samples: number of samples in each channel.
         sample_rate: sample rate in Hz.
-        side_bytes: between the header and the first place where a Xing header can stand; MPEG layer 3 only.
+        side_bytes: bytes between the header and the first place where a Xing header can stand; MPEG layer 3 only.
     """
 
     length: int
@@ -126,7 +126,7 @@ def walk_frames(queue: ByteQueue, link: Link, frame_of: Callable[[bytes], Frame 
     either are one link: a decoder plays on.
 
     Args:
-        queue: that stands at the first frame or tag.
+        queue: byte queue at the first frame or tag.
         link: link that is filled; its samples where a Xing header states them.
         frame_of: `mpeg_frame`, `adts_frame` or `ac3_frame`.
     """
@@ -183,7 +183,7 @@ def _foreign(queue: ByteQueue, link: Link, frame_of: Callable[[bytes], Frame | N
 
 
 def _places(ahead: bytes) -> Iterator[int]:
-    """Where a frame or a tag could begin."""
+    """Yield the offsets at which a frame or a tag could begin."""
     index = -1
     while (
         index := min(

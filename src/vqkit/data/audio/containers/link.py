@@ -1,4 +1,4 @@
-"""One link of a chain: what its bytes say before anything decodes them."""
+"""Link of a chain of joined sound files, as its bytes describe it before anything is decoded."""
 
 import re
 from collections.abc import Generator, Iterator
@@ -28,16 +28,16 @@ class PcmFormat:
 
 @dataclass
 class Link:
-    """What is known of one link; complete when its last byte has been passed on.
+    """Facts of one link; complete when its last byte has been passed on.
 
     Attributes:
-        kind: kind of container, such as ``"ogg"``; "" is one whose structure is not looked at.
+        kind: kind of container, such as ``"ogg"``; "" for one whose structure is not parsed.
         start: offset of its first byte.
         stop: offset after its last byte.
-        samples: a channel, as the header promises exactly; None where it does not.
+        samples: number of samples in each channel, as the header promises exactly; None where it does not.
         sample_rate: sample rate of ``samples``, in Hz.
-        channels: where the header tells.
-        frame_seconds: duration of all frames that were seen, where they are looked at.
+        channels: number of channels, where the header states it.
+        frame_seconds: duration of all frames so far, in formats whose frames are parsed.
         end: samples a channel to the last time mark of an Ogg stream: what its last packet holds beyond that is padding.
         pcm: how its samples lie, if they are uncompressed.
         open_ended: its header leaves the length open, or was never finished.
@@ -73,7 +73,7 @@ class Link:
 
     @property
     def fault(self) -> str:
-        """Why it is not whole, in words; "" if it is, as far as the structure tells."""
+        """Reason why the link is not whole, in words; "" if it is, as far as the structure tells."""
         parts = f"{self.damaged_parts} page{'s are' if self.damaged_parts != 1 else ' is'} lost or damaged"
         places = f"{self.foreign_places} places" if self.foreign_places != 1 else "one place"
         foreign = f"{self.foreign_bytes} bytes in {places} are no sound and are left out"
@@ -84,7 +84,7 @@ class Link:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing, as far as the structure tells."""
+        """Whether nothing of the link is missing, as far as the structure tells."""
         return not (self.cut or self.foreign_bytes or self.damaged_parts)
 
     def foreign(self, count: int) -> None:

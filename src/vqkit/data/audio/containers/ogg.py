@@ -43,7 +43,7 @@ class _Page:
 
     @property
     def damaged(self) -> bool:
-        """Whether its checksum is wrong; or, if it seems to go beyond the end of the file, whether another page follows."""
+        """Whether the page's checksum is wrong; of a page that seems to extend beyond the end of the file, whether another page follows."""
         if len(self.data) < self.length:
             return _MAGIC in self.data[1:]
         return checksum(self.data) != struct.unpack_from("<I", self.data, 22)[0]
@@ -62,7 +62,7 @@ def walk_ogg(queue: ByteQueue, link: Link) -> Iterator[Span]:
     A link is one set of streams that begin together; a stream that begins after other pages begins the next link.
 
     Args:
-        queue: that stands at the first page.
+        queue: byte queue at the first page.
         link: link that is filled.
     """
     numbers: dict[int, int] = {}  # of the page expected next, by stream

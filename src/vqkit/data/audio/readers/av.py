@@ -112,7 +112,7 @@ class AvReader:
 
     @property
     def lossless(self) -> bool:
-        """Whether the stated duration is that of the samples, to the last one."""
+        """Whether the stated duration is exactly that of the samples."""
         return self._format in _LOSSLESS
 
     def pieces(self, start: int) -> Iterator[Piece]:

@@ -1,4 +1,4 @@
-"""What was found out about a sound while it was read: changes on the way, which are noted, and losses, which are warned of or refused."""
+"""Findings of the reading of a sound: changes, which are noted, and losses, which are warned of or refused."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Findings:
         strict: whether a loss is an error at once.
 
     Attributes:
-        begin_seconds: where the link that is being read begins; positions count from there.
+        begin_seconds: start of the link that is being read, in seconds; positions count from there.
 
     Example:
         >>> findings = Findings("a.mp3")
@@ -47,17 +47,17 @@ class Findings:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was changed on the way and is no loss."""
+        """Changes to the sound that are no loss."""
         return tuple(self._notes.values())
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is missing, damaged or doubtful."""
+        """Warnings of what is missing, damaged or doubtful."""
         return (*(_line(kind, loss) for kind, loss in self._losses.items()), *self._texts)
 
     @property
     def missing_seconds(self) -> float:
-        """Silence in place of what is missing, in seconds."""
+        """Duration of the silence in place of what is missing, in seconds."""
         return round(sum(loss.seconds for loss in self._losses.values()), 6)
 
     def note(self, key: str, text: str) -> None:

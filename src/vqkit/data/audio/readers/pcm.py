@@ -52,7 +52,7 @@ class PcmReader:
                 yield Piece(samples, self.sample_rate, self.layout)
 
     def close(self) -> None:
-        """What was given open stays open."""
+        """Do nothing: a file that was given open stays open."""
 
     def _leave_out(self, count: int) -> None:
         if self._file.seekable():

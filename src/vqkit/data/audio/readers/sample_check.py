@@ -1,4 +1,4 @@
-"""What samples must not be, and what they should not: too many, no numbers, far outside ±1, or gone when channels are averaged."""
+"""Checks of decoded samples: too many, no numbers, far outside ±1, or cancelled when channels are averaged."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def check_samples(name: str | Path, samples: int, channels: int, max_samples: in
 
     Args:
         name: name of the file, for the message.
-        samples: a channel.
+        samples: number of samples in each channel.
         channels: number of channels.
         max_samples: most samples of all channels together; None allows any number.
 

@@ -161,7 +161,7 @@ class SoundReader:
             stream.drain()
 
     def _kept(self, stream: LinkStream) -> FileSlice:
-        """All bytes of a link that cannot be decoded before its end, where they can be sought in; on the disk, if they are many."""
+        """Buffer all bytes of a link that cannot be decoded before its end, so that they can be seeked; on the disk, if they are many."""
         kept = SpooledTemporaryFile(_KEPT_IN_MEMORY)  # noqa: SIM115  # closed with the reader
         self._temporary.append(kept)
         shutil.copyfileobj(stream, kept)
@@ -186,13 +186,13 @@ class SoundReader:
 
 
 def _index_first(queue: ByteQueue) -> bool:
-    """Whether the index of an MP4 file comes before its content, right behind the first box: then it can be read from front to back."""
+    """Return whether an MP4 file's index stands before its content, right behind the first box, so that it reads from front to back."""
     size = int.from_bytes(queue.peek(4), "big")
     return size <= _LONGEST_FIRST_BOX and queue.peek(size + 8)[size + 4 :] in (b"moov", b"styp", b"sidx", b"moof")
 
 
 def check_file(path: Path) -> None:
-    """Whether a path names something that can be read as a sound file, without opening it: a FIFO would wait for ever.
+    """Refuse a path that cannot be read as a sound file, without opening it: a FIFO would wait for ever.
 
     Raises:
         FileNotFoundError: there is nothing.

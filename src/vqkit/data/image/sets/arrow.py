@@ -22,7 +22,7 @@ _DICT, _STATE = "dataset_dict.json", "state.json"
 
 @dataclass(frozen=True)
 class SavedImages:
-    """The images of one saved ``Dataset``, decoded when they are asked for.
+    """The images of one saved ``Dataset``, decoded on demand.
 
     Attributes:
         folder: where it was saved.
@@ -72,7 +72,7 @@ def saved_folders(folder: Path) -> list[Path]:
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether a ``Dataset`` was saved there."""
+    """Return whether a ``Dataset`` of Hugging Face was saved in the folder."""
     return (folder / _STATE).is_file() and (folder / "dataset_info.json").is_file()
 
 
