@@ -47,7 +47,7 @@ class BitRate(StreamingMetric):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Nothing to set."""
+        """Settings of the metric: none."""
         return {}
 
     def update(self, num_bytes: int, seconds: float) -> None:
