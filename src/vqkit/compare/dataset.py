@@ -1,4 +1,4 @@
-"""Which clips, images or videos a comparison trains on and is measured on."""
+"""Data of a comparison: the clips, images or videos that it trains on and is measured on."""
 
 import warnings
 from collections.abc import Callable, Sequence

@@ -78,7 +78,7 @@ class Backbone(BackboneBase):
 
     @property
     def training_code(self) -> tuple[Any, ...]:
-        """What training consists of."""
+        """Code of the training, whose changes make cached runs stale."""
         return (VideoTokenizer, ReconstructionModule, VideoDataModule, train)
 
     @property

@@ -13,15 +13,15 @@ __all__ = ["MOODS", "Mood", "Note", "Score", "compose"]
 
 @dataclass(frozen=True)
 class Mood:
-    """How music of a mood is made, and which colours its scenes have.
+    """Mood of generated music: its tempo, scale and sound, and the colour of its scenes.
 
     Attributes:
         name: name of the mood.
-        tempo: slowest and fastest, in beats a minute.
-        scale: semitones above the tonic.
+        tempo: slowest and fastest tempo, in beats a minute.
+        scale: notes of the scale, in semitones above the tonic.
         tonic: pitch of the bass's tonic.
         density: share of the half beats with a note of the melody.
-        drums: whether there are any.
+        drums: whether there are drums.
         brightness: brightness of the sound, from 0 (nearly sines) to 1.
         hue: hue of the scene's ground, 0 … 1.
     """
