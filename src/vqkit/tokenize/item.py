@@ -1,4 +1,4 @@
-"""What flows through a tokenization: an item goes in, its codes come out. Nothing heavy is imported here: every worker starts with it."""
+"""Input and output of a tokenization: items and their codes. Nothing heavy is imported here, since every worker starts with it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ __all__ = ["BatchEncoder", "Encoded", "Encoder", "Item"]
 
 @dataclass(frozen=True)
 class Item:
-    """One sound or image of a corpus.
+    """Sound or image of a corpus.
 
     Attributes:
-        key: Its name in the corpus, with forward slashes; the same on every machine, and unique.
-        data: A file, or the bytes of one.
-        fault: Why it cannot be read, where that is known already.
+        key: Name of the item in the corpus, with forward slashes; the same on every machine, and unique.
+        data: Path of a file, or the bytes of one.
+        fault: Why the item cannot be read, where that is known already.
     """
 
     key: str
@@ -47,16 +47,16 @@ class Encoded:
 
 
 class Encoder(Protocol):
-    """What makes codes of items; picklable, since every worker gets it."""
+    """Interface of the encoders, which turn items into codes; picklable, since every worker gets a copy."""
 
     def describe(self) -> dict[str, Any]:
-        """What it is, as JSON for the manifest; ``largest_code`` says which integers hold its codes."""
+        """Describe the encoder, as JSON for the manifest; ``largest_code`` determines the integer type of the codes."""
 
     def load(self) -> Any:
-        """Whatever `encode` needs, loaded once in each worker."""
+        """Load all that `encode` needs, once in each worker."""
 
     def encode(self, loaded: Any, item: Item) -> Encoded:
-        """Codes of an item; what it raises is listed as the reason why the item has none."""
+        """Encode an item; an error that it raises is listed as the reason why the item has no codes."""
 
 
 @runtime_checkable

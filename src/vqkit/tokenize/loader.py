@@ -129,7 +129,7 @@ class TokenLoader:
                 return
 
     def state_dict(self) -> dict[str, int]:
-        """Where the epoch is, for a checkpoint."""
+        """Return the position in the epoch, for a checkpoint."""
         return {"epoch": self.epoch, "batches": self._done, **self._fixed()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

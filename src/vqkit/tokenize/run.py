@@ -26,12 +26,12 @@ _PLAN, _SETTINGS, _LOCK = "plan.jsonl", "settings.json", "lock"
 
 @dataclass(frozen=True)
 class TokenizeSettings:
-    """What is made of a corpus.
+    """Settings of a tokenization.
 
     Args:
         formats: ``"parquet"``, ``"webdataset"``, or both.
-        items_per_shard: Items of a token file.
-        column: Column of tables; by default the first that holds sound or images.
+        items_per_shard: Number of items in a token file.
+        column: Name of the column of tables; by default the first that holds sound or images.
 
     Raises:
         ValueError: An argument out of range.
@@ -50,15 +50,15 @@ class TokenizeSettings:
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
         units: Number of units.
         done: Number of units that are done.
         items: Number of items that have codes.
-        failed: Items without.
+        failed: Number of items without codes.
         seconds: Duration of the sound in seconds.
-        resumed: Units that were done before this run.
+        resumed: Number of units that were done before this run.
     """
 
     units: int
@@ -175,7 +175,7 @@ def _alone(state: Path) -> Iterator[None]:
 
 
 def _remove_unfinished(target: Path) -> None:
-    """What processes that were killed have left: nobody else writes here, since the lock is ours."""
+    """Remove the temporary files of processes that were killed: nobody else writes here, since this process has the lock."""
     for folder in (target, target / SHARDS, target / STATE, *(target / STATE / "records").glob("*")):
         for path in folder.glob(".vqkit-*.tmp"):
             with suppress(OSError):
