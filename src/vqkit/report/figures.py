@@ -1,4 +1,4 @@
-"""What all figures share: axes without clutter, one legend below, small PNG bytes. No pyplot, so no global state."""
+"""Style of all figures: axes without clutter, one legend below, small PNG bytes. No pyplot, so no global state."""
 
 from collections.abc import Sequence
 from io import BytesIO

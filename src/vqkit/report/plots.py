@@ -1,4 +1,4 @@
-"""All figures of a comparison, as PNG files under ``plots/``."""
+"""Figures of a comparison, written as PNG files under ``plots/``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a report of rate and quality shows: rows with intervals, and verdicts on goals."""
+"""Content of a report of rate and quality: rows with intervals, and verdicts on goals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

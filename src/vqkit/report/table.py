@@ -55,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: the value to sort by (NaN if there is none), as text without and with its spread, and its mark."""
+    """Cell of a table: the value to sort by (NaN if there is none), its text without and with the spread, and its mark."""
 
     value: float
     text: str

@@ -1,4 +1,4 @@
-"""What a client wants to be run, rebuilt from its request: nothing but plain values and uploaded files comes through."""
+"""Orders of clients, rebuilt from their requests, so that nothing but plain values and uploaded files comes through."""
 
 import re
 from collections.abc import Collection
@@ -17,7 +17,7 @@ _HIGHEST_NUMBER = 10**6
 
 
 class RefusedError(Exception):
-    """A request that is not served; the message is a line for whoever sent it.
+    """Error of a request that is not served; the message is a line for its sender.
 
     Args:
         status: Status code of HTTP.

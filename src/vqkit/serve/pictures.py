@@ -97,7 +97,7 @@ def _nominal_bits(usage: UsageReport, codes_per_stage: tuple[int, ...]) -> list[
 
 
 def _every(count: int, most: int) -> list[int]:
-    """At most so many places, evenly spaced, from the first on."""
+    """Return at most ``most`` of ``count`` indices, evenly spaced, from 0 on."""
     return list(range(0, count, -(-count // most)))
 
 

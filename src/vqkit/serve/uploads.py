@@ -1,4 +1,4 @@
-"""What may be dropped onto the page: sound, images and ``.vqk`` files of limited size, whatever their names say."""
+"""Reading of uploads: sound, images and ``.vqk`` files of limited size, recognized by content and not by name."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _MOST_VALUES_A_SECOND = 384_000  # stereo at the highest rate, or eight channels
 
 @dataclass(frozen=True)
 class Limits:
-    """What one visitor of the page may use.
+    """Limits on the resources that a visitor of the page may use.
 
     Attributes:
         max_megabytes: Size of an uploaded file; a megabyte has 2²⁰ bytes.
