@@ -182,7 +182,7 @@ def remove_unfinished(folder: str | Path, pid: int) -> None:
 
 
 def _place(path: Path) -> Path:
-    """Where the file lies in the end: what a link names, or the path itself."""
+    """Return the final path of the file: the target of a symbolic link, or the path itself."""
     if not path.is_symlink():
         return path
     place = Path(os.path.realpath(path))
@@ -301,7 +301,7 @@ def _unwatch(temporary: str) -> None:
 
 
 def _remove_and_die(number: int, _: object) -> None:
-    """What the signal does by default, without leaving files."""
+    """Remove this process's temporary files, then let the signal take its default action."""
     for temporary, pid in list(_unfinished.items()):
         if pid == os.getpid():
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""No network: quantized MDCT frames. Fitted in seconds."""
+"""Backbone without a network: quantized MDCT frames, fitted in seconds."""
 
 import time
 from collections.abc import Sequence
