@@ -76,7 +76,7 @@ def built_within(
 
     Args:
         make: constructs something of tensors, the same each time.
-        allowance: what it may take.
+        allowance: limits of the construction.
         check: raises what is to be raised; it gets what was made on the meta device, before memory is taken.
 
     Returns:

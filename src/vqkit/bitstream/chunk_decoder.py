@@ -17,7 +17,7 @@ class ChunkDecoder:
     Args:
         header: header of the file.
         entropy_model: the tables, where the file has none of its own. Without them nothing can be decoded, but all else works.
-        stages: how many to decode; all by default.
+        stages: number of stages to decode; all by default.
 
     Raises:
         BitstreamError: the tables are not those of the file.

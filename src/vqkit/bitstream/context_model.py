@@ -34,7 +34,7 @@ class ContextModel:
 
     Args:
         code_sizes: alphabet of each code of a frame.
-        contexts: for each its tables; None where the alphabet has one code or more than 2^16, whose codes are equally likely.
+        contexts: tables of each code position; None where the alphabet has one code or more than 2^16, whose codes are equally likely.
         columns: cells of a row of the grid, for contexts that look at the row above; 0 without a grid.
     """
 
@@ -84,7 +84,7 @@ class ContextModel:
         return ContextModel(self.code_sizes[:num_codes], self.contexts[:num_codes], self.columns)
 
     def on_grid(self, columns: int) -> "ContextModel":
-        """The same model for a grid of so many columns."""
+        """Return the same model for a grid of ``columns`` columns."""
         return ContextModel(self.code_sizes, self.contexts, columns)
 
     def encode(self, codes: np.ndarray, start: int, stop: int, places: np.ndarray | None = None) -> bytes:

@@ -92,7 +92,7 @@ def largest_chunk(model: EntropyModel, header: VqkHeader) -> int:
 
 
 def usual_chunk(header: VqkHeader, most: int) -> int:
-    """Frames of a chunk, of at most so many: a second; without time about 4096, in an image whole rows of cells."""
+    """Return the usual number of frames in a chunk, within a limit: a second; without time about 4096, in an image whole rows of cells."""
     if header.frame_rate:
         return max(1, min(round(header.frame_rate), most))
     usual, row = min(_STILL_FRAMES, most), header.columns or 1
@@ -100,7 +100,7 @@ def usual_chunk(header: VqkHeader, most: int) -> int:
 
 
 def model_of(header: VqkHeader, given: EntropyModel | None) -> EntropyModel | None:
-    """The entropy model of a file; None if it is needed and was not given.
+    """Return the entropy model of a file; None if it needs one that was not given.
 
     Raises:
         BitstreamError: the given or the stored one is not that of the file.

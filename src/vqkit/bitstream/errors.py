@@ -4,8 +4,8 @@ __all__ = ["BitstreamError", "OtherModelError"]
 
 
 class BitstreamError(ValueError):
-    """A file is not what it should be: another format, a newer version, another model, cut short or altered."""
+    """Error of a file that is not as it should be: another format, a newer version, another model, cut short or altered."""
 
 
 class OtherModelError(BitstreamError):
-    """A file is whole, but was written with other weights or another prior than those at hand."""
+    """Error of a file that is whole, but was written with other weights or another prior than the given ones."""

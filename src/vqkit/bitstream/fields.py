@@ -16,7 +16,7 @@ class IncompleteError(BitstreamError):
     """The bytes end before the field does: more of them may make it valid.
 
     Args:
-        needed: how many bytes there must be, from the beginning of the data.
+        needed: number of bytes that are needed, from the beginning of the data.
     """
 
     def __init__(self, needed: int) -> None:
@@ -65,7 +65,7 @@ class FieldReader:
 
     Args:
         data: the bytes.
-        position: where to begin.
+        position: index of the first byte to read.
 
     Raises:
         IncompleteError: (by all methods) the bytes end too early.

@@ -56,7 +56,7 @@ class VqkHeader:
 
     Args:
         code_sizes: alphabet of each code of a frame, 1 … 2^32; at most 1024 of them.
-        codes_per_stage: how many consecutive codes each stage has; one by default.
+        codes_per_stage: number of consecutive codes in each stage; one by default.
         sample_rate: sample rate of the sound in Hz; of video a thousand times its frames a second, so that a frame has 1000 samples; 0
             where there is no time.
         hop_samples: samples between frames, or between pictures of codes, which stand for several frames.
@@ -198,7 +198,7 @@ class VqkHeader:
         return self._core() == other._core()
 
     def to_bytes(self) -> bytes:
-        """The header as it stands in a file."""
+        """Write the header as it stands in a file."""
         body = block_bytes(self._core()) + self._notes()
         content = MAGIC + bytes([self.version]) + block_bytes(body)
         return content + zlib.crc32(content).to_bytes(4, "little")

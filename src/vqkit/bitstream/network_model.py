@@ -71,9 +71,9 @@ class NetworkModel:
 
     Args:
         code_sizes: alphabet of each code of a frame.
-        vectors: for each its code vectors, ``(code_sizes[i], dim)`` int16; None where the alphabet has one code or more than 2^16, whose
+        vectors: vectors of its codes, ``(code_sizes[i], dim)`` int16; None where the alphabet has one code or more than 2^16, whose
             codes are equally likely.
-        networks: for each its network; None in the same places.
+        networks: network of each code position; None in the same places.
         dim: length of a code vector.
         width: outputs of the hidden layers.
         grid: whether rows above and below are inputs.
@@ -143,7 +143,7 @@ class NetworkModel:
         return NetworkModel(*parts, dim=self.dim, width=self.width, grid=self.grid, columns=self.columns)
 
     def on_grid(self, columns: int) -> "NetworkModel":
-        """The same model for a grid of so many columns."""
+        """Return the same model for a grid of ``columns`` columns."""
         parts = (self.code_sizes, self.vectors, self.networks)
         return NetworkModel(*parts, dim=self.dim, width=self.width, grid=self.grid, columns=columns)
 
@@ -266,7 +266,7 @@ class _Sums:
 
 
 def _shifted(sums: np.ndarray, offset: int | None, first: int, last: int) -> np.ndarray:
-    """Sums of the frames so far from frames ``first`` to ``last`` − 1; zeros where there are none."""
+    """Return the sums ``offset`` frames away from frames ``first`` to ``last`` − 1; zeros where there are none."""
     found = np.zeros((last - first, sums.shape[1]))
     if offset is None:
         return found

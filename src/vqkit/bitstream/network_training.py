@@ -138,7 +138,7 @@ class RoundedNetwork(nn.Module):
 
         Args:
             around: codes of the frames around each, (frames, slots, num_codes), in the order of the offsets.
-            there: which of them exist, (frames, slots).
+            there: True where such a frame exists, (frames, slots).
             target: codes to predict, (frames, num_codes).
         """
         last = torch.zeros(len(target), there.shape[1], self.dim)  # sums up to the code before, of the frames around

@@ -137,7 +137,7 @@ def decode_columns(
 
 
 def start_decoder(data: bytes) -> Any:
-    """A decoder of data that end where `finish` ended them: the end stands for itself followed by zeros."""
+    """Return a decoder of data that end where `finish` ended them: zeros are understood to follow."""
     padded = data + bytes(-len(data) % 4 + 4 * _STATE_WORDS)
     return need("constriction", "audio").stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
 

@@ -32,7 +32,7 @@ class VqkBlock:
     """Consecutive frames of a file.
 
     Attributes:
-        start_frame: counted from the first of the file.
+        start_frame: index of the block's first frame in the file.
         codes: ``(frames, num_codes)`` int64; −1 in stages that the file leaves out, and everywhere if the frames are lost.
         lost: the file is damaged here.
     """
@@ -177,7 +177,7 @@ class VqkReader:
 
         Args:
             start_frame: the first, counted from the first of the file.
-            frames: how many; all that follow by default.
+            frames: number of frames to read; all that follow by default.
 
         Returns:
             ``(frames, num_codes)`` int64; −1 where frames are lost and in stages that the file leaves out.

@@ -80,7 +80,7 @@ class End:
 def chunk_record(
     header: VqkHeader, start_frame: int, frames: int, stages: list[bytes], counts: bytes | None = None
 ) -> bytes:
-    """A chunk as it stands in a file; ``counts`` where frames have their own numbers of stages."""
+    """Write a chunk as it stands in a file; ``counts`` where frames have their own numbers of stages."""
     assert (counts is not None) == header.variable_stages
     parts = stages if counts is None else [counts, *stages]
     numbers = (start_frame, frames, len(stages), *map(len, parts))
@@ -91,13 +91,13 @@ def chunk_record(
 
 
 def end_record(header: VqkHeader, frames: int, length: int | None) -> bytes:
-    """The end as it stands in a file."""
+    """Write the end record as it stands in a file."""
     content = END_MARKER + number_bytes(frames) + number_bytes(0 if length is None else length + 1)
     return content + _word(zlib.crc32(content, header.stream_id))
 
 
 def read_record(header: VqkHeader, data: bytes | bytearray, fields: FieldReader) -> Chunk | End:
-    """The head of a chunk, whose stages need not be there yet, or an end; ``fields`` reads ``data`` and stands at its first byte.
+    """Read the head of a chunk, whose stages need not be there yet, or an end; ``fields`` reads ``data`` from the record's first byte on.
 
     Raises:
         IncompleteError: it goes on behind the end of the data.

@@ -29,13 +29,13 @@ _FREE_WORK, _WORK_PER_BYTE = 1 << 22, 4
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A place where a file is not what was written.
+    """Damage: a place where a file differs from what was written.
 
     Attributes:
         offset: offset of the first damaged byte.
         size: damaged bytes.
         start_frame: the first frame lost.
-        frames: how many are lost; 0 if only bytes were added.
+        frames: number of lost frames; 0 if only bytes were added.
         reason: reason in words.
     """
 

@@ -31,7 +31,7 @@ class VqkWriter:
 
     Args:
         target: path or stream. A stream opened to append to a file of the same codes makes both one sequence.
-        header: what the file says about itself; its ``coding``, ``tables_hash`` and ``tables`` are filled in from ``entropy_model``.
+        header: header of the file; its ``coding``, ``tables_hash`` and ``tables`` are filled in from ``entropy_model``.
         entropy_model: `StaticTables`, `ContextModel` or `NetworkModel`; plain bits by default. Of one of more codes the first are taken.
         store_tables: put the tables into the header. Otherwise the reader must be given them: a model's belong beside its weights.
         chunk_frames: frames of a chunk. A second of them by default; where there is no time about 4096, in an image whole rows of cells.

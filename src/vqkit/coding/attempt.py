@@ -20,7 +20,7 @@ class Outcome:
     Attributes:
         job: the job.
         coded: result of the job; None where nothing was made.
-        error: why nothing was made.
+        error: reason why nothing was made; "" if something was.
         appeared: the target was made by somebody else meanwhile.
     """
 

@@ -16,7 +16,7 @@ class Coded(ABC):
     Attributes:
         bytes: size of the ``.vqk`` file.
         stages: number of stages that it holds; of a file with several rates the most.
-        notes: what was changed on the way and is no fault, such as stereo mixed to mono.
+        notes: changes to the signal that are no fault, such as stereo mixed to mono.
         warnings: what is damaged or missing.
     """
 

@@ -24,8 +24,8 @@ class Job:
         source: ``"-"`` is standard input.
         target: ``"-"`` is standard output.
         kind: kind of the content, once it is known.
-        fault: why it cannot be done, if that is known already.
-        passed_over: why it is none, of what lies in a folder and is no file.
+        fault: reason why the job cannot be done, if that is known already.
+        passed_over: reason why an entry of a folder is passed over, such as one that is no file; "" for a job to be done.
         exists: the target is there already and stays.
     """
 
@@ -146,7 +146,7 @@ def _mirrored(
 def _walk(
     folder: Path, suffixes: Collection[str], kind_of: Callable[[Path], Kind | None] | None
 ) -> tuple[dict[Path, Kind | None], list[Job]]:
-    """The files with their kinds, if they are asked for, and what is named instead of being done."""
+    """Walk a folder; return its files with their kinds, if requested, and the entries that are named instead of being done."""
     files: dict[Path, Kind | None] = {}
     others: list[Job] = []
     for entry in entries(folder):

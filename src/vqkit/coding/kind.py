@@ -47,7 +47,7 @@ class Kind(ABC):
     """Coding of the files of one modality. The model is one of this kind, in evaluation mode.
 
     Attributes:
-        modality: what is coded.
+        modality: modality of the content.
         read: suffixes of files that can be encoded, in lower case: those of other modalities too that hold such a signal.
         written: suffixes of files that can be made, the usual one first.
     """
@@ -102,9 +102,9 @@ class Kind(ABC):
 
         Args:
             model: Model of the kind.
-            sources: What is encoded; those of like lengths or sizes beside each other.
+            sources: Files to encode; those of similar lengths or sizes next to each other.
             targets: One for each source.
-            how: What is done to each; without ``strict``.
+            how: Settings of the encoding, without ``strict``.
             lanes: Items that the networks see at once.
             at: Called with the number of the source that is read next, and with −1 before the networks compute.
 

@@ -35,7 +35,7 @@ KINDS: tuple[Kind, ...] = (SOUND, IMAGE, VIDEO)
 
 
 def kind_named(name: str | Path) -> Kind:
-    """The kind of a file to make, by its suffix; sound, where that says nothing."""
+    """Return the kind of a file to make, by its suffix; sound where the suffix is unknown."""
     suffix = Path(name).suffix.lower()
     for kind in KINDS:
         if suffix in kind.written or suffix in kind.modality.suffixes:
@@ -66,7 +66,7 @@ def wanted_kind(word: str | None) -> Kind | None:
 
 
 def kind_of_file(path: str | Path, wanted: Kind | None = None) -> Kind | None:
-    """The kind of a file to encode, by its first bytes, or by its suffix where they say nothing; None where it is nothing we know.
+    """Return the kind of a file to encode, by its first bytes, or by its suffix where they say nothing; None for unknown content.
 
     Args:
         path: the file.

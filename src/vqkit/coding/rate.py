@@ -71,7 +71,7 @@ class Rate:
             check_variable_stages(quantizer)
 
     def check_stages(self, most: int, model: str) -> int:
-        """The number asked for, of so many.
+        """Return the requested number of stages after checking it against those that the model has.
 
         Raises:
             ValueError: there are fewer.
@@ -83,7 +83,7 @@ class Rate:
 
 @contextmanager
 def spooled(target: str | Path | BinaryIO, limited: bool) -> Iterator[str | Path | BinaryIO]:
-    """The target, or a file that is nowhere: how many stages fit is known when all are written."""
+    """Yield the target, or a temporary file where ``limited``: the number of stages that fit is known when all are written."""
     if not limited:
         yield target
     else:

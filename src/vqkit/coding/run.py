@@ -48,9 +48,9 @@ def run(
 
     Args:
         jobs: jobs of `find_jobs`.
-        load: makes a model for each kind of content.
+        load: loads a model for each kind of content.
         work: does one job.
-        how: how the jobs are done; see `Manner`.
+        how: options of the run; see `Manner`.
         rate: a rate that the models must be able to keep to, found before anything begins.
 
     Returns:

@@ -18,7 +18,7 @@ from vqkit.quantize import Quantizer
 __all__ = ["Backbone", "Note", "Training", "training_digest"]
 
 Note = Callable[[str], None]
-"""Takes a short word on where a run stands."""
+"""Callback that takes a short text on the progress of a run."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Backbone(ABC):
     """A model family with a place for a quantizer. Subclasses are dataclasses: their fields are the settings and the flags.
 
     Attributes:
-        modality: what the models code.
+        modality: modality of the models' signals.
     """
 
     modality: ClassVar[Modality]

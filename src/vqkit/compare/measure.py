@@ -46,8 +46,8 @@ class Measure(ABC, Generic[_Item]):
     """Measures models of one modality; a subclass says what only its signals have.
 
     Attributes:
-        modality: what is measured.
-        examples: what the items to show are called in ``results.json``.
+        modality: modality of the signals.
+        examples: field of the items to show in ``results.json``.
         rate: name of the rate in ``results.json``.
         suffix: suffix of the files of originals and reconstructions.
         titles: title of a metric by its name, where it is not that of its words.

@@ -74,7 +74,7 @@ def compare(what: Comparison, out: Path, command: str, progress: Progress = lamb
         what: the comparison.
         out: folder; finished runs in ``out/runs`` are used again.
         command: the command line, for the record.
-        progress: told of every step.
+        progress: callback that receives every step.
 
     Returns:
         ``out``.

@@ -34,7 +34,7 @@ def trained(
         steps: number of steps of the whole training.
         seed: seed of the random numbers of each step.
         save_every: steps between checkpoints.
-        note: takes a short word on where the training stands.
+        note: callback that takes a short text on the training's progress.
 
     Returns:
         The training's time and losses.
@@ -61,7 +61,7 @@ class Watch(Callback):
     Args:
         total: number of steps of the run.
         loss: name of the loss, without ``train/``.
-        note: takes a short word on where the run stands.
+        note: callback that takes a short text on the run's progress.
     """
 
     def __init__(self, total: int, loss: str, note: Note) -> None:

@@ -19,7 +19,7 @@ HASHED = {"valid": 0.1, "test": 0.1}
 
 
 class SplitError(ValueError):
-    """A data set lacks a split or a group that was asked for.
+    """Error of a data set that lacks a requested split or group.
 
     Args:
         message: what is missing, and what there is.

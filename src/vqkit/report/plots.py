@@ -23,7 +23,7 @@ class Plot:
     Attributes:
         name: name of the file, without ``.png``.
         title: a heading.
-        caption: what is drawn.
+        caption: description of the figure.
         figure: draws it; None if the results hold nothing to draw.
     """
 

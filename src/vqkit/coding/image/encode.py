@@ -83,7 +83,7 @@ class PreparedImage:
 
     Attributes:
         image: Pixels in [0, 1], upright, with the tokenizer's channels.
-        notes: What of the file was converted or left out.
+        notes: Notes on what of the file was converted or left out.
     """
 
     image: Float[Tensor, "channels height width"]
