@@ -71,8 +71,8 @@ class NetworkModel:
 
     Args:
         code_sizes: alphabet of each code of a frame.
-        vectors: vectors of its codes, ``(code_sizes[i], dim)`` int16; None where the alphabet has one code or more than 2^16, whose
-            codes are equally likely.
+        vectors: code vectors of each position, ``(code_sizes[i], dim)`` int16; None where the alphabet has one code or more than
+            2^16, whose codes are equally likely.
         networks: network of each code position; None in the same places.
         dim: length of a code vector.
         width: outputs of the hidden layers.

@@ -22,7 +22,7 @@ class SplitError(ValueError):
     """Error of a data set that lacks a requested split or group.
 
     Args:
-        message: what is missing, and what there is.
+        message: text on what is missing, and what there is.
         field: ``"split"`` or ``"group"``.
     """
 
@@ -72,12 +72,12 @@ def hashed_splits(names: Iterable[str]) -> dict[str, str]:
 
 
 def kept(items: Sequence[_Item], source: Path, what: str, split: str | None, group: str | None = None) -> list[_Item]:
-    """The items of a split and a group; where no item has a split, those that the hash of their names puts into it.
+    """Return the items of a split and a group; where no item has a split, those that the hash of their names puts into it.
 
     Args:
         items: all items of a data set.
         source: the data set, for messages.
-        what: what the items are, for messages.
+        what: name of the items, for messages.
         split: name of a split; None keeps all.
         group: name of a group; None keeps all.
 

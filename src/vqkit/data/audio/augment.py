@@ -91,7 +91,7 @@ class AudioAugmentation:
         return changed + added * (level / added_level * 10 ** (random.uniform(*_MIX_DB) / 20))
 
     def _resampled(self, crop: Tensor, samples: int, random: np.random.Generator) -> Tensor:
-        """Another speed, by the Fourier transform of the whole crop."""
+        """Change the speed of a crop by the Fourier transform of all its samples."""
         factor = float(np.exp(random.uniform(*np.log(self.speed))))
         size = min(crop.shape[1], int(np.ceil(samples * factor)))
         if size == samples:

@@ -17,7 +17,7 @@ __all__ = ["AudioBlocks"]
 
 
 class AudioBlocks:
-    """The sound of a file from its beginning to its end, read as it is asked for; use it in a ``with``, and iterate once.
+    """Blocks of a file's sound from its beginning to its end, read on demand; use it in a ``with``, and iterate once.
 
     The blocks joined are what `read_audio` gives. Nothing is printed and no Python warning raised: what was lost or changed is in
     ``warnings`` and ``notes``, complete after the last block.
@@ -33,7 +33,7 @@ class AudioBlocks:
     Attributes:
         sample_rate: sample rate in Hz.
         channels: channels of the blocks.
-        num_samples: a channel, where the header of a file states it exactly; otherwise None.
+        num_samples: number of samples in each channel, where the header of a file states it exactly; otherwise None.
         seconds: the duration that the header states, perhaps an estimate; None where it says nothing.
 
     Raises:

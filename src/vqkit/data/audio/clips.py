@@ -111,7 +111,7 @@ def _is_sound(path: Path) -> bool | None:
 
 
 def _with_headers(clips: list[Clip]) -> list[Clip]:
-    """The clips with what their headers say, where nothing else has said it; without those that cannot be read."""
+    """Complete the clips by the facts of their headers, where the manifest has none; leave out those that cannot be read."""
     found, reasons = [], {}
     for clip in clips:
         if not (clip.seconds and clip.sample_rate):

@@ -72,7 +72,7 @@ class KaldiFilterbank(nn.Module):
         return math.log(_EPSILON)
 
     def frames(self, samples: int) -> int:
-        """Number of frames of a wave of so many samples."""
+        """Return the number of frames of a wave of ``samples`` samples."""
         return max(0, 1 + (samples - self.window_samples) // self.hop_samples)
 
     def forward(self, wave: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch frames mels"]:

@@ -25,7 +25,7 @@ class WholeVideo:
     Attributes:
         frames: the frames.
         rate: frame rate in Hz, to a thousandth.
-        notes: what of the file was left out or changed.
+        notes: notes on what of the file was left out or changed.
     """
 
     frames: Float[Tensor, "3 frames height width"]

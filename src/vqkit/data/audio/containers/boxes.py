@@ -122,7 +122,7 @@ def walk_wavpack(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
 
 def _element(head: bytes) -> tuple[bytes, int | None, int]:
-    """Name, size (None where it is open) and bytes of the header of an EBML element; no bytes where there is none."""
+    """Parse the header of an EBML element: its name, size (None where it is open) and length in bytes; 0 bytes where there is none."""
     name_bytes = 9 - head[0].bit_length() if head else 9
     if name_bytes > 4 or len(head) <= name_bytes:
         return b"", None, 0

@@ -8,14 +8,14 @@ _CHUNK_BYTES = 1 << 16
 
 
 class ByteQueue:
-    """Bytes that are looked at before they are taken; never more than what was asked for is waited for.
+    """Queue of a file's bytes that can be peeked at before they are consumed; it never waits for more than was requested.
 
     Args:
         file: open binary file or pipe.
-        size: bytes of the file from where it stands, if it can be sought in: skipping then reads nothing. None for a pipe.
+        size: bytes of the file from its position on, if it can be seeked: skipping then reads nothing. None for a pipe.
 
     Attributes:
-        position: bytes taken so far.
+        position: number of bytes consumed so far.
 
     Example:
         >>> import io

@@ -1,4 +1,4 @@
-"""A file or pipe as the chain of links that it is: files that were joined, one after the other, with nothing in between.
+"""Chains of links: sound files that were joined into one file or pipe, one after the other, with nothing in between.
 
 bytes ─ kind by their beginning ─ walk over the structure ─┬─ bytes for a decoder, of this link only
                                                            └─ `Link`: what is promised, missing, foreign
@@ -38,9 +38,9 @@ _Walk = Callable[[ByteQueue, Link], Iterator[Span]]
 
 
 def walk(queue: ByteQueue) -> tuple[Link, Iterator[Span]]:
-    """The link that begins where a queue stands, and the walk over it.
+    """Return the link that begins at a queue's position, and the walk over it.
 
-    The walk is to be followed span by span: the bytes of a span are taken from the queue before the next span is asked for.
+    The walk is to be followed span by span: the bytes of a span are consumed from the queue before the next span is requested.
 
     Args:
         queue: queue with at least a byte left.
@@ -130,7 +130,7 @@ class LinkStream(io.RawIOBase):
         queue: queue with at least a byte left.
 
     Attributes:
-        link: what is known of it; complete after the last byte.
+        link: facts of the link; complete after the last byte.
     """
 
     def __init__(self, queue: ByteQueue) -> None:
@@ -161,7 +161,7 @@ class LinkStream(io.RawIOBase):
         return len(data)
 
     def drain(self) -> None:
-        """Pass over what no one has read: the queue stands at the next link then."""
+        """Skip all bytes of the link that were not read, so that the queue is at the next link."""
         self._queue.skip(self._left)
         self._left = 0
         while self._next():

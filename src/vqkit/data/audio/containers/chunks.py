@@ -40,14 +40,14 @@ class _Header:
     sizes: dict[bytes, int] = field(default_factory=dict)  # of chunks that say 0xFFFFFFFF
 
     def samples(self, size: int) -> int | None:
-        """Number of samples in so many bytes of compressed sound: what another chunk states, if its nearly constant rate agrees."""
+        """Return the number of samples in ``size`` bytes of compressed sound: as another chunk states if the rate agrees, else by the rate."""
         if not self.bytes_per_second or not self.sample_rate:
             return None
         by_rate = size * self.sample_rate / self.bytes_per_second
         return self.stated if self.stated and abs(self.stated - by_rate) < 0.1 * by_rate else round(by_rate)
 
     def dtype(self) -> str:
-        """NumPy's, or "" if the samples are of no size that is known."""
+        """Return NumPy's dtype of the samples; "" if their size is unknown."""
         width, rest = divmod(self.frame_bytes, self.channels) if self.channels else (0, 1)
         allowed = {"i": (1, 2, 3, 4, 8), "u": (1,), "f": (4, 8)}.get(self.kind[-1:], ())
         return f"{self.kind}{width}" if not rest and width in allowed else ""
@@ -182,7 +182,7 @@ def left_open(size: int) -> bool:
 
 
 def _chunk(head: bytes, form: _Form) -> tuple[bytes, int | None]:
-    """Name and size of the chunk that begins here; no name where there is none, no size where it is open."""
+    """Parse the head of a chunk: its name and size; no name where there is none, no size where it is open."""
     if len(head) < form.names + struct.calcsize(form.size):
         return b"", None
     name, size = head[:4], struct.unpack_from(form.size, head, form.names)[0]

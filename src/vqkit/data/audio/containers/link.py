@@ -39,9 +39,9 @@ class Link:
         channels: number of channels, where the header states it.
         frame_seconds: duration of all frames so far, in formats whose frames are parsed.
         end: samples a channel to the last time mark of an Ogg stream: what its last packet holds beyond that is padding.
-        pcm: how its samples lie, if they are uncompressed.
-        open_ended: its header leaves the length open, or was never finished.
-        cut: why it is not whole, such as ``"the last page is incomplete"``; "" if it is.
+        pcm: layout of the samples, if they are uncompressed.
+        open_ended: whether the header leaves the length open, or was never finished.
+        cut: reason why the link is not whole, such as ``"the last page is incomplete"``; "" if it is.
         foreign_bytes: bytes between its parts that belong to none.
         foreign_places: number of places at which they stand.
         behind: bytes after its end that begin nothing that is known: tags, or sound that a wrong size hides.
@@ -88,38 +88,38 @@ class Link:
         return not (self.cut or self.foreign_bytes or self.damaged_parts)
 
     def foreign(self, count: int) -> None:
-        """Count bytes that belong to nothing."""
+        """Count foreign bytes, which belong to no part of the link."""
         self.foreign_bytes += count
         self.foreign_places += 1
 
 
 def pass_on(queue: ByteQueue, count: int) -> Generator[Span, None, bool]:
-    """Pass on so many of the next bytes; returns whether there were as many."""
+    """Pass on the next ``count`` bytes; return whether there were as many."""
     before = queue.position
     yield count
     return queue.position - before == count
 
 
 def pass_rest(queue: ByteQueue) -> Iterator[Span]:
-    """Pass on all that is left, as it comes."""
+    """Pass on all bytes that are left, as they arrive."""
     while not queue.at_end():
         yield len(queue.look(1))
 
 
 def pass_behind(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """Pass on what is left behind the end of a link, and count it."""
+    """Pass on the bytes that are left behind the end of a link, and count them."""
     before = queue.position
     yield from pass_rest(queue)
     link.behind += queue.position - before
 
 
 def until_pattern(queue: ByteQueue, pattern: re.Pattern[bytes], longest: int) -> Iterator[Span]:
-    """Spans up to where a pattern occurs again, not counting the first byte; or to the end.
+    """Yield the spans up to the next occurrence of a pattern, not counting one at the first byte; or to the end.
 
     Args:
-        queue: that stands where the search begins.
-        pattern: what the next link begins with.
-        longest: bytes that it can match.
+        queue: byte queue at the start of the search.
+        pattern: pattern of the next link's beginning.
+        longest: largest number of bytes that the pattern can match.
     """
     first = 1
     while True:

@@ -10,9 +10,9 @@ class _Loss:
     """Losses of one kind, counted.
 
     Attributes:
-        first: where the first one is, in seconds.
-        count: how many.
-        seconds: duration of the silence in their place.
+        first: time of the first one, in seconds.
+        count: number of losses.
+        seconds: duration of the silence in their place, in seconds.
     """
 
     first: float
@@ -65,30 +65,30 @@ class Findings:
         self._notes.setdefault(key, text)
 
     def undecodable(self, at: float) -> None:
-        """A packet that the decoder refused, at so many seconds."""
+        """Count a packet that the decoder refused, ``at`` seconds from the link's beginning."""
         self._count("packet", at, 1, 0.0)
 
     def damaged(self, at: float, count: int = 1) -> None:
-        """Parts that are marked or known to be damaged, and were decoded all the same or left out."""
+        """Count parts that are marked or known to be damaged, and were decoded all the same or left out."""
         self._count("damaged", at, count, 0.0)
 
     def silence(self, at: float, seconds: float, missing: bool) -> None:
-        """Silence in place of what is missing, or of what the decoder refused, which is counted already."""
+        """Count silence in place of what is missing, or of what the decoder refused, which is counted already."""
         self._count("gap" if missing else "packet", at, int(missing), seconds)
 
     def short(self, stated: float, there: float, filled: bool, cut: str) -> None:
-        """A sound that ends before its header says; ``cut`` is why."""
+        """Report a sound that ends earlier than its header states; ``cut`` is the reason."""
         rest = ": the rest is silence" if filled else ", which is not to be believed"
         text = f"{_beginning(cut)}: the header promises {stated:.3f} s, {there:.3f} s could be read{rest}"
         self._losses.setdefault(text, _Loss(there + self.begin_seconds)).seconds += stated - there if filled else 0.0
         self._refuse(text)
 
     def cut(self, at: float, why: str) -> None:
-        """A sound that is not whole, and nothing says how long it was."""
+        """Report a sound that is not whole and whose length is unknown."""
         self.warn(f"cut short after {at + self.begin_seconds:.3f} s: {why}")
 
     def warn(self, text: str) -> None:
-        """Any other loss or doubt."""
+        """Report any other loss or doubt."""
         if text not in self._texts:
             self._texts.append(text)
             self._refuse(text)

@@ -57,12 +57,12 @@ class Decoder(Protocol):
 
 
 def channel_names(count: int) -> tuple[str, ...]:
-    """Names where a format has none for its channels."""
+    """Return channel names for a format that has none."""
     return _NAMES.get(count) or tuple(f"{index}" for index in range(count))
 
 
 def as_float(values: np.ndarray) -> np.ndarray:
-    """Samples as float32, integers divided by their largest negative value.
+    """Convert samples to float32, integers divided by the magnitude of their most negative value.
 
     Example:
         >>> as_float(np.int16([-32768, 16384])).tolist(), as_float(np.uint8([0, 128])).tolist()

@@ -1,4 +1,4 @@
-"""A sound file or pipe as samples of one rate and one number of channels, whatever it is made of.
+"""Reading of a sound file or pipe of any make as samples of one rate and one number of channels.
 
 file ─ links ─ decoder of each ─ silence for what is missing ─ rate and channels of the first ─ blocks
 """
@@ -88,7 +88,7 @@ class SoundReader:
 
     @property
     def seconds(self) -> float | None:
-        """Duration as the header says, perhaps an estimate; None where it says nothing, or more may follow."""
+        """Duration in seconds as the header states it, perhaps an estimate; None where it states none, or more may follow."""
         if self._links is None:
             return None if self._first.seconds is None else self._first.seconds
         if len(self._links) == 1:

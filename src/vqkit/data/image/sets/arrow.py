@@ -25,8 +25,8 @@ class SavedImages:
     """The images of one saved ``Dataset``, decoded on demand.
 
     Attributes:
-        folder: where it was saved.
-        rows: its column of images, undecoded.
+        folder: folder of the saved data set.
+        rows: column of images, undecoded.
         column: name of that column.
         max_megapixels: largest image in 10^6 pixels, as in `read_image`.
     """
