@@ -17,14 +17,14 @@ _RESAMPLES, _SEED, _PERCENT = 10000, 0, (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Goal:
-    """A system is to be as good as a number or another system.
+    """Goal of a system: to be as good as a number or another system.
 
     Args:
         kind: kind of the sounds.
-        metric: its key.
-        system: name of the one with the goal.
+        metric: key of the metric.
+        system: name of the system with the goal.
         rival: name of another system, or a value of the metric.
-        strictly: better, where it is otherwise enough to be as good.
+        strictly: whether the system must be better; otherwise it is enough to be as good.
     """
 
     kind: str

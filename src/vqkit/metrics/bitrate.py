@@ -54,8 +54,8 @@ class BitRate(StreamingMetric):
         """Add a file.
 
         Args:
-            num_bytes: its size.
-            seconds: how long it plays.
+            num_bytes: size of the file in bytes.
+            seconds: duration of the signal in seconds.
 
         Raises:
             TypeError: the size is not an int.

@@ -66,7 +66,7 @@ def keep_hash(model: nn.Module, before: Mapping[str, Tensor]) -> None:
 
     Args:
         model: the model with its new weights.
-        before: its state dict as it was.
+        before: state dict of the model before rounding.
     """
     after = model.state_dict()
     if any(_rounded(value, after[name]) for name, value in before.items() if name in after):

@@ -59,7 +59,7 @@ class CodedSignal:
 
     Attributes:
         codes: codes of all stages, frame by frame, or cell by cell and row by row; on the CPU.
-        header: what the file says of the signal.
+        header: header of the file.
         extent: milliseconds of sound, or pixels of an image: bits by extent are the rate in the modality's unit.
     """
 
@@ -69,13 +69,13 @@ class CodedSignal:
 
 
 def header_of(model: HasCodes, stages: int | None, *, variable_stages: bool = False, **fields: Any) -> VqkHeader:
-    """The header of a file of a model's codes, as `Quantizer.pack` gives them: a frame of the file is a block of positions.
+    """Return the header of a file of a model's codes, as `Quantizer.pack` gives them: a frame of the file is a block of positions.
 
     Args:
-        model: names itself and its weights.
+        model: model whose name and weights the header states.
         stages: stages that the file keeps; all by default.
         variable_stages: whether every position has its own number of stages.
-        fields: what else the header says, of the signal.
+        fields: further fields of the header, about the signal.
 
     Raises:
         ValueError: the quantizer gives codes to some positions only and cannot pack them, or, with variable_stages, chooses the stages of
@@ -152,8 +152,8 @@ def read_cells(reader: VqkReader, cells: int, item: str) -> ReadCells:
 
     Args:
         reader: an open file.
-        cells: how many cells its header promises; they are checked by the caller to be few enough for memory.
-        item: what they are cells of, for messages.
+        cells: number of cells that the header promises; the caller checks that they are few enough for memory.
+        item: name of the content, such as "image", for messages.
 
     Raises:
         BitstreamError: it holds more.

@@ -46,11 +46,11 @@ MOODS = (
 
 @dataclass(frozen=True)
 class Note:
-    """A note.
+    """Note of a score.
 
     Attributes:
-        start: when it begins.
-        seconds: how long it is held.
+        start: start of the note in seconds.
+        seconds: duration of the note in seconds.
         pitch: MIDI number.
         loudness: 0 … 1.
         voice: "bass", "chord", "melody" or "drum".
@@ -65,10 +65,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Score:
-    """A piece.
+    """Score of a piece of music.
 
     Attributes:
-        mood: its mood.
+        mood: mood of the piece.
         tempo: beats a minute.
         seconds: duration.
         notes: notes in order of their voices, then of time.
@@ -90,12 +90,12 @@ class Score:
 
 
 def compose(mood: Mood, seconds: float, random: np.random.Generator) -> Score:
-    """A piece: a chord and a bass note a bar, a melody that wanders over the scale, and drums.
+    """Compose a piece: a chord and a bass note a bar, a melody that wanders over the scale, and drums.
 
     Args:
         mood: mood of the piece.
         seconds: duration.
-        random: its numbers decide everything.
+        random: generator of all random choices.
     """
     tempo = int(random.integers(*mood.tempo, endpoint=True))
     beat, tonic, notes = 60 / tempo, mood.tonic + int(random.integers(-3, 4)), []

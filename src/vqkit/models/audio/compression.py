@@ -77,7 +77,7 @@ def open_writer(
     """Begin a file of a codec's codes, which come whole or in blocks; they are coded with the codec's prior, if it has one.
 
     Args:
-        codec: its header, and its `prior`.
+        codec: codec, which determines the header and has the `prior`.
         target: path or stream.
         stages: number of stages to keep; all by default.
         plain: plain bits although there is a prior: any reader can then read the codes.
@@ -149,7 +149,7 @@ def in_frames(
     Args:
         codec: the codec.
         codes: codes of a file, without lost ones, see `vqkit.models.lost.without_lost`.
-        lost: which of them are lost.
+        lost: True for the lost ones.
         length: samples in all, if known; the last block may have fewer frames than the others.
     """
     quantizer = codec.quantizer

@@ -18,11 +18,11 @@ __all__ = ["Mask", "random_mask", "tube_mask"]
 
 @dataclass(frozen=True)
 class Mask:
-    """Places of each item.
+    """Masked and unmasked places of each item.
 
     Attributes:
         kept: places that the encoder sees, rising.
-        hidden: the others, rising.
+        hidden: places that are hidden from the encoder, rising.
     """
 
     kept: Int[Tensor, "batch kept"]

@@ -47,7 +47,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         tokens_of: hash of the weights of the tokenizer whose codes these are; training fills it in from the token files.
 
     Attributes:
-        tokens_of: what was given.
+        tokens_of: hash of the tokenizer's weights, as given.
 
     Raises:
         ValueError: an argument out of range.
