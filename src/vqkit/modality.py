@@ -40,7 +40,7 @@ class Modality:
         model: name of a model with codes of this modality in messages.
         lost: name of what replaces lost codes.
         lost_value: value of the signal in place of lost codes.
-        shown: how a report shows an item.
+        shown: form in which a report shows an item.
         extra: extra of the package that its files and models need.
     """
 
@@ -163,7 +163,7 @@ def modality_named(name: str) -> Modality:
 
 
 def modality_of_content(content: str) -> Modality | None:
-    """The modality of a file, by what `vqkit.data.content` says of it; None where that is nothing we know.
+    """Return the modality of a file by its content, as `vqkit.data.content` names it; None for unknown content.
 
     Example:
         >>> modality_of_content("film").name, modality_of_content("")
@@ -173,7 +173,7 @@ def modality_of_content(content: str) -> Modality | None:
 
 
 def encoded_as(content: str) -> Modality | None:
-    """The modality that commands encode a file as: a film as its sound; None where its content is nothing we know.
+    """Return the modality as which commands encode a file by default: a film as its sound; None for unknown content.
 
     Example:
         >>> encoded_as("film").name, encoded_as("image").name

@@ -15,10 +15,10 @@ __all__ = ["ChildProcess", "end_with_parent", "interrupts_ignored"]
 
 
 class ChildProcess:
-    """A process with a connection to it, as its parent sees it.
+    """Child process with a connection to it, as its parent sees it.
 
     Args:
-        target: Called there with the other end of the connection and the arguments; picklable, like them.
+        target: Function called in the process with the other end of the connection and the arguments; picklable, like them.
         args: Further arguments.
 
     Attributes:

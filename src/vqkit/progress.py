@@ -16,7 +16,7 @@ class Progress:
     """Shows a share on standard error; use it in a ``with``.
 
     Args:
-        text: what is being done.
+        text: text on the work being done.
         shown: whether to show anything.
     """
 

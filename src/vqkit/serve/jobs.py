@@ -64,7 +64,7 @@ def encode_job(
         source: the upload.
         folder: folder for the files that are made.
         name: name of the model.
-        stages: how many of the model's stages to keep.
+        stages: number of the model's stages to keep.
         modality: name of what the upload must be.
         limits: limits of size.
 

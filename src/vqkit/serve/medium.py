@@ -62,9 +62,9 @@ class Medium(ABC):
     """A modality as the page has it.
 
     Attributes:
-        modality: what is coded.
+        modality: modality of the signals.
         suffix: suffix of the files that the page offers.
-        place: what one place in the codes is called, in the plural.
+        place: name of the places in the codes, in the plural.
     """
 
     modality: ClassVar[Modality]

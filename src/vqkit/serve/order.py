@@ -34,7 +34,7 @@ def rebuilt_order(data: Any, folder: PrivateFolder, jobs: Collection[str | int] 
 
     Args:
         data: What the client sent, of any form.
-        folder: Where uploads lie; in ``data`` they have their public names, in the order their paths.
+        folder: Folder of the uploads; in ``data`` they have their public names, in the order their paths.
         jobs: Numbers of the page's jobs, one of which ``data`` must name; None if the address of the request has named it.
 
     Returns:

@@ -80,12 +80,12 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan that was written.
+    """Plan of a corpus that has been written to a file.
 
     Attributes:
         path: Path of the file.
-        units: How many there are.
-        items: How many there are in all units.
+        units: Number of units.
+        items: Number of items in all units.
         kinds: Kinds of content.
         sha256: SHA-256 digest of the file.
     """

@@ -27,15 +27,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The codes of an item.
+    """Codes of an item.
 
     Attributes:
         kind: ``"sound"`` or ``"images"``.
         codes: (frames, num_codes) or (rows, columns, num_codes) integers.
-        seconds: Length of sound; 0 of an image.
-        size: Samples of sound at the model's rate, or height and width of an image.
-        notes: What was changed or is missing.
-        vqk: The same as a ``.vqk`` file; empty where none was wanted.
+        seconds: Duration of sound in seconds; 0 for an image.
+        size: Number of samples of sound at the model's rate, or height and width of an image.
+        notes: Notes on what was changed or is missing.
+        vqk: The codes as a ``.vqk`` file; empty where none was requested.
     """
 
     kind: str
@@ -61,10 +61,10 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class BatchEncoder(Encoder, Protocol):
-    """An encoder whose networks take several items at once.
+    """Interface of encoders whose networks take several items at once.
 
     Attributes:
-        batch: How many.
+        batch: Largest number of items at once.
     """
 
     batch: int
@@ -72,7 +72,7 @@ class BatchEncoder(Encoder, Protocol):
     def encode_together(
         self, loaded: Any, items: Sequence[Item], at: Callable[[int], None]
     ) -> list[Encoded | Exception]:
-        """Codes of items, or for each that has none the reason; the same items give the same every time.
+        """Encode items; return each one's codes, or the reason why it has none; the same items give the same result every time.
 
         ``at`` is called with the number of the item that is read next, and with −1 before all are computed.
         """

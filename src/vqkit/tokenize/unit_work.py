@@ -70,7 +70,7 @@ class UnitWork:
             loaded: Result of `load`.
             unit: Unit of the plan.
             skip: Items, by their index in the unit, that are listed as failed without a try, each with its reason.
-            at: Told the index of the item at hand; `SEVERAL` of several at once, −1 of none.
+            at: Called with the index of the current item; `SEVERAL` for several at once, −1 for none.
             alone: Whether items are encoded one after the other although the encoder takes several: after processes that ended while
                 they computed several, so that the item is named whose turn it was.
 

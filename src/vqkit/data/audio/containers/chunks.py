@@ -40,7 +40,7 @@ class _Header:
     sizes: dict[bytes, int] = field(default_factory=dict)  # of chunks that say 0xFFFFFFFF
 
     def samples(self, size: int) -> int | None:
-        """Return the number of samples in ``size`` bytes of compressed sound: another chunk's number if the rate agrees, else by the rate."""
+        """Count the samples in ``size`` bytes of compressed sound: another chunk's number if the rate agrees, else by the rate."""
         if not self.bytes_per_second or not self.sample_rate:
             return None
         by_rate = size * self.sample_rate / self.bytes_per_second
