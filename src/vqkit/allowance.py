@@ -23,11 +23,11 @@ Built = TypeVar("Built")
 
 
 class TooLargeError(ValueError):
-    """More values in tensors than are allowed."""
+    """Error of a constructor whose tensors have more values than are allowed."""
 
 
 class Allowance(TorchFunctionMode):
-    """Counts the PyTorch calls under it, and the values of the tensors they make.
+    """Context that counts the PyTorch calls under it, and the values of the tensors they make.
 
     Beyond a limit it raises ValueError, which is a `TooLargeError` if it is the values.
 
@@ -76,7 +76,7 @@ def built_within(
 
     Args:
         make: constructs something of tensors, the same each time.
-        allowance: what it may take.
+        allowance: limits of the construction.
         check: raises what is to be raised; it gets what was made on the meta device, before memory is taken.
 
     Returns:
@@ -107,5 +107,5 @@ def built_within(
 
 
 def needs_values(error: Exception) -> bool:
-    """Whether a constructor failed because a tensor on the meta device has no values."""
+    """Return whether a constructor failed because a tensor on the meta device has no values."""
     return type(error) in (NotImplementedError, RuntimeError) and "meta" in str(error).lower()

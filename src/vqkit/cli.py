@@ -26,11 +26,11 @@ class Command:
     """A command of ``vqkit``.
 
     Attributes:
-        summary: what it does, in one line of ``vqkit --help``.
-        function: where it lives, ``"module:function"``; it takes the arguments after the command's name and returns the exit code.
+        summary: purpose of the command, in one line of ``vqkit --help``.
+        function: entry point, ``"module:function"``; it takes the arguments after the command's name and returns the exit code.
         packages: what must be installed for any use of it, each with the extra of vqkit that brings it. What only some inputs need is
             checked where it is used.
-        hears_signals: it knows what to do when the system asks the process to end.
+        hears_signals: whether the command itself handles the signals that ask the process to end.
     """
 
     summary: str
@@ -177,7 +177,7 @@ def _run(argv: list[str]) -> int:
 
 
 class _Terminated(BaseException):
-    """The system asks the process to end: a way out on which files that are not finished are removed."""
+    """Exception raised when a signal asks the process to end, so that unfinished files are removed on the way out."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

@@ -1,4 +1,4 @@
-"""Which code decides a result: a module and all that it imports of vqkit, found in the source, never listed by hand."""
+"""Digest of the code that decides a result: a module and all that it imports of vqkit, found in the source, never listed by hand."""
 
 import ast
 import hashlib

@@ -36,16 +36,16 @@ class NewFile:
     replaced. A file that is replaced hands its permissions on; a new one gets those that the umask leaves.
 
     Args:
-        path: where the file appears.
+        path: path at which the file appears.
         overwrite: replace a file that exists. Without it `commit` refuses, also if the file appeared meanwhile.
         make_folders: make the folders that are missing.
         devices: write to a device or a named pipe that lies there, instead of refusing it; the bytes go to it at once.
 
     Attributes:
         path: the path that was given.
-        temporary: where the bytes lie meanwhile, in the same folder and with a short name; a device's own path.
+        temporary: path of the bytes until then, in the same folder and with a short name; a device's own path.
         file: open for writing in binary.
-        is_device: there is no temporary file.
+        is_device: whether the path is a device or pipe, so that there is no temporary file.
 
     Raises:
         FileNotFoundError: the folder does not exist.
@@ -146,10 +146,10 @@ class NewFile:
 
 
 def write_whole(path: str | Path, content: bytes, *, overwrite: bool = True) -> Path:
-    """Write a file so that nobody ever sees half of it; missing folders are made.
+    """Write a file atomically, so that nobody ever sees half of it; missing folders are made.
 
     Args:
-        path: where to write.
+        path: path of the file.
         content: all bytes of the file.
         overwrite: whether a file that exists is replaced, as in `NewFile`.
 
@@ -182,7 +182,7 @@ def remove_unfinished(folder: str | Path, pid: int) -> None:
 
 
 def _place(path: Path) -> Path:
-    """Where the file lies in the end: what a link names, or the path itself."""
+    """Return the final path of the file: the target of a symbolic link, or the path itself."""
     if not path.is_symlink():
         return path
     place = Path(os.path.realpath(path))
@@ -301,7 +301,7 @@ def _unwatch(temporary: str) -> None:
 
 
 def _remove_and_die(number: int, _: object) -> None:
-    """What the signal does by default, without leaving files."""
+    """Remove this process's temporary files, then let the signal take its default action."""
     for temporary, pid in list(_unfinished.items()):
         if pid == os.getpid():
             with suppress(OSError):

@@ -1,7 +1,7 @@
-"""What differs between sound, images and video, in one record each; everything else asks here instead of asking which one it has.
+"""Differences between sound, images and video, in one record each, which all other code uses instead of testing for a modality.
 
 Conventions
-    *Content* is what `vqkit.data.content` finds in a file's first bytes; the suffix counts only where they say nothing. A film is a
+    *Content* is what `vqkit.data.content` detects by a file's first bytes; the suffix counts only where they say nothing. A film is a
     file of video; where a command wants sound, it is the film's sound. docs/modalities.md says what each command does with a film.
 """
 
@@ -30,17 +30,17 @@ class Modality:
     Attributes:
         name: name in ``results.json`` and in names of folders.
         word: one word for it, as ``--as`` takes it.
-        plural: what files of it hold, in messages: "sound", "images".
-        item: what one of a data set is called in messages.
-        content: what `vqkit.data.content.content_of` says of its files.
+        plural: name of the content of its files in messages: "sound", "images".
+        item: name of one item of a data set in messages.
+        content: result of `vqkit.data.content.content_of` for its files.
         suffixes: suffixes of files that can be read, in lower case.
         encoded_by_default: whether ``vqkit encode`` takes a file of this content as this; otherwise as ``SOUND``.
         rate_name: name of the argument and the flag that limit the rate.
         rate_unit: unit of the rate.
-        model: what a model of it that has codes is called in messages.
-        lost: what stands in place of lost codes.
+        model: name of a model with codes of this modality in messages.
+        lost: name of what replaces lost codes.
         lost_value: value of the signal in place of lost codes.
-        shown: how a report shows an item.
+        shown: form in which a report shows an item.
         extra: extra of the package that its files and models need.
     """
 
@@ -163,7 +163,7 @@ def modality_named(name: str) -> Modality:
 
 
 def modality_of_content(content: str) -> Modality | None:
-    """The modality of a file, by what `vqkit.data.content` says of it; None where that is nothing we know.
+    """Return the modality of a file by its content, as `vqkit.data.content` names it; None for unknown content.
 
     Example:
         >>> modality_of_content("film").name, modality_of_content("")
@@ -173,7 +173,7 @@ def modality_of_content(content: str) -> Modality | None:
 
 
 def encoded_as(content: str) -> Modality | None:
-    """The modality that commands encode a file as: a film as its sound; None where its content is nothing we know.
+    """Return the modality as which commands encode a file by default: a film as its sound; None for unknown content.
 
     Example:
         >>> encoded_as("film").name, encoded_as("image").name

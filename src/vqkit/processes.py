@@ -1,4 +1,4 @@
-"""What processes that this package starts have in common: Ctrl-C is their parent's affair, and they end with it, however it ends."""
+"""Child processes of this package: Ctrl-C is left to their parent, and they end with it, however it ends."""
 
 import _thread
 import os
@@ -15,10 +15,10 @@ __all__ = ["ChildProcess", "end_with_parent", "interrupts_ignored"]
 
 
 class ChildProcess:
-    """A process with a connection to it, as its parent sees it.
+    """Child process with a connection to it, as its parent sees it.
 
     Args:
-        target: Called there with the other end of the connection and the arguments; picklable, like them.
+        target: Function called in the process with the other end of the connection and the arguments; picklable, like them.
         args: Further arguments.
 
     Attributes:
@@ -35,7 +35,7 @@ class ChildProcess:
         theirs.close()  # with the process ends the connection
 
     def ending(self) -> str:
-        """How it ended, in words; waits for the end."""
+        """Wait for the end of the process and describe it in words."""
         self.process.join()
         code = self.process.exitcode or 0
         if code >= 0:

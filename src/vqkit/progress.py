@@ -1,4 +1,4 @@
-"""How far something is that takes more than a second: a bar on a terminal, and a plain line now and then where there is none."""
+"""Progress of work that takes more than a second: a bar on a terminal, and a plain line now and then where there is none."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ class Progress:
     """Shows a share on standard error; use it in a ``with``.
 
     Args:
-        text: what is being done.
+        text: text on the work being done.
         shown: whether to show anything.
     """
 
@@ -26,7 +26,7 @@ class Progress:
         self._bar: Any = None
 
     def __call__(self, share: float) -> None:
-        """Show how much is done, from 0 to 1."""
+        """Show the share of the work that is done, from 0 to 1."""
         now = time.monotonic()
         if not self._shown or now - self._begin < _PATIENCE_SECONDS:
             return

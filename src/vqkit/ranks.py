@@ -1,4 +1,4 @@
-"""What the processes (ranks) of one distributed training exchange.
+"""Communication between the processes (ranks) of one distributed training.
 
 Each function asks at every call whether there are several ranks: what was built before the process group started takes part all the
 same, and where there is one process nothing is exchanged and a tensor comes back as it is. Every rank has to make the same calls in
@@ -63,7 +63,7 @@ def exchange_within(group: Any) -> Iterator[None]:
 
 
 def num_ranks() -> int:
-    """How many processes train together; 1 without a process group."""
+    """Return the number of processes that train together; 1 without a process group."""
     return dist.get_world_size(_group) if dist.is_available() and dist.is_initialized() else 1
 
 

@@ -236,7 +236,7 @@ def check_described(config: Path, weights: Path, make: Callable[[dict[str, Any]]
 
 
 def _allowance(held: Shapes, slack: int = MAX_FLOATS) -> Allowance:
-    """What a model may take whose weights are those of a file."""
+    """Return the allowance for building a model whose weights are those of a file; it grows with their values and their number."""
     values = sum(math.prod(shape) for _, shape in held.values())
     return Allowance(slack + _SLACK * values, _SPARE_CALLS + _CALLS_PER_TENSOR * len(held))
 

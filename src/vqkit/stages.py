@@ -46,7 +46,7 @@ def stages_within(rates: Sequence[float], limit: float, name: str, owner: str, u
         rates: rate of the first stage, of the first two, ….
         limit: highest rate.
         name: name of the limit, for the message.
-        owner: what has these rates, for the message: ``"this codec has"``.
+        owner: owner of these rates, for the message: ``"this codec has"``.
         unit: unit of the rates, for the message.
 
     Returns:

@@ -33,7 +33,7 @@ __all__ = ["Bool", "Float", "Int", "Quantized", "check_installed", "need"]
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a quantizer returns.
+    """Result of a quantizer: quantized latent, codes and losses.
 
     Attributes:
         z_q: the quantized latent, ``(batch, *spatial, dim)``, in the dtype of the input; its gradient is the straight-through estimate.

@@ -1,4 +1,4 @@
-"""The codes of one chunk."""
+"""Decoding of one chunk's codes."""
 
 import numpy as np
 
@@ -12,12 +12,12 @@ __all__ = ["ChunkDecoder"]
 
 
 class ChunkDecoder:
-    """Decodes chunks of a file with its entropy model.
+    """Decoder of a file's chunks with its entropy model.
 
     Args:
         header: header of the file.
         entropy_model: the tables, where the file has none of its own. Without them nothing can be decoded, but all else works.
-        stages: how many to decode; all by default.
+        stages: number of stages to decode; all by default.
 
     Raises:
         BitstreamError: the tables are not those of the file.
@@ -65,6 +65,6 @@ class ChunkDecoder:
         return codes
 
     def _counts(self, chunk: Chunk, record: bytes) -> np.ndarray | None:
-        """How many stages each frame had when it was written, those included that the file has lost by thinning."""
+        """Return the number of stages of each frame as written, those since thinned away included; None where all frames have all."""
         data = chunk.counts(record)
         return None if data is None else decode_counts(data, chunk.frames, self.header.num_stages, self.header.coding)

@@ -1,4 +1,4 @@
-"""The bytes of one chunk's codes."""
+"""Encoding of one chunk's codes into bytes."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ __all__ = ["encoded_chunk", "stage_counts"]
 
 
 def stage_counts(header: VqkHeader, codes: np.ndarray) -> np.ndarray:
-    """How many stages each frame has, ``(frames,)`` int64; −1 where its codes are not those of the first so many stages.
+    """Count the stages of each frame, ``(frames,)`` int64; −1 where a frame's codes do not fill a whole number of first stages.
 
     Args:
         header: header of the file.

@@ -29,7 +29,7 @@ _LARGEST_SIZE = 1 << 62
 
 @dataclass(frozen=True)
 class CodePart:
-    """One digit of a code: ``size`` values, coded by ``model``."""
+    """Digit of a code in mixed radix: ``size`` values, coded by ``model``."""
 
     size: int
     model: Any  # constriction.stream.model.Model, which has no type stubs
@@ -100,7 +100,7 @@ def check_code_sizes(code_sizes: Sequence[int]) -> None:
 def check_frequencies(
     frequencies: Sequence[Tensor | np.ndarray | None] | None, code_sizes: Sequence[int]
 ) -> list[np.ndarray | None]:
-    """One int64 histogram, or None, for each position.
+    """Check the frequencies and return an int64 histogram, or None, for each code position.
 
     Raises:
         ValueError: the number, a length, a type or a value is wrong.

@@ -106,7 +106,7 @@ def _stages(path: Path, most: float) -> int:
 
 
 def _described(path: Path, found: dict[str, Any]) -> list[str]:
-    """Lines, in which what the file says cannot steer a terminal."""
+    """Return lines for a terminal, with the control characters of the file's own texts made harmless."""
     lines = [
         f"{path}: version {found['format_version']}, {found['file_bytes']} bytes, {found['frames']} frames in {found['chunks']} chunks"
     ]

@@ -1,4 +1,4 @@
-"""Fit the context model: classes of codes that foretell alike, counts, and the share of each of the two contexts.
+"""Fit the context model: classes of codes that predict alike, counts, and the share of each of the two contexts.
 
 Classes come from k-means of the histograms of what follows each code, with the cross-entropy as distance: each code joins the class whose
 distribution writes its followers in the fewest bits. The shares maximise the likelihood of the codes, each left out of the counts that
@@ -94,7 +94,7 @@ def _fit_position(
     classes: int,
     random: np.random.Generator,
 ) -> CodeContexts:
-    """``within``: place of each frame in its chunk; ``lags``: how far before it those are that foretell it."""
+    """Fit one position; ``within``: index of each frame in its chunk; ``lags``: distances to the earlier frames that predict it."""
     column, size = codes[:, position], sizes[position]
     classes = max(1, min(classes, _MOST_COUNTS // size))
     places = np.arange(len(column))
@@ -132,7 +132,7 @@ def _shares(given: Sequence[np.ndarray]) -> list[int]:
 def _fit_context(
     context: np.ndarray, column: np.ndarray, shape: tuple[int, int], classes: int, random: np.random.Generator
 ) -> tuple[Context, np.ndarray]:
-    """The table, and the probability of each code of the column when it is left out of the counts."""
+    """Return the table, and the leave-one-out probability of each code of the column."""
     plain = np.bincount(column, minlength=shape[1]) + 1.0
     prior = _SMOOTHING * plain / plain.sum()
     membership = random.permutation(shape[0]) % classes
@@ -153,6 +153,6 @@ def _count(first: np.ndarray, second: np.ndarray, shape: tuple[int, int]) -> np.
 
 
 def _cheapest(context: np.ndarray, column: np.ndarray, bits: np.ndarray, size: int) -> np.ndarray:
-    """For each code of the context the class whose distribution writes its followers in the fewest bits."""
+    """Return, for each code of the context, the class whose distribution codes its followers in the fewest bits."""
     costs = [np.bincount(context, weights=row[column], minlength=size) for row in bits]
     return np.argmin(costs, axis=0)

@@ -34,7 +34,7 @@ class ContextModel:
 
     Args:
         code_sizes: alphabet of each code of a frame.
-        contexts: for each its tables; None where the alphabet has one code or more than 2^16, whose codes are equally likely.
+        contexts: tables of each code position; None where the alphabet has one code or more than 2^16, whose codes are equally likely.
         columns: cells of a row of the grid, for contexts that look at the row above; 0 without a grid.
     """
 
@@ -46,7 +46,7 @@ class ContextModel:
 
     @property
     def grid(self) -> bool:
-        """Whether it looks at the row above."""
+        """Whether the code a row of the grid above is a context."""
         return any(contexts is not None and contexts.above is not None for contexts in self.contexts)
 
     @cached_property
@@ -84,7 +84,7 @@ class ContextModel:
         return ContextModel(self.code_sizes[:num_codes], self.contexts[:num_codes], self.columns)
 
     def on_grid(self, columns: int) -> "ContextModel":
-        """The same model for a grid of so many columns."""
+        """Return the same model for a grid of ``columns`` columns."""
         return ContextModel(self.code_sizes, self.contexts, columns)
 
     def encode(self, codes: np.ndarray, start: int, stop: int, places: np.ndarray | None = None) -> bytes:
@@ -149,7 +149,7 @@ class ContextModel:
         return found
 
     def most_frames(self, stage_ends: Sequence[int]) -> int:
-        """How many frames a chunk may have, so that decoding a stage of it stays within the limit."""
+        """Return the largest number of frames in a chunk for which decoding any stage stays within the work limit."""
         starts = (0, *stage_ends)
         return MAX_CONTEXT_WORK // max(1, *(self._work(start, stop) for start, stop in pairwise(starts)))
 
@@ -163,7 +163,7 @@ class ContextModel:
 
 
 def _above(frames: int, columns: int, places: np.ndarray | None) -> np.ndarray:
-    """For each frame which of them stands a row of the grid above it; −1 where none does."""
+    """Return, for each frame, the index of the frame one row of the grid above it; −1 where there is none."""
     places = np.arange(frames) if places is None else places
     if not columns or not frames:
         return np.full(frames, -1)

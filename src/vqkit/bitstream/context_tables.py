@@ -1,4 +1,4 @@
-"""The tables with which one code position is foretold from codes before it, and their bytes."""
+"""Tables that predict one code position from codes before it, and their bytes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _WHOLE = 256
 
 @dataclass(frozen=True)
 class Context:
-    """One of the tables of a code position.
+    """Table of one context of a code position: counts of the codes that follow each class of context codes.
 
     Attributes:
         classes: class of each code of the context, uint8.
@@ -33,7 +33,7 @@ class Context:
 
 @dataclass(frozen=True)
 class CodeContexts:
-    """How one code position is foretold.
+    """Prediction of one code position: a mixture of up to three contexts.
 
     Attributes:
         share: weight of ``before`` in 256ths; the rest is that of the others, if there are any.
@@ -71,7 +71,7 @@ class CodeContexts:
         return rows
 
     def to_bytes(self, grid: bool) -> bytes:
-        """Two bytes a count, a byte a class; ``grid``: with ``above``."""
+        """Write the tables as bytes, two a count and one a class; ``grid``: with ``above``."""
         parts = [number_bytes(self.share), *([number_bytes(self.share_above)] if grid else [])]
         for context in (self.before, self.above, self.beside):
             if context is not None:
@@ -81,7 +81,7 @@ class CodeContexts:
 
 
 def has_neighbour(code_sizes: Sequence[int], position: int) -> bool:
-    """Whether the code before it in its frame foretells the one at ``position``."""
+    """Return whether the code at ``position`` is predicted from the code before it in its frame."""
     return position > 0 and has_table(code_sizes[position - 1])
 
 

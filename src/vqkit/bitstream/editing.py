@@ -27,7 +27,7 @@ def thin(source: Source, target: Target, stages: int) -> None:
     Args:
         source: path, or file that can be seeked.
         target: path or stream; may be the source's path.
-        stages: how many to keep; chunks that have fewer are copied.
+        stages: number of stages to keep; chunks that have fewer are copied.
 
     Raises:
         BitstreamError: the source cannot be read.
@@ -64,7 +64,7 @@ def cut(
         source: path, or file that can be seeked.
         target: path or stream.
         start_frame: the first frame to copy.
-        frames: how many.
+        frames: number of frames to copy.
         entropy_model: the tables, where the file has none of its own and the range does not begin and end with chunks.
 
     Raises:

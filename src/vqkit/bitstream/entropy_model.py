@@ -1,4 +1,4 @@
-"""Which of the four codings a file has, and the tables it needs."""
+"""Choice of a file's entropy model among the four codings, and the reading of its tables."""
 
 from typing import Protocol
 
@@ -17,29 +17,29 @@ _STILL_FRAMES = 1 << 12
 
 
 class EntropyModel(Protocol):
-    """Codes of a stage ↔ bytes: `PlainCodes`, `StaticTables`, `ContextModel` or `NetworkModel`."""
+    """Lossless coding of a stage's codes as bytes: `PlainCodes`, `StaticTables`, `ContextModel` or `NetworkModel`."""
 
     code_sizes: tuple[int, ...]
 
     @property
     def coding(self) -> str:
-        """Its name in the header."""
+        """Name of the coding in the header."""
 
     @property
     def tables_hash(self) -> str:
-        """What a file calls these tables by; empty where there are none."""
+        """Hash by which a file names its entropy tables; empty where it has none."""
 
     def encode(self, codes: np.ndarray, start: int, stop: int) -> bytes:
-        """Bytes of codes ``start`` to ``stop`` − 1 of all frames."""
+        """Encode codes ``start`` to ``stop`` − 1 of all frames; codes: (frames, at least ``stop``) int64."""
 
     def decode(self, data: bytes, known: np.ndarray, stop: int) -> np.ndarray:
-        """These codes, given those before them."""
+        """Decode codes up to ``stop`` − 1, given the earlier codes ``known``, (frames, start): (frames, stop − start) int64."""
 
     def to_bytes(self) -> bytes:
-        """The tables."""
+        """Write the tables as bytes."""
 
     def first(self, num_codes: int) -> "EntropyModel":
-        """The same for the first codes of a frame only: none depends on those behind it."""
+        """Return the model of the first codes of a frame only: no code depends on later ones."""
 
 
 def read_tables(data: bytes) -> StaticTables | ContextModel | NetworkModel:
@@ -92,7 +92,7 @@ def largest_chunk(model: EntropyModel, header: VqkHeader) -> int:
 
 
 def usual_chunk(header: VqkHeader, most: int) -> int:
-    """Frames of a chunk, of at most so many: a second; without time about 4096, in an image whole rows of cells."""
+    """Return the usual number of frames in a chunk, within a limit: a second; without time about 4096, in an image whole rows of cells."""
     if header.frame_rate:
         return max(1, min(round(header.frame_rate), most))
     usual, row = min(_STILL_FRAMES, most), header.columns or 1
@@ -100,7 +100,7 @@ def usual_chunk(header: VqkHeader, most: int) -> int:
 
 
 def model_of(header: VqkHeader, given: EntropyModel | None) -> EntropyModel | None:
-    """The entropy model of a file; None if it is needed and was not given.
+    """Return the entropy model of a file; None if it needs one that was not given.
 
     Raises:
         BitstreamError: the given or the stored one is not that of the file.

@@ -1,11 +1,11 @@
-"""The one error of files that cannot be read, and the case of it that another model would mend."""
+"""Error of files that cannot be read, and its special case that the right model would avoid."""
 
 __all__ = ["BitstreamError", "OtherModelError"]
 
 
 class BitstreamError(ValueError):
-    """A file is not what it should be: another format, a newer version, another model, cut short or altered."""
+    """Error of a file that is not as it should be: another format, a newer version, another model, cut short or altered."""
 
 
 class OtherModelError(BitstreamError):
-    """A file is whole, but was written with other weights or another prior than those at hand."""
+    """Error of a file that is whole, but was written with other weights or another prior than the given ones."""

@@ -16,7 +16,7 @@ class IncompleteError(BitstreamError):
     """The bytes end before the field does: more of them may make it valid.
 
     Args:
-        needed: how many bytes there must be, from the beginning of the data.
+        needed: number of bytes that are needed, from the beginning of the data.
     """
 
     def __init__(self, needed: int) -> None:
@@ -65,7 +65,7 @@ class FieldReader:
 
     Args:
         data: the bytes.
-        position: where to begin.
+        position: index of the first byte to read.
 
     Raises:
         IncompleteError: (by all methods) the bytes end too early.
@@ -77,7 +77,7 @@ class FieldReader:
         self.position = position
 
     def take(self, size: int) -> bytes:
-        """The next so many bytes."""
+        """Return the next ``size`` bytes."""
         end = self.position + size
         if end > len(self._data):
             raise IncompleteError(end)
@@ -121,7 +121,7 @@ class FieldReader:
             raise BitstreamError(f"{name} is not UTF-8") from None
 
     def runs(self, name: str, most: int, limit: int) -> tuple[int, ...]:
-        """What `runs_bytes` wrote: at most ``most`` numbers from 0 to ``limit``, neighbouring runs different."""
+        """Read what `runs_bytes` wrote: at most ``most`` numbers from 0 to ``limit``; neighbouring runs differ."""
         values: list[int] = []
         last = -1
         for _ in range(self.number(f"the number of runs of {name}", most)):

@@ -1,4 +1,4 @@
-"""Thinning of a file to as many stages as fit into so many bytes."""
+"""Thinning of a file to as many stages as fit into a size limit."""
 
 import math
 import sys
@@ -14,7 +14,7 @@ __all__ = ["thin_to_fit"]
 def thin_to_fit(
     file: BinaryIO, target: str | Path | BinaryIO, *, max_bytes: int | None = None, bpp: float | None = None
 ) -> tuple[int, int]:
-    """Write as many stages of a file as fit into so many bytes, or into so many bits a pixel of its image.
+    """Write as many stages of a file as fit into a number of bytes, or into a number of bits per pixel of its image.
 
     Args:
         file: a whole ``.vqk`` file that can be seeked.

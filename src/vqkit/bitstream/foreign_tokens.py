@@ -36,8 +36,8 @@ class TokenRate:
     Attributes:
         nominal_kbps: codes a second times log2 of their alphabets: what papers state.
         plain_kbps: rate of whole ``.vqk`` files with plain bits.
-        static_kbps: the same with one table of probabilities a code.
-        context_kbps: the same with tables that look at the codes before.
+        static_kbps: rate with one table of probabilities for each code.
+        context_kbps: rate with tables that depend on the codes before.
         static_bytes: size of the tables, which belong to the codec and not to a file.
         context_bytes: size of the tables that look at the codes before.
         seconds: duration of what was measured.

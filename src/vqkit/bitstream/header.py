@@ -1,4 +1,4 @@
-"""What a ``.vqk`` file says about itself before its first chunk.
+"""Header of a ``.vqk`` file: all that it states before its first chunk.
 
     magic  version  length of body  body = core, notes  CRC-32 of all before it
 
@@ -56,7 +56,7 @@ class VqkHeader:
 
     Args:
         code_sizes: alphabet of each code of a frame, 1 … 2^32; at most 1024 of them.
-        codes_per_stage: how many consecutive codes each stage has; one by default.
+        codes_per_stage: number of consecutive codes in each stage; one by default.
         sample_rate: sample rate of the sound in Hz; of video a thousand times its frames a second, so that a frame has 1000 samples; 0
             where there is no time.
         hop_samples: samples between frames, or between pictures of codes, which stand for several frames.
@@ -111,22 +111,22 @@ class VqkHeader:
 
     @property
     def version(self) -> int:
-        """The oldest version of the format that can say this."""
+        """Oldest version of the format that can express this header."""
         return _COUNTS_VERSION if self.variable_stages else _NEWER.get(self.coding, 1)
 
     @property
     def num_codes(self) -> int:
-        """Codes a frame."""
+        """Number of codes in a frame."""
         return len(self.code_sizes)
 
     @property
     def num_stages(self) -> int:
-        """Stages that can be left out, the last first."""
+        """Number of stages, which can be left out from the last on."""
         return len(self.codes_per_stage)
 
     @cached_property
     def stage_ends(self) -> tuple[int, ...]:
-        """Where each stage's codes end."""
+        """Index behind each stage's last code in a frame."""
         return stage_ends(self.codes_per_stage)
 
     @property
@@ -151,7 +151,7 @@ class VqkHeader:
 
     @property
     def modality(self) -> Modality:
-        """What the codes are of."""
+        """Modality of the coded signal."""
         return modality_of_size(self.sample_rate, self.image_size)
 
     @property
@@ -162,7 +162,7 @@ class VqkHeader:
 
     @property
     def _stage_bits(self) -> tuple[float, ...]:
-        """Bits a frame of the first stage, of the first two and so on."""
+        """Bits per frame of the first stage, of the first two and so on."""
         return stage_bits(self.code_sizes, self.codes_per_stage)
 
     def stages_of(self, codes: Sequence[int]) -> int:
@@ -194,11 +194,11 @@ class VqkHeader:
         return zlib.crc32(self._core())
 
     def same_stream(self, other: "VqkHeader") -> bool:
-        """Whether the cores are equal, so that chunks under one header may follow those under the other."""
+        """Return whether both headers have equal cores, so that chunks under one may follow those under the other."""
         return self._core() == other._core()
 
     def to_bytes(self) -> bytes:
-        """The header as it stands in a file."""
+        """Write the header as it stands in a file."""
         body = block_bytes(self._core()) + self._notes()
         content = MAGIC + bytes([self.version]) + block_bytes(body)
         return content + zlib.crc32(content).to_bytes(4, "little")

@@ -1,4 +1,4 @@
-"""What the fields of a header may be; `VqkHeader`, whose module imports this one, checks itself with it."""
+"""Checks of the fields of a header; `VqkHeader`, whose module imports this one, validates itself with them."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is in a ``.vqk`` file, for people and programs; nothing is decoded."""
+"""Inspection of the contents of a ``.vqk`` file, for people and programs; nothing is decoded."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a ``.vqk`` file may hold at most, so that no number in a damaged or hostile file decides how much is allocated.
+"""Limits on the contents of a ``.vqk`` file, so that no number in a damaged or hostile file decides how much is allocated.
 
 With these limits reading a chunk takes at most about 32 MiB (15 measured), whatever the file says. The index takes some 400 bytes a chunk,
 and a chunk at least 14 bytes of the file.

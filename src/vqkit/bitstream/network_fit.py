@@ -93,7 +93,7 @@ def fit_network(
 
 
 class _Frames:
-    """All frames of the clips, and where the frames around each are."""
+    """Training set: all frames of the clips, with the offsets to the frames around each."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class _Frames:
         self.offsets = torch.tensor([[1 << 40 if o is None else o for o in each] for each in offsets])
 
     def sample(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Random frames: codes (count, slots, num_codes) of the frames around, which of them exist, and codes to predict."""
+        """Draw random frames: codes (count, slots, num_codes) of the frames around, which of them exist, and the codes to predict."""
         chosen = torch.randint(len(self.codes), (count,))
         offsets = self.offsets[self.kind[chosen]]
         there = (self.within[chosen, None] + offsets >= 0) & (offsets < self.left[chosen, None])
@@ -132,6 +132,6 @@ class _Frames:
         return self.codes[around], there, self.codes[chosen]
 
     def counts(self) -> dict[int, Tensor]:
-        """How often each value of each code occurs; of codes that have a table."""
+        """Count how often each value of each code occurs, for the code positions that have a table."""
         coded = [i for i, size in enumerate(self.sizes) if has_table(size)]
         return {i: torch.bincount(self.codes[:, i], minlength=self.sizes[i]).float() for i in coded}

@@ -76,8 +76,8 @@ class CodeNetwork:
     """Two hidden layers and a softmax over the alphabet of one code.
 
     Attributes:
-        first: from the inputs, which are sums of code vectors.
-        second: from the first layer's activations.
+        first: layer on the inputs, which are sums of code vectors.
+        second: layer on the first layer's activations.
         out: to a logit for each code.
     """
 
@@ -124,7 +124,7 @@ def read_network(fields: FieldReader, inputs: int, width: int, size: int) -> Cod
     """Read what `CodeNetwork.to_bytes` wrote.
 
     Args:
-        fields: stands at the first layer.
+        fields: reader at the first layer.
         inputs: inputs of the first layer.
         width: outputs of both hidden layers.
         size: alphabet of the code.

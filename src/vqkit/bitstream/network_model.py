@@ -71,9 +71,9 @@ class NetworkModel:
 
     Args:
         code_sizes: alphabet of each code of a frame.
-        vectors: for each its code vectors, ``(code_sizes[i], dim)`` int16; None where the alphabet has one code or more than 2^16, whose
-            codes are equally likely.
-        networks: for each its network; None in the same places.
+        vectors: code vectors of each position, ``(code_sizes[i], dim)`` int16; None where the alphabet has one code or more than
+            2^16, whose codes are equally likely.
+        networks: network of each code position; None in the same places.
         dim: length of a code vector.
         width: outputs of the hidden layers.
         grid: whether rows above and below are inputs.
@@ -143,7 +143,7 @@ class NetworkModel:
         return NetworkModel(*parts, dim=self.dim, width=self.width, grid=self.grid, columns=self.columns)
 
     def on_grid(self, columns: int) -> "NetworkModel":
-        """The same model for a grid of so many columns."""
+        """Return the same model for a grid of ``columns`` columns."""
         parts = (self.code_sizes, self.vectors, self.networks)
         return NetworkModel(*parts, dim=self.dim, width=self.width, grid=self.grid, columns=columns)
 
@@ -201,7 +201,7 @@ class NetworkModel:
         return codes[:, start:]
 
     def most_frames(self, stage_ends: Sequence[int]) -> int:
-        """How many frames a chunk may have, so that decoding a stage of it stays within the limit."""
+        """Return the largest number of frames in a chunk for which decoding any stage stays within the work limit."""
         starts = (0, *stage_ends)
         return MAX_NETWORK_WORK // max(1, *(self._work(start, stop) for start, stop in pairwise(starts)))
 
@@ -218,7 +218,7 @@ class NetworkModel:
     def _known(
         self, network: CodeNetwork, earlier: np.ndarray, before_last: np.ndarray, first: int, last: int
     ) -> np.ndarray:
-        """What the first layer gets from codes of earlier positions, bias included, of frames ``first`` to ``last`` − 1."""
+        """Compute the first layer's sums over codes of earlier positions, bias included, for frames ``first`` to ``last`` − 1."""
         inputs = [_shifted(earlier, offset, first, last) for offset in earlier_offsets(self.columns, self.grid)]
         inputs.append(before_last[first:last])
         weight = network.first_weight[len(own_offsets(0, self.grid)) * self.dim :]
@@ -226,7 +226,7 @@ class NetworkModel:
         return found
 
     def _own(self, network: CodeNetwork, own: np.ndarray, first: int, last: int) -> np.ndarray:
-        """What it gets from the position itself, in frames before."""
+        """Compute the first layer's sums over codes of the position itself in earlier frames, for frames ``first`` to ``last`` − 1."""
         inputs = [_shifted(own, offset, first, last) for offset in own_offsets(self.columns, self.grid)]
         found: np.ndarray = np.concatenate(inputs, axis=1) @ network.first_weight[: len(inputs) * self.dim]
         return found
@@ -266,7 +266,7 @@ class _Sums:
 
 
 def _shifted(sums: np.ndarray, offset: int | None, first: int, last: int) -> np.ndarray:
-    """Sums of the frames so far from frames ``first`` to ``last`` − 1; zeros where there are none."""
+    """Return the sums ``offset`` frames away from frames ``first`` to ``last`` − 1; zeros where there are none."""
     found = np.zeros((last - first, sums.shape[1]))
     if offset is None:
         return found

@@ -128,7 +128,7 @@ class RoundedNetwork(nn.Module):
         ]
 
     def choose_grids(self) -> None:
-        """From now on numbers are rounded."""
+        """Fix the integer grids of all networks: from now on their numbers are rounded."""
         for network in self.networks:
             if network is not None:
                 network.choose_digits()
@@ -138,7 +138,7 @@ class RoundedNetwork(nn.Module):
 
         Args:
             around: codes of the frames around each, (frames, slots, num_codes), in the order of the offsets.
-            there: which of them exist, (frames, slots).
+            there: True where such a frame exists, (frames, slots).
             target: codes to predict, (frames, num_codes).
         """
         last = torch.zeros(len(target), there.shape[1], self.dim)  # sums up to the code before, of the frames around

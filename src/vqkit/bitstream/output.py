@@ -1,4 +1,4 @@
-"""Where records go: a file that appears under its name only when it is complete, or a stream that takes them as they come."""
+"""Output of records: to a file that appears under its name only when it is complete, or to a stream, record by record."""
 
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -11,7 +11,7 @@ __all__ = ["RecordWriter"]
 
 
 class RecordWriter:
-    """Writes a header, chunks whose stages are bytes already, and the end.
+    """Writer of a header, of chunks whose stages are bytes already, and of the end.
 
     Args:
         target: a path, written beside its place and then moved over it; or a stream, which is flushed after every record and stays open.

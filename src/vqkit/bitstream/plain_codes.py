@@ -42,7 +42,7 @@ class PlainCodes:
         self.code_sizes = tuple(code_sizes)
 
     def to_bytes(self) -> bytes:
-        """Nothing: there are no tables."""
+        """Return no bytes: plain codes have no tables."""
         return b""
 
     def first(self, num_codes: int) -> "PlainCodes":
@@ -84,7 +84,7 @@ class PlainCodes:
 
 
 def group_length(size: int) -> int:
-    """How many codes are packed together.
+    """Return the number of neighbouring codes that are packed into one number.
 
     Example:
         >>> [group_length(size) for size in (2, 3, 5, 1024, 4375)]

@@ -57,7 +57,7 @@ def encode_codes(
 
 
 def encode_columns(columns: Sequence[np.ndarray], models: Sequence[list[CodePart]]) -> bytes:
-    """What `encode_codes` does with columns that are known to be valid, int64, each with its model."""
+    """Encode columns that are known to be valid, one int64 array a code position, each with its model; see `encode_codes`."""
     encoder = need("constriction", "audio").stream.queue.RangeEncoder()
     for column, parts in zip(columns, models, strict=True):
         encode_column(encoder, column, parts)
@@ -110,7 +110,7 @@ def decode_codes(
 def decode_columns(
     data: bytes, num_frames: int, code_sizes: Sequence[int], models: Sequence[list[CodePart]], complete: bool = True
 ) -> list[np.ndarray]:
-    """What `encode_columns` was given; ``complete`` says that no other codes follow in the data.
+    """Decode the columns that `encode_columns` encoded; ``complete`` says that no other codes follow in the data.
 
     Raises:
         ValueError: the data are truncated or damaged.
@@ -137,7 +137,7 @@ def decode_columns(
 
 
 def start_decoder(data: bytes) -> Any:
-    """A decoder of data that end where `finish` ended them: the end stands for itself followed by zeros."""
+    """Return a decoder of data that end where `finish` ended them: zeros are understood to follow."""
     padded = data + bytes(-len(data) % 4 + 4 * _STATE_WORDS)
     return need("constriction", "audio").stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
 
@@ -145,7 +145,7 @@ def start_decoder(data: bytes) -> Any:
 def prefix_bytes(
     codes: Int[Tensor, "frames num_codes"], code_sizes: Sequence[int], frequencies: Frequencies = None
 ) -> list[int]:
-    """Where the stream of `encode_codes` may be cut.
+    """Return the lengths in bytes to which the stream of `encode_codes` may be cut.
 
     Args:
         codes: the codes, see `encode_codes`.

@@ -1,4 +1,4 @@
-"""A ``.vqk`` file as codes: from a frame on, or from beginning to end."""
+"""Reading of a ``.vqk`` file as codes: from any frame on, or from beginning to end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class VqkBlock:
     """Consecutive frames of a file.
 
     Attributes:
-        start_frame: counted from the first of the file.
+        start_frame: index of the block's first frame in the file.
         codes: ``(frames, num_codes)`` int64; −1 in stages that the file leaves out, and everywhere if the frames are lost.
         lost: the file is damaged here.
     """
@@ -44,7 +44,7 @@ class VqkBlock:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A chunk and where it is; or frames that are lost, without a chunk."""
+    """Chunk with its place in the file; or lost frames, without a chunk."""
 
     start_frame: int
     frames: int
@@ -53,7 +53,7 @@ class Entry:
 
 
 class VqkReader:
-    """Reads codes; what a damaged file has lost is −1.
+    """Reader of a file's codes; those that a damaged file has lost are −1.
 
     The file may still grow: chunks that have arrived whole are read, a part of one is not there yet. A stream that cannot be seeked can be
     iterated once and holds no more than a chunk in memory.
@@ -106,28 +106,28 @@ class VqkReader:
 
     @property
     def header(self) -> VqkHeader:
-        """What the file says about itself."""
+        """Header of the file."""
         return self._scanner.header
 
     @property
     def seekable(self) -> bool:
-        """Whether more than iterating is possible."""
+        """Whether the file can be seeked; of a stream that cannot, frames can only be iterated over."""
         return self._source.seekable
 
     @property
     def num_codes(self) -> int:
-        """Codes a frame of the stages that are read."""
+        """Number of codes per frame in the stages that are read."""
         return self._decoder.num_codes
 
     @property
     def frames(self) -> int:
-        """Frames that have arrived, lost ones included."""
+        """Number of frames that have arrived, lost ones included."""
         self.refresh()
         return self._scanner.frames
 
     @property
     def complete(self) -> bool:
-        """Whether the end is there: otherwise the file is being written, or cut."""
+        """Whether the end record has been read; otherwise the file is still being written, or was cut."""
         self.refresh()
         return self._scanner.complete
 
@@ -139,7 +139,7 @@ class VqkReader:
 
     @property
     def damage(self) -> list[Damage]:
-        """What was found damaged so far."""
+        """Damage found so far."""
         self.refresh()
         return list(self._damage)
 
@@ -151,7 +151,7 @@ class VqkReader:
 
     @property
     def size(self) -> int:
-        """Bytes seen."""
+        """Number of bytes read so far."""
         return self._source.size
 
     def refresh(self) -> bool:
@@ -177,7 +177,7 @@ class VqkReader:
 
         Args:
             start_frame: the first, counted from the first of the file.
-            frames: how many; all that follow by default.
+            frames: number of frames to read; all that follow by default.
 
         Returns:
             ``(frames, num_codes)`` int64; −1 where frames are lost and in stages that the file leaves out.

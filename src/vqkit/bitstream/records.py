@@ -23,15 +23,15 @@ MARKER_BYTES = 2
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Where a chunk's frames and bytes are.
+    """Position of a chunk: its frames in the signal and its bytes in the record.
 
     Attributes:
         start_frame: the first frame, counted from the header before it.
-        frames: how many.
+        frames: number of frames.
         stage_bytes: bytes of each stage that is there.
         count_bytes: bytes that say how many stages each frame has; None where all have the same.
         checksum: checksum of the head.
-        head_bytes: up to the first stage.
+        head_bytes: length of the head, up to the stages or their counts.
     """
 
     start_frame: int
@@ -43,16 +43,16 @@ class Chunk:
 
     @property
     def end_frame(self) -> int:
-        """The frame behind the last."""
+        """Index of the frame behind the chunk's last."""
         return self.start_frame + self.frames
 
     @property
     def size(self) -> int:
-        """Bytes of the record."""
+        """Length of the record in bytes."""
         return self.head_bytes + (self.count_bytes or 0) + sum(self.stage_bytes) + 4
 
     def intact(self, record: bytes) -> bool:
-        """Whether the checksum of the stages is right."""
+        """Return whether the checksum of the stages is right."""
         return zlib.crc32(record[self.head_bytes : -4], self.checksum) == int.from_bytes(record[-4:], "little")
 
     def stages(self, record: bytes) -> list[bytes]:
@@ -80,7 +80,7 @@ class End:
 def chunk_record(
     header: VqkHeader, start_frame: int, frames: int, stages: list[bytes], counts: bytes | None = None
 ) -> bytes:
-    """A chunk as it stands in a file; ``counts`` where frames have their own numbers of stages."""
+    """Write a chunk as it stands in a file; ``counts`` where frames have their own numbers of stages."""
     assert (counts is not None) == header.variable_stages
     parts = stages if counts is None else [counts, *stages]
     numbers = (start_frame, frames, len(stages), *map(len, parts))
@@ -91,13 +91,13 @@ def chunk_record(
 
 
 def end_record(header: VqkHeader, frames: int, length: int | None) -> bytes:
-    """The end as it stands in a file."""
+    """Write the end record as it stands in a file."""
     content = END_MARKER + number_bytes(frames) + number_bytes(0 if length is None else length + 1)
     return content + _word(zlib.crc32(content, header.stream_id))
 
 
 def read_record(header: VqkHeader, data: bytes | bytearray, fields: FieldReader) -> Chunk | End:
-    """The head of a chunk, whose stages need not be there yet, or an end; ``fields`` reads ``data`` and stands at its first byte.
+    """Read the head of a chunk, whose stages need not be there yet, or an end; ``fields`` reads ``data`` from the record's first byte on.
 
     Raises:
         IncompleteError: it goes on behind the end of the data.

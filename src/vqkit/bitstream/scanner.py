@@ -29,13 +29,13 @@ _FREE_WORK, _WORK_PER_BYTE = 1 << 22, 4
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A place where a file is not what was written.
+    """Damage: a place where a file differs from what was written.
 
     Attributes:
         offset: offset of the first damaged byte.
         size: damaged bytes.
         start_frame: the first frame lost.
-        frames: how many are lost; 0 if only bytes were added.
+        frames: number of lost frames; 0 if only bytes were added.
         reason: reason in words.
     """
 
@@ -62,7 +62,7 @@ class Found:
 
 
 class Scanner:
-    """Reads a file once, from its beginning.
+    """Scanner that reads a file once, from its beginning.
 
     Args:
         read: gives at most so many of the next bytes; none at the end of what there is.
@@ -108,7 +108,7 @@ class Scanner:
         return max(0, self._offset + len(self._buffer) - begin)
 
     def scan(self) -> Iterator[Found | Damage]:
-        """What has arrived since the last call, in order. A call that was not used up is continued by the next."""
+        """Yield the chunks and damage that arrived since the last call, in order; the next call continues an iteration left early."""
         while self._ready or self._buffer or self._fill():
             if self._ready:
                 yield self._ready.popleft()
@@ -197,7 +197,7 @@ class Scanner:
         return record
 
     def _look_ahead(self) -> int | None:
-        """Where an intact record begins behind one that seems to go on behind the end."""
+        """Return the start of an intact record behind one that seems to extend beyond the end; None where there is none."""
         position = self._next_candidate(0, 1)
         while position < len(self._buffer):
             fields = FieldReader(self._buffer, position)

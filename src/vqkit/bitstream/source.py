@@ -1,4 +1,4 @@
-"""The bytes of a file, one after the other and, if it can be seeked, from any place."""
+"""Byte source: a file read sequentially and, if it can be seeked, from any offset."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -7,14 +7,14 @@ __all__ = ["ByteSource"]
 
 
 class ByteSource:
-    """A file that is read from where it stands.
+    """File or stream that is read from its current position.
 
     Args:
         source: path, or binary file or stream.
 
     Attributes:
         seekable: whether `fetch` is possible.
-        size: bytes read one after the other so far.
+        size: number of bytes read sequentially so far.
     """
 
     def __init__(self, source: str | Path | BinaryIO) -> None:
@@ -25,14 +25,14 @@ class ByteSource:
         self.size = 0
 
     def next(self, size: int) -> bytes:
-        """At most so many of the next bytes; none at the end of what there is. Of a stream, what has arrived."""
+        """Return at most ``size`` of the next bytes: of a stream, those that have arrived; none at the end of the data."""
         arrived = getattr(self._file, "read1", self._file.read)  # read would wait for more of a pipe
         block = self.fetch(self.size, size) if self.seekable else arrived(size)
         self.size += len(block)
         return block
 
     def fetch(self, offset: int, size: int) -> bytes:
-        """At most so many bytes from a place on."""
+        """Return at most ``size`` bytes from ``offset`` on, counted from the position at the start."""
         self._file.seek(self._begin + offset)
         return self._file.read(size)
 

@@ -1,4 +1,4 @@
-"""How many stages each frame of a chunk has, as bytes: what a file says where frames keep as many stages as they are worth.
+"""Coding of each frame's number of stages as bytes, for files in which every frame keeps as many stages as are worth their bits.
 
 In a file with the coding ``"plain"`` counts are plain bits. With the others they go through a range coder whose probabilities follow from
 the counts before them in the chunk: a frame tends to keep about as many stages as the frame before it, and no table has to be stored.
@@ -32,7 +32,7 @@ _FOLLOWED = 6  # for each time that a count came behind the one before: of 1 to 
 
 
 class _Adaptive:
-    """Weights of the next count."""
+    """Adaptive weights of the next count."""
 
     def __init__(self, stages: int) -> None:
         self._seen = np.ones(stages, np.int64)
@@ -52,7 +52,7 @@ class _Adaptive:
         return exact_weights(counts)
 
     def add(self, count: int) -> None:
-        """Take the count that came."""
+        """Update the statistics with the count that came."""
         self._seen[count] += 1
         if self._last >= 0:
             behind = self._behind.setdefault(self._last, np.zeros(self._stages, np.int64))

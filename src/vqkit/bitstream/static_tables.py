@@ -1,4 +1,4 @@
-"""How often each code occurs, as whole numbers: the entropy model without context.
+"""Entropy model without context: integer counts of how often each code occurs.
 
 The counts are 16-bit integers, and `code_models` makes integer probabilities of them: nothing depends on how a machine rounds.
 
@@ -143,7 +143,7 @@ class StaticTables:
 
 
 def has_table(size: int) -> bool:
-    """Whether codes of this alphabet have a table; those without are equally likely."""
+    """Return whether codes of an alphabet of ``size`` have a table; those without are coded as equally likely."""
     return 2 <= size <= MAX_TABLE_SIZE
 
 

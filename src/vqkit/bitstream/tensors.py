@@ -1,4 +1,4 @@
-"""The border between tensors of codes and the arrays that this room computes with.
+"""The border between tensors of codes and the arrays that this package computes with.
 
 torch is imported when a tensor is made, not before: `vqkit inspect` and `thin` never make one, and start in a fraction of a second.
 """

@@ -1,4 +1,4 @@
-"""Codes to a ``.vqk`` file, in blocks of any size."""
+"""Writing of codes to a ``.vqk`` file, in blocks of any size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["VqkWriter"]
 
 
 class VqkWriter:
-    """Writes codes as they come, a chunk as soon as it is full.
+    """Writer that takes codes as they come and writes a chunk as soon as it is full.
 
     A path is written beside its place and moved there by `close`, so that no one sees half a file; an exception inside ``with`` leaves
     nothing behind. A stream (an open binary file, a pipe, ``io.BytesIO``) gets every chunk at once and can be read meanwhile; it stays
@@ -31,7 +31,7 @@ class VqkWriter:
 
     Args:
         target: path or stream. A stream opened to append to a file of the same codes makes both one sequence.
-        header: what the file says about itself; its ``coding``, ``tables_hash`` and ``tables`` are filled in from ``entropy_model``.
+        header: header of the file; its ``coding``, ``tables_hash`` and ``tables`` are filled in from ``entropy_model``.
         entropy_model: `StaticTables`, `ContextModel` or `NetworkModel`; plain bits by default. Of one of more codes the first are taken.
         store_tables: put the tables into the header. Otherwise the reader must be given them: a model's belong beside its weights.
         chunk_frames: frames of a chunk. A second of them by default; where there is no time about 4096, in an image whole rows of cells.
@@ -81,17 +81,17 @@ class VqkWriter:
 
     @property
     def header(self) -> VqkHeader:
-        """The header as it was written."""
+        """Header as it was written."""
         return self._records.header
 
     @property
     def frames(self) -> int:
-        """Frames given so far."""
+        """Number of frames given so far."""
         return self._written + len(self._waiting)
 
     @property
     def bytes_written(self) -> int:
-        """Bytes of header and chunks so far."""
+        """Number of bytes of header and chunks written so far."""
         return self._records.bytes_written
 
     def write(self, codes: Int[Tensor, "frames codes"]) -> None:

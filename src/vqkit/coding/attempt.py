@@ -1,4 +1,4 @@
-"""One job, done or not, and how far it is."""
+"""Outcome of one job, and the board that shows the progress of all."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ Work = Callable[[Any, Job, Watch], Coded]  # with whatever `load` makes
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: a result, or an error in one line; neither, if the job was settled before.
+    """Outcome of a job: a result, or an error in one line; neither, if the job was settled before.
 
     Attributes:
         job: the job.
-        coded: what was made.
-        error: why nothing was made.
+        coded: result of the job; None where nothing was made.
+        error: reason why nothing was made; "" if something was.
         appeared: the target was made by somebody else meanwhile.
     """
 
@@ -31,10 +31,10 @@ class Outcome:
 
 
 class Board:
-    """How far each job is, in memory that all processes share.
+    """Progress of each job, in memory that all processes share.
 
     Args:
-        jobs: how many there are.
+        jobs: number of jobs.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -42,7 +42,7 @@ class Board:
         self.shares = RawArray("d", jobs)
 
     def note(self, job: int, seconds: float, share: float | None) -> None:
-        """Say how far a job is."""
+        """Record the progress of a job: seconds done, and their share of all."""
         self.seconds[job], self.shares[job] = seconds, share or 0.0
 
 

@@ -1,4 +1,4 @@
-"""What was made of one file."""
+"""Results of coding one file: its size, extent, rate and warnings."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class Coded(ABC):
     Attributes:
         bytes: size of the ``.vqk`` file.
         stages: number of stages that it holds; of a file with several rates the most.
-        notes: what was changed on the way and is no fault, such as stereo mixed to mono.
+        notes: changes to the signal that are no fault, such as stereo mixed to mono.
         warnings: what is damaged or missing.
     """
 
@@ -27,16 +27,16 @@ class Coded(ABC):
 
     @property
     def duration(self) -> float:
-        """Seconds of it; 0 of what has no time."""
+        """Duration of the signal in seconds; 0 for an image."""
         return 0.0
 
     @abstractmethod
     def sizes(self) -> str:
-        """Its extent, bytes and rate, for people."""
+        """Describe extent, bytes and rate of the file for people."""
 
     @abstractmethod
     def record(self) -> dict[str, float | int | str]:
-        """Extent, bytes and rate for programs."""
+        """Return extent, bytes and rate of the file for programs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class CodedSound(Coded):
 
     @property
     def duration(self) -> float:
-        """Its seconds."""
+        """Duration of the sound in seconds."""
         return self.seconds
 
     @property
@@ -111,7 +111,7 @@ class CodedVideo(CodedImage):
 
     @property
     def duration(self) -> float:
-        """Seconds that its frames are shown."""
+        """Duration of the video's frames in seconds."""
         return self.frames / self.frame_rate
 
     @property
@@ -136,4 +136,4 @@ class CodedVideo(CodedImage):
 
 
 def unwatched(seconds: float, share: float | None) -> None:
-    """Nobody looks."""
+    """Ignore the progress: the default where nobody watches."""

@@ -35,7 +35,7 @@ _WRITTEN = tuple(suffix for kind in KINDS for suffix in kind.written)
 
 @dataclass
 class _Found:
-    """What a ``.vqk`` file holds and becomes, and what was seen on the way."""
+    """Kinds and faults of the ``.vqk`` files of a run, found when their targets are named."""
 
     suffixes: Mapping[Kind, str]
     asked: Kind | None
@@ -217,7 +217,7 @@ def _check_target(target: Path, form: str | None) -> None:
 
 
 def _check_kinds(jobs: list[Job], wished: Kind | None, form: str | None) -> None:
-    """Whether the formats asked for are of the kinds that there are."""
+    """Refuse a requested format that is of another kind than the files."""
     kinds = {job.kind for job in jobs if job.kind is not None}
     if wished is not None and kinds and wished not in kinds:
         raise ValueError(f"--to {form} is for {wished.name}, and {jobs[0].source} holds {next(iter(kinds)).name}")
@@ -227,7 +227,7 @@ def _check_kinds(jobs: list[Job], wished: Kind | None, form: str | None) -> None
 
 
 def _check_rate(rate: Rate, jobs: list[Job]) -> None:
-    """Whether what was asked for says something about every file, and everything about some."""
+    """Refuse rates that leave some file without one, or that apply to no file."""
     for name in dict.fromkeys(kind.rate for kind in KINDS):
         if getattr(rate, name) is None or not jobs:
             continue

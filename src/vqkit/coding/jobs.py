@@ -1,4 +1,4 @@
-"""Which files become which: one file, a pipe, or a folder that is mirrored."""
+"""Jobs of a run: the pairs of source and target for a file, a pipe, or a folder that is mirrored."""
 
 import os
 import stat
@@ -18,14 +18,14 @@ UNKNOWN = "neither sound nor an image"  # why a file is passed over that is noth
 
 @dataclass(frozen=True)
 class Job:
-    """One file to be made of another.
+    """Conversion of one file into another.
 
     Attributes:
         source: ``"-"`` is standard input.
         target: ``"-"`` is standard output.
         kind: kind of the content, once it is known.
-        fault: why it cannot be done, if that is known already.
-        passed_over: why it is none, of what lies in a folder and is no file.
+        fault: reason why the job cannot be done, if that is known already.
+        passed_over: reason why an entry of a folder is passed over, such as one that is no file; "" for a job to be done.
         exists: the target is there already and stays.
     """
 
@@ -38,7 +38,7 @@ class Job:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is still to be done."""
+        """Whether the job is still to be done."""
         return not (self.fault or self.passed_over or self.exists)
 
 
@@ -49,7 +49,7 @@ def find_jobs(
     names: Callable[[Path], Sequence[str]],
     kind_of: Callable[[Path], Kind | None] | None = None,
 ) -> list[Job]:
-    """What to do, sorted by name.
+    """List the jobs of a source, sorted by name.
 
     Args:
         source: a file, ``"-"``, or a folder, of which all files with one of the suffixes are taken. Hidden ones are passed over; so are
@@ -87,7 +87,7 @@ def find_jobs(
 
 
 def checked_jobs(jobs: Sequence[Job], *, overwrite: bool, skip: bool, folder: bool) -> list[Job]:
-    """The jobs, with what is found out about their targets before anything begins.
+    """Return the jobs with all that can be known about their targets before anything begins.
 
     Args:
         jobs: jobs of `find_jobs`.
@@ -146,7 +146,7 @@ def _mirrored(
 def _walk(
     folder: Path, suffixes: Collection[str], kind_of: Callable[[Path], Kind | None] | None
 ) -> tuple[dict[Path, Kind | None], list[Job]]:
-    """The files with their kinds, if they are asked for, and what is named instead of being done."""
+    """Walk a folder; return its files with their kinds, if requested, and the entries that are named instead of being done."""
     files: dict[Path, Kind | None] = {}
     others: list[Job] = []
     for entry in entries(folder):

@@ -1,4 +1,4 @@
-"""What can be coded: a kind of content, with the files it comes in and the models that code it."""
+"""Kinds of content that can be coded, with the files they come in and the models that code them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ __all__ = ["Encoding", "Kind"]
 
 @dataclass(frozen=True)
 class Encoding:
-    """What is done to every file; picklable.
+    """Settings of the encoding that apply to every file; picklable.
 
     Attributes:
         rate: stages to keep.
@@ -38,16 +38,16 @@ class Encoding:
 
     @property
     def for_header(self) -> dict[str, Any]:
-        """What every kind writes in the same way, as arguments by name."""
+        """Header arguments, by name, that every kind writes in the same way."""
         return {"plain": self.plain, "licence": self.licence, "metadata": self.metadata}
 
 
 @dataclass(frozen=True)  # all of a class are equal, in other processes too
 class Kind(ABC):
-    """How files of a modality are coded. The model is of the kind's own, in evaluation mode.
+    """Coding of the files of one modality. The model is one of this kind, in evaluation mode.
 
     Attributes:
-        modality: what is coded.
+        modality: modality of the content.
         read: suffixes of files that can be encoded, in lower case: those of other modalities too that hold such a signal.
         written: suffixes of files that can be made, the usual one first.
     """
@@ -58,7 +58,7 @@ class Kind(ABC):
 
     @property
     def name(self) -> str:
-        """What files of the kind hold, for messages."""
+        """Name of the content of such files, in the plural, for messages."""
         return self.modality.plural
 
     @property
@@ -77,7 +77,7 @@ class Kind(ABC):
 
     @abstractmethod
     def check(self, model: Any, rate: Rate) -> None:
-        """Find out before anything begins what can be known to be wrong with a rate.
+        """Check a rate, as far as that is possible before anything begins.
 
         Raises:
             ValueError: the model cannot keep to it, whatever the file.
@@ -87,7 +87,7 @@ class Kind(ABC):
     def encode(
         self, model: Any, source: str | Path | BinaryIO, target: str | Path | BinaryIO, how: Encoding, watch: Watch
     ) -> Coded:
-        """Make a ``.vqk`` file."""
+        """Encode a file into a ``.vqk`` file."""
 
     def encode_together(
         self,
@@ -98,13 +98,13 @@ class Kind(ABC):
         lanes: int,
         at: Callable[[int], None] = lambda index: None,
     ) -> list[Coded | Exception]:
-        """Make ``.vqk`` files of several, which go through the networks together; one after the other, where a kind has no better way.
+        """Encode several files in one batch through the networks; one after the other, where a kind has no better way.
 
         Args:
             model: Model of the kind.
-            sources: What is encoded; those of like lengths or sizes beside each other.
+            sources: Files to encode; those of similar lengths or sizes next to each other.
             targets: One for each source.
-            how: What is done to each; without ``strict``.
+            how: Settings of the encoding, without ``strict``.
             lanes: Items that the networks see at once.
             at: Called with the number of the source that is read next, and with −1 before the networks compute.
 
@@ -131,4 +131,4 @@ class Kind(ABC):
         overwrite: bool = True,
         max_megapixels: float = MAX_MEGAPIXELS,
     ) -> Coded:
-        """Make a file of a ``.vqk`` file; the suffix is for an open file or pipe, the limit for images and video."""
+        """Decode a ``.vqk`` file into a file; the suffix is for an open file or pipe, the limit for images and video."""

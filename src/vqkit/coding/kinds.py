@@ -1,4 +1,4 @@
-"""Which kind a file is of, and the models that code it."""
+"""Detection of a file's kind, and the loading of the models that code each kind."""
 
 import io
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ KINDS: tuple[Kind, ...] = (SOUND, IMAGE, VIDEO)
 
 
 def kind_named(name: str | Path) -> Kind:
-    """The kind of a file to make, by its suffix; sound, where that says nothing."""
+    """Return the kind of a file to make, by its suffix; sound where the suffix is unknown."""
     suffix = Path(name).suffix.lower()
     for kind in KINDS:
         if suffix in kind.written or suffix in kind.modality.suffixes:
@@ -44,11 +44,11 @@ def kind_named(name: str | Path) -> Kind:
 
 
 def kind_of_content(content: str, wanted: Kind | None = None) -> Kind | None:
-    """How a file of some content is encoded: a film as its sound, unless video is wanted. None where it is nothing we know.
+    """Return the kind as which some content is encoded: a film as its sound, unless video is wanted; None for unknown content.
 
     Args:
-        content: what `vqkit.data.content` says of it.
-        wanted: what to code a file as that may be taken as this or that.
+        content: content as `vqkit.data.content` names it.
+        wanted: kind to prefer for content that may be coded as several kinds.
 
     Example:
         >>> kind_of_content("film").name, kind_of_content("film", VIDEO).name, kind_of_content("image", SOUND).name
@@ -61,12 +61,12 @@ def kind_of_content(content: str, wanted: Kind | None = None) -> Kind | None:
 
 
 def wanted_kind(word: str | None) -> Kind | None:
-    """The kind that ``--as`` names."""
+    """Return the kind that ``--as`` names."""
     return next((kind for kind in KINDS if kind.modality.word == word), None)
 
 
 def kind_of_file(path: str | Path, wanted: Kind | None = None) -> Kind | None:
-    """The kind of a file to encode, by its first bytes, or by its suffix where they say nothing; None where it is nothing we know.
+    """Return the kind of a file to encode, by its first bytes, or by its suffix where they say nothing; None for unknown content.
 
     Args:
         path: the file.
@@ -93,7 +93,7 @@ def kind_in(path: str | Path) -> Kind:
 
 
 def header_in(path: str | Path) -> VqkHeader:
-    """The header of a ``.vqk`` file.
+    """Read the header of a ``.vqk`` file.
 
     Raises:
         BitstreamError: it is none.
@@ -103,7 +103,7 @@ def header_in(path: str | Path) -> VqkHeader:
 
 
 def sniffed(stream: BinaryIO, wanted: Kind | None = None) -> tuple[Kind, BinaryIO]:
-    """What a pipe brings, by its first bytes, and a stream that brings all of it.
+    """Detect the kind of a pipe's content by its first bytes; return it with a stream that still has all bytes.
 
     Args:
         stream: the pipe.
@@ -126,7 +126,7 @@ def sniffed(stream: BinaryIO, wanted: Kind | None = None) -> tuple[Kind, BinaryI
 
 
 class _Rejoined(io.RawIOBase):
-    """Bytes that were read already, and the stream they came from."""
+    """Stream of the bytes that were read already, followed by the rest of the stream they came from."""
 
     def __init__(self, head: bytes, stream: BinaryIO) -> None:
         self._head, self._stream = head, stream
@@ -142,7 +142,7 @@ class _Rejoined(io.RawIOBase):
 
 
 def open_models(kinds: Iterable[Kind], folders: Iterable[str] = ()) -> dict[Kind, Any]:
-    """A model for each kind.
+    """Load a model for each kind.
 
     Args:
         kinds: kinds that are to be coded.

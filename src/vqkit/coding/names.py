@@ -1,4 +1,4 @@
-"""What a file becomes is called by its name with another suffix; where two files would get the same name, both keep their own suffix."""
+"""Names of targets: the source's name with another suffix; where two sources would get one name, both keep their own suffix as well."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +11,7 @@ _LOSSLESS = {".wav", ".flac", ".png"}
 
 
 def encoded_names(path: Path) -> list[str]:
-    """Names that a ``.vqk`` file of a source may get, the usual one first; no other source gets the last.
+    """Return the names that a ``.vqk`` file of a source may get, the usual one first; no other source gets the last.
 
     Example:
         >>> encoded_names(Path("in/song.flac"))
@@ -24,7 +24,7 @@ def encoded_names(path: Path) -> list[str]:
 
 
 def decoded_names(path: Path, suffix: str, known: Collection[str], asked: bool) -> list[str]:
-    """Names that a decoded file may get, the usual one first; no other source gets the last.
+    """Return the names that a decoded file may get, the usual one first; no other source gets the last.
 
     A name that has kept its source's suffix (``song.flac.vqk``) gets no second one; without loss and where no format was asked for, it
     gets its own again.
@@ -33,7 +33,7 @@ def decoded_names(path: Path, suffix: str, known: Collection[str], asked: bool) 
         path: the ``.vqk`` file.
         suffix: suffix of the format that is written, ``.wav`` for example.
         known: suffixes of files with such content, in lower case.
-        asked: this format was asked for.
+        asked: whether this format was requested.
 
     Example:
         >>> names = ("a.vqk", "a.flac.vqk", "a.mp3.vqk", "v1.2.vqk")

@@ -1,4 +1,4 @@
-"""What is done with one file of a job: picklable where there is no pipe, so that workers can do it."""
+"""Encoding and decoding of one job's file, picklable where there is no pipe, so that workers can do it."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ __all__ = ["DecodeOne", "EncodeOne", "standard_input"]
 
 @dataclass(frozen=True)
 class EncodeOne:
-    """Encodes one file; picklable where there is no pipe."""
+    """Encoder of one file; picklable where there is no pipe."""
 
     how: Encoding
     pipe: BinaryIO | None
@@ -49,7 +49,7 @@ class EncodeOne:
 
 @dataclass(frozen=True)
 class DecodeOne:
-    """Decodes one file; picklable."""
+    """Decoder of one file; picklable."""
 
     suffixes: Mapping[Kind, str]
     overwrite: bool
@@ -87,7 +87,7 @@ class DecodeOne:
 
 
 def standard_input() -> BinaryIO:
-    """Standard input as bytes.
+    """Return standard input as a stream of bytes.
 
     Raises:
         ValueError: it is closed.

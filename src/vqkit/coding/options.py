@@ -1,4 +1,4 @@
-"""What `vqkit encode` and `vqkit decode` both take on the command line."""
+"""Command-line arguments that `vqkit encode` and `vqkit decode` share."""
 
 import argparse
 
@@ -11,9 +11,9 @@ def add_places(parser: argparse.ArgumentParser, source: str, target: str) -> Non
     """Source and target: a file each, a folder each, or a pipe.
 
     Args:
-        parser: gets the arguments.
-        source: what a source is, for the help.
-        target: what a target is, for the help.
+        parser: parser to add the arguments to.
+        source: description of a source, for the help.
+        target: description of a target, for the help.
     """
     parser.add_argument("source", help=f"{source}; a folder of such; or - for standard input")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Several processes that do jobs: one that dies is replaced, and all end with their parent, however that ends."""
+"""Pool of processes that do jobs: one that dies is replaced, and all end with their parent, however that ends."""
 
 import multiprocessing.connection
 import os
@@ -26,7 +26,7 @@ _GRACE_SECONDS = 5.0  # to remove what is half-written
 
 
 class _Stopped(BaseException):
-    """The run was interrupted: leave nothing half-written."""
+    """Exception raised when the run is interrupted, so that nothing half-written is left."""
 
 
 class _Worker(ChildProcess):
@@ -35,7 +35,7 @@ class _Worker(ChildProcess):
     Attributes:
         connection: a pipe to send jobs through, and to receive what became of them.
         job: the number of the one at hand.
-        ready: its models are loaded.
+        ready: whether the process has loaded its models.
     """
 
     def __init__(self, load: Callable[[], Any], work: Work, board: Board) -> None:

@@ -1,4 +1,4 @@
-"""How far a run is, in one line on a terminal: share, rate, time left."""
+"""Progress of a run, in one line on a terminal: share, rate, time left."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ _PATIENCE_SECONDS = 1.0  # what is done sooner needs no bar
 
 
 def rate_and_rest(elapsed: float, seconds: float, share: float) -> str:
-    """The rate, if there are seconds of sound, and how long the rest takes.
+    """Return the rate, if there are seconds of sound, and the time that the rest takes.
 
     Example:
         >>> rate_and_rest(elapsed=20, seconds=100, share=0.25), rate_and_rest(elapsed=4, seconds=10, share=0)
@@ -29,7 +29,7 @@ def rate_and_rest(elapsed: float, seconds: float, share: float) -> str:
 
 
 class ProgressLine:
-    """Shows a board on a terminal, where rich is installed; use it in a ``with``.
+    """Progress bar of a board on a terminal, where rich is installed; use it in a ``with``.
 
     Args:
         board: board of the jobs.
@@ -54,7 +54,7 @@ class ProgressLine:
             self._task = self._bar.add_task("", total=1.0)
 
     def show(self) -> None:
-        """Show how far the board is now."""
+        """Show the board's progress now."""
         elapsed = time.monotonic() - self._begin
         if self._bar is None or elapsed < _PATIENCE_SECONDS:
             return

@@ -1,4 +1,4 @@
-"""How many stages a file gets: by rate, by number, or by the largest size that the file may have."""
+"""Choice of a file's number of stages: by rate, by number, or by the largest size that the file may have."""
 
 import math
 import tempfile
@@ -62,7 +62,7 @@ class Rate:
         return self.check_stages(codec.quantizer.num_stages, "codec")
 
     def check_choice(self, quantizer: Quantizer) -> None:
-        """See that a quantizer can choose its stages vector by vector, where that is asked for.
+        """Check that the quantizer can choose the number of stages for each vector, where that is requested.
 
         Raises:
             ValueError: it has no stages to leave out, looks at neighbours, or chooses the stages of every piece by themselves.
@@ -71,7 +71,7 @@ class Rate:
             check_variable_stages(quantizer)
 
     def check_stages(self, most: int, model: str) -> int:
-        """The number asked for, of so many.
+        """Return the requested number of stages after checking it against those that the model has.
 
         Raises:
             ValueError: there are fewer.
@@ -83,7 +83,7 @@ class Rate:
 
 @contextmanager
 def spooled(target: str | Path | BinaryIO, limited: bool) -> Iterator[str | Path | BinaryIO]:
-    """The target, or a file that is nowhere: how many stages fit is known when all are written."""
+    """Yield the target, or a temporary file where ``limited``: the number of stages that fit is known when all are written."""
     if not limited:
         yield target
     else:

@@ -1,4 +1,4 @@
-"""Do what a command was asked for, and say what became of it."""
+"""Run of a command's jobs, with a line about each outcome."""
 
 import json
 import os
@@ -22,7 +22,7 @@ __all__ = ["Manner", "run"]
 
 @dataclass(frozen=True)
 class Manner:
-    """How to go about it.
+    """Options of a run: processes, existing targets, and output.
 
     Attributes:
         processes: number of processes at once.
@@ -48,9 +48,9 @@ def run(
 
     Args:
         jobs: jobs of `find_jobs`.
-        load: makes a model for each kind of content.
+        load: loads a model for each kind of content.
         work: does one job.
-        how: how the jobs are done; see `Manner`.
+        how: options of the run; see `Manner`.
         rate: a rate that the models must be able to keep to, found before anything begins.
 
     Returns:
@@ -111,7 +111,7 @@ def _size(job: Job) -> float:
 
 
 def _error(outcome: Outcome) -> str:
-    """One line that names the file."""
+    """Return the error in one line that names the file."""
     source = "standard input" if outcome.job.source == PIPE else outcome.job.source
     named = outcome.job.source in outcome.error or (outcome.job.target and outcome.job.target in outcome.error)
     return outcome.error if named and outcome.job.source != PIPE else f"{source}: {outcome.error}"

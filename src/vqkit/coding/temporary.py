@@ -1,4 +1,4 @@
-"""Pipes where a library wants a file."""
+"""Temporary files in place of pipes, for libraries that need a file."""
 
 import shutil
 import tempfile
@@ -12,7 +12,7 @@ __all__ = ["read_as_file", "written_as_file"]
 
 @contextmanager
 def read_as_file(source: str | Path | BinaryIO) -> Iterator[Path]:
-    """A path as it is; all of a stream as a file, which errors do not name."""
+    """Yield a path unchanged; for a stream the path of a temporary file with all its bytes, which errors do not name."""
     if isinstance(source, str | Path):
         yield Path(source)
         return
@@ -28,7 +28,7 @@ def read_as_file(source: str | Path | BinaryIO) -> Iterator[Path]:
 
 @contextmanager
 def written_as_file(target: str | Path | BinaryIO, suffix: str) -> Iterator[Path]:
-    """A path as it is; for a stream a file with this suffix, whose bytes it gets if nothing fails."""
+    """Yield a path unchanged; for a stream the path of a temporary file with this suffix, copied to the stream if nothing fails."""
     if isinstance(target, str | Path):
         yield Path(target)
         return

@@ -1,4 +1,4 @@
-"""What became of a folder, in one line."""
+"""Total of a folder's outcomes, in one line."""
 
 import os
 from contextlib import suppress
@@ -11,17 +11,17 @@ __all__ = ["Total"]
 
 @dataclass
 class Total:
-    """Counts of outcomes.
+    """Counts of outcomes and bytes of a folder.
 
     Attributes:
         files: number of files that were made.
         seconds: duration of their sound and video.
         bytes: size of the ``.vqk`` files.
         uncoded_bytes: size of the other files they were made of, or made to.
-        skipped: whose targets existed.
+        skipped: number of files whose targets existed.
         failed: number of files that could not be made.
         damaged: number of files that were made of a damaged file; they count as made, too.
-        passed_over: what lay in the folder and is no file, or nothing we know.
+        passed_over: number of entries of the folder that are no file, or of no known kind.
 
     Example:
         >>> print(Total(files=2, seconds=3.5, bytes=1000, uncoded_bytes=112000, failed=1))
@@ -39,16 +39,16 @@ class Total:
 
     @property
     def found(self) -> int:
-        """Files that there were to do."""
+        """Number of files that there were to do."""
         return self.files + self.skipped + self.failed
 
     @property
     def ratio(self) -> float | None:
-        """Bytes that one byte of ``.vqk`` stands for."""
+        """Compression ratio: bytes of the other files for each byte of ``.vqk``; None without any."""
         return self.uncoded_bytes / self.bytes if self.bytes else None
 
     def add(self, outcome: Outcome) -> None:
-        """Count one more."""
+        """Count one more outcome."""
         job, coded = outcome.job, outcome.coded
         self.passed_over += bool(job.passed_over)
         self.skipped += job.exists
@@ -66,7 +66,7 @@ class Total:
         self.uncoded_bytes += max(0, sizes - coded.bytes)  # one of the two is the .vqk file
 
     def record(self) -> dict[str, float | int | None]:
-        """The numbers for programs."""
+        """Return the numbers for programs."""
         return {**vars(self), "ratio": self.ratio}
 
     def __str__(self) -> str:

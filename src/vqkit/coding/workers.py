@@ -1,4 +1,4 @@
-"""Jobs one after the other, or in several processes of one thread each: the results are the same."""
+"""Workers: jobs run one after the other, or in several processes of one thread each, with the same results."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,13 +26,13 @@ def run_jobs(
     """Do all jobs; one that fails does not stop the others.
 
     Args:
-        jobs: what to do.
+        jobs: jobs to do.
         models: models for the jobs of this process.
         work: does one job; picklable if there are several processes.
-        board: where the jobs note how far they are.
-        load: makes the same models in another process; picklable. Without it there is only this one.
-        processes: how many at once. One that dies is replaced; the file it had is tried once more, and then named.
-        look: called every now and then, to show the board.
+        board: board on which the jobs record their progress.
+        load: loads the same models in another process; picklable. Without it there is only this process.
+        processes: number of processes at once. One that dies is replaced; the file it had is tried once more, and then named.
+        look: called from time to time, to show the board.
 
     Yields:
         The outcomes in the order of the jobs.

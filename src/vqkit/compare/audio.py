@@ -1,4 +1,4 @@
-"""What only sound has when a model is measured: clips of any length, mono at the model's rate, each coded by itself."""
+"""Measurement of models of sound: clips of any length, mono at the model's rate, each coded by itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ class SoundMeasure(Measure[Clip]):
         return data.clips(training)
 
     def described(self, train: Sequence[Clip], test: Sequence[Clip]) -> dict[str, Any]:
-        """How much sound that is."""
+        """Return the durations in seconds and the numbers of clips, for the record."""
         return {
             "train_seconds": sum(clip.seconds for clip in train),
             "test_seconds": sum(clip.seconds for clip in test),
@@ -71,7 +71,7 @@ class SoundMeasure(Measure[Clip]):
         )
 
     def batches(self, items: Sequence[Clip]) -> Iterator[Tensor]:
-        """One clip a batch: their lengths differ."""
+        """Yield one clip a batch, since their lengths differ."""
         return (wave for _, wave in self.signals(items))
 
     def counting(self, train: Sequence[Clip]) -> Sequence[Clip]:

@@ -1,4 +1,4 @@
-"""What `compare` asks of a backbone: train a model around a quantizer, load it again, and measure it."""
+"""Interface of the backbones of `compare`: train a model around a quantizer, load it again, and measure it."""
 
 import hashlib
 import inspect
@@ -18,17 +18,17 @@ from vqkit.quantize import Quantizer
 __all__ = ["Backbone", "Note", "Training", "training_digest"]
 
 Note = Callable[[str], None]
-"""Takes a short word on where a run stands."""
+"""Callback that takes a short text on the progress of a run."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a training went.
+    """Record of a training: its time and its loss curve.
 
     Attributes:
         seconds: wall-clock time of the training alone.
-        steps: steps at which the loss was noted.
-        loss: the loss there.
+        steps: steps at which the loss was recorded.
+        loss: losses at these steps.
     """
 
     seconds: float
@@ -40,7 +40,7 @@ class Backbone(ABC):
     """A model family with a place for a quantizer. Subclasses are dataclasses: their fields are the settings and the flags.
 
     Attributes:
-        modality: what the models code.
+        modality: modality of the models' signals.
     """
 
     modality: ClassVar[Modality]
@@ -53,7 +53,7 @@ class Backbone(ABC):
     @property
     @abstractmethod
     def training_code(self) -> tuple[Any, ...]:
-        """What training consists of, beside the quantizers: classes, functions or names of modules, followed through their imports.
+        """Code of the training, beside the quantizers: classes, functions or names of modules, followed through their imports.
 
         When that code changes, cached runs are stale; see `vqkit.code_digest`.
         """
@@ -61,7 +61,7 @@ class Backbone(ABC):
     @property
     @abstractmethod
     def measures(self) -> Measure[Any]:
-        """What the models are measured with; when its code changes, runs are measured again."""
+        """Measurement of the models; when its code changes, runs are measured again."""
 
     @abstractmethod
     def train(self, quantizer: Quantizer, items: Sequence[Any], seed: int, folder: Path, note: Note) -> Training:

@@ -1,4 +1,4 @@
-"""What a comparison says of codebooks, whatever the codes stand for."""
+"""Codebook statistics of a comparison, the same for every modality: usage, residual energy, values by number of stages."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ _HISTOGRAM_SIZES = 1 << 16  # alphabets up to here get a histogram for entropy c
 
 
 def counted(quantizer: Quantizer, codes: Iterable[Tensor]) -> list[Tensor] | None:
-    """How often each code occurs in packed codes (places, num_codes); None for alphabets too large to count."""
+    """Count how often each code occurs in packed codes (places, num_codes); None for alphabets too large to count."""
     sizes = quantizer.packed_sizes
     if max(sizes) > _HISTOGRAM_SIZES:
         return None
@@ -49,13 +49,13 @@ def use_by_part(usage: CodebookUsage) -> dict[str, Any]:
 
 
 def _shared(quantizer: Quantizer) -> bool:
-    """Whether the pieces of the stages share codebooks."""
+    """Return whether the sub-vectors of each stage share one codebook."""
     products = [module for module in quantizer.modules() if isinstance(module, Product)]
     return bool(products) and all(product.repeats > 1 and len(product.pieces) == 1 for product in products)
 
 
 def values_of(metrics: "MetricCollection") -> dict[str, float | None]:
-    """Value of each metric by name; None for one that would need more clips, as a Fréchet distance of a single window."""
+    """Compute each metric's value by name; None for one that would need more clips, as a Fréchet distance of a single window."""
     values: dict[str, float | None] = {}
     for name, metric in metrics.items():
         try:
@@ -66,7 +66,7 @@ def values_of(metrics: "MetricCollection") -> dict[str, float | None]:
 
 
 def residual_energy(quantizer: Quantizer, z: Tensor, codes: Tensor, spatial_dims: int = 1) -> list[float]:
-    """Share of the energy of latents (places, dim) that is left after 0, 1, … stages, each place by itself."""
+    """Compute the share of the energy of latents (places, dim) that is left after 0, 1, … stages, each place by itself."""
     energy = z.square().sum()
     left = [1.0]
     alone = codes.reshape(len(codes), *[1] * spatial_dims, -1)
@@ -77,7 +77,7 @@ def residual_energy(quantizer: Quantizer, z: Tensor, codes: Tensor, spatial_dims
 
 
 def energy_of_fields(quantizer: Quantizer, z: Tensor, codes: Tensor) -> Tensor:
-    """Squared error of latents (batch, *spatial, dim) after 0, 1, … stages, for codes that belong to several places each."""
+    """Compute the squared error of latents (batch, *spatial, dim) after 0, 1, … stages, for codes that belong to several places each."""
     errors = [z.square().sum()]
     for stages in range(1, quantizer.num_stages + 1):
         errors.append((z - quantizer.decode(codes, stages=stages)).square().sum())
@@ -85,6 +85,6 @@ def energy_of_fields(quantizer: Quantizer, z: Tensor, codes: Tensor) -> Tensor:
 
 
 def curve_stages(quantizer: Quantizer) -> list[int]:
-    """Numbers of stages whose quality is measured: 1, 2, 4, … and all; none where there is one stage only."""
+    """Return the numbers of stages whose quality is measured: 1, 2, 4, … and all; none where there is one stage only."""
     most = quantizer.num_stages
     return sorted({*(1 << n for n in range(8) if 1 << n < most), most}) if most > 1 else []

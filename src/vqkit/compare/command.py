@@ -92,7 +92,7 @@ def parse(argv: list[str]) -> tuple[Comparison, Path]:
 
 
 def _made(flags: list[str], last: bool = False) -> Namespace | None:
-    """What the flags ask for; None if they name no backbone. A default in the parser would lend its values to other backbones."""
+    """Build what the flags describe; None if they name no backbone. A default in the parser would lend its values to other backbones."""
     try:
         values = _parser().parse_args(flags)
         return _parser().instantiate(values) if values.backbone is not None else None

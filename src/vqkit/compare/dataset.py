@@ -1,4 +1,4 @@
-"""Which clips, images or videos a comparison trains on and is measured on."""
+"""Data of a comparison: the clips, images or videos that it trains on and is measured on."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,12 +24,12 @@ class Dataset:
     Args:
         source: a folder (with splits or without, with manifest.csv or without), a manifest, for images also what else
             `vqkit.data.list_images` takes, or ``"samples"`` for what ships with vqkit.
-        test_source: where the test items come from, if they are of another data set.
+        test_source: data set of the test items, if it is another one.
         groups: only these groups of sound (``music``, ``speech``, …), or these classes of images or videos; all when empty.
-        min_seconds: shorter clips are left out.
-        max_train: most training items, spread evenly over the set; 0 takes all.
-        max_test: most test items, likewise.
-        split: which split is measured: ``test``, or ``valid`` while choosing settings.
+        min_seconds: duration in seconds below which clips are left out.
+        max_train: largest number of training items, spread evenly over the set; 0 keeps all.
+        max_test: largest number of test items, spread evenly over the set; 0 keeps all.
+        split: split that is measured: ``test``, or ``valid`` while choosing settings.
     """
 
     source: str = "samples"

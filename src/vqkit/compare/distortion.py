@@ -39,7 +39,7 @@ def distortion(quantizer: VQ, vectors: Float[Tensor, "vectors dim"]) -> float:
 
     Args:
         quantizer: a fitted codebook.
-        vectors: what it quantizes.
+        vectors: vectors to quantize.
 
     Returns:
         E ‖x − Q(x)‖² / d.

@@ -1,4 +1,4 @@
-"""What only images have when a tokenizer is measured: one size, boxes of the test images, and all of them coded together."""
+"""Measurement of image tokenizers: at one size, on boxes of the test images, all of them coded together."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ class ImageMeasure(Measure[ImageItem]):
         return data.images(training)
 
     def described(self, train: Sequence[ImageItem], test: Sequence[ImageItem]) -> dict[str, Any]:
-        """How many images that is."""
+        """Return the numbers of images and their size, for the record."""
         return {"images": {"train": len(train), "test": len(test) * self.boxes}, "size": list(self.image_size)}
 
     def label(self, item: ImageItem) -> str:
@@ -93,7 +93,7 @@ class ImageMeasure(Measure[ImageItem]):
         return zip(items, (image[None] for image in self._images(items)), strict=True)
 
     def batches(self, items: Sequence[ImageItem]) -> Iterator[Tensor]:
-        """All boxes, some images at once."""
+        """Yield all boxes of the images, in batches."""
         images = self._images(items, self.boxes)
         while batch := list(islice(images, _BATCH)):
             yield torch.stack(batch)
@@ -111,7 +111,7 @@ class ImageMeasure(Measure[ImageItem]):
         return len(signals) * math.prod(self.image_size)
 
     def packed(self, codes: list[Tensor]) -> list[Tensor]:
-        """All images together: of an image of a few hundred codes the coder's last bytes would be a tenth."""
+        """Join the codes of all images: of a single image of a few hundred codes the coder's last bytes would be a tenth."""
         return [torch.cat(codes)]
 
     def write(self, path: Path, signal: Tensor) -> None:

@@ -33,7 +33,7 @@ _VARIANCE_IMAGES = 1024
 
 @dataclass(frozen=True)
 class ImageTraining(Backbone):
-    """What the backbones for images share. The weights of encoder and decoder start alike for all quantizers of a seed.
+    """Base class of the image backbones. The weights of encoder and decoder start alike for all quantizers of a seed.
 
     Args:
         width: width of the latent, the ``dim`` of every quantizer.
@@ -98,13 +98,13 @@ class ImageTraining(Backbone):
 
     @property
     def training_code(self) -> tuple[Any, ...]:
-        """What training consists of."""
+        """Code of the training, whose changes make cached runs stale."""
         return (ImageTokenizer, ImageModule, ImageDataModule, train, *self.network_code)
 
     @property
     @abstractmethod
     def network_code(self) -> tuple[Any, ...]:
-        """What the networks consist of."""
+        """Code of the networks, as in `Backbone.training_code`."""
 
     @cached_property
     def measures(self) -> ImageMeasure:

@@ -46,8 +46,8 @@ class Measure(ABC, Generic[_Item]):
     """Measures models of one modality; a subclass says what only its signals have.
 
     Attributes:
-        modality: what is measured.
-        examples: what the items to show are called in ``results.json``.
+        modality: modality of the signals.
+        examples: field of the items to show in ``results.json``.
         rate: name of the rate in ``results.json``.
         suffix: suffix of the files of originals and reconstructions.
         titles: title of a metric by its name, where it is not that of its words.
@@ -69,54 +69,54 @@ class Measure(ABC, Generic[_Item]):
 
     @abstractmethod
     def described(self, train: Sequence[_Item], test: Sequence[_Item]) -> dict[str, Any]:
-        """How much data that is, for the record."""
+        """Return the amount of training and test data, for the record."""
 
     @abstractmethod
     def label(self, item: _Item) -> str:
-        """Short name of an item, for files and people."""
+        """Return a short name of an item, for files and people."""
 
     @abstractmethod
     def extent(self, item: _Item, signal: Tensor) -> dict[str, Any]:
-        """Group and size of an item, for the record."""
+        """Return group and size of an item, for the record."""
 
     @abstractmethod
     def metrics(self) -> "MetricCollection":
-        """Empty metrics."""
+        """Return new metrics."""
 
     @abstractmethod
     def signals(self, items: Sequence[_Item]) -> Iterator[tuple[_Item, Tensor]]:
-        """The signal of every item that can be read, as the model takes it, in a batch of one."""
+        """Yield every item that can be read with its signal, as the model takes it, in a batch of one."""
 
     @abstractmethod
     def batches(self, items: Sequence[_Item]) -> Iterator[Tensor]:
-        """All signals that are measured of some items, in batches."""
+        """Yield all signals of some items that are measured, in batches."""
 
     @abstractmethod
     def counting(self, train: Sequence[_Item]) -> Sequence[_Item]:
-        """The training items whose codes give the histograms of the entropy coder."""
+        """Return the training items whose codes give the histograms of the entropy coder."""
 
     @abstractmethod
     def size(self, signals: Tensor) -> Any:
-        """The size of the signals of a batch, as ``synthesize`` takes it."""
+        """Return the size of the signals of a batch, as ``synthesize`` takes it."""
 
     @abstractmethod
     def units(self, signals: Tensor) -> float:
-        """How much signal a batch is: a bit a unit is the unit of the rate."""
+        """Return the amount of signal in a batch, in units such that one bit a unit is the unit of the rate."""
 
     @abstractmethod
     def packed(self, codes: list[Tensor]) -> list[Tensor]:
-        """What is coded together, of the codes (places, num_codes) of each batch."""
+        """Group the codes (places, num_codes) of the batches into the streams that are coded together."""
 
     @abstractmethod
     def write(self, path: Path, signal: Tensor) -> None:
         """Write a signal, without its batch dimension, as a file."""
 
     def judged(self, signals: Tensor) -> Tensor:
-        """Signals as the metrics take them."""
+        """Convert signals to the form that the metrics take."""
         return signals
 
     def facts(self, model: Tokenizer) -> dict[str, Any]:
-        """What is known of a model's rate before anything is coded."""
+        """Return the facts about a model's rate that are known before anything is coded."""
         return {}
 
     # --- what all have in common

@@ -30,18 +30,18 @@ Progress = Callable[[str, str, dict[str, Any] | None], None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared.
+    """Definition of a comparison: its systems, backbone, data and seeds.
 
     Args:
         systems: name of each row → expression of its quantizer, see `expression.constructor`.
-        backbone: what the quantizers are put into.
-        data: the clips or images.
-        seeds: one run each.
+        backbone: backbone that the quantizers are put into.
+        data: clips, images or videos.
+        seeds: seeds of the random numbers, one run each.
         title: title of the report.
         listen: clips or images whose reconstructions are kept to be heard or seen.
         threads: number of torch threads; 0 keeps torch's default. Small matrices gain nothing from more, and on a busy machine threads
             wait for each other.
-        repeat_only: names of the rows that run all seeds, the others run the first; all rows when empty.
+        repeat_only: names of the rows that run all seeds, while the others run the first; all rows when empty.
         import_from: packages and modules that expressions may have imported, which runs their code.
         max_floats: most values that the tensors of a quantizer may hold.
     """
@@ -74,7 +74,7 @@ def compare(what: Comparison, out: Path, command: str, progress: Progress = lamb
         what: the comparison.
         out: folder; finished runs in ``out/runs`` are used again.
         command: the command line, for the record.
-        progress: told of every step.
+        progress: callback that receives every step.
 
     Returns:
         ``out``.
@@ -145,7 +145,7 @@ def _run(
     runs: Path,
     note: Note,
 ) -> dict[str, Any]:
-    """One seed of one system: trained unless it is kept, measured unless that is."""
+    """Run one seed of one system: train unless a kept training is found, measure unless kept values are."""
     backbone, expression = what.backbone, what.systems[name]
     settings = {"backbone": type(backbone).__module__, **backbone.settings()}
     key = key_of(

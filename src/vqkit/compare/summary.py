@@ -25,13 +25,13 @@ def measure(values: Sequence[float]) -> dict[str, Any]:
 def row(
     name: str, expression: str, quantizer: Quantizer, runs: Sequence[dict[str, Any]], fastest: float
 ) -> dict[str, Any]:
-    """One system's row.
+    """Build the row of one system.
 
     Args:
         name: name of the row.
-        expression: what was built.
+        expression: expression of the quantizer.
         quantizer: an instance, for its rate and size.
-        runs: one a seed; the first carries the details.
+        runs: records of the runs, one a seed; the first carries the details.
         fastest: mean training seconds of the fastest system so far.
     """
     first = runs[0]

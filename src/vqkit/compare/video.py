@@ -1,4 +1,4 @@
-"""What only video has when a tokenizer is measured: the middles of the videos, judged frame by frame, shown side by side."""
+"""Measurement of video tokenizers: on the middles of the videos, judged frame by frame, shown side by side."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,7 +73,7 @@ class VideoMeasure(Measure[VideoItem]):
         return data.videos(training)
 
     def described(self, train: Sequence[VideoItem], test: Sequence[VideoItem]) -> dict[str, Any]:
-        """How many clips that is."""
+        """Return the numbers of clips and their size, for the record."""
         return {"videos": {"train": len(train), "test": len(test)}, "size": list(self.clip_size)}
 
     def label(self, item: VideoItem) -> str:
@@ -91,7 +91,7 @@ class VideoMeasure(Measure[VideoItem]):
         return image_metrics()
 
     def judged(self, signals: Tensor) -> Tensor:
-        """All frames as images."""
+        """Reshape clips to a batch of all their frames, as images."""
         return signals.transpose(1, 2).flatten(end_dim=1)
 
     def signals(self, items: Sequence[VideoItem]) -> Iterator[tuple[VideoItem, Tensor]]:
@@ -119,7 +119,7 @@ class VideoMeasure(Measure[VideoItem]):
         return len(signals) * math.prod(self.clip_size)
 
     def packed(self, codes: list[Tensor]) -> list[Tensor]:
-        """All clips together, as images are."""
+        """Join the codes of all clips, as for images."""
         return [torch.cat(codes)]
 
     def write(self, path: Path, signal: Tensor) -> None:

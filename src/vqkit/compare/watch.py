@@ -1,4 +1,4 @@
-"""A training of a comparison, and how it goes on."""
+"""Training of a comparison, and its continuation from a checkpoint."""
 
 import time
 from pathlib import Path
@@ -27,17 +27,17 @@ def trained(
     """Train, or go on from the checkpoint in a folder; nothing is validated meanwhile.
 
     Args:
-        module: what is trained, and how.
-        data: what it is trained on.
-        loss: name of the loss that is noted, without ``train/``.
+        module: model to train, with its losses.
+        data: training data.
+        loss: name of the loss to record, without ``train/``.
         folder: folder of the run, in which the model is left.
         steps: number of steps of the whole training.
         seed: seed of the random numbers of each step.
         save_every: steps between checkpoints.
-        note: takes a short word on where the training stands.
+        note: callback that takes a short text on the training's progress.
 
     Returns:
-        How it went.
+        The training's time and losses.
     """
     watch = Watch(steps, loss, note)
     train(
@@ -61,7 +61,7 @@ class Watch(Callback):
     Args:
         total: number of steps of the run.
         loss: name of the loss, without ``train/``.
-        note: takes a short word on where the run stands.
+        note: callback that takes a short text on the run's progress.
     """
 
     def __init__(self, total: int, loss: str, note: Note) -> None:
@@ -87,7 +87,7 @@ class Watch(Callback):
             self._note(f"step {batch_idx + 1}/{self._total}")
 
     def state_dict(self) -> dict[str, Any]:
-        """What was noted."""
+        """Return the recorded time and losses, for a checkpoint."""
         return {"seconds": self.seconds, "steps": list(self.steps), "loss": list(self.loss)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""What a file is, by its first bytes: the one place where sound, images and films are told from each other and from the rest.
+"""Detection of a file's content by its first bytes: the one place that distinguishes sound, images, films and the rest.
 
-Folders, pipes and data sets ask here. Where the bytes say nothing (MPEG audio behind junk, formats without a signature), the suffix does.
+Folders, pipes and data sets use it. Where the bytes say nothing (MPEG audio behind junk, formats without a signature), the suffix does.
 
 References:
     https://www.garykessler.net/library/file_sigs.html and the formats' own specifications; ISO/IEC 11172-3, 13818-3 (frames of MPEG
@@ -58,7 +58,7 @@ _BITMAP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the versions
 
 
 def content_of(head: bytes) -> Content:
-    r"""What begins with these bytes.
+    r"""Return the content of a file that begins with these bytes; "" where it is unknown.
 
     Args:
         head: the first `HEAD_BYTES` of a file, or all of it.
@@ -90,7 +90,7 @@ def content_of(head: bytes) -> Content:
 
 
 def content_of_file(path: str | Path) -> Content:
-    """What a file holds, by its first bytes, or by its suffix where they say nothing.
+    """Return the content of a file by its first bytes, or by its suffix where they say nothing; "" where it is unknown.
 
     Only regular files are opened: a named pipe would wait, and lose what was read.
 
@@ -135,7 +135,7 @@ _KBPS = {
 
 
 def _is_mpeg_audio(head: bytes) -> bool:
-    """Whether two frames of MPEG audio follow each other: one alone is 11 bits, which any file may begin with."""
+    """Return whether two frames of MPEG audio follow each other: the sync word of one is 11 bits, which any file may begin with."""
     length = _mpeg_frame(head)
     return length > 0 and (_mpeg_frame(head[length:]) > 0 or length == len(head))
 
@@ -156,7 +156,7 @@ def _mpeg_frame(head: bytes) -> int:
 
 
 def _is_adts(head: bytes) -> bool:
-    """Whether two frames of AAC with headers follow each other."""
+    """Return whether two frames of AAC with ADTS headers follow each other."""
     length = _adts_frame(head)
     return length > 0 and (_adts_frame(head[length:]) > 0 or length == len(head))
 
@@ -173,7 +173,7 @@ def _is_ac3(head: bytes) -> bool:
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """Whether packets of 188 bytes follow each other, perhaps with four bytes of time before each."""
+    """Return whether packets of 188 bytes follow each other, perhaps with a time stamp of four bytes before each."""
     return any(
         len(head) > start + 2 * step and head[start : start + 2 * step + 1 : step] == b"GGG"
         for start, step in ((0, 188), (4, 192))

@@ -17,13 +17,13 @@ SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "test": "te
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that lies in a folder.
+    """Entry of a folder.
 
     Attributes:
-        path: where.
-        problem: why it cannot be read as a file, in words that go on from "it is"; "" of a file.
-        is_folder: it is a folder that cannot be read, or a link to one; those that can be read have entries of what is in them.
-        is_link: it is a link to a folder, which is not followed: it may lead back to where it lies, or out of what was named.
+        path: path of the entry.
+        problem: why the entry cannot be read as a file, in words that continue "it is"; "" for a file.
+        is_folder: whether it is a folder that cannot be read, or a link to one; readable folders have entries for their contents.
+        is_link: whether it is a link to a folder, which is not followed: it may lead back to itself, or out of the named folder.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class Entry:
 
 
 def entries(folder: Path) -> Iterator[Entry]:
-    """Everything under a folder but what is hidden. Nothing is opened: a named pipe in it would wait for ever."""
+    """Yield all entries under a folder but hidden ones. Nothing is opened: a named pipe in it would wait for ever."""
     unreadable: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -51,7 +51,7 @@ def entries(folder: Path) -> Iterator[Entry]:
 
 
 def no_file(path: Path) -> str:
-    """Why something cannot be read to its end, in words that go on from "it is"; "" of a file."""
+    """Return why a path is no regular file, in words that continue "it is"; "" for a regular file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def no_file(path: Path) -> str:
 
 
 def sort_of(mode: int) -> str:
-    """What it is that is no regular file."""
+    """Describe an entry that is no regular file by its mode, as an object for "it is"."""
     if stat.S_ISDIR(mode):
         return "a folder"
     if stat.S_ISFIFO(mode):
@@ -71,7 +71,7 @@ def sort_of(mode: int) -> str:
 
 
 def dangling(path: Path) -> str:
-    """What a path is at which nothing lies."""
+    """Describe a path at which nothing lies: a broken link, or gone."""
     try:
         return f"a link to {os.readlink(path)}, which does not exist"
     except OSError:
@@ -79,15 +79,15 @@ def dangling(path: Path) -> str:
 
 
 def walk(folder: Path, suffixes: frozenset[str], wanted: Callable[[Path], bool | None] | None = None) -> Iterator[str]:
-    """Names of the files under a folder that are of one modality; hidden files and folders are passed over.
+    """Yield the names of the files under a folder that are of one modality; hidden files and folders are passed over.
 
     What cannot be read (a link to nothing or to a folder, a named pipe, a folder without permission) is passed over with a warning. So
     are files of other modalities and those that are nothing we know, counted in one warning.
 
     Args:
-        folder: where to look.
+        folder: folder to search.
         suffixes: suffixes of the modality, in lower case.
-        wanted: whether a file is of the modality, by its content; None where it is nothing we know. By its suffix alone by default.
+        wanted: whether a file is of the modality, by its content; None where it is unknown. By its suffix alone by default.
     """
     left_out: list[str] = []
     for entry in entries(folder):
@@ -106,7 +106,7 @@ def walk(folder: Path, suffixes: frozenset[str], wanted: Callable[[Path], bool |
 
 
 def described(folder: Path, names: Sequence[str]) -> str:
-    """What was left out of a folder: files of each modality, counted, and those that are nothing we know; ``.vqk`` files are not.
+    """Describe what was left out of a folder: files of each modality, counted, and those of unknown content; not ``.vqk`` files.
 
     Args:
         folder: the folder.
@@ -127,7 +127,7 @@ def described(folder: Path, names: Sequence[str]) -> str:
 
 
 def unknown_files(names: Sequence[str]) -> str:
-    """Files that are nothing we know, counted, and the first of them named.
+    """Describe files of unknown content: their number, and the names of the first ones.
 
     Example:
         >>> unknown_files(["notes.txt"]), unknown_files(list("abcd"))
@@ -140,7 +140,7 @@ def unknown_files(names: Sequence[str]) -> str:
 
 
 def split_of(name: str) -> str:
-    """The split that the innermost folder of a known name stands for, or ""."""
+    """Return the split that the innermost folder of a known name stands for, or ""."""
     parts = [part.lower() for part in PurePosixPath(name).parts[:-1]]
     return next((SPLITS[part] for part in reversed(parts) if part in SPLITS), "")
 

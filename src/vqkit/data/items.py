@@ -1,4 +1,4 @@
-"""One item of a data set, whatever it holds, and the split of a data set that has none.
+"""Items of a data set of any modality, and the split of a data set that names none.
 
 A folder of files without splits is a data set for every command: the hash of its name puts each file into one, so that every command and
 every machine finds the same split, and a new file moves no other.
@@ -19,10 +19,10 @@ HASHED = {"valid": 0.1, "test": 0.1}
 
 
 class SplitError(ValueError):
-    """A data set lacks a split or a group that was asked for.
+    """Error of a data set that lacks a requested split or group.
 
     Args:
-        message: what is missing, and what there is.
+        message: text on what is missing, and what there is.
         field: ``"split"`` or ``"group"``.
     """
 
@@ -33,11 +33,11 @@ class SplitError(ValueError):
 
 @dataclass(frozen=True)
 class Item:
-    """One file of a data set, or one part of a file of many.
+    """File of a data set, or one entry of a file of many.
 
     Attributes:
-        path: where the file is.
-        name: its path within the data set, with forward slashes; the same on every machine.
+        path: path of the file.
+        name: path of the item within the data set, with forward slashes; the same on every machine.
         split: "train", "valid", "test", another word of the data set, or "" where none is known.
         group: the manifest's group, or "".
         label: the class, as a word or a number: the manifest's, or the innermost folder that is no split; or "".
@@ -72,12 +72,12 @@ def hashed_splits(names: Iterable[str]) -> dict[str, str]:
 
 
 def kept(items: Sequence[_Item], source: Path, what: str, split: str | None, group: str | None = None) -> list[_Item]:
-    """The items of a split and a group; where no item has a split, those that the hash of their names puts into it.
+    """Return the items of a split and a group; where no item has a split, those that the hash of their names puts into it.
 
     Args:
         items: all items of a data set.
         source: the data set, for messages.
-        what: what the items are, for messages.
+        what: name of the items, for messages.
         split: name of a split; None keeps all.
         group: name of a group; None keeps all.
 
@@ -108,7 +108,7 @@ def kept(items: Sequence[_Item], source: Path, what: str, split: str | None, gro
 
 
 def _place(name: str) -> float:
-    """Where the hash puts a name, in 0 … 1; the same for both ways in which systems spell "é"."""
+    """Hash a name to a number in 0 … 1; the same for both ways in which systems spell "é"."""
     text = unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.sha256(text).digest()[:8]) / 2**64
 

@@ -19,8 +19,8 @@ def list_items(source: str | Path, modality: Modality, split: str | None = None)
     """List clips, images or videos.
 
     Args:
-        source: what `list_clips`, `list_images` or `list_videos` takes.
-        modality: what to list.
+        source: data set, as `list_clips`, `list_images` or `list_videos` takes it.
+        modality: modality of the items to list.
         split: keep this split only.
 
     Returns:

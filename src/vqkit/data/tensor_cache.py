@@ -9,7 +9,7 @@ __all__ = ["TensorCache"]
 
 
 class TensorCache:
-    """What was read from files; the least recently used leave when the budget is full.
+    """Cache of tensors read from files; the least recently used leave when the budget is full.
 
     A copy sent to another process starts empty, so the budget holds for each process.
 
@@ -34,7 +34,7 @@ class TensorCache:
         return int(self.megabytes * 1e6)
 
     def get(self, key: Hashable, read: Callable[[], Tensor]) -> Tensor:
-        """What ``read`` gives, from memory where it is held; not to be written to."""
+        """Return the result of ``read``, from the cache where it is there; not to be written to."""
         if key in self._held:
             self._held.move_to_end(key)
             return self._held[key]

@@ -1,4 +1,4 @@
-"""What cannot be read of a data set is left out and named, the same way wherever clips are listed or read."""
+"""Handling of unreadable items of a data set: they are left out and named, the same way wherever clips are listed or read."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ _Read = TypeVar("_Read")
 
 
 def named(reasons: Mapping[str, str], total: int) -> str:
-    """How many of all clips, the first of them by name, each with its reason.
+    """Describe unreadable clips: their number among all, and the first of them by name, each with its reason.
 
     Example:
         >>> named({"a.wav": "it is empty"}, total=3)
@@ -30,8 +30,8 @@ def readable(
     """Read one item after the other; one that cannot be read is named in a warning and left out.
 
     Args:
-        items: what to read.
-        path_of: tells the path of an item, for the warning.
+        items: items to read.
+        path_of: returns the path of an item, for the warning.
         read: reads an item.
 
     Yields:

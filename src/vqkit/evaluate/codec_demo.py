@@ -31,16 +31,16 @@ Progress = Callable[[str, str, int, int], None]
 
 @dataclass(frozen=True)
 class CodecDemo:
-    """What is coded, and how.
+    """Settings of the codec demo: model, rates, and excerpts.
 
     Args:
         model: folder of a saved codec; None for the one that ships with vqkit.
-        kbps: its rates; those that it does not have are left out, with a note.
-        opus_kbps: rates of Opus.
+        kbps: rates of the codec in kbit/s; those that it does not have are left out, with a note.
+        opus_kbps: rates of Opus in kbit/s.
         source: data set of the clips, see `vqkit.data.list_clips`; those that ship with vqkit by default.
         split: split of the clips.
-        excerpts: excerpts of speech, and as many of music.
-        seconds: longest duration of an excerpt.
+        excerpts: number of excerpts of speech, and as many of music.
+        seconds: longest duration of an excerpt, in seconds.
     """
 
     model: Path | None = None

@@ -28,7 +28,7 @@ def part_of(out: Path, sound: Sound, system: System, settings: dict[str, Any]) -
 
     Args:
         out: folder of the run.
-        sound: its samples count, not where they came from.
+        sound: the sound, identified by its samples, not by their source.
         system: the codec.
         settings: settings of the system; the digest of the weights is among them.
 
@@ -45,7 +45,7 @@ def part_of(out: Path, sound: Sound, system: System, settings: dict[str, Any]) -
 
 
 def kept_or_judged(part: Path, sound: Sound, system: System) -> Judged:
-    """What is kept of a system on a sound, else coded and judged now.
+    """Return the kept judgement of a system on a sound; without one, code and judge the sound now.
 
     Args:
         part: part from `part_of`.

@@ -25,10 +25,10 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class Sound:
-    """What is coded and judged.
+    """Sound that is coded and judged.
 
     Attributes:
-        name: differs from that of every other sound.
+        name: name that differs from that of every other sound.
         wav: mono waveform.
         sample_rate: sample rate in Hz.
         kind: ``"speech"`` or ``"music"``, which decides the metrics.

@@ -1,4 +1,4 @@
-"""Which metrics judge a codec, by the kind of sound: models of listeners of speech judge no music."""
+"""Choice of the metrics that judge a codec by the kind of sound: models of listeners of speech judge no music."""
 
 from functools import lru_cache
 from importlib.util import find_spec
@@ -76,7 +76,7 @@ def listeners(
 
 
 def protocols_of(metrics: dict[str, ReconstructionMetric]) -> dict[str, Protocol]:
-    """What each metric is, as reports show it."""
+    """Return the protocol of each metric, as reports show it."""
     protocols = {}
     for key, metric in metrics.items():
         told = metric.protocol

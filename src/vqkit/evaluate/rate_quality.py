@@ -23,15 +23,15 @@ class Judged:
     """A system on a sound.
 
     Attributes:
-        system: its name.
-        sound: its name.
+        system: name of the system.
+        sound: name of the sound.
         kind: kind of the sound.
         seconds: duration of the sound in seconds.
         packet_bytes: size of the codec's own packets; see `Coded`.
         file_bytes: size of the whole file; see `Coded`.
         values: values by metric; None where the metric cannot score this sound, such as speech that is too short.
-        wav: decoded, if it was asked for.
-        vqk: the ``.vqk`` file, likewise, from a codec of vqkit.
+        wav: decoded waveform, if requested.
+        vqk: the ``.vqk`` file, if requested, from a codec of vqkit.
     """
 
     system: str

@@ -17,14 +17,14 @@ _RESAMPLES, _SEED, _PERCENT = 10000, 0, (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Goal:
-    """A system is to be as good as a number or another system.
+    """Goal of a system: to be as good as a number or another system.
 
     Args:
         kind: kind of the sounds.
-        metric: its key.
-        system: name of the one with the goal.
+        metric: key of the metric.
+        system: name of the system with the goal.
         rival: name of another system, or a value of the metric.
-        strictly: better, where it is otherwise enough to be as good.
+        strictly: whether the system must be better; otherwise it is enough to be as good.
     """
 
     kind: str
@@ -62,7 +62,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def rate_rows(judged: Sequence[Judged], systems: Mapping[str, Sequence[System]]) -> list[RateRow]:
-    """One row for each kind and system: its measured rate and the means of its values.
+    """Compute a row for each kind and system: its measured rate and the means of its values.
 
     Args:
         judged: judgements from `vqkit.evaluate.rate_quality.judge`.
@@ -99,10 +99,10 @@ def rate_rows(judged: Sequence[Judged], systems: Mapping[str, Sequence[System]])
 
 
 def verdict(goal: Goal, judged: Sequence[Judged], protocols: Mapping[str, Protocol]) -> Verdict:
-    """Whether a goal is met: on the sounds that both sides have a value for.
+    """Decide whether a goal is met, on the sounds that both sides have a value for.
 
     Args:
-        goal: what is wanted.
+        goal: goal to check.
         judged: judgements from `vqkit.evaluate.rate_quality.judge`.
         protocols: protocols of the metrics for the goal's kind; they say which direction is better.
 

@@ -31,7 +31,7 @@ class ImageGenerator:
     Args:
         generator: generator of the tokenizer's codes, with a `TokenGenerator.grid` of (rows, columns), or with the pattern `NextScale`
             whose last grid that is.
-        tokenizer: makes images of codes.
+        tokenizer: tokenizer that decodes the codes to images.
 
     Attributes:
         size: (height, width) of the images.
@@ -103,11 +103,11 @@ class ImageGenerator:
         seed: int = 0,
         **sampling: Any,
     ) -> Float[Tensor, "count channels height width"]:
-        """Images in [0, 1].
+        """Generate images in [0, 1].
 
         Args:
-            count: how many.
-            class_name: what they show; None leaves it open.
+            count: number of images.
+            class_name: class of the images; None leaves it open.
             watch: called with the share that is done.
             seed: seed of the random numbers.
             sampling: temperature, top_k, top_p and guidance of `TokenGenerator.generate`.

@@ -38,11 +38,11 @@ _SETTINGS = "music.json"
 
 @dataclass(frozen=True)
 class Scored:
-    """What was made of a video.
+    """Result of scoring a video with music.
 
     Attributes:
         seconds: duration of the music.
-        pictures: number of pictures that were looked at.
+        pictures: number of pictures that conditioned it.
     """
 
     seconds: float

@@ -1,4 +1,4 @@
-"""What a discriminator and the codec it judges minimise.
+"""Adversarial losses: the hinge losses of a discriminator and of the codec it judges, and feature matching.
 
 Conventions
     ``scores`` are a discriminator's outputs, one tensor for each of its parts (scales); ``features`` the activations of the layers of

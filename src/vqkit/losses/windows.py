@@ -1,4 +1,4 @@
-"""What losses share that look through STFT windows of several lengths: the windows, and the waveforms they can look at."""
+"""Base of the losses over STFT windows of several lengths: the choice of windows, and the checks of windows and waveforms."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class WindowedDistance(nn.Module):
 
     @abstractmethod
     def _distance(self, pair: Float[Tensor, "rows samples"], window: int) -> Tensor:
-        """What one window sees of the estimates, in the first half of the rows, beside the references."""
+        """Compute the distance in the spectra of one window; the first half of the rows are estimates, the second their references."""
 
     def _spectrum(self, wav: Tensor, window: int) -> tuple[Tensor, Tensor]:
         """(rows, samples) → complex (rows, bins, frames), and the energy of the window."""
@@ -82,7 +82,7 @@ def check_pair(estimate: Tensor, reference: Tensor, window_samples: Sequence[int
 
 
 def drawn_windows(window_samples: Sequence[int], count: int | None) -> list[int]:
-    """So many of the windows, each equally likely, by PyTorch's global generator; all of them without a count.
+    """Draw ``count`` of the windows, each equally likely, by PyTorch's global generator; return all of them without a count.
 
     Example:
         >>> len(drawn_windows((128, 256, 512), 2)), drawn_windows((128, 256), None)

@@ -47,15 +47,15 @@ class BitRate(StreamingMetric):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Nothing to set."""
+        """Settings of the metric: none."""
         return {}
 
     def update(self, num_bytes: int, seconds: float) -> None:
         """Add a file.
 
         Args:
-            num_bytes: its size.
-            seconds: how long it plays.
+            num_bytes: size of the file in bytes.
+            seconds: duration of the signal in seconds.
 
         Raises:
             TypeError: the size is not an int.

@@ -37,9 +37,9 @@ class ClassifierScore(StreamingMetric):
     """Mean over splits of exp(mean over images of KL(p(y|x) ‖ p(y))), p(y) the mean of the split's posteriors.
 
     Args:
-        classifier: gives logits.
-        num_classes: how many.
-        num_splits: 10 is usual.
+        classifier: network that returns logits.
+        num_classes: number of classes.
+        num_splits: number of splits; 10 is usual.
 
     Raises:
         ValueError: fewer than 2 classes or than 1 split.

@@ -49,7 +49,7 @@ def reconstruction_metrics(sample_rate: int) -> "MetricCollection":
 
 
 def comparison_metrics(sample_rate: int) -> "MetricCollection":
-    """What codecs are compared by: also without the gain, by what a classifier hears, and as a whole set.
+    """Return the metrics by which codecs are compared: also independent of gain, by a classifier's posteriors, and over the full set.
 
     Args:
         sample_rate: sample rate in Hz.

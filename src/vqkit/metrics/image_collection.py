@@ -24,7 +24,7 @@ __all__ = ["image_metrics"]
 
 
 def image_metrics(distance: ImageDistance | None = None, extractor: ImageExtractor | None = None) -> "MetricCollection":
-    """What image tokenizers are compared by.
+    """Return the metrics by which image tokenizers are compared.
 
     Args:
         distance: a perceptual distance, for instance ``vqkit.nn.PerceptualDistance(trunk)``.
@@ -32,7 +32,7 @@ def image_metrics(distance: ImageDistance | None = None, extractor: ImageExtract
 
     Returns:
         A torchmetrics collection: ``update(estimate, reference)`` feeds all, ``compute()`` gives a dict by name, and
-        ``collection[name].protocol`` says what each is. The Fréchet distance needs two images before ``compute``.
+        ``collection[name].protocol`` describes each. The Fréchet distance needs two images before ``compute``.
 
     Example:
         >>> import torch

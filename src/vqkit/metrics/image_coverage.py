@@ -1,4 +1,4 @@
-"""Whether generated images are like real ones, all kinds of them, and no copies: precision, recall and the nearest training image.
+"""Precision and recall of generated images, and their nearest training images: are they realistic, diverse, and no copies?
 
 Conventions:
     All work on embeddings of images, one a row, of an extractor that the caller names beside the number. A manifold is the union of balls

@@ -38,7 +38,7 @@ class ImageMAE(ImageMetric):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """None."""
+        """Settings of the metric: none."""
         return {}
 
     def measure(
@@ -68,7 +68,7 @@ class ImageMSE(ImageMetric):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """None."""
+        """Settings of the metric: none."""
         return {}
 
     def measure(

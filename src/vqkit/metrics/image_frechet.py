@@ -39,7 +39,7 @@ class ImageExtractor(Network, Protocol):
         """Length of an embedding."""
 
     def embed(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dim"]:
-        """One embedding per image; images are float32 in [0, 1]."""
+        """Embed each image; images are float32 in [0, 1]."""
 
 
 class ImageFrechetDistance(GaussianDistance):

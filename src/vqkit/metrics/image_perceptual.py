@@ -1,4 +1,4 @@
-"""How far reconstructed images are from their references to a trained network.
+"""Perceptual distance of reconstructed images to their references, by the features of a trained network.
 
 Conventions:
     The same as in :mod:`vqkit.metrics.image_reconstruction`. A distance is that of its network: the metric's name is
@@ -31,7 +31,7 @@ class ImageDistance(Network, Protocol):
         estimate: Float[Tensor, "batch channels height width"],
         reference: Float[Tensor, "batch channels height width"],
     ) -> Float[Tensor, "batch"]:
-        """One distance per image; both are float32 in [0, 1]."""
+        """Compute one distance for each image; both inputs are float32 in [0, 1]."""
 
 
 class PerceptualMetric(ImageMetric):

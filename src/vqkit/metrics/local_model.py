@@ -56,7 +56,7 @@ def load_model(folder: Path | str, model: str, extractor: str) -> tuple[Any, Any
 
 
 def model_settings(folder: Path | str) -> dict[str, Any]:
-    """What tells one set of weights from another.
+    """Return the settings that identify a set of weights.
 
     Args:
         folder: folder, as of :func:`load_model`.

@@ -1,4 +1,4 @@
-"""What every network that a metric asks has: a name, and settings that say which weights it is."""
+"""Interfaces of the networks behind metrics: a name, and settings that identify the weights."""
 
 from typing import Any, Protocol
 
@@ -15,20 +15,20 @@ class Network(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name."""
+        """Short name, part of the metric's."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every parameter."""
+        """Every parameter, JSON-able; they include the digest or name of the weights."""
 
 
 class SoundNetwork(Network, Protocol):
-    """A network that is asked about clips; the sample rate is among its settings.
+    """Network that takes clips of sound; the sample rate is among its settings.
 
     Attributes:
-        min_samples: shortest clip it takes.
+        min_samples: number of samples of the shortest clip it takes.
     """
 
     @property
     def min_samples(self) -> int:
-        """Shortest clip."""
+        """Number of samples of the shortest clip that the network takes."""

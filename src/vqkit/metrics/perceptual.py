@@ -28,8 +28,8 @@ def resample(waveform: Float[Tensor, "channels samples"], sample_rate: int, to_r
 
     Args:
         waveform: waveform on any device.
-        sample_rate: its rate in Hz.
-        to_rate: wanted rate in Hz.
+        sample_rate: sample rate of the waveform in Hz.
+        to_rate: sample rate of the result in Hz.
 
     Returns:
         float64 ``(channels, samples')``.
@@ -87,7 +87,7 @@ class PerceptualMetric(ReconstructionMetric):
 
         Args:
             estimate: float64 at the model's rate.
-            reference: the same.
+            reference: float64 at the model's rate.
 
         Returns:
             The score.

@@ -32,7 +32,7 @@ _MIN_SECONDS = 0.05
 
 
 class SoundClassifier:
-    """Which of a few dozen kinds of sound is this: styles of music, speech, instruments, drums, animals, household.
+    """Classifier of a few dozen kinds of sound: styles of music, speech, instruments, drums, animals, household.
 
     Args:
         sample_rate: sample rate of the waveforms in Hz.

@@ -60,9 +60,9 @@ class SoundNetwork(nn.Module):
     """A small convolutional classifier of log-mel windows.
 
     Args:
-        num_classes: labels.
+        num_classes: number of labels.
         channels: channels of each convolution; all but the first and the last are followed by a pooling of 2.
-        dropout: before the last layer, in training.
+        dropout: dropout rate before the last layer, in training.
 
     Example:
         >>> SoundNetwork(5)(torch.zeros(3, 64, 64)).shape

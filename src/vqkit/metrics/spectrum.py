@@ -86,7 +86,7 @@ def mel_filters(
     Args:
         sample_rate: sample rate in Hz.
         window_samples: length of the transform.
-        num_mels: how many filters are wanted.
+        num_mels: requested number of filters.
         norm: ``"slaney"`` for filters of equal area (librosa's default), None for filters of peak 1.
 
     Returns:

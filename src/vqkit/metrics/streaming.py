@@ -1,4 +1,4 @@
-"""What every metric of vqkit is: a streaming state, a unit, and a protocol that says what the number means.
+"""Base class of every metric of vqkit: a streaming state, a unit, and a protocol that says what the number means.
 
 Conventions:
     States are sums (float64) and counts (int64) of fixed size, added over ranks, so that N ranks give what one rank
@@ -53,7 +53,7 @@ class StreamingMetric(Metric):
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """What the number means, JSON-able.
+        """Protocol that says what the metric's value means, JSON-able.
 
         Returns:
             ``metric``, ``unit``, ``better`` (``"higher"``, ``"lower"`` or None), ``description`` and ``settings``.

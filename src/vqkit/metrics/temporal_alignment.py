@@ -45,7 +45,7 @@ def onset_strength(
 
 
 def visual_change(pictures: Float[Tensor, "count channels height width"]) -> Float[Tensor, " count"]:
-    """How much each picture differs from the one before it; the first by 0."""
+    """Compute each picture's mean absolute difference from the one before it; 0 for the first."""
     change = (pictures[1:] - pictures[:-1]).abs().flatten(1).mean(dim=1)
     return torch.cat([change.new_zeros(1), change])
 

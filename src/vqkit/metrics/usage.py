@@ -1,8 +1,8 @@
-"""How much of its codebooks a quantizer uses.
+"""Usage of a quantizer's codebooks.
 
 Conventions:
     Codes are ``(..., num_codes)`` ints, −1 where nothing was coded (masked positions, dropped stages): those are not
-    counted. Code order is a quantizer's: stage by stage, and piece by piece within a stage. Entropies are in bits.
+    counted. Code order is a quantizer's: stage by stage, and sub-vector by sub-vector within a stage. Entropies are in bits.
     Counts are exact over the whole evaluation set and over ranks: one counter per code, nothing is sampled or decayed.
 
 Metrics:

@@ -1,4 +1,4 @@
-"""Where the windows of a clip begin, for networks that listen to a fixed length.
+"""Start positions of the windows of a clip, for networks that take inputs of a fixed length.
 
 Conventions:
     Windows are spread evenly from the first sample to the last: none is dropped at the end, none is padded.
@@ -11,7 +11,7 @@ __all__ = ["window_starts"]
 
 
 def window_starts(length: int, window: int, hop: int) -> list[int]:
-    """First positions of as few windows as cover a clip at most ``hop`` apart.
+    """Return the first positions of as few windows as cover a clip at most ``hop`` apart.
 
     Args:
         length: length of the clip, in samples or frames.

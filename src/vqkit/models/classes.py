@@ -67,7 +67,7 @@ def known_names(base: type[Any]) -> list[str]:
 
 
 def modality_of_class(name: str) -> Modality | None:
-    """What a model of vqkit's own has codes of, by the name of its class and without importing it; None for other names.
+    """Return the modality of one of vqkit's model classes by the class's name, without importing it; None for other names.
 
     Example:
         >>> modality_of_class("ImageTokenizer").plural, modality_of_class("SpectralCodec").plural

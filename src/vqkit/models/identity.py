@@ -1,4 +1,4 @@
-"""Whose weights a model has: the hash that a ``.vqk`` file names, and what it covers.
+"""Identity of a model's weights: the hash by which a ``.vqk`` file names its model, and what the hash covers.
 
 Conventions
     The *hash* of a model covers names, shapes and values of its state dict, floating values as float32. It does not depend on the device,
@@ -66,7 +66,7 @@ def keep_hash(model: nn.Module, before: Mapping[str, Tensor]) -> None:
 
     Args:
         model: the model with its new weights.
-        before: its state dict as it was.
+        before: state dict of the model before rounding.
     """
     after = model.state_dict()
     if any(_rounded(value, after[name]) for name, value in before.items() if name in after):

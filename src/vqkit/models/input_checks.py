@@ -1,4 +1,4 @@
-"""What may be coded: the type of a signal first, then its shape, then its scale, before anything is computed."""
+"""Checks of a signal before anything is computed: its type first, then its shape, then its scale."""
 
 import math
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ def check_wav_shape(wav: Tensor, channels: int, least_samples: int = 1) -> None:
 
 
 def transposed(sizes: Sequence[int]) -> bool:
-    """Whether (channels, samples) are so unlike a sound's that they must be (samples, channels).
+    """Return whether the shape (channels, samples) of a sound is so unlikely that it must be (samples, channels).
 
     Example:
         >>> transposed((16000, 2)), transposed((2, 16000)), transposed((2, 1))
@@ -123,7 +123,7 @@ def check_videos(videos: Tensor, channels: int) -> None:
 
 
 def transposed_video(shape: Sequence[int]) -> str:
-    """What to say of a video of this shape if its channels seem to stand last or behind the frames; nothing otherwise.
+    """Return a hint for an error message if a video's channels seem to stand last or behind its frames; "" otherwise.
 
     Example:
         >>> transposed_video((8, 48, 64, 3))
@@ -141,7 +141,7 @@ def transposed_video(shape: Sequence[int]) -> str:
 
 
 def channels_last(shape: Sequence[int]) -> str:
-    """What to say of an image of this shape if its channels seem to stand last; nothing otherwise.
+    """Return a hint for an error message if an image's channels seem to stand last; "" otherwise.
 
     Example:
         >>> channels_last((480, 640, 3))

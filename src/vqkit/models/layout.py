@@ -1,4 +1,4 @@
-"""One memory layout for what decoders get, whoever made it."""
+"""Memory layout of decoder inputs: one and the same, whichever code made the latent."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ __all__ = ["channels_first"]
 
 
 def channels_first(latent: Float[Tensor, "batch *grid dim"]) -> Float[Tensor, "batch dim *grid"]:
-    """The latent as convolutions take it, in the layout of a new tensor.
+    """Return the latent with channels first, as convolutions take it, in the memory layout of a new tensor.
 
     Convolutions round by layout, so that two ways to the same latent would decode to different bits. ``contiguous`` is not enough: of
     sides of length 1 it keeps any stride, by which PyTorch chooses, too.

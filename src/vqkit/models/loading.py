@@ -91,7 +91,7 @@ def saved_class(folder: str | Path) -> str | None:
 
 
 def saved_modality(folder: str | Path) -> Modality:
-    """What a saved model has codes of; sound, where that cannot be told, so that `load_codec` says what is wrong."""
+    """Return the modality of a saved model; sound where it cannot be determined, so that `load_codec` says what is wrong."""
     return modality_of_class(saved_class(folder) or "") or SOUND
 
 

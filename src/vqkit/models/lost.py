@@ -1,6 +1,6 @@
-"""What stands for codes that a damaged file has lost: silence in sound, gray in images.
+"""Concealment of codes that a damaged file has lost: silence in sound, gray in images.
 
-The networks get any code there, so that what they carry over to the neighbours is that of a signal, and what they make of it is covered.
+The networks get an arbitrary valid code there, so that their carry-over to the neighbours is that of a signal; their output is covered.
 """
 
 import torch
@@ -15,7 +15,7 @@ __all__ = ["cover_lost", "without_lost"]
 def without_lost(
     codes: Int[Tensor, "positions num_codes"],
 ) -> tuple[Int[Tensor, "positions num_codes"], Bool[Tensor, " positions"]]:
-    """Codes that can be decoded, and the positions whose codes are lost.
+    """Replace lost codes by ones that can be decoded, and mark the positions whose codes are lost.
 
     Args:
         codes: −1 where a code is lost; a position that has the codes of its first stages is not lost.
@@ -32,12 +32,12 @@ def without_lost(
 def cover_lost(
     signal: Float[Tensor, "channels *size"], lost: Bool[Tensor, "*size"], modality: Modality
 ) -> Float[Tensor, "channels *size"]:
-    """A decoded signal with silence or gray in place of what is lost.
+    """Return a decoded signal with silence or gray in place of what is lost.
 
     Args:
-        signal: what was decoded, lost positions included.
+        signal: decoded signal, lost positions included.
         lost: samples or pixels that stand for lost codes.
-        modality: what the signal is.
+        modality: modality of the signal, which sets the value.
 
     Example:
         >>> from vqkit.modality import SOUND

@@ -26,7 +26,7 @@ _MOST_VECTORS = 1 << 18  # codes in all whose vectors are decoded
 
 @dataclass(frozen=True)
 class CodingCost:
-    """What one coding costs on some signals.
+    """Rate of one coding, measured on some signals.
 
     Attributes:
         coding: ``"plain"``, ``"static"``, ``"context"`` or ``"network"``.
@@ -104,7 +104,7 @@ def fit_prior(
 
 @torch.no_grad()
 def code_vectors(quantizer: Quantizer) -> list[Float[Tensor, "code_size dim"]] | None:
-    """What each code adds to the decoded vector, for each code position; exact where codes add up, as in a residual or a product quantizer.
+    """Compute the vector that each code of each position adds to the decoded one; exact where codes add up: residual, product quantizers.
 
     Args:
         quantizer: the quantizer.

@@ -19,12 +19,12 @@ _SIDE_PIXELS = 1024  # of a photograph its middle is taken, at most so large: ma
 
 
 def sound_signals(codec: Any, clips: Sequence[Clip], minutes: float) -> Iterator[Tensor]:
-    """So many minutes of clips, at most one minute of each; a clip that cannot be read is left out with a warning.
+    """Yield ``minutes`` minutes of sound, at most one minute of each clip; a clip that cannot be read is left out with a warning.
 
     Args:
         codec: a codec; it says which rate and channels the clips get.
         clips: clips to choose from.
-        minutes: duration of all together.
+        minutes: total duration.
     """
     left = minutes * 60
 
@@ -41,12 +41,12 @@ def sound_signals(codec: Any, clips: Sequence[Clip], minutes: float) -> Iterator
 def image_signals(
     tokenizer: Any, items: Sequence[ImageItem], megapixels: float, largest: float = MAX_MEGAPIXELS
 ) -> Iterator[Tensor]:
-    """So many megapixels of images, of a large one its middle.
+    """Yield ``megapixels`` megapixels of images; a large image is cropped to its middle.
 
     Args:
         tokenizer: an image tokenizer; it says which channels and which size the images get.
         items: images to choose from.
-        megapixels: size of all together, in 10^6 pixels.
+        megapixels: total size, in 10^6 pixels.
         largest: refuse an image whose header says more, in 10^6 pixels.
 
     Raises:
@@ -62,12 +62,12 @@ def image_signals(
 
 
 def video_signals(tokenizer: Any, items: Sequence[VideoItem], minutes: float) -> Iterator[Tensor]:
-    """So many minutes of video at the tokenizer's frame rate, some frames of each; what cannot be read is left out with a warning.
+    """Yield ``minutes`` minutes of video at the tokenizer's frame rate, some frames of each; an unreadable one is left out with a warning.
 
     Args:
         tokenizer: a tokenizer of video; it says which channels the clips get, and its frame rate.
         items: videos to choose from.
-        minutes: duration of all together.
+        minutes: total duration.
     """
     left = minutes * 60 * tokenizer.frame_rate
 

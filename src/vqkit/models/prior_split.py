@@ -1,4 +1,4 @@
-"""Which items of a data set a prior is fitted to, and which it is measured on."""
+"""Split of a data set into the items that a prior is fitted to and those that it is measured on."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _Item = TypeVar("_Item", bound=Item)
 
 
 def prior_split(items: Sequence[_Item], data: Path, called: str) -> tuple[list[_Item], list[_Item]]:
-    """Items to fit, and others to measure: what is saved is chosen on the valid split, or on the test split where there is none.
+    """Split items into those to fit and those to measure: the valid split chooses what is saved, or the test split where there is none.
 
     Where a data set names no such split, the hash of each item's name decides, as it does for training.
 

@@ -1,4 +1,4 @@
-"""What a model with a quantizer in its middle makes of a signal."""
+"""Result of a model's forward pass: the reconstructed signal, the latent and the quantizer's output."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ __all__ = ["Reconstruction"]
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A reconstruction, and what it went through.
+    """Reconstructed signal with the latent and the quantizer's result behind it.
 
     Attributes:
         signal: waveforms ``(batch, channels, samples)``, with zeros after the end of each item, or images
             ``(batch, channels, height, width)``, not clamped; of the input's size.
-        latent: what the quantizer was given, ``(batch, *grid, dim)``.
+        latent: input of the quantizer, ``(batch, *grid, dim)``.
         quantized: the quantizer's result, with codes ``(batch, *grid, num_codes)`` and losses; None where it took no part.
         mask: ``(batch, *grid)``, True where a position is real; None when all are.
     """

@@ -95,7 +95,7 @@ class Tokenizer(HubModel, ABC):
         return tuple(round(bits * vectors, 9) for bits in self.quantizer.stage_bits)
 
     def stages_within(self, rate: float, *size: int) -> int:
-        """How many stages fit into a rate.
+        """Return the largest number of stages whose rate is at most ``rate``.
 
         Args:
             rate: highest rate, in the modality's unit.
@@ -145,7 +145,7 @@ class Tokenizer(HubModel, ABC):
         return Reconstruction(self._fitted(self._synthesized(latent, mask), signal, None), latent)
 
     def _fitted(self, made: Tensor, signal: Tensor, lengths: Tensor | None) -> Tensor:
-        """What was made of a signal, of the signal's size."""
+        """Cut the networks' output to the size of the signal."""
         size = signal.shape[2:]
         return self._cut(made, size[0] if len(size) == 1 else size)
 
@@ -177,7 +177,7 @@ class Tokenizer(HubModel, ABC):
 
     @abstractmethod
     def compress(self, signal: Tensor, *options: Any, **named: Any) -> bytes:
-        """One signal as a ``.vqk`` file."""
+        """Encode one signal into the bytes of a ``.vqk`` file."""
 
     @abstractmethod
     def decompress(self, data: bytes, /) -> Any:
@@ -220,11 +220,11 @@ class Tokenizer(HubModel, ABC):
 
     @property
     def rotatable(self) -> bool:
-        """Whether `rotate_latent` can turn the latent."""
+        """Whether `rotate_latent` can rotate the latent; False unless a class supports it."""
         return False
 
     def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:
-        """Make the latent ``z @ rotation``, and let the networks turn it back: without quantizer the signal stays the same.
+        """Rotate the latent to ``z @ rotation``, and let the networks rotate it back: without quantizer the signal stays the same.
 
         Args:
             rotation: orthonormal, such as `vqkit.nn.balanced_rotation` gives.

@@ -1,4 +1,4 @@
-"""What a ``.vqk`` file says of the model that wrote it, and which files a model may read."""
+"""Link between ``.vqk`` files and models: headers that name the model, and the check of which files a model may read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class HasCodes(HasState, Protocol):
-    """What of a model matters to its files: weights, quantizer, entropy model."""
+    """Interface of a model that its files depend on: weights, quantizer, entropy model."""
 
     quantizer: Quantizer
     prior: EntropyModel | None
@@ -36,12 +36,12 @@ class HasCodes(HasState, Protocol):
 
 @dataclass(frozen=True)
 class ReadCells:
-    """What `read_cells` found.
+    """Result of `read_cells`: codes of all cells of a picture or a video.
 
     Attributes:
-        codes: codes of every cell; any, where they are lost.
+        codes: codes of every cell; arbitrary where they are lost.
         lost: True where a cell's codes are lost.
-        stages: the most stages that a cell has.
+        stages: largest number of stages in a cell.
         bytes: size of the file.
         warnings: what is damaged or missing.
     """
@@ -59,7 +59,7 @@ class CodedSignal:
 
     Attributes:
         codes: codes of all stages, frame by frame, or cell by cell and row by row; on the CPU.
-        header: what the file says of the signal.
+        header: header of the file.
         extent: milliseconds of sound, or pixels of an image: bits by extent are the rate in the modality's unit.
     """
 
@@ -69,13 +69,13 @@ class CodedSignal:
 
 
 def header_of(model: HasCodes, stages: int | None, *, variable_stages: bool = False, **fields: Any) -> VqkHeader:
-    """The header of a file of a model's codes, as `Quantizer.pack` gives them: a frame of the file is a block of positions.
+    """Return the header of a file of a model's codes, as `Quantizer.pack` gives them: a frame of the file is a block of positions.
 
     Args:
-        model: names itself and its weights.
+        model: model whose name and weights the header states.
         stages: stages that the file keeps; all by default.
         variable_stages: whether every position has its own number of stages.
-        fields: what else the header says, of the signal.
+        fields: further fields of the header, about the signal.
 
     Raises:
         ValueError: the quantizer gives codes to some positions only and cannot pack them, or, with variable_stages, chooses the stages of
@@ -148,12 +148,12 @@ def open_reader(model: HasCodes, source: str | Path | BinaryIO) -> VqkReader:
 
 
 def read_cells(reader: VqkReader, cells: int, item: str) -> ReadCells:
-    """All cells of a picture or a video; what is damaged or cut off is named as gray.
+    """Read all cells of a picture or a video; damaged or missing cells are marked as lost, with a warning that they are gray.
 
     Args:
         reader: an open file.
-        cells: how many cells its header promises; they are checked by the caller to be few enough for memory.
-        item: what they are cells of, for messages.
+        cells: number of cells that the header promises; the caller checks that they are few enough for memory.
+        item: name of the content, such as "image", for messages.
 
     Raises:
         BitstreamError: it holds more.

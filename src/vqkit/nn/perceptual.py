@@ -17,7 +17,7 @@ _EPS = 1e-10
 
 
 class Trunk(Protocol):
-    """What gives the activations; an ``nn.Module``.
+    """Network whose activations are compared; an ``nn.Module``.
 
     Attributes:
         name: short name, part of every label.
@@ -26,14 +26,14 @@ class Trunk(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name."""
+        """Short name, part of every label."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every parameter."""
+        """Every parameter and the weights' digest, JSON-able."""
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> tuple[Tensor, ...]:
-        """Feature maps ``(batch, channels, height, width)`` of several layers, of images in [0, 1]."""
+        """Compute feature maps ``(batch, channels, height, width)`` of several layers, of images in [0, 1]."""
 
 
 class PerceptualDistance(nn.Module):
@@ -47,7 +47,7 @@ class PerceptualDistance(nn.Module):
             or :class:`vqkit.nn.VGG16`.
 
     Attributes:
-        name: the trunk's.
+        name: name of the trunk.
 
     Raises:
         TypeError: the trunk is no such module.

@@ -19,7 +19,7 @@ __all__ = ["Judgement", "STFTDiscriminator"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a discriminator makes of waveforms.
+    """Output of a discriminator for waveforms.
 
     Attributes:
         scores: one tensor a window, ``(batch · channels, 1, frames, bins)``; high where the sound seems real.
@@ -31,11 +31,11 @@ class Judgement:
 
 
 class STFTDiscriminator(nn.Module):
-    """One stack of convolutions for each STFT window; the channels of stereo are judged one by one.
+    """Discriminator with a stack of convolutions for each STFT window; the channels of stereo are judged one by one.
 
     Args:
         num_filters: channels of every layer.
-        window_samples: STFT windows; the hop is a quarter.
+        window_samples: lengths of the STFT windows; the hop is a quarter.
         dilations: dilations in time of the strided layers.
 
     Raises:

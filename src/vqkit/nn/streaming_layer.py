@@ -21,32 +21,32 @@ _FEW_STEPS = 8
 
 
 class StreamingLayer(ABC):
-    """One layer with the state of one signal."""
+    """Base class of layers that process one signal block by block and carry its state."""
 
     @abstractmethod
     def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch out new_time"]:
         """Take the next block and give the outputs that are now determined.
 
         Args:
-            x: what follows the last block.
-            last: nothing follows; the outputs at the end of the signal come too.
+            x: next block of the input.
+            last: whether the signal ends with this block, so that the outputs at its end come too.
         """
 
     @abstractmethod
     def ready(self, time: int) -> int:
-        """How many outputs the first ``time`` inputs determine, while more may follow."""
+        """Return the number of outputs that the first ``time`` inputs determine, while more may follow."""
 
     @abstractmethod
     def state(self) -> list[Tensor]:
-        """The tensors kept from block to block."""
+        """Return the tensors carried from block to block."""
 
     @abstractmethod
     def lane(self, index: int) -> Self:
-        """A layer that goes on with one item of the batch, by itself: what it is given does not touch this one."""
+        """Return a layer that continues one item of the batch by itself: its inputs do not touch this layer."""
 
 
 class Pointwise(StreamingLayer):
-    """A function of single moments, such as an activation.
+    """Function of single time steps, such as an activation.
 
     Example:
         >>> Pointwise(nn.ReLU()).push(torch.tensor([[[-1.0, 2.0]]]))
@@ -57,19 +57,19 @@ class Pointwise(StreamingLayer):
         self._function = function
 
     def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch out time"]:
-        """The function's value."""
+        """Apply the function."""
         return self._function(x)
 
     def ready(self, time: int) -> int:
-        """All of them."""
+        """Return ``time``: every input determines its output."""
         return time
 
     def state(self) -> list[Tensor]:
-        """None."""
+        """Return no tensors: the layer has no state."""
         return []
 
     def lane(self, index: int) -> Self:
-        """The same, since nothing is kept."""
+        """Return the layer itself, since it has no state."""
         return self
 
 
@@ -92,7 +92,7 @@ class Recurrent(StreamingLayer):
         self._carried: tuple[Tensor, Tensor] | None = None
 
     def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch channels time"]:
-        """It gives as many outputs as it takes inputs."""
+        """Return as many outputs as there are inputs."""
         if not x.shape[-1]:
             return x
         steps = x.permute(2, 0, 1)
@@ -103,15 +103,15 @@ class Recurrent(StreamingLayer):
         return (y + steps).permute(1, 2, 0)
 
     def ready(self, time: int) -> int:
-        """All of them."""
+        """Return ``time``: every input determines its output."""
         return time
 
     def state(self) -> list[Tensor]:
-        """Hidden and cell state."""
+        """Return hidden and cell state; nothing before the first block."""
         return list(self._carried or ())
 
     def lane(self, index: int) -> Self:
-        """The item's hidden and cell state."""
+        """Return a layer with the item's hidden and cell state."""
         one = copy.copy(self)
         if self._carried is not None:
             hidden, cell = (tensor[:, index : index + 1].contiguous() for tensor in self._carried)
@@ -146,23 +146,23 @@ class Chain(StreamingLayer):
         self._layers = list(layers)
 
     def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch out new_time"]:
-        """What the last layer gives."""
+        """Pass a block through all layers and return the output of the last."""
         for layer in self._layers:
             x = layer.push(x, last)
         return x
 
     def ready(self, time: int) -> int:
-        """Outputs that the last layer can give after so much input."""
+        """Return the number of outputs of the last layer that ``time`` inputs determine."""
         for layer in self._layers:
             time = layer.ready(time)
         return time
 
     def state(self) -> list[Tensor]:
-        """Tensors that all layers keep between blocks."""
+        """Return the tensors that all layers carry between blocks."""
         return [tensor for layer in self._layers for tensor in layer.state()]
 
     def lane(self, index: int) -> Self:
-        """Chain of the layers' lanes."""
+        """Return the chain of the layers' lanes."""
         one = copy.copy(self)
         one._layers = [layer.lane(index) for layer in self._layers]
         return one
@@ -182,7 +182,7 @@ class ResidualSum(StreamingLayer):
         self._waiting: Tensor | None = None
 
     def push(self, x: Float[Tensor, "batch channels time"], last: bool = False) -> Float[Tensor, "batch out new_time"]:
-        """It gives as many outputs as its branch."""
+        """Return as many outputs as the branch gives."""
         branch, shortcut = self._branch.push(x, last), self._shortcut.push(x, last)
         if self._waiting is not None:
             shortcut = torch.cat([self._waiting, shortcut], dim=-1)
@@ -191,16 +191,16 @@ class ResidualSum(StreamingLayer):
         return shortcut[..., :now] + branch
 
     def ready(self, time: int) -> int:
-        """Outputs that both sides can give after so much input."""
+        """Return the number of outputs that ``time`` inputs determine on both sides."""
         return min(self._branch.ready(time), self._shortcut.ready(time))
 
     def state(self) -> list[Tensor]:
-        """Tensors that both sides keep between blocks, and the shortcut's part that waits."""
+        """Return the tensors that both sides carry between blocks, and the buffered part of the shortcut."""
         waiting = [] if self._waiting is None else [self._waiting]
         return [*self._branch.state(), *self._shortcut.state(), *waiting]
 
     def lane(self, index: int) -> Self:
-        """Sum of both sides' lanes."""
+        """Return the sum of both sides' lanes."""
         one = copy.copy(self)
         one._branch, one._shortcut = self._branch.lane(index), self._shortcut.lane(index)
         one._waiting = item_of(self._waiting, index)
@@ -208,5 +208,5 @@ class ResidualSum(StreamingLayer):
 
 
 def item_of(held: Tensor | None, index: int) -> Tensor | None:
-    """A copy of one item of a batch, as a batch of one; None of None."""
+    """Copy one item of a batch, as a batch of one; None for None."""
     return None if held is None else held[index : index + 1].clone()

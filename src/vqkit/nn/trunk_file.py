@@ -17,7 +17,7 @@ def load_exactly(trunk: nn.Module, path: str | Path, network: str) -> None:
     Args:
         trunk: the network; tensors in the file that it has not are left aside (a classifier behind the features).
         path: a safetensors file.
-        network: its name, for messages.
+        network: name of the network, for messages.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -32,7 +32,7 @@ _MIN_RATE = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuning(HeadSettings):
-    """How encoder and classifier learn.
+    """Settings of fine-tuning: how encoder and classifier learn.
 
     Args:
         layer_decay: factor of the learning rate from each block to the one before it.

@@ -21,10 +21,10 @@ __all__ = ["Choice", "HeadSettings", "cosine_rate", "loss_of", "train_head"]
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSettings:
-    """How a head is trained.
+    """Settings of a head's training.
 
     Args:
-        learning_rate: peak of AdamW's.
+        learning_rate: peak learning rate of AdamW.
         epochs: passes over the training items; the best one on the validation items counts.
         batch_size: items a step.
         weight_decay: weight decay of AdamW.
@@ -55,11 +55,11 @@ class HeadSettings:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a training has chosen.
+    """Result of a head's training: the scores of the chosen epoch.
 
     Attributes:
         scores: scores of the test items, one column a class, at the chosen epoch.
-        epoch: counted from 1.
+        epoch: number of the chosen epoch, counted from 1.
         valid: metric of the validation items there.
     """
 
@@ -96,8 +96,8 @@ def train_head(
         features: features of all items.
         targets: 1 where an item is of a class.
         splits: items of training, validation and test.
-        modality: decides the loss.
-        settings: how.
+        modality: modality of the items, which decides the loss.
+        settings: settings of the training.
         metric: metric of `measure`, by which the epoch is chosen; equal ones by the loss.
     """
     train, valid, test = (torch.tensor(list(places)) for places in splits)

@@ -150,7 +150,7 @@ def _items(source: Path, modality: str, label: str, where: str | None) -> list[t
 
 
 def _column(item: Any, column: str) -> str:
-    """What the manifest says of an item."""
+    """Return an item's value in a column of the manifest; "" where it has none."""
     group = str(getattr(item, "group", ""))
     found: str = getattr(item, "labels", {}).get(column, "")
     return group if column == "group" and group else found

@@ -171,7 +171,7 @@ def probe(
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """After a phase of pretraining: probe the encoder, log the result, and write it to the run's folder.
+    """Action after a phase of pretraining: probe the encoder, log the result, and write it to the run's folder.
 
     Args:
         source: labelled items; None takes the data that the run trains on, and does nothing where that has no labels.

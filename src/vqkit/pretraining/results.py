@@ -1,4 +1,4 @@
-"""How good a classifier is: average precision, accuracy, top-1 and top-5, each with an interval from the bootstrap.
+"""Scores of a classifier: average precision, accuracy, top-1 and top-5, each with an interval from the bootstrap.
 
 Metrics
     mAP: macro mean over the classes that have a test item of the average precision. Accuracy (top-1): the class with the highest score is
@@ -45,15 +45,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Result:
-    """What a probe or a fine-tuning found out.
+    """Result of a probe or a fine-tuning.
 
     Attributes:
-        method: "probe" or "finetune".
+        method: method, "probe" or "finetune".
         scores: scores of the test items, by metric.
-        epoch: that was chosen on the validation split; a mean over folds.
-        valid: the metric that it was chosen by, there.
+        epoch: epoch that was chosen on the validation split; a mean over folds.
+        valid: value on that split of the metric that chose the epoch.
         items: numbers of items of training, validation and test.
-        classes: names.
+        classes: names of the classes.
         folds: number of folds; 0 without cross-validation.
         notes: what was left out of the data.
         skipped: path → reason of the items that could not be read.
@@ -89,10 +89,10 @@ class Result:
 def measure(
     scores: Float[Tensor, "items classes"], targets: Float[Tensor, "items classes"], precision: bool = True
 ) -> dict[str, float]:
-    """All metrics of some items.
+    """Compute all metrics of some items.
 
     Args:
-        scores: the higher, the likelier.
+        scores: score of each class, higher where it is likelier.
         targets: 1 where an item is of a class.
         precision: whether mAP, which takes longest, is wanted where there is another metric.
 
@@ -125,13 +125,13 @@ def scores_of(
     seed: int = 0,
     measured: Callable[[Tensor, Tensor], dict[str, float]] = measure,
 ) -> dict[str, Score]:
-    """All metrics of the test items, with intervals.
+    """Compute all metrics of the test items, with intervals.
 
     Args:
-        scores: the higher, the likelier.
+        scores: score of each class, higher where it is likelier.
         targets: 1 where an item is of a class.
         seed: seed of the resampling.
-        measured: the metrics.
+        measured: computes the metrics of scores and targets.
     """
     generator = torch.Generator().manual_seed(seed)
     whole, samples = measured(scores, targets), list[dict[str, Any]]()

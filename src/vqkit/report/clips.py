@@ -1,4 +1,4 @@
-"""What a comparison of sounds was trained and tested on, and the test clips to listen to; read from JSON and checked."""
+"""Data of a comparison of sounds, and its test clips to listen to; read from JSON and checked."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["AudioData", "Clip", "parse_audio_data", "parse_clip"]
 
 @dataclass(frozen=True)
 class AudioData:
-    """What was trained and tested on; ``settings`` holds the further fields."""
+    """Training and test data of a comparison of sounds; ``settings`` holds the further fields."""
 
     name: str
     train_seconds: float
@@ -26,12 +26,12 @@ class AudioData:
 
     @property
     def trained_on(self) -> str:
-        """How much was trained on, in words."""
+        """Amount of training data, in words."""
         return _amount(self.train_seconds, self.train_clips)
 
     @property
     def tested_on(self) -> str:
-        """How much was tested on, in words."""
+        """Amount of test data, in words."""
         return _amount(self.test_seconds, self.test_clips)
 
 

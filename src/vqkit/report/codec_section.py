@@ -33,7 +33,7 @@ class KindTable:
 
 @dataclass(frozen=True)
 class CodecSection:
-    """What the template draws."""
+    """Content of the codec section of a report, for its template."""
 
     results: RateResults
     summary: str

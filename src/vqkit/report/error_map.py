@@ -1,4 +1,4 @@
-"""What a reconstruction gets wrong, as a picture: the absolute error of every pixel, drawn with one gain everywhere.
+"""Error maps of reconstructions: the absolute error of every pixel, drawn with one gain everywhere.
 
 Conventions
     Values are shares of full scale: 1 is the distance from black to white. Of the colour channels of a pixel the largest error counts, so

@@ -20,7 +20,7 @@ class ExampleSection:
         anchor: anchor of the section.
         template: draws ``shown``.
         style: a style sheet that this template needs besides that of the page; may be empty.
-        shown: what is drawn.
+        shown: content for the template.
     """
 
     heading: str
@@ -35,7 +35,7 @@ def example_section(results: Results, folder: Path | str) -> ExampleSection | No
 
     Args:
         results: the comparison.
-        folder: where its files are.
+        folder: folder of the comparison's files.
 
     Returns:
         The section; None without examples.

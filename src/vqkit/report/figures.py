@@ -1,4 +1,4 @@
-"""What all figures share: axes without clutter, one legend below, small PNG bytes. No pyplot, so no global state."""
+"""Style of all figures: axes without clutter, one legend below, small PNG bytes. No pyplot, so no global state."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -24,7 +24,7 @@ def panels(count: int, columns: int, width: float, height: float, share_y: bool 
     """Return a figure with ``count`` panels in a grid.
 
     Args:
-        count: how many panels.
+        count: number of panels.
         columns: most panels side by side.
         width: width of one panel, in inches.
         height: height of one panel, in inches.
@@ -85,8 +85,8 @@ def log_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> N
 
     Args:
         axes: the panel.
-        which: which of its axes.
-        values: what is drawn, positive; the axis spans them with a margin.
+        which: axis of the panel, "x" or "y".
+        values: positive values that are drawn; the axis spans them with a margin.
     """
     margin = (max(values) / min(values)) ** 0.06 * 1.02
     lowest, highest = min(values) / margin, max(values) * margin

@@ -1,4 +1,4 @@
-"""What a comparison of videos was trained and tested on, and the test clips to look at; read from JSON and checked."""
+"""Data of a comparison of videos, and its test clips to look at; read from JSON and checked."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ __all__ = ["VideoData", "parse_film", "parse_video_data"]
 
 @dataclass(frozen=True)
 class VideoData:
-    """What was trained and tested on; ``height`` and ``width`` in pixels, ``settings`` holds the further fields."""
+    """Training and test data of a comparison of videos; ``height`` and ``width`` in pixels, ``settings`` holds the further fields."""
 
     name: str
     train_videos: int
@@ -28,12 +28,12 @@ class VideoData:
 
     @property
     def trained_on(self) -> str:
-        """How much was trained on, in words."""
+        """Amount of training data, in words."""
         return _amount(self.train_videos)
 
     @property
     def tested_on(self) -> str:
-        """How much was tested on, in words."""
+        """Amount of test data, in words."""
         return _amount(self.test_videos)
 
 

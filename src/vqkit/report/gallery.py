@@ -54,12 +54,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A picture, sound or video.
+    """Picture, sound or video of a gallery.
 
     Args:
-        title: what it is.
-        file: its path within the folder; the suffix says which.
-        caption: what to look at or listen for.
+        title: title of the exhibit.
+        file: path within the folder; the suffix determines the medium.
+        caption: text on what to look at or listen for.
     """
 
     title: str
@@ -69,12 +69,12 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Gallery:
-    """A page.
+    """Page of tables and exhibits.
 
     Args:
         title: heading.
         summary: the result in a sentence or two.
-        command: what makes it again, seeds included.
+        command: command that makes the results again, seeds included.
         tables: tables in order.
         exhibits: exhibits in order.
         facts: settings and numbers beside the tables, for ``gallery.json`` only.

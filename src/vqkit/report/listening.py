@@ -16,17 +16,17 @@ __all__ = ["ListeningClip", "Player", "data_uri", "listening_clips", "player", "
 
 @dataclass(frozen=True)
 class Player:
-    """One sound.
+    """Player of one sound.
 
     Attributes:
         name: name of the system, or ``original``.
-        detail: its rate.
+        detail: rate of the system, as text.
         audio_uri: the sound as FLAC, in a data URI.
         spectrogram_uri: its spectrogram as PNG, in a data URI.
         key: the key that plays it; may be empty.
         is_original: whether it is the clip itself.
         file_uri: the compressed file, in a data URI; empty where there is none to take.
-        file_name: what it is called.
+        file_name: name of the compressed file.
     """
 
     name: str

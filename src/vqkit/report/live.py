@@ -24,7 +24,7 @@ class LiveResults:
         title: title of the table.
         rates: bits per token of every system, known before it runs.
         protocols: protocols of the metrics, as in ``results.json``.
-        console: where to print; the terminal by default.
+        console: console to print to; the terminal by default.
         modality: name of the modality, as in ``results.json``.
 
     Raises:

@@ -1,6 +1,6 @@
-"""What comparisons of sounds, of images and of videos differ in: how data and examples are read, and what a rate is.
+"""Differences between comparisons of sounds, images and videos: how data and examples are read, and what a rate is.
 
-Everything else about a report is the same for all and asks here instead of asking which of them it has.
+Everything else about a report is the same for all and uses these records instead of testing for a modality.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class RateField:
 
 @dataclass(frozen=True)
 class Modality:
-    """What is particular to sounds, to images or to videos.
+    """Particulars of the reports on sounds, on images or on videos.
 
     Attributes:
         name: the value of ``modality`` in ``results.json``.
@@ -49,8 +49,8 @@ class Modality:
         parse_example: reads one example.
         rates: rates of a system, in the order of the columns; one of them is ``measured``.
         rate_axis: label of the axis that shows the measured rate.
-        rate_note: one sentence on it, for readers of the tables.
-        segments: whether pieces are shown as the segments of their stage; otherwise they are numbered through.
+        rate_note: one sentence on the measured rate, for readers of the tables.
+        segments: whether sub-vectors are shown as the segments of their stage; otherwise they are numbered through.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""One value of a JSON document together with its place in it, so that an error can name the field."""
+"""Values of a JSON document together with their paths in it, so that an error can name the field."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Node:
     """A JSON value and the path that leads to it.
 
     Attributes:
-        value: what ``json.loads`` gave.
+        value: value as ``json.loads`` returned it.
         path: path of the value, for example ``systems[2].kbps.mean``; empty at the root.
         source: name of the document, the first word of every error.
 

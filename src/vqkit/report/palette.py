@@ -1,4 +1,4 @@
-"""One look per system, the same in every plot and table, and told apart without seeing colour.
+"""Looks of the systems: one each, the same in every plot and table, and distinguishable without colour vision.
 
 Colours: Okabe and Ito, *Color Universal Design*, without its yellow, which is too light on white. The marker changes with every system, so
 seven colours are enough for dozens of systems.
@@ -33,7 +33,7 @@ LINES = ("-", "--", ":", "-.")
 
 @dataclass(frozen=True)
 class Look:
-    """How a system is drawn: ``colour`` (hex), ``marker`` and ``line`` (matplotlib), ``svg_path`` (the marker, in a box −6..6)."""
+    """Look of a system: ``colour`` (hex), ``marker`` and ``line`` (matplotlib), ``svg_path`` (the marker, in a box −6..6)."""
 
     colour: str
     marker: str

@@ -25,7 +25,7 @@ WIDEST_PIXELS = 256
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One cell: the reconstruction and its error map in data URIs, the largest error as a share of full scale, and of a clip a film."""
+    """Cell of the grid: reconstruction and error map in data URIs, the largest error as a share of full scale, and for a clip a film."""
 
     uri: str
     error_uri: str
@@ -38,7 +38,7 @@ class PictureRow:
     """A test image.
 
     Attributes:
-        picture: what it is.
+        picture: the test image, with its name and size.
         uri: the original, in a data URI.
         width: width at which it is shown, in CSS pixels; a whole multiple of that of a small image.
         height: height at which it is shown, in CSS pixels.
@@ -58,7 +58,7 @@ class PictureRow:
 
 @dataclass(frozen=True)
 class PictureGrid:
-    """All of them: ``groups`` are headings with the number of their systems, ``details`` lines under the name of each system."""
+    """Grid of all reconstructions; ``groups``: headings with the number of their systems, ``details``: lines under each system's name."""
 
     groups: tuple[tuple[str, int], ...]
     systems: tuple[System, ...]

@@ -1,4 +1,4 @@
-"""What a comparison of images was trained and tested on, and the test images to look at; read from JSON and checked."""
+"""Data of a comparison of images, and its test images to look at; read from JSON and checked."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["ImageData", "Picture", "parse_image_data", "parse_picture"]
 
 @dataclass(frozen=True)
 class ImageData:
-    """What was trained and tested on; ``height`` and ``width`` in pixels, ``settings`` holds the further fields."""
+    """Training and test data of a comparison of images; ``height`` and ``width`` in pixels, ``settings`` holds the further fields."""
 
     name: str
     train_images: int
@@ -28,12 +28,12 @@ class ImageData:
 
     @property
     def trained_on(self) -> str:
-        """How much was trained on, in words."""
+        """Amount of training data, in words."""
         return _amount(self.train_images)
 
     @property
     def tested_on(self) -> str:
-        """How much was tested on, in words."""
+        """Amount of test data, in words."""
         return _amount(self.test_images)
 
 

@@ -1,4 +1,4 @@
-"""All figures of a comparison, as PNG files under ``plots/``."""
+"""Figures of a comparison, written as PNG files under ``plots/``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Plot:
     Attributes:
         name: name of the file, without ``.png``.
         title: a heading.
-        caption: what is drawn.
+        caption: description of the figure.
         figure: draws it; None if the results hold nothing to draw.
     """
 

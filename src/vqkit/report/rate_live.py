@@ -18,10 +18,10 @@ __all__ = ["LiveRates", "rates_table"]
 
 
 class LiveRates:
-    """Show how far it is; use it in a ``with`` statement.
+    """Progress of a rate–quality comparison on a terminal; use it in a ``with`` statement.
 
     Args:
-        console: where to print; the terminal by default.
+        console: console to print to; the terminal by default.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -33,7 +33,7 @@ class LiveRates:
         self._sound = ""
 
     def update(self, sound: str, system: str, done: int, total: int) -> None:
-        """Take a step: this system on this sound begins, after so many of so many."""
+        """Show that a system begins with a sound, after ``done`` of ``total`` steps."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total, description=printable(f"{system}: {sound}"))
         elif sound != self._sound:

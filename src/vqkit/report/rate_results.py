@@ -34,7 +34,7 @@ _FILE = "rate_quality.json"
 
 @dataclass(frozen=True)
 class CodedSound:
-    """What a system made of a sound; ``audio`` and ``vqk`` relative to the folder, ``vqk`` None where no such file was written."""
+    """Sound coded by a system; ``audio`` and ``vqk`` relative to the folder, ``vqk`` None where no such file was written."""
 
     sound: str
     system: str

@@ -1,4 +1,4 @@
-"""What a report of rate and quality shows: rows with intervals, and verdicts on goals."""
+"""Content of a report of rate and quality: rows with intervals, and verdicts on goals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ class RateRow:
 
     Attributes:
         kind: kind of the sounds.
-        system: name.
+        system: name of the system.
         family: systems of one family are one curve.
-        asked_kbps: the rate asked for, in kbit/s.
-        kbps: measured, of the codec's packets.
-        file_kbps: measured, of the whole files.
-        sounds: how many were coded.
+        asked_kbps: requested rate, in kbit/s.
+        kbps: measured rate of the codec's packets, in kbit/s.
+        file_kbps: measured rate of the complete files, in kbit/s.
+        sounds: number of sounds that were coded.
         metrics: metrics by key; a metric that scored none of the sounds is missing.
     """
 
@@ -43,18 +43,18 @@ class RateRow:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A goal, and whether it is met.
+    """Verdict on a goal.
 
     Attributes:
         kind: kind of the sounds.
-        metric: its title.
-        system: whose goal it is.
+        metric: title of the metric.
+        system: name of the system with the goal.
         relation: ``"≥"``, ``">"``, ``"≤"`` or ``"<"``.
         rival: name of the other system, or a number.
         left: mean of the system; None if not measured.
         right: mean of the rival.
-        advantage: how much better the system is, sound by sound; positive is better.
-        met: None if not measured.
+        advantage: mean difference, sound by sound; positive where the system is better.
+        met: whether the goal is met; None if not measured.
     """
 
     kind: str

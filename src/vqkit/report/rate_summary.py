@@ -14,11 +14,11 @@ HOW_TO_READ_RATES = (
     "better one that takes no more. The cheapest row has no rival.",
     "These sounds are to be heard; benchmarks/rate_quality.py measures on more, with slower metrics too.",
 )
-"""One paragraph each."""
+"""Explanations of the tables for readers, one paragraph each."""
 
 
 def codec_text(results: RateResults) -> str:
-    """Which codec it is.
+    """Describe the codec: model, parameters, sample rate, and hashes of weights and prior.
 
     Args:
         results: results of the run.
@@ -35,7 +35,7 @@ def codec_text(results: RateResults) -> str:
 
 
 def sounds_text(results: RateResults, kind: str) -> str:
-    """How many sounds of a kind, and how long.
+    """Describe the number of sounds of a kind and their total duration.
 
     Returns:
         For example ``3 sounds, 9.8 s``.

@@ -73,7 +73,7 @@ Better = Literal["higher", "lower"] | None
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a metric is measured; ``parameters`` holds its further fields."""
+    """Protocol of a metric, which says how it is measured; ``parameters`` holds its further fields."""
 
     name: str
     unit: str

@@ -1,4 +1,4 @@
-"""One system of a comparison: what it is, what it costs, how well it does; read from JSON and checked."""
+"""Systems of a comparison: expression, cost, rates and metrics of each; read from JSON and checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class CodebookUse:
-    """How the codes of a codebook were used over the whole test set: fractions in 0..1, ``perplexity`` in codes."""
+    """Usage of a codebook's codes over the full test set: fractions in 0..1, ``perplexity`` in codes."""
 
     usage: float
     entropy_bits: float
@@ -50,7 +50,7 @@ class Usage:
 
     @property
     def segments(self) -> tuple[tuple[CodebookUse, ...], ...]:
-        """The pieces of each stage; empty where no stage has more than one, for its piece is then the stage."""
+        """Usage of the sub-vectors of each stage; empty where no stage has more than one, since its sub-vector is then the stage."""
         stages = max(1, len(self.stages))
         run = len(self.pieces) // stages
         if run < 2 or run * stages != len(self.pieces):
@@ -78,7 +78,7 @@ class RatePoint:
 
 @dataclass(frozen=True)
 class System:
-    """One row of a comparison; the fields are described in :mod:`vqkit.report.results`.
+    """System of a comparison, one row of its tables; the fields are described in :mod:`vqkit.report.results`.
 
     ``rate`` is the measured one, for example ``kbps``; ``rates`` holds all, by their fields, without those that are null.
     """

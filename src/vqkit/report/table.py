@@ -24,12 +24,12 @@ class Column:
 
     Attributes:
         key: the metric, or the field of the system.
-        title: what the header says, without unit.
-        unit: may be empty.
-        better: which direction is better, None for neither.
+        title: text of the header, without unit.
+        unit: unit of the values; may be empty.
+        better: direction that is better, None for neither.
         decimals: digits after the point.
         description: one line about the column.
-        measure: takes the value out of a system; None where it has none.
+        measure: returns the value of a system; None where it has none.
         is_metric: whether ``key`` is a metric with a protocol.
     """
 
@@ -55,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: the value to sort by (NaN if there is none), as text without and with its spread, and its mark."""
+    """Cell of a table: the value to sort by (NaN if there is none), its text without and with the spread, and its mark."""
 
     value: float
     text: str

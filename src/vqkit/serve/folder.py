@@ -32,7 +32,7 @@ else:
 __all__ = ["PUBLIC", "FolderFull", "PrivateFolder", "private_folder"]
 
 PUBLIC = "vqkit-files"
-"""How names of files begin outside this machine."""
+"""First part of the public names of files, under which clients know them."""
 
 _PREFIX = "vqkit-serve-"
 _OWNER = "owner.lock"
@@ -44,7 +44,7 @@ _KEEP_SECONDS, _LOOK_SECONDS = 3600.0, 300.0  # how old files may get, and how o
 
 
 class FolderFull(Exception):
-    """There is no room for another file; the message is a line for whoever brings it."""
+    """Error where there is no room for another file; the message is a line for the sender of the file."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What stands between the network and gradio: only requests of the page itself, to the few routes that it uses, in the form that it sends.
+"""Gate between the network and gradio: it lets through only the page's own requests, to the few routes that it uses, in their form.
 
     request ─ host, origin ─ route ─ body: size, only files that were uploaded ─ gradio ─ no paths of this machine ─ answer
 
@@ -216,7 +216,7 @@ def _plain(scope: Any) -> dict[str, Any]:
 
 
 def _is_ours(name: bytes) -> bool:
-    """Whether only this gate may set a header of an answer."""
+    """Return whether a header of a response is one that only this gate may set."""
     lower = name.decode("latin-1").lower()
     return lower in _HEADERS or lower.startswith("access-control-")
 

@@ -1,4 +1,4 @@
-"""Who may talk to the page: browsers that were sent to it by its own name, from the page itself.
+"""Access control of the page by host and origin: browsers that were sent to it by its own name, from the page itself.
 
 A page on this machine is within reach of every website that its user visits. A browser says in ``Host`` what name it was given, which
 uncovers names that somebody points at this machine (DNS rebinding), and in ``Origin``, ``Sec-Fetch-Site`` and ``Referer`` which page asks.
@@ -48,7 +48,7 @@ class Address:
 
     @property
     def numeric(self) -> bool:
-        """Whether the host is an address of IP and not a name."""
+        """Whether the host is an IP address and not a name."""
         try:
             ipaddress.ip_address(self.host)
         except ValueError:

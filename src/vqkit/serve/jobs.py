@@ -1,4 +1,4 @@
-"""What the page does with a file, in the process for jobs: files and pieces of HTML, ready to be shown."""
+"""Jobs of the page on a file, run in the process for jobs; their results are files and fragments of HTML, ready to be shown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ __all__ = ["Decoded", "Encoded", "decode_job", "encode_job", "result_bytes"]
 
 @dataclass(frozen=True)
 class Encoded:
-    """A signal through a model and back.
+    """Result of encoding a signal and decoding it again.
 
     Attributes:
         notes: HTML: what is wrong with the upload.
         numbers: HTML: the table of numbers.
-        original: file of what the model was given.
-        reconstruction: file of what came back.
+        original: file of the model's input.
+        reconstruction: file of the decoded signal.
         vqk: the ``.vqk`` file.
         figures: HTML: the pictures.
     """
@@ -64,7 +64,7 @@ def encode_job(
         source: the upload.
         folder: folder for the files that are made.
         name: name of the model.
-        stages: how many of the model's stages to keep.
+        stages: number of the model's stages to keep.
         modality: name of what the upload must be.
         limits: limits of size.
 

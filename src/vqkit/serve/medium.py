@@ -1,4 +1,4 @@
-"""What the page does in one way with sound and in another with images: read an upload, code it, measure it, show it."""
+"""Steps of the page that differ between sound and images: read an upload, code it, measure it, show it."""
 
 import io
 import math
@@ -31,11 +31,11 @@ _HEADER_BYTES = 4096  # a WAV or PNG file around its samples, at most
 
 @dataclass(frozen=True)
 class Numbers:
-    """What was measured of a file and of what it decodes to.
+    """Measurements of a file and of its reconstruction.
 
     Attributes:
         size: size of the reconstruction: its samples, or its height and width.
-        units: the same in what the unit of rate counts by: milliseconds, or pixels.
+        units: size in the units of the rate: milliseconds (bits per ms are kbit/s), or pixels.
         vqk_bytes: size of the whole file.
         rate: rate of all bytes of the file, in the modality's unit.
         nominal_rate: rate of the stages that were kept, before entropy coding; None of a restored file.
@@ -62,9 +62,9 @@ class Medium(ABC):
     """A modality as the page has it.
 
     Attributes:
-        modality: what is coded.
+        modality: modality of the signals.
         suffix: suffix of the files that the page offers.
-        place: what one place in the codes is called, in the plural.
+        place: name of the places in the codes, in the plural.
     """
 
     modality: ClassVar[Modality]
@@ -97,11 +97,11 @@ class Medium(ABC):
 
     @abstractmethod
     def nominal_rates(self, model: Any, signal: Tensor) -> tuple[float, ...]:
-        """The same for a signal."""
+        """Return the rates of the stages for a signal of this size, as `rates`."""
 
     @abstractmethod
     def units(self, model: Any, signal: Tensor) -> float:
-        """How much signal it is: a bit a unit is the unit of rate."""
+        """Return the amount of signal, in units such that one bit a unit is the unit of the rate."""
 
     @abstractmethod
     def quality(self, model: Any, original: Tensor, reconstruction: Tensor) -> dict[str, float | None]:
@@ -113,7 +113,7 @@ class Medium(ABC):
 
     @abstractmethod
     def speed(self, numbers: Numbers, seconds: float) -> str:
-        """How fast that was, in words."""
+        """Describe the speed of a job that took ``seconds``, in words."""
 
     @abstractmethod
     def figures(self, model: Any, original: Tensor | None, reconstruction: Tensor) -> list[Figure]:
@@ -121,7 +121,7 @@ class Medium(ABC):
 
     @abstractmethod
     def extent(self, model: Any, frames: int) -> tuple[float, str]:
-        """How far so many frames or cells reach, and in which unit, for the axis of the codes."""
+        """Return the extent of ``frames`` frames or cells and its unit, for the axis of the codes."""
 
     @abstractmethod
     def write(self, path: Path, model: Any, signal: Tensor) -> None:

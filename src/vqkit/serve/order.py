@@ -1,4 +1,4 @@
-"""What a client wants to be run, rebuilt from its request: nothing but plain values and uploaded files comes through."""
+"""Orders of clients, rebuilt from their requests, so that nothing but plain values and uploaded files comes through."""
 
 import re
 from collections.abc import Collection
@@ -17,7 +17,7 @@ _HIGHEST_NUMBER = 10**6
 
 
 class RefusedError(Exception):
-    """A request that is not served; the message is a line for whoever sent it.
+    """Error of a request that is not served; the message is a line for its sender.
 
     Args:
         status: Status code of HTTP.
@@ -34,7 +34,7 @@ def rebuilt_order(data: Any, folder: PrivateFolder, jobs: Collection[str | int] 
 
     Args:
         data: What the client sent, of any form.
-        folder: Where uploads lie; in ``data`` they have their public names, in the order their paths.
+        folder: Folder of the uploads; in ``data`` they have their public names, in the order their paths.
         jobs: Numbers of the page's jobs, one of which ``data`` must name; None if the address of the request has named it.
 
     Returns:

@@ -29,8 +29,8 @@ def codes_png(
     Args:
         codes: −1 where there is none.
         code_sizes: alphabet size of each code.
-        codes_per_stage: how many consecutive codes each stage has.
-        extent: how far the frames reach, in ``unit``.
+        codes_per_stage: number of consecutive codes in each stage.
+        extent: extent of the frames, in ``unit``.
         unit: unit of the axis, with the space before it.
 
     Returns:
@@ -62,7 +62,7 @@ def usage_png(usage: UsageReport, codes_per_stage: tuple[int, ...]) -> bytes:
 
     Args:
         usage: use of the codebooks by one file.
-        codes_per_stage: how many consecutive codes each stage has.
+        codes_per_stage: number of consecutive codes in each stage.
 
     Returns:
         A PNG file.
@@ -97,7 +97,7 @@ def _nominal_bits(usage: UsageReport, codes_per_stage: tuple[int, ...]) -> list[
 
 
 def _every(count: int, most: int) -> list[int]:
-    """At most so many places, evenly spaced, from the first on."""
+    """Return at most ``most`` of ``count`` indices, evenly spaced, from 0 on."""
     return list(range(0, count, -(-count // most)))
 
 

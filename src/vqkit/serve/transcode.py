@@ -33,13 +33,13 @@ _USAGE = ("Codebook use", "of this file alone; grey: bits of a code before entro
 
 @dataclass(frozen=True)
 class Restored:
-    """The signal of a ``.vqk`` file.
+    """Signal decoded from a ``.vqk`` file, with measurements and figures.
 
     Attributes:
         model: name of the model that decoded it.
         reconstruction: the signal, (channels, samples) or (channels, height, width).
-        numbers: what was measured.
-        warnings: what is damaged, a line each.
+        numbers: measurements.
+        warnings: damage to the file, a line each.
         figures: pictures of the signal, of its codes over time or cells, and of the use of the codebooks, where their alphabets are not
             too large to be counted: each with a title and a note.
     """
@@ -53,14 +53,14 @@ class Restored:
 
 @dataclass(frozen=True)
 class Transcoded:
-    """A signal, and what a model made of it.
+    """Signal and its reconstruction by a model, with measurements and figures.
 
     Attributes:
         original: the signal as the model was given it.
-        reconstruction: what came back.
-        vqk: the file between them.
-        warnings: what the reader of the upload warned of, a line each.
-        numbers: what was measured.
+        reconstruction: the decoded signal.
+        vqk: the ``.vqk`` file of the codes.
+        warnings: warnings of the reader of the upload, a line each.
+        numbers: measurements.
         figures: pictures and their titles, the same as in `Restored`, with the original first.
     """
 

@@ -1,4 +1,4 @@
-"""What may be dropped onto the page: sound, images and ``.vqk`` files of limited size, whatever their names say."""
+"""Reading of uploads: sound, images and ``.vqk`` files of limited size, recognized by content and not by name."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _MOST_VALUES_A_SECOND = 384_000  # stereo at the highest rate, or eight channels
 
 @dataclass(frozen=True)
 class Limits:
-    """What one visitor of the page may use.
+    """Limits on the resources that a visitor of the page may use.
 
     Attributes:
         max_megabytes: Size of an uploaded file; a megabyte has 2²⁰ bytes.
@@ -90,7 +90,7 @@ class Upload:
 
     Attributes:
         signal: Samples at the model's rate and with its channels, or pixels in [0, 1] with its channels.
-        warnings: What the reader warned of, or changed, a line each.
+        warnings: Warnings and notes of the reader, a line each.
     """
 
     signal: Tensor
@@ -103,7 +103,7 @@ def read_sound(path: Path, limits: Limits, sample_rate: int, channels: int) -> U
     Whatever the file expands to, no more than a second of it is in memory at its own rate and with its own channels.
 
     Args:
-        path: where it lies; errors do not repeat it.
+        path: path of the upload; errors do not repeat it.
         limits: limits of size and duration.
         sample_rate: sample rate of the result, in Hz.
         channels: channels of the result; another number of channels than 1 and this one is mixed to mono first.
@@ -127,7 +127,7 @@ def read_picture(path: Path, limits: Limits, tokenizer: ImageTokenizer) -> Uploa
     """Read an uploaded image file, upright, with a tokenizer's channels.
 
     Args:
-        path: where it lies; errors do not repeat it.
+        path: path of the upload; errors do not repeat it.
         limits: limits of size; an image whose header says more pixels is refused before it is decoded.
         tokenizer: the tokenizer that will take it.
 

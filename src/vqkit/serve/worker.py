@@ -1,4 +1,4 @@
-"""One process that does the jobs of the page, one at a time, and is ended when a job takes too long.
+"""Worker process that does the jobs of the page, one at a time, and is ended when a job takes too long.
 
 A thread cannot be stopped: what a file does to a decoder would stay until the server ends, and block whoever comes next.
 """
@@ -22,7 +22,7 @@ _GOODBYE_SECONDS = 5.0
 
 
 class JobError(Exception):
-    """A job has no result; the message is a line for whoever wanted it."""
+    """Error of a job without a result; the message is a line for the client."""
 
 
 class Worker(Generic[Held]):

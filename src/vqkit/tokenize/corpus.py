@@ -1,4 +1,4 @@
-"""Which sources a path is, and the plan: all units of a corpus, one JSON line each, written once and read again by every resume.
+"""Sources of a corpus, and its plan: all units, one JSON line each, written once and read again by every resume.
 
 {"unit": 0, "source": "files", "files": ["a.wav", …], "items": 512}
 …
@@ -26,7 +26,7 @@ _SAVED = ("dataset_dict.json", "state.json")
 
 
 class Corpus:
-    """All that lies at a path: files, tars, Parquet files, a saved data set, or an ``.scp`` list.
+    """Corpus at a path: files, tars, Parquet files, a saved data set, or an ``.scp`` list.
 
     Args:
         root: File or folder.
@@ -74,7 +74,7 @@ class Corpus:
         return sum(source.left_out for source in self._sources.values())
 
     def units(self, most_items: int) -> Iterator[Unit]:
-        """All units, in an order that depends on the corpus alone."""
+        """Yield all units, in an order that depends on the corpus alone."""
         for source in self._sources.values():
             yield from source.units(most_items)
 
@@ -85,12 +85,12 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan that was written.
+    """Plan of a corpus that has been written to a file.
 
     Attributes:
         path: Path of the file.
-        units: How many there are.
-        items: How many there are in all units.
+        units: Number of units.
+        items: Number of items in all units.
         kinds: Kinds of content.
         sha256: SHA-256 digest of the file.
     """

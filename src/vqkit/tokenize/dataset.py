@@ -29,11 +29,11 @@ class Pattern(Protocol):
 
 
 class TokenItem(NamedTuple):
-    """One item; a named tuple, which data loaders know how to move.
+    """Item of a token data set; a named tuple, which data loaders can move between devices.
 
     Attributes:
         codes: int64, (frames, num_codes), (rows, columns, num_codes) of an image, or what a pattern makes of them.
-        key: Its name in the corpus.
+        key: Name of the item in the corpus.
     """
 
     codes: Tensor

@@ -14,19 +14,19 @@ _OTHERS = (*TarSource.suffixes, ".parquet")  # kinds of sources that a corpus ha
 
 
 class FolderSource(Source):
-    """All files of a folder and the folders in it that are sound, images or film, by their suffix or, without a known one, by content.
+    """Source of all files in a folder tree that are sound, images or film, by their suffix or, without a known one, by content.
 
-    Hidden files are passed over; what cannot be read is listed as failed when its turn comes. A folder is read one directory at a time.
+    Hidden files are passed over; what cannot be read is listed as failed in its unit. A folder is read one directory at a time.
     """
 
     name = "files"
 
     def units(self, most_items: int) -> Iterator[Unit]:
-        """Lists of names relative to the root."""
+        """Yield units that are lists of names relative to the root."""
         yield from batched_units(self.name, "files", self._names(), most_items)
 
     def items(self, unit: Unit) -> Iterator[Item]:
-        """The files; nothing is opened here."""
+        """Yield the files of a unit; nothing is opened here."""
         root = self.root if self.root.is_dir() else self.root.parent
         for name in unit["files"]:
             yield Item(name, root / name)

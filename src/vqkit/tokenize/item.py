@@ -1,4 +1,4 @@
-"""What flows through a tokenization: an item goes in, its codes come out. Nothing heavy is imported here: every worker starts with it."""
+"""Input and output of a tokenization: items and their codes. Nothing heavy is imported here, since every worker starts with it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ __all__ = ["BatchEncoder", "Encoded", "Encoder", "Item"]
 
 @dataclass(frozen=True)
 class Item:
-    """One sound or image of a corpus.
+    """Sound or image of a corpus.
 
     Attributes:
-        key: Its name in the corpus, with forward slashes; the same on every machine, and unique.
-        data: A file, or the bytes of one.
-        fault: Why it cannot be read, where that is known already.
+        key: Name of the item in the corpus, with forward slashes; the same on every machine, and unique.
+        data: Path of a file, or the bytes of one.
+        fault: Why the item cannot be read, where that is known already.
     """
 
     key: str
@@ -27,15 +27,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The codes of an item.
+    """Codes of an item.
 
     Attributes:
         kind: ``"sound"`` or ``"images"``.
         codes: (frames, num_codes) or (rows, columns, num_codes) integers.
-        seconds: Length of sound; 0 of an image.
-        size: Samples of sound at the model's rate, or height and width of an image.
-        notes: What was changed or is missing.
-        vqk: The same as a ``.vqk`` file; empty where none was wanted.
+        seconds: Duration of sound in seconds; 0 for an image.
+        size: Number of samples of sound at the model's rate, or height and width of an image.
+        notes: Notes on what was changed or is missing.
+        vqk: The codes as a ``.vqk`` file; empty where none was requested.
     """
 
     kind: str
@@ -47,24 +47,24 @@ class Encoded:
 
 
 class Encoder(Protocol):
-    """What makes codes of items; picklable, since every worker gets it."""
+    """Interface of the encoders, which turn items into codes; picklable, since every worker gets a copy."""
 
     def describe(self) -> dict[str, Any]:
-        """What it is, as JSON for the manifest; ``largest_code`` says which integers hold its codes."""
+        """Describe the encoder, as JSON for the manifest; ``largest_code`` determines the integer type of the codes."""
 
     def load(self) -> Any:
-        """Whatever `encode` needs, loaded once in each worker."""
+        """Load all that `encode` needs, once in each worker."""
 
     def encode(self, loaded: Any, item: Item) -> Encoded:
-        """Codes of an item; what it raises is listed as the reason why the item has none."""
+        """Encode an item; an error that it raises is listed as the reason why the item has no codes."""
 
 
 @runtime_checkable
 class BatchEncoder(Encoder, Protocol):
-    """An encoder whose networks take several items at once.
+    """Interface of encoders whose networks take several items at once.
 
     Attributes:
-        batch: How many.
+        batch: Largest number of items at once.
     """
 
     batch: int
@@ -72,7 +72,7 @@ class BatchEncoder(Encoder, Protocol):
     def encode_together(
         self, loaded: Any, items: Sequence[Item], at: Callable[[int], None]
     ) -> list[Encoded | Exception]:
-        """Codes of items, or for each that has none the reason; the same items give the same every time.
+        """Encode items; return each one's codes, or the reason why it has none; the same items give the same result every time.
 
         ``at`` is called with the number of the item that is read next, and with −1 before all are computed.
         """

@@ -21,12 +21,12 @@ _MOST_LINE = 1 << 16
 
 
 class ScpSource(Source):
-    """One ``.scp`` file; paths are relative to the working directory, as Kaldi has them, or else to the list's folder."""
+    """Source of the files of one ``.scp`` list; paths are relative to the working directory, as Kaldi has them, or else to its folder."""
 
     name = "scp"
 
     def units(self, most_items: int) -> Iterator[Unit]:
-        """The lines."""
+        """Yield units that are groups of lines."""
         self.kinds.add("sound")
         yield from batched_units(self.name, "lines", self._lines(), most_items)
 

@@ -57,14 +57,14 @@ class TokenLoader:
     continued from it, on as many ranks, sees what an uninterrupted one sees, bit for bit.
 
     Args:
-        dataset: What is read.
-        batch_size: Items of a batch, on each rank.
+        dataset: Data set to read.
+        batch_size: Number of items of a batch, on each rank.
         seed: Seed of the order, the same on every rank.
-        shuffle: Without it items come in their order.
+        shuffle: Whether items are shuffled; otherwise they come in their order.
         window_shards: Shards among which items are shuffled; the data set's cache should hold as many.
         rank: Rank of this process; that of the process group by default.
-        ranks: How many there are; those of the process group by default.
-        workers: Processes that read.
+        ranks: Number of ranks; that of the process group by default.
+        workers: Number of processes that read.
         collate: Makes a batch of items.
 
     Raises:
@@ -129,7 +129,7 @@ class TokenLoader:
                 return
 
     def state_dict(self) -> dict[str, int]:
-        """Where the epoch is, for a checkpoint."""
+        """Return the position in the epoch, for a checkpoint."""
         return {"epoch": self.epoch, "batches": self._done, **self._fixed()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

@@ -24,7 +24,7 @@ def write_manifest(target: Path, plan: Plan, about: dict[str, Any]) -> dict[str,
 
     Args:
         target: Folder of the token files.
-        plan: Whose units are all done.
+        plan: Plan whose units are all done.
         about: Models, settings and source.
 
     Returns:
@@ -96,7 +96,7 @@ def verify_tokens(folder: str | Path) -> int:
     """Check every file against its checksum.
 
     Args:
-        folder: That ``vqkit tokenize`` wrote.
+        folder: Folder that ``vqkit tokenize`` wrote.
 
     Returns:
         Number of files.

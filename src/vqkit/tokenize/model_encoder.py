@@ -171,7 +171,7 @@ class ModelEncoder:
         return Encoding(self._rate(), plain=not self.keep_vqk, max_megapixels=self.max_megapixels, level_rounds=0)
 
     def _encoded(self, kind: "Kind", model: Any, file: io.BytesIO, coded: Any) -> Encoded:
-        """What a ``.vqk`` file holds."""
+        """Read the codes of a ``.vqk`` file that the model has just written."""
         from vqkit.bitstream import VqkReader
         from vqkit.coding.kinds import VIDEO
 
@@ -215,7 +215,7 @@ class ModelEncoder:
 
 
 def _codes_video(model: str) -> bool:
-    """Whether a folder holds a tokenizer of video; what is wrong with it is said where it is loaded."""
+    """Return whether a folder holds a tokenizer of video; False for a broken folder, whose error is raised where it is loaded."""
     from vqkit.modality import VIDEO
     from vqkit.models.loading import saved_modality, shipped_folder
 

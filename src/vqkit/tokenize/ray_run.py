@@ -99,9 +99,9 @@ class _Actor:
 
 
 class _Attempt:
-    """What a unit's attempts leave for the next one, since Ray starts a unit again as often as its process dies, and does not say why.
+    """Record that a unit's attempts leave for the next one, since Ray restarts a unit as often as its process dies, and does not say why.
 
-    The first attempt leaves that it began. A later one finds that, so some process died, and leaves where it is with every item; items
+    The first attempt records its start. A later one finds that, so some process died, and records its position with every item; items
     over which `_DEATHS` processes died are listed as failed.
     """
 

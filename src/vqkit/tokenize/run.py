@@ -27,12 +27,12 @@ _PLAN, _SETTINGS, _LOCK = "plan.jsonl", "settings.json", "lock"
 
 @dataclass(frozen=True)
 class TokenizeSettings:
-    """What is made of a corpus.
+    """Settings of a tokenization.
 
     Args:
         formats: ``"parquet"``, ``"webdataset"``, or both.
-        items_per_shard: Items of a token file.
-        column: Column of tables; by default the first that holds sound or images.
+        items_per_shard: Number of items in a token file.
+        column: Name of the column of tables; by default the first that holds sound or images.
 
     Raises:
         ValueError: An argument out of range.
@@ -51,17 +51,17 @@ class TokenizeSettings:
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
         units: Number of units.
         done: Number of units that are done.
         items: Number of items that have codes.
-        failed: Items without.
+        failed: Number of items without codes.
         seconds: Duration of the sound in seconds.
-        resumed: Units that were done before this run.
-        planned: Items of all units.
-        left_out: Files that planning passed over, since they hold no sound, images or video; 0 in a run that was planned before.
+        resumed: Number of units that were done before this run.
+        planned: Number of items of all units.
+        left_out: Number of files that planning passed over, since they hold no sound, images or video; 0 in a run that was planned before.
     """
 
     units: int
@@ -181,7 +181,7 @@ def _alone(state: Path) -> Iterator[None]:
 
 
 def _remove_unfinished(target: Path) -> None:
-    """What processes that were killed have left: nobody else writes here, since the lock is ours."""
+    """Remove the temporary files of processes that were killed: nobody else writes here, since this process has the lock."""
     for folder in (target, target / SHARDS, target / STATE, *(target / STATE / "records").glob("*")):
         for path in folder.glob(".vqkit-*.tmp"):
             with suppress(OSError):

@@ -15,14 +15,14 @@ from vqkit.tokenize.item import Item
 __all__ = ["Source", "Unit", "batched_units"]
 
 Unit = dict[str, Any]
-"""Where some items are: plain JSON, with the source's name as ``"source"``."""
+"""Location of a group of items: plain JSON, with the source's name as ``"source"``."""
 
 
 class Source(ABC):
-    """One way in which a corpus is kept.
+    """Base class of the ways in which a corpus is stored.
 
     Args:
-        root: The corpus.
+        root: Path of the corpus.
 
     Attributes:
         name: Name of the source in units.
@@ -39,7 +39,7 @@ class Source(ABC):
 
     @abstractmethod
     def units(self, most_items: int) -> Iterator[Unit]:
-        """Units of at most so many items.
+        """Yield units of at most ``most_items`` items.
 
         Raises:
             ValueError: The corpus is damaged.
@@ -47,20 +47,20 @@ class Source(ABC):
 
     @abstractmethod
     def items(self, unit: Unit) -> Iterator[Item]:
-        """The items of a unit, one at a time; one that cannot be read has a ``fault``."""
+        """Yield the items of a unit, one at a time; one that cannot be read has a ``fault``."""
 
 
 def batched_units(
     name: str, field: str, entries: Iterator[Any], most_items: int, most_bytes: int = 1 << 18
 ) -> Iterator[Unit]:
-    """Units that list their items: at most so many, and at most so many bytes of JSON.
+    """Yield units that list their items, limited in the number of items and in the bytes of their JSON.
 
     Args:
         name: Name of the source.
-        field: That holds the list.
-        entries: The items, as JSON.
-        most_items: Most items in a unit.
-        most_bytes: Most bytes of a unit.
+        field: Field of the unit that holds the list.
+        entries: Entries of the items, as JSON.
+        most_items: Largest number of items in a unit.
+        most_bytes: Largest size of a unit in bytes of JSON, exceeded by at most one entry.
     """
     held: list[Any] = []
     size = 0

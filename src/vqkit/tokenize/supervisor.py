@@ -72,10 +72,10 @@ def supervised(
     """Do units in several processes, and hold only those that are being done.
 
     Args:
-        units: Taken one by one, when a process is free.
+        units: Units, taken one by one when a process is free.
         work: Does a unit.
-        processes: How many at once.
-        look: Called every now and then.
+        processes: Number of processes at once.
+        look: Called from time to time.
 
     Yields:
         Records, in the order in which units are finished.

@@ -19,12 +19,12 @@ _BATCH = 16  # rows read at once
 
 
 class ParquetSource(Source):
-    """All ``.parquet`` files of a folder, or one.
+    """Source of the rows of one ``.parquet`` file or of all in a folder.
 
     Args:
         root: File or folder.
-        column: That holds bytes, ``{"bytes", "path"}``, or paths relative to the file's folder; by default the first there is of audio,
-            image, sound, wav, bytes, path and file.
+        column: Column that holds bytes, ``{"bytes", "path"}``, or paths relative to the file's folder; by default the first there is of
+            audio, image, sound, wav, bytes, path and file.
     """
 
     name = "parquet"
@@ -34,7 +34,7 @@ class ParquetSource(Source):
         self.column = column
 
     def units(self, most_items: int) -> Iterator[Unit]:
-        """Ranges of rows within row groups."""
+        """Yield units that are ranges of rows within row groups."""
         parquet = need("pyarrow.parquet", "image")
         for name in self._names():
             path = self._path(name)

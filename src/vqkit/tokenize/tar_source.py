@@ -16,16 +16,16 @@ __all__ = ["TarSource"]
 
 
 class TarSource(Source):
-    """All ``.tar`` files of a folder, or one. Of each sample the first member that is sound, an image or video is taken.
+    """Source of the samples of one ``.tar`` file or of all in a folder; of each the first member that is sound, an image or video counts.
 
-    A plain tar is read from the middle; a compressed one (``.tar.gz``, …) is one unit.
+    A plain tar can be read from any sample on; a compressed one (``.tar.gz``, …) is one unit.
     """
 
     name = "tar"
     suffixes = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
     def units(self, most_items: int) -> Iterator[Unit]:
-        """Where samples begin in their file, and how many members follow."""
+        """Yield units: the offset of a first sample in its file, and the number of samples that follow."""
         for name in self._names():
             path = self._path(name)
             plain = name.lower().endswith(".tar")

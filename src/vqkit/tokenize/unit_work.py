@@ -1,4 +1,4 @@
-"""One unit: its items encoded, its token files written, and a record of it. Doing it again gives the same files."""
+"""Work on one unit: encode its items, write its token files and a record. Doing it again gives the same files."""
 
 import hashlib
 import json
@@ -32,16 +32,16 @@ def shard_name(number: int) -> str:
 
 @dataclass(frozen=True)
 class UnitWork:
-    """What a worker does; picklable.
+    """Work of a worker on a unit; picklable.
 
     Args:
-        source: The corpus.
-        column: Column of tables.
-        target: Folder that gets the token files.
-        encoder: Makes codes.
-        formats: Formats of the files.
-        dtype: Name of the integers.
-        about: Kept in the files.
+        source: Path of the corpus.
+        column: Name of the column of tables.
+        target: Folder for the token files.
+        encoder: Encoder of the items.
+        formats: Formats of the token files.
+        dtype: Name of the codes' integer type.
+        about: Metadata for the token files.
     """
 
     source: str
@@ -70,7 +70,7 @@ class UnitWork:
             loaded: Result of `load`.
             unit: Unit of the plan.
             skip: Items, by their index in the unit, that are listed as failed without a try, each with its reason.
-            at: Told the index of the item at hand; `SEVERAL` of several at once, −1 of none.
+            at: Called with the index of the current item; `SEVERAL` for several at once, −1 for none.
             alone: Whether items are encoded one after the other although the encoder takes several: after processes that ended while
                 they computed several, so that the item is named whose turn it was.
 
@@ -126,7 +126,7 @@ class UnitWork:
     def _encoded(
         self, models: Any, items: list[tuple[int, Item]], at: Callable[[int], None]
     ) -> list[Encoded | Exception]:
-        """What the encoder makes of each item, or why it makes nothing."""
+        """Encode the items; return each one's codes, or the error that prevented them."""
         encoder = self.encoder
         several = isinstance(encoder, BatchEncoder) and encoder.batch > 1
         if several and len(items) > 1:
@@ -160,7 +160,7 @@ class UnitWork:
 
 
 def record_path(target: Path, number: int) -> Path:
-    """Where the record of a unit lies; a folder holds a thousand."""
+    """Return the path of a unit's record; a folder holds a thousand."""
     return target / STATE / "records" / f"{number // 1000:06d}" / f"{shard_name(number)}.json"
 
 

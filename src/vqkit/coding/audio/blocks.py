@@ -1,4 +1,4 @@
-"""A codec on a sound in blocks: as a stream where it can be one, otherwise as a whole."""
+"""Coding of a sound in blocks: as a stream where the codec can stream, otherwise in one go."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -73,13 +73,13 @@ def decoded_blocks(
 
 
 def _stream(codec: AudioTokenizer, **by_need: Any) -> CodecStream | None:
-    """A stream that takes about a second at once; None where the codec needs the whole sound."""
+    """Return a stream that takes about a second at once; None where the codec needs the full sound."""
     frames = piece_frames(codec)
     return None if frames is None else codec.streaming(block_frames=frames, **by_need)
 
 
 def piece_frames(codec: AudioTokenizer) -> int | None:
-    """Frames that the networks are given at once, about a second of them; None where the codec needs the whole sound."""
+    """Return the number of frames that the networks take at once, about a second; None where the codec needs the full sound."""
     frames = max(1, round(codec.frame_rate))
     try:
         codec.streaming(block_frames=frames)

@@ -1,4 +1,4 @@
-"""One ``.vqk`` file to a sound file.
+"""Decoding of one ``.vqk`` file to a sound file.
 
 chunks ─ codes (any, where they are lost) ─ codec's stream ─ samples (silence, where codes were lost) ─ file
 """
@@ -80,12 +80,12 @@ def decode_file(
 
 
 class _Sound:
-    """The samples of a file's frames, as many as it says, in blocks.
+    """Samples of a file's frames in blocks, as many as the file states.
 
     Attributes:
         length: samples a channel, where that is known before the end is read; a pipe's header may belong to a part of it.
         given: samples a channel so far.
-        stages: the most that a frame had so far.
+        stages: largest number of stages of a frame so far.
     """
 
     def __init__(self, codec: AudioTokenizer, reader: VqkReader, watch: Watch) -> None:
@@ -99,7 +99,7 @@ class _Sound:
         self._come = 0  # samples that have come of the first of them
 
     def __iter__(self) -> Iterator[Float[Tensor, "channels _"]]:
-        """Only a pipe's last frame waits for the end, which says how much of it is sound."""
+        """Yield the samples; of a pipe, the last frame waits for the end, which says how much of it is sound."""
         held = torch.zeros(self._codec.channels, 0)
         for wav in decoded_blocks(self._codec, self._codes()):
             held = torch.cat([held, self._covered(wav)], dim=-1)
@@ -129,7 +129,7 @@ class _Sound:
             yield from self._read()
 
     def _read(self) -> Iterator[Int[Tensor, "frames num_codes"]]:
-        """The codes as the file holds them, any where they are lost."""
+        """Yield the codes of the file, with arbitrary ones where they are lost."""
         for block in self._reader:
             codes, lost = without_lost(block.codes)
             self._lost = torch.cat([self._lost, lost])

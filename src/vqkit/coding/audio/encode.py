@@ -1,4 +1,4 @@
-"""One sound file to a ``.vqk`` file.
+"""Encoding of one sound file to a ``.vqk`` file.
 
 blocks of a second ─ mixed to the codec's channels ─ resampled ─ levels matched ─ codec's stream ─ codes ─ chunks ─ file
 """
@@ -85,7 +85,7 @@ def encode_file(
 
 
 class SoundOnItsWay:
-    """One sound that is read while the file of its codes is written; use it in a ``with``.
+    """Sound that is read while the file of its codes is written; use it in a ``with``.
 
     Args:
         codec: Codec in evaluation mode.

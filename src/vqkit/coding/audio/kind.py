@@ -1,4 +1,4 @@
-"""How files of sound are coded."""
+"""Kind of sound files: their suffixes, their model, and how they are coded."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

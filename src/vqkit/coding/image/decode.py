@@ -1,4 +1,4 @@
-"""One ``.vqk`` file to an image file.
+"""Decoding of one ``.vqk`` file to an image file.
 
 chunks ─ codes (any, where they are lost) ─ tiles ─ pixels (gray, where codes were lost) ─ file
 """

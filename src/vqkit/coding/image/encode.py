@@ -1,4 +1,4 @@
-"""One image file to a ``.vqk`` file.
+"""Encoding of one image file to a ``.vqk`` file.
 
 file ─ pixels, upright ─ the tokenizer's channels ─ tiles ─ codes ─ chunks ─ file
 """
@@ -79,11 +79,11 @@ def encode_image_file(
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """An image as a tokenizer takes it.
+    """Image read and prepared for a tokenizer.
 
     Attributes:
         image: Pixels in [0, 1], upright, with the tokenizer's channels.
-        notes: What of the file was converted or left out.
+        notes: Notes on what of the file was converted or left out.
     """
 
     image: Float[Tensor, "channels height width"]

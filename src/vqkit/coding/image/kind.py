@@ -1,4 +1,4 @@
-"""How image files are coded."""
+"""Kind of image files: their suffixes, their model, and how they are coded."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""One ``.vqk`` file to a video file.
+"""Decoding of one ``.vqk`` file to a video file.
 
 chunks ─ codes (any, where they are lost) ─ pixels (gray, where codes were lost) ─ file
 """

@@ -1,4 +1,4 @@
-"""One video file to a ``.vqk`` file.
+"""Encoding of one video file to a ``.vqk`` file.
 
 file ─ frames, upright ─ the tokenizer's channels ─ codes ─ chunks ─ file
 """
@@ -30,7 +30,7 @@ def encode_video_file(
     metadata: Mapping[str, str] | None = None,
     max_megapixels: float = MAX_VIDEO_MEGAPIXELS,
 ) -> CodedVideo:
-    """Encode the pictures of a video file, as a whole: all frames are in memory.
+    """Encode the pictures of a video file in one go: all frames are in memory.
 
     Args:
         tokenizer: a tokenizer in evaluation mode.

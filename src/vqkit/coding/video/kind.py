@@ -1,4 +1,4 @@
-"""How video files are coded."""
+"""Kind of video files: their suffixes, their model, and how they are coded."""
 
 from typing import Any
 

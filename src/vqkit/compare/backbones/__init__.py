@@ -1,1 +1,1 @@
-"""What a quantizer can be put into: one file a backbone, each with a class `Backbone`; ``--backbone frames`` is ``frames.py``."""
+"""Backbones to put a quantizer into: one file each, with a class `Backbone`; ``--backbone frames`` is ``frames.py``."""

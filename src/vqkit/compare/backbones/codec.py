@@ -71,7 +71,7 @@ class Backbone(Base):
 
     @property
     def training_code(self) -> tuple[Any, ...]:
-        """What training consists of."""
+        """Code of the training, whose changes make cached runs stale."""
         return (AudioCodec, CodecModule, AudioDataModule, train)
 
     @property

@@ -28,7 +28,7 @@ class Backbone(ImageTraining):
 
     @property
     def network_code(self) -> tuple[Any, ...]:
-        """What the networks consist of."""
+        """Code of the networks."""
         return (ConvBackbone,)
 
     def networks(self) -> ImageBackbone:

@@ -1,4 +1,4 @@
-"""No network: quantized MDCT frames. Fitted in seconds."""
+"""Backbone without a network: quantized MDCT frames, fitted in seconds."""
 
 import time
 from collections.abc import Sequence
@@ -52,12 +52,12 @@ class Backbone(Base):
 
     @property
     def dim(self) -> int:
-        """One dimension a coefficient."""
+        """Dimension of the vectors: one for each MDCT coefficient."""
         return self.hop_samples
 
     @property
     def training_code(self) -> tuple[Any, ...]:
-        """What training consists of."""
+        """Code of the training, whose changes make cached runs stale."""
         return (FrameCodec, Clip)
 
     @property

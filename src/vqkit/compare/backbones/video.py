@@ -39,8 +39,8 @@ class Backbone(BackboneBase):
         network_width: channels of the networks.
         residual_width: channels within a residual block.
         residual_blocks: number of residual blocks on either side.
-        downsamples: how often height and width are halved.
-        time_downsamples: how often the number of frames is halved.
+        downsamples: number of times that height and width are halved.
+        time_downsamples: number of times that the number of frames is halved.
         steps: training steps.
         batch_size: clips a step.
         learning_rate: learning rate of encoder and decoder, and of the quantizer.
@@ -78,7 +78,7 @@ class Backbone(BackboneBase):
 
     @property
     def training_code(self) -> tuple[Any, ...]:
-        """What training consists of."""
+        """Code of the training, whose changes make cached runs stale."""
         return (VideoTokenizer, ReconstructionModule, VideoDataModule, train)
 
     @property

@@ -30,7 +30,7 @@ class Backbone(ImageTraining):
 
     @property
     def network_code(self) -> tuple[Any, ...]:
-        """What the networks consist of."""
+        """Code of the networks."""
         return (ViTBackbone,)
 
     def networks(self) -> ImageBackbone:

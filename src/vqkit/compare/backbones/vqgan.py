@@ -26,7 +26,7 @@ class Backbone(ImageTraining):
 
     @property
     def network_code(self) -> tuple[Any, ...]:
-        """What the networks consist of."""
+        """Code of the networks."""
         return (VQGANBackbone,)
 
     def networks(self) -> ImageBackbone:

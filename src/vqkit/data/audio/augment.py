@@ -59,7 +59,7 @@ class AudioAugmentation:
         return int(np.ceil(samples * self.speed[1])) + 1
 
     def wants_another(self, random: np.random.Generator) -> bool:
-        """Whether this crop is mixed with another one; draws once."""
+        """Draw whether this crop is mixed with another one."""
         return bool(random.random() < self.mix)
 
     def __call__(
@@ -91,7 +91,7 @@ class AudioAugmentation:
         return changed + added * (level / added_level * 10 ** (random.uniform(*_MIX_DB) / 20))
 
     def _resampled(self, crop: Tensor, samples: int, random: np.random.Generator) -> Tensor:
-        """Another speed, by the Fourier transform of the whole crop."""
+        """Change the speed of a crop by the Fourier transform of all its samples."""
         factor = float(np.exp(random.uniform(*np.log(self.speed))))
         size = min(crop.shape[1], int(np.ceil(samples * factor)))
         if size == samples:
@@ -110,7 +110,7 @@ class AudioAugmentation:
 
 
 def _synthetic(channels: int, samples: int, sample_rate: int, random: np.random.Generator) -> Tensor:
-    """One to four tones, or harmonics of one, each perhaps gliding or beginning and ending within the crop; most with noise under them."""
+    """Synthesize one to four tones or harmonics of one, each perhaps gliding or a beep within the crop; most with noise under them."""
     time = np.arange(samples) / sample_rate
     lowest, highest = _TONES_HZ[0], _TONES_HZ[1] * sample_rate
     sound = np.zeros(samples)

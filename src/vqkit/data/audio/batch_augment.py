@@ -20,7 +20,7 @@ def roll(
 
     Args:
         wave: the waves.
-        shares: where each begins, in 0 … 1 of its length; drawn by default.
+        shares: start of each wave as a share of its length, 0 … 1; drawn by default.
     """
     samples = wave.shape[-1]
     shares = torch.rand(len(wave)) if shares is None else shares
@@ -77,16 +77,16 @@ def spec_augment(
 
     Args:
         spectra: the spectrograms.
-        frames: the longest stretch of time, in frames; each length is equally likely.
-        bands: the most neighbouring bands; each number is equally likely.
-        value: what is put there.
+        frames: longest stretch of time, in frames; each length is equally likely.
+        bands: largest number of neighbouring bands; each number is equally likely.
+        value: value that replaces the blanked ones.
     """
     hidden = _stretch(spectra, 2, frames)[:, None, :, None] | _stretch(spectra, 3, bands)[:, None, None, :]
     return spectra.masked_fill(hidden, value)
 
 
 def _stretch(spectra: Tensor, dim: int, longest: int) -> Bool[Tensor, "batch size"]:
-    """True within a stretch of random length and place."""
+    """Return a mask, True within a stretch of random length and place."""
     size, device = spectra.shape[dim], spectra.device
     length = (torch.rand(len(spectra), 1, device=device) * (min(longest, size) + 1)).floor()
     start = (torch.rand(len(spectra), 1, device=device) * (size - length + 1)).floor()

@@ -17,7 +17,7 @@ __all__ = ["AudioBlocks"]
 
 
 class AudioBlocks:
-    """The sound of a file from its beginning to its end, read as it is asked for; use it in a ``with``, and iterate once.
+    """Blocks of a file's sound from its beginning to its end, read on demand; use it in a ``with``, and iterate once.
 
     The blocks joined are what `read_audio` gives. Nothing is printed and no Python warning raised: what was lost or changed is in
     ``warnings`` and ``notes``, complete after the last block.
@@ -33,7 +33,7 @@ class AudioBlocks:
     Attributes:
         sample_rate: sample rate in Hz.
         channels: channels of the blocks.
-        num_samples: a channel, where the header of a file states it exactly; otherwise None.
+        num_samples: number of samples in each channel, where the header of a file states it exactly; otherwise None.
         seconds: the duration that the header states, perhaps an estimate; None where it says nothing.
 
     Raises:
@@ -72,17 +72,17 @@ class AudioBlocks:
 
     @property
     def findings(self) -> Findings:
-        """All that was found out so far; who changes the sound further adds to it."""
+        """Notes and losses found so far; later stages of processing add theirs."""
         return self._reader.findings
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was changed on the way and is no fault, such as a rate that changed in the middle."""
+        """Changes to the sound that are no fault, such as the conversion of a sample rate that changed in the middle."""
         return self.findings.notes
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is missing, damaged or doubtful."""
+        """Warnings of what is missing, damaged or doubtful."""
         return self.findings.warnings
 
     @property
@@ -106,7 +106,7 @@ class AudioBlocks:
             raise ValueError(f"{self.findings.name} holds no samples{reason}")
 
     def _gathered(self) -> Iterator[np.ndarray]:
-        """What decoders give, 1000 samples or so, as blocks."""
+        """Join the decoders' output, about 1000 samples at a time, into blocks of the requested size."""
         waiting: list[np.ndarray] = []
         count = 0
         for samples in self._reader.blocks():

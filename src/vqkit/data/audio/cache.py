@@ -33,11 +33,11 @@ class AudioCache:
         return self._cache.budget_bytes
 
     def fits(self, seconds: float) -> bool:
-        """Whether a file of this duration may be held at all."""
+        """Return whether a file of this duration fits into the cache's budget."""
         return seconds * self.sample_rate * self.channels * 4 <= self.budget_bytes
 
     def read(self, path: Path) -> Float[Tensor, "channels samples"]:
-        """The whole file, from memory where it is held; not to be written to.
+        """Return all samples of a file, from the cache where they are there; not to be written to.
 
         Raises:
             FileNotFoundError, ValueError: as `read_audio`.

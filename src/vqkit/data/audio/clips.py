@@ -16,11 +16,11 @@ _NOT_LABELS = {"path", "split", "group", "duration", "sample_rate"}
 
 @dataclass(frozen=True)
 class Clip(Item):
-    """One audio file of a data set.
+    """Audio file of a data set.
 
     Attributes:
-        seconds: duration as the manifest or the header says; 0 where neither was asked.
-        sample_rate: sample rate in Hz as the manifest or the header says; 0 where neither was asked.
+        seconds: duration as the manifest or the header states; 0 where neither was read.
+        sample_rate: sample rate in Hz as the manifest or the header states; 0 where neither was read.
         labels: the manifest's other columns.
     """
 
@@ -99,7 +99,7 @@ def _from_manifest(manifest: Path) -> list[Clip]:
 
 
 def _is_sound(path: Path) -> bool | None:
-    """Whether a file is sound and no film, None where it is nothing we know."""
+    """Return whether a file is sound and no film; None where its format is unknown."""
     named = path.suffix.lower() in AUDIO_SUFFIXES
     try:
         content = content_of_file(path)
@@ -111,7 +111,7 @@ def _is_sound(path: Path) -> bool | None:
 
 
 def _with_headers(clips: list[Clip]) -> list[Clip]:
-    """The clips with what their headers say, where nothing else has said it; without those that cannot be read."""
+    """Complete the clips by the facts of their headers, where the manifest has none; leave out those that cannot be read."""
     found, reasons = [], {}
     for clip in clips:
         if not (clip.seconds and clip.sample_rate):

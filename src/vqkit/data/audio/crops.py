@@ -35,7 +35,7 @@ class AudioCrops(Dataset[Tensor]):
         crop_seconds: duration of a crop.
         crops_per_epoch: length of the data set.
         seed: seed, at least 0.
-        short: what to do with clips shorter than a crop: "skip" them, or "pad" them with zeros at the end.
+        short: treatment of clips shorter than a crop: "skip" them, or "pad" them with zeros at the end.
         cache_megabytes: decoded audio held in memory, in each process that reads; a clip too long for it is read in part each time.
         group_shares: share of the crops that comes from each group of clips, whatever their durations; clips of groups that are not
             named are not used. None draws from all by duration.

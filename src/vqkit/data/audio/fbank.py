@@ -68,11 +68,11 @@ class KaldiFilterbank(nn.Module):
 
     @property
     def floor(self) -> float:
-        """What a band of digital silence has."""
+        """Log energy of a band in digital silence."""
         return math.log(_EPSILON)
 
     def frames(self, samples: int) -> int:
-        """Number of frames of a wave of so many samples."""
+        """Return the number of frames of a wave of ``samples`` samples."""
         return max(0, 1 + (samples - self.window_samples) // self.hop_samples)
 
     def forward(self, wave: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch frames mels"]:

@@ -33,8 +33,8 @@ class Waveform:
     Attributes:
         samples: float32, ``(channels, samples)``, in about [−1, 1].
         sample_rate: sample rate in Hz.
-        notes: what was changed on the way and is no fault, such as a rate that changed in the middle.
-        warnings: what is missing, damaged or doubtful.
+        notes: changes to the sound that are no fault, such as the conversion of a rate that changed in the middle.
+        warnings: warnings of what is missing, damaged or doubtful.
     """
 
     samples: Float[Tensor, "channels samples"]
@@ -50,7 +50,7 @@ class Waveform:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of an audio file says.
+    """Facts of an audio file's header.
 
     Attributes:
         sample_rate: sample rate in Hz.
@@ -112,8 +112,8 @@ def read_audio(
         path: wav, flac, ogg, opus, mp3, aiff, m4a, mp4, webm or whatever else libsndfile or FFmpeg reads.
         sample_rate: resample to this rate in Hz (soxr, very high quality); None keeps the file's.
         channels: 1 averages the channels, 2 repeats a mono file; None keeps the file's.
-        offset_seconds: where to start.
-        seconds: how much to read; the result is shorter where the file ends before. None reads to the end.
+        offset_seconds: start of the part to read, in seconds.
+        seconds: duration to read; the result is shorter where the file ends before. None reads to the end.
         max_samples: most samples of all channels together that are decoded or made; more is an error, raised before
             it is decoded where the header states it. None allows any number.
         strict: whether what is missing, cannot be decoded or is doubtful is an error instead of a warning.
@@ -178,7 +178,7 @@ def load_audio(
 
 
 def _gathered(reader: SoundReader, first: int, length: int | None, check: SampleCheck) -> np.ndarray:
-    """So many samples from the first, fewer at the end; None takes all."""
+    """Read ``length`` samples from index ``first`` on, fewer at the end; all with None. Returns (samples, channels), checked."""
     blocks = []
     for block in reader.blocks(first):
         blocks.append(block if length is None else block[: length - check.samples])
@@ -190,9 +190,9 @@ def _gathered(reader: SoundReader, first: int, length: int | None, check: Sample
 
 
 def _native_span(start: int, count: int | None, native_rate: int, rate: int) -> tuple[int, int, int | None]:
-    """Which native samples make the output samples [start, start + count): first, outputs to drop, number to read.
+    """Compute the native samples behind the output samples [start, start + count): first, outputs to drop, number to read.
 
-    The first native sample lies on the common grid of both rates, so that a part is resampled at the phase of the whole.
+    The first native sample lies on the common grid of both rates, so that a part is resampled at the phase of the full signal.
     """
     if native_rate == rate:
         return start, 0, count
@@ -206,7 +206,7 @@ def _native_span(start: int, count: int | None, native_rate: int, rate: int) -> 
 
 
 def _mix(samples: np.ndarray, channels: int | None, path: str | Path, findings: Findings, rate: int) -> np.ndarray:
-    """Convert ``(samples, channels)`` to the wanted number of channels."""
+    """Convert ``(samples, channels)`` to the requested number of channels."""
     have = samples.shape[1]
     if channels is None or channels == have:
         return samples

@@ -1,4 +1,4 @@
-"""A WAV file into a pipe: its header comes first, so it is written without going back."""
+"""Writing of a WAV file into a pipe: its header comes first, so it is written without seeking back."""
 
 import struct
 from typing import BinaryIO
@@ -21,7 +21,7 @@ class WavStream:
         target: open binary file or pipe; every block is flushed, and it stays open.
         sample_rate: sample rate in Hz.
         channels: channels of the blocks.
-        num_samples: a channel, if known; otherwise the header leaves the length open.
+        num_samples: number of samples in each channel, if known; otherwise the header leaves the length open.
 
     Example:
         >>> import io, torch

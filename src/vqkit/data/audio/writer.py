@@ -169,7 +169,7 @@ class AudioWriter:
 
 
 class _Disk:
-    """What libsndfile writes to. It keeps the first error: libsndfile forgets those of a codec's last blocks."""
+    """File that libsndfile writes to. It keeps the first error: libsndfile forgets those of a codec's last blocks."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

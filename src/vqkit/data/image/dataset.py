@@ -21,7 +21,7 @@ __all__ = ["Images", "LabelledImage"]
 
 
 class LabelledImage(NamedTuple):
-    """One image, or after a data loader a batch of them.
+    """Image with its label, or after a data loader a batch of them.
 
     Attributes:
         image: float32 in [0, 1], ``(channels, height, width)``.

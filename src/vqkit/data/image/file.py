@@ -31,7 +31,7 @@ class ReadImage:
 
     Attributes:
         image: float32 in [0, 1], ``(channels, height, width)``.
-        notes: what was converted or left out, such as alpha, further pages, or a colour profile; a clause each.
+        notes: notes on what was converted or left out, such as alpha, further pages, or a colour profile; a clause each.
     """
 
     image: Float[Tensor, "channels height width"]

@@ -17,7 +17,7 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz")
 
 @dataclass(frozen=True)
 class ImageItem(Item):
-    """One image of a data set: a file, or an image in a file of many or a saved folder, whose name is the file's and its index.
+    """Image of a data set: a file, or an image in a file of many or a saved folder, whose name is the file's and its index.
 
     Attributes:
         index: place in a file of many or a saved folder; None where the file is the image.
@@ -98,7 +98,7 @@ def _from_file(path: Path) -> list[ImageItem]:
 
 
 def _is_image(path: Path) -> bool | None:
-    """Whether a file is an image, None where it is nothing we know. An image's suffix is believed: a data set may have millions."""
+    """Return whether a file is an image, None where its format is unknown. A suffix of images is trusted: a data set may have millions."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return True
     with suppress(OSError):

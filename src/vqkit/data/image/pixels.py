@@ -25,16 +25,16 @@ class CannotConvertError(ValueError):
 
 @dataclass
 class StoredImage:
-    """An image as its file has it: nothing is converted yet, and what the header says about the values is beside them.
+    """Pixels of an image as stored in its file, without conversion, with the header's facts about them.
 
     Attributes:
         values: ``(height, width)`` gray, ``(height, width, 3)`` RGB, or ``(height, width, 4)`` CMYK, where 0 is no ink.
         white: the value of full intensity, or of full ink.
         alpha: ``(height, width)``, opacity on the same scale; the colours are not multiplied by it.
         profile: bytes of an ICC profile that the values are to be understood by; ``b""`` where there is one that is damaged; None for sRGB.
-        profile_name: what to call the profile where it does not name itself.
+        profile_name: name for the profile where it does not name itself.
         orientation: 1 to 8, as in EXIF: where the first row and column belong.
-        notes: what else the file holds and the tensor does not.
+        notes: notes on what the file holds and the tensor does not.
     """
 
     values: np.ndarray
@@ -47,14 +47,14 @@ class StoredImage:
 
     @property
     def space(self) -> Literal["gray", "RGB", "CMYK"]:
-        """What the values are samples of."""
+        """Colour space of the values."""
         if self.values.ndim == 2:
             return "gray"
         return "CMYK" if self.values.shape[2] == 4 else "RGB"
 
 
 def pixels_to_tensor(values: np.ndarray, white: float, channels: int | None) -> Float[Tensor, "channels height width"]:
-    """One image as a tensor.
+    """Convert the pixels of one image to a tensor.
 
     Args:
         values: ``(height, width)`` gray, or ``(height, width, channels)`` with 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.

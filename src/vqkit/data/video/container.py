@@ -1,4 +1,4 @@
-"""A video file opened: its picture, when each frame is shown, and a frame as it is to be seen."""
+"""Opening of video files: the video stream, the time of each frame, and frames with the correct orientation."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,7 +23,7 @@ _MAX_MEGAPIXELS = 64.0  # of a frame, as the header says
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video's header says.
+    """Facts of a video file's header.
 
     Attributes:
         seconds: duration of the picture.
@@ -38,7 +38,7 @@ class VideoInfo:
 
 @contextmanager
 def open_video(path: str | Path) -> Iterator[tuple[Any, Any]]:
-    """The container, and its first moving picture that can be decoded; the cover of a sound is none.
+    """Open a video file; yield its container and its first video stream that can be decoded, which a cover picture is not.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -97,11 +97,11 @@ def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def frames_due(container: Any, stream: Any, rate: float) -> Iterator[Any]:
-    """The frame that is shown k / rate seconds after the first one, for k = 0, 1, … to the end; nothing if none can be decoded.
+    """Yield the frame that is shown k / rate seconds after the first one, for k = 0, 1, … to the end; nothing if none can be decoded.
 
     Args:
         container: container from `open_video`.
-        stream: its picture.
+        stream: video stream of the container.
         rate: frames a second.
     """
     step, last, start, made = 1 / rate, None, 0.0, 0

@@ -13,7 +13,7 @@ __all__ = ["VideoItem", "list_videos"]
 
 @dataclass(frozen=True)
 class VideoItem(Item):
-    """One video of a data set.
+    """Video of a data set.
 
     Attributes:
         labels: the manifest's columns.
@@ -66,7 +66,7 @@ def _from_manifest(manifest: Path) -> list[VideoItem]:
 
 
 def _is_video(path: Path) -> bool | None:
-    """Whether a file is a video, None where it is nothing we know. A video's suffix is believed."""
+    """Return whether a file is a video, None where its format is unknown. A suffix of videos is trusted."""
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return True
     try:

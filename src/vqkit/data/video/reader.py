@@ -27,7 +27,7 @@ def read_frames(
         path: a video file.
         frames: number of frames.
         stride: frames of the file from one to the next.
-        position: where the clip lies, from 0 (at the beginning) to 1 (at the end). Where the video is shorter than the clip, its last frame
+        position: place of the clip, from 0 (at the beginning) to 1 (at the end). Where the video is shorter than the clip, its last frame
             is repeated.
         short_side: smaller one of height and width of the result, with the proportions as they are shown; None keeps the file's.
 

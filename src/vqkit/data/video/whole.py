@@ -20,12 +20,12 @@ MAX_VIDEO_MEGAPIXELS = 64.0
 
 @dataclass(frozen=True)
 class WholeVideo:
-    """What `read_video` found.
+    """Result of `read_video`.
 
     Attributes:
         frames: the frames.
-        rate: frames a second, to a thousandth.
-        notes: what of the file was left out or changed.
+        rate: frame rate in Hz, to a thousandth.
+        notes: notes on what of the file was left out or changed.
     """
 
     frames: Float[Tensor, "3 frames height width"]

@@ -47,7 +47,7 @@ class Codec2:
 
     @staticmethod
     def installed() -> bool:
-        """Whether ``c2enc`` and ``c2dec`` are there."""
+        """Return whether ``c2enc`` and ``c2dec`` are installed."""
         return shutil.which("c2enc") is not None and shutil.which("c2dec") is not None
 
     @property
@@ -83,7 +83,7 @@ class Codec2:
 
 
 def _run(program: str, mode: str, data: bytes) -> bytes:
-    """What a program makes of its standard input."""
+    """Run a program on ``data`` as standard input and return its standard output."""
     done = subprocess.run([program, mode, "-", "-"], input=data, capture_output=True, check=False)
     if done.returncode:
         raise ValueError(f"{program} {mode} failed: {done.stderr.decode(errors='replace').strip()[:300]}")

@@ -1,4 +1,4 @@
-"""What every codec in a rate–quality comparison does, and what it returns."""
+"""Interface of the codecs in a rate–quality comparison, and the result that they return."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,10 +14,10 @@ __all__ = ["Coded", "System", "checked_mono", "fit_length"]
 
 @dataclass(frozen=True)
 class Coded:
-    """A waveform after a codec.
+    """Waveform decoded by a codec, with the sizes of its code.
 
     Attributes:
-        wav: decoded, at the sample rate of the input, of its length and without the codec's delay.
+        wav: decoded waveform, at the sample rate of the input, of its length and without the codec's delay.
         packet_bytes: size of the codec's own packets, without what a container adds: headers, page and chunk marks, checksums.
         file_bytes: size of the whole file.
         vqk: the file itself, from a codec of vqkit.
@@ -30,12 +30,12 @@ class Coded:
 
 
 class System(Protocol):
-    """A codec at one setting. A plain value that another process can be handed.
+    """Interface of a codec at one setting; its instances are plain values that can be passed to another process.
 
     Attributes:
-        family: systems of one family are one curve.
-        name: differs from that of every other system.
-        kbps: the rate asked for, in kbit/s.
+        family: name of the curve; systems of one family are one curve.
+        name: name that differs from that of every other system.
+        kbps: requested rate, in kbit/s.
         settings: every parameter, JSON-able.
     """
 
@@ -49,7 +49,7 @@ class System(Protocol):
 
     @property
     def kbps(self) -> float:
-        """Rate asked for."""
+        """Requested rate in kbit/s."""
 
     @property
     def settings(self) -> dict[str, Any]:

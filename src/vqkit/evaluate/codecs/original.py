@@ -1,4 +1,4 @@
-"""No codec: the original itself, for the ends of the scales and for the scores that look at no reference."""
+"""Pseudo-codec that returns the original, for the ends of the scales and for the scores without a reference."""
 
 from dataclasses import dataclass
 from typing import Any

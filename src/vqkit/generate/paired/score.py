@@ -13,15 +13,15 @@ __all__ = ["MOODS", "Mood", "Note", "Score", "compose"]
 
 @dataclass(frozen=True)
 class Mood:
-    """How music of a mood is made, and which colours its scenes have.
+    """Mood of generated music: its tempo, scale and sound, and the colour of its scenes.
 
     Attributes:
         name: name of the mood.
-        tempo: slowest and fastest, in beats a minute.
-        scale: semitones above the tonic.
+        tempo: slowest and fastest tempo, in beats a minute.
+        scale: notes of the scale, in semitones above the tonic.
         tonic: pitch of the bass's tonic.
         density: share of the half beats with a note of the melody.
-        drums: whether there are any.
+        drums: whether there are drums.
         brightness: brightness of the sound, from 0 (nearly sines) to 1.
         hue: hue of the scene's ground, 0 … 1.
     """
@@ -46,11 +46,11 @@ MOODS = (
 
 @dataclass(frozen=True)
 class Note:
-    """A note.
+    """Note of a score.
 
     Attributes:
-        start: when it begins.
-        seconds: how long it is held.
+        start: start of the note in seconds.
+        seconds: duration of the note in seconds.
         pitch: MIDI number.
         loudness: 0 … 1.
         voice: "bass", "chord", "melody" or "drum".
@@ -65,10 +65,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Score:
-    """A piece.
+    """Score of a piece of music.
 
     Attributes:
-        mood: its mood.
+        mood: mood of the piece.
         tempo: beats a minute.
         seconds: duration.
         notes: notes in order of their voices, then of time.
@@ -90,12 +90,12 @@ class Score:
 
 
 def compose(mood: Mood, seconds: float, random: np.random.Generator) -> Score:
-    """A piece: a chord and a bass note a bar, a melody that wanders over the scale, and drums.
+    """Compose a piece: a chord and a bass note a bar, a melody that wanders over the scale, and drums.
 
     Args:
         mood: mood of the piece.
         seconds: duration.
-        random: its numbers decide everything.
+        random: generator of all random choices.
     """
     tempo = int(random.integers(*mood.tempo, endpoint=True))
     beat, tonic, notes = 60 / tempo, mood.tonic + int(random.integers(-3, 4)), []

@@ -191,7 +191,7 @@ class AudioCodec(WaveformCodec):
 
     @property
     def rotatable(self) -> bool:
-        """Whether `rotate_latent` can turn the latent; group norm scales its channels by themselves."""
+        """Whether `rotate_latent` can rotate the latent; not with group norm, which scales its channels separately."""
         return self.encodec.norm_type == "weight_norm"
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ __all__ = ["Codec", "coded", "compress", "decompress", "in_frames", "open_writer
 
 
 class Codec(HasCodes, Protocol):
-    """What this module needs of `AudioTokenizer`."""
+    """Interface of `AudioTokenizer` that this module relies on."""
 
     sample_rate: int
     channels: int
@@ -31,7 +31,7 @@ class Codec(HasCodes, Protocol):
     level_rounds: int
 
     def bitrate_kbps(self, stages: int | None = None) -> float:
-        """Bitrate of so many stages."""
+        """Bitrate of the first ``stages`` stages in kbit/s; of all by default."""
 
     def stages_within(self, kbps: float) -> int:
         """Stages that fit into a rate."""
@@ -40,7 +40,7 @@ class Codec(HasCodes, Protocol):
         """Samples that so many frames decode to."""
 
     def touched(self, frames: Tensor) -> Tensor:
-        """Which samples depend on some frames."""
+        """Mark the samples that depend on the marked frames: ``(frames,)`` bool → ``(samples,)`` bool."""
 
     def encode(
         self, wav: Tensor, kbps: float | None = None, /, *, rate_weight: float | None = None
@@ -52,7 +52,7 @@ class Codec(HasCodes, Protocol):
 
 
 def vqk_header(codec: Codec, stages: int | None = None, *, variable_stages: bool = False) -> VqkHeader:
-    """What a file says about the codec that wrote it, and the stages it keeps; all by default."""
+    """Return the header of a file by this codec that keeps the first ``stages`` stages; all by default."""
     return header_of(
         codec,
         stages,
@@ -77,7 +77,7 @@ def open_writer(
     """Begin a file of a codec's codes, which come whole or in blocks; they are coded with the codec's prior, if it has one.
 
     Args:
-        codec: its header, and its `prior`.
+        codec: codec, which determines the header and has the `prior`.
         target: path or stream.
         stages: number of stages to keep; all by default.
         plain: plain bits although there is a prior: any reader can then read the codes.
@@ -149,7 +149,7 @@ def in_frames(
     Args:
         codec: the codec.
         codes: codes of a file, without lost ones, see `vqkit.models.lost.without_lost`.
-        lost: which of them are lost.
+        lost: True for the lost ones.
         length: samples in all, if known; the last block may have fewer frames than the others.
     """
     quantizer = codec.quantizer

@@ -86,7 +86,7 @@ class FrameCodec(AudioTokenizer):
 
     @property
     def initialized(self) -> bool:  # type: ignore[override]
-        """Whether deviations were measured, or loaded."""
+        """Whether the standard deviations of the coefficients have been measured or loaded."""
         return bool((self.deviation != 1).any())
 
     def samples_of(self, frames: int) -> int:

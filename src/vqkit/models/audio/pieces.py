@@ -1,4 +1,4 @@
-"""Blocks of any length in, pieces of one length out."""
+"""Regrouping of a signal from blocks of any length into segments of one length."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,10 @@ __all__ = ["Pieces"]
 
 
 class Pieces:
-    """Cuts a signal that comes in blocks into pieces of ``size``, along the last dim.
+    """Buffer that cuts a signal, given in blocks, into segments of ``size`` along the last dim.
 
     Args:
-        size: length of a piece.
+        size: length of a segment.
 
     Example:
         >>> pieces = Pieces(4)
@@ -35,7 +35,7 @@ class Pieces:
             raise ValueError(f"the signal began with blocks of {_words(*before)}, got {_words(*now)}")
 
     def push(self, block: Tensor) -> list[Tensor]:
-        """The pieces that are now whole."""
+        """Append a block and return the segments that are now complete."""
         joined = block if self._held is None else torch.cat([self._held, block], dim=-1)
         whole = joined.shape[-1] // self._size
         # copies: each starts at an aligned address, on which kernels' rounding may depend, and none keeps the block alive
@@ -43,11 +43,11 @@ class Pieces:
         return [joined[..., i * self._size : (i + 1) * self._size].clone() for i in range(whole)]
 
     def rest(self) -> Tensor | None:
-        """What is not a whole piece, also of length 0; None where nothing ever came."""
+        """Return the buffered end of the signal, shorter than a segment and possibly of length 0; None before the first block."""
         return self._held
 
     def state(self) -> list[Tensor]:
-        """The tensors kept."""
+        """Return the buffered tensors."""
         return [] if self._held is None else [self._held]
 
 

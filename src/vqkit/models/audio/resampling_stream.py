@@ -9,7 +9,7 @@ __all__ = ["ResamplingStream", "resampled_length"]
 
 
 def resampled_length(samples: int, sample_rate: int, target_sample_rate: int) -> int:
-    """How many samples `resample` makes of so many.
+    """Return the number of samples that `resample` returns for a waveform of ``samples`` samples.
 
     Example:
         >>> resampled_length(44100, 44100, 16000), resampled_length(3, 48000, 24000)
@@ -19,11 +19,11 @@ def resampled_length(samples: int, sample_rate: int, target_sample_rate: int) ->
 
 
 class ResamplingStream:
-    """One waveform on its way through soxr, which keeps the few samples that its filter still needs.
+    """Block-wise resampling of one waveform by soxr, which buffers the few samples that its filter still needs.
 
     Args:
         sample_rate: sample rate of the blocks, in Hz.
-        target_sample_rate: sample rate of what comes out, in Hz.
+        target_sample_rate: sample rate of the output, in Hz.
         channels: number of channels of the blocks.
 
     Raises:

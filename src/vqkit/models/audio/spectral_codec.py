@@ -46,8 +46,8 @@ class SpectralEncoder(nn.Module):
         hop_samples: samples a frame.
         channels: number of channels of the waveform.
         width: channels of the blocks.
-        blocks: how many.
-        causal: they see no future beyond their frame's window.
+        blocks: number of blocks.
+        causal: whether the blocks see no future beyond their frame's window.
     """
 
     def __init__(self, dim: int, hop_samples: int, channels: int, width: int, blocks: int, causal: bool) -> None:
@@ -103,8 +103,8 @@ class SpectralDecoder(nn.Module):
         hop_samples: samples a frame.
         channels: number of channels of the waveform.
         width: channels of the blocks.
-        blocks: how many.
-        causal: they see no future.
+        blocks: number of blocks.
+        causal: whether the blocks see no future.
     """
 
     def __init__(self, dim: int, hop_samples: int, channels: int, width: int, blocks: int, causal: bool) -> None:
@@ -154,10 +154,10 @@ class SpectralCodec(WaveformCodec):
         channels: number of channels of the waveforms, 1 or 2.
         hop_samples: samples a frame, even; the window is twice as long.
         encoder_width: channels of the encoder's blocks.
-        encoder_blocks: how many.
+        encoder_blocks: number of blocks of the encoder.
         decoder_width: channels of the decoder's blocks.
-        decoder_blocks: how many.
-        causal: blocks that see no future.
+        decoder_blocks: number of blocks of the decoder.
+        causal: whether the blocks see no future.
         level_rounds: rounds in which files are encoded so that the decoded levels are right, by default.
 
     Raises:
@@ -244,7 +244,7 @@ class SpectralCodec(WaveformCodec):
 
     @property
     def rotatable(self) -> bool:
-        """Whether `rotate_latent` can turn the latent."""
+        """Whether `rotate_latent` can rotate the latent; always for this codec."""
         return True
 
     @torch.no_grad()

@@ -26,7 +26,7 @@ __all__ = ["CodecStream"]
 
 
 class _Streamed(Protocol):
-    """What a stream needs of `WaveformCodec`."""
+    """Interface of `WaveformCodec` that a stream relies on."""
 
     sample_rate: int
     channels: int
@@ -42,13 +42,13 @@ class _Streamed(Protocol):
 
 
 class CodecStream:
-    """One signal on its way through a codec; ``codec.streaming()`` makes it.
+    """Block-wise encoding and decoding of one signal; ``codec.streaming()`` makes it.
 
     Encoding and decoding are independent: a stream can do either or both. Several streams of one codec do not touch each other. The
     codec's weights have to stay as they are while a signal lasts. After `finish_encoding` or `finish_decoding` that side begins anew.
 
-    What holds: the codes and the waveform do not depend, bit for bit, on how the signal was cut into blocks. Against the codec's
-    `encode` of the whole, the latents differ by float rounding only, so codes are equal but where two lie equally near within that
+    Guarantee: the codes and the waveform do not depend, bit for bit, on how the signal was cut into blocks. Against the codec's
+    `encode` of the full signal, the latents differ by float rounding only, so codes are equal but where two lie equally near within that
     rounding; the waveform of the same codes differs by float rounding.
 
     Args:

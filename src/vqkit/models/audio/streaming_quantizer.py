@@ -14,7 +14,7 @@ __all__ = ["StreamingQuantizer", "reach_frames"]
 
 
 def reach_frames(quantizer: Quantizer) -> int:
-    """How many frames before and after a frame can change its codes, at most.
+    """Return the quantizer's reach: the largest number of frames before and after a frame that can change its codes.
 
     Linear interpolation looks at the two neighbours; a stage after it, at what they became.
 
@@ -76,7 +76,7 @@ class StreamingQuantizer:
         return codes
 
     def ready(self, time: int) -> int:
-        """How many frames' codes the first ``time`` frames determine."""
+        """Return the number of frames whose codes the first ``time`` frames determine."""
         return max(0, time - self._reach)
 
     def state(self) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""What every neural audio codec does, whatever its encoder and decoder are made of.
+"""Base class of the neural audio codecs, independent of the networks that are their encoder and decoder.
 
 wav (batch, channels, samples)
 └─ encoder ─ z (batch, frames, dim) ─ quantizer ─ codes (batch, num_codes, frames)

@@ -175,7 +175,7 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
     def pooled(
         self, x: Float[Tensor, "batch *signal"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch width"]:
-        """One vector a signal: the mean of its `features`."""
+        """Return one vector for each signal: the mean of its `features`."""
         found = self.features(x, lengths)
         if lengths is None:
             return found.mean(dim=1)

@@ -1,4 +1,4 @@
-"""From signals as users have them to what the encoder cuts into patches."""
+"""Front ends: they turn waveforms, images and video into the arrays that the encoder cuts into patches."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Which places an encoder sees in training.
+"""Masking: the choice of the patches that an encoder sees in training, at random or in tubes.
 
 References:
     BRIDLE, sections 4.2 and 4.3; He et al. (2022), arXiv:2111.06377 (random masks); Tong et al. (2022), arXiv:2203.12602 (tubes).
@@ -18,11 +18,11 @@ __all__ = ["Mask", "random_mask", "tube_mask"]
 
 @dataclass(frozen=True)
 class Mask:
-    """Places of each item.
+    """Masked and unmasked places of each item.
 
     Attributes:
         kept: places that the encoder sees, rising.
-        hidden: the others, rising.
+        hidden: places that are hidden from the encoder, rising.
     """
 
     kept: Int[Tensor, "batch kept"]

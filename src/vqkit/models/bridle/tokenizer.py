@@ -88,7 +88,7 @@ class Tokenizer(nn.Module):
         grid: tuple[int, ...],
         real: Bool[Tensor, "batch places"] | None = None,
     ) -> Float[Tensor, "batch *grid dim"]:
-        """What the trained encoder gives the quantizer, with gradient."""
+        """Return the quantizer's input from the trained encoder and its projection, with gradient."""
         return self._projected(self.encoder(patches, real=real)).unflatten(1, grid)
 
     def _projected(self, hidden: Float[Tensor, "batch places width"]) -> Float[Tensor, "batch places dim"]:
@@ -100,7 +100,7 @@ class Tokenizer(nn.Module):
     def cold_latents(
         self, patches: Float[Tensor, "batch places values"], grid: tuple[int, ...]
     ) -> Float[Tensor, "batch *grid dim"]:
-        """What the cold start gives the quantizer."""
+        """Return the quantizer's input in the cold start: a random, frozen projection of the embedded patches, in float32."""
         with torch.autocast(device_type=patches.device.type, enabled=False):
             embedded = self.encoder.embed(patches.float(), positions=self.cold_positions)
             return self.cold_projection(embedded).unflatten(1, grid)
@@ -149,7 +149,7 @@ class Tokenizer(nn.Module):
         return result
 
     def codebooks(self) -> list[Codebook]:
-        """All codebooks of the quantizer."""
+        """Return all codebooks of the quantizer."""
         return [part for part in self.quantizer.modules() if isinstance(part, Codebook)]
 
     @contextmanager

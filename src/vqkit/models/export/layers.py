@@ -39,7 +39,7 @@ def exportable(model: nn.Module) -> nn.Module:
 
 
 def _make_plain(module: nn.Module) -> None:
-    """What `parametrize.remove_parametrizations` does, which would also take the weights from the class that the copied module shares."""
+    """Remove parametrizations as `parametrize.remove_parametrizations` does, but leave the class that the copied module shares intact."""
     values = {name: getattr(module, name).detach() for name in module.parametrizations}  # type: ignore[union-attr]
     module.__class__ = type(module).__bases__[0]
     del module.parametrizations
@@ -81,7 +81,7 @@ class PaddedConv1d(nn.Module):
 
 
 class GraphLSTM(nn.Module):
-    """One direction's LSTM as ONNX's operator of that name; only for export."""
+    """Unidirectional LSTM as ONNX's operator of that name; only for export."""
 
     def __init__(self, layer: nn.LSTM) -> None:
         super().__init__()

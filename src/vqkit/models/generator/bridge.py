@@ -55,7 +55,7 @@ class ConditionBridge(ABC):
 
     @torch.no_grad()
     def __call__(self, codes: Int[Tensor, "pictures tokens num_codes"]) -> Float[Tensor, "pictures condition_dim"]:
-        """One vector a picture.
+        """Return the condition vector of each picture.
 
         Raises:
             ValueError: the pictures have another number of tokens.

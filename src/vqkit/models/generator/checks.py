@@ -1,4 +1,4 @@
-"""What a `TokenGenerator` refuses: settings that make no model, and codes, classes or conditions that are not its own. Also its sizes."""
+"""Checks of a `TokenGenerator`: settings that make no model; codes, classes or conditions that are not its own. Also its preset sizes."""
 
 from collections.abc import Sequence
 

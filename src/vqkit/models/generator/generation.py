@@ -16,7 +16,7 @@ __all__ = ["Generating", "generate"]
 
 
 class Generating(Protocol):
-    """What sampling needs of a model; `TokenGenerator` documents it."""
+    """Interface of a model that sampling relies on; `TokenGenerator` documents it."""
 
     window: int
     pattern: TokenPattern
@@ -27,16 +27,16 @@ class Generating(Protocol):
 
     @property
     def num_codes(self) -> int:
-        """Codes of a frame."""
+        """Number of codes in a frame."""
 
     def check(self, codes: Tensor | None, classes: Tensor | None, condition: Tensor | None) -> None:
-        """Refuse what is none of the model's."""
+        """Refuse codes, classes or conditions that do not fit the model."""
 
     def inputs(self, sequence: Tensor, start: int, stop: int) -> Tensor:
-        """What positions see of earlier ones."""
+        """Return the inputs of positions ``start`` to ``stop`` − 1, which are embeddings of earlier codes."""
 
     def visible(self, start: int, stop: int) -> Tensor | None:
-        """Which positions they attend to."""
+        """Return the attention mask of positions ``start`` to ``stop`` − 1; None for a causal one."""
 
     def context(
         self,
@@ -47,7 +47,7 @@ class Generating(Protocol):
         condition: Tensor | None,
         hidden: Tensor,
     ) -> Tensor:
-        """What is known of each position before its codes are."""
+        """Return the embedding of all that is known of each position apart from codes: slot, cell, class, condition."""
 
     def train(self, mode: bool = True) -> object:
         """Set the mode."""

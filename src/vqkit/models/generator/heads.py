@@ -1,4 +1,4 @@
-"""From the transformer's state at a position to the codes that lie there."""
+"""Output heads: they predict the codes at a position from the transformer's state there."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -82,12 +82,12 @@ class CodeHeads(nn.Module):
         held: Bool[Tensor, " num_codes"],
         choose: Choose,
     ) -> Int[Tensor, "batch num_codes"]:
-        """Codes of one position.
+        """Choose the codes of one position.
 
         Args:
             state: state of the transformer; ``rows`` is the batch, or twice that with guidance (conditioned, then unconditioned).
             known: codes that are given, −1 where one is to be chosen.
-            held: which codes lie at the position.
+            held: True for the codes that lie at the position.
             choose: picks codes by logits of all rows.
 
         Returns:

@@ -21,7 +21,7 @@ __all__ = ["StagePacking"]
 
 @dataclass(frozen=True)
 class StagePacking:
-    """Which codes form an id.
+    """Packing of the codes of a frame into ids, one id for each group of neighbouring codes.
 
     Args:
         groups: alphabets of the codes behind each id, id after id.
@@ -40,17 +40,17 @@ class StagePacking:
 
     @classmethod
     def of_codes(cls, code_sizes: Sequence[int]) -> Self:
-        """One id a code: ids are the codes themselves."""
+        """Return the packing with one id for each code: ids are the codes themselves."""
         return cls(tuple((size,) for size in code_sizes))
 
     @classmethod
     def of_stages(cls, quantizer: Quantizer) -> Self:
-        """One id a stage."""
+        """Return the packing with one id for each stage of a quantizer."""
         return cls.from_sizes(quantizer.code_sizes, quantizer.codes_per_stage)
 
     @classmethod
     def from_sizes(cls, code_sizes: Sequence[int], codes_per_stage: Sequence[int]) -> Self:
-        """One id a stage, by the sizes that a ``.vqk`` file states."""
+        """Return the packing with one id for each stage, from the sizes that a ``.vqk`` file states."""
         ends = list(accumulate(codes_per_stage))
         return cls(tuple(tuple(code_sizes[end - n : end]) for end, n in zip(ends, codes_per_stage, strict=True)))
 

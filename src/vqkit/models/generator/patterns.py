@@ -1,4 +1,4 @@
-"""In which order a generator predicts the codes of a stream, and which of them together.
+"""Token patterns: the order in which a generator predicts the codes of a stream, and which of them together.
 
 A stream has frames of several codes. A pattern lays them out over *positions*, the steps of the transformer: a position holds at most one
 code of each kind, and the codes of one position are predicted from those of all earlier positions. With three codes a frame (rows) over
@@ -99,7 +99,7 @@ class TokenPattern(ABC):
 
 
 class Parallel(TokenPattern):
-    """All codes of a frame at one position: as many positions as frames.
+    """Pattern with all codes of a frame at one position: as many positions as frames.
 
     With linear heads the codes of a frame are independent of each other given the past, which is only right for one code a frame;
     a depth head predicts them one after the other.
@@ -111,7 +111,7 @@ class Parallel(TokenPattern):
     """
 
     def slots(self, frames: int, num_codes: int) -> Int[Tensor, "positions num_codes"]:
-        """Each position has its own frame."""
+        """Return the slots: position t holds all codes of frame t."""
         return torch.arange(frames)[:, None].expand(-1, num_codes)
 
 
@@ -146,7 +146,7 @@ class Delay(TokenPattern):
 
 
 class Flat(TokenPattern):
-    """One code a position, frame after frame: exact for any codes, and the most positions.
+    """Pattern with one code at each position, frame after frame: exact for any codes, and the most positions.
 
     Example:
         >>> Flat().slots(frames=2, num_codes=2)
@@ -192,7 +192,7 @@ class NextScale(TokenPattern):
         return sum(prod(size) for size in self.sizes)
 
     def slots(self, frames: int, num_codes: int) -> Int[Tensor, "positions num_codes"]:
-        """Each position has its own cell."""
+        """Return the slots: each position holds all codes of its own cell."""
         if frames != self.frames:
             raise ValueError(f"grids of {self.sizes} have {self.frames} cells, got {frames} frames")
         return torch.arange(frames)[:, None].expand(-1, num_codes)

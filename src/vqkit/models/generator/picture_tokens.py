@@ -86,8 +86,8 @@ def write_pictures(
     """Write codes of pictures.
 
     Args:
-        path: the file.
-        tokenizer: whose codes they are.
+        path: path of the file.
+        tokenizer: tokenizer of the codes.
         codes: codes of all pictures.
         size: (height, width) of a picture.
         labels: classes of the pictures, without line breaks; none by default.
@@ -130,7 +130,7 @@ def check_same_weights(generator_of: str, model: torch.nn.Module, called: str) -
     Args:
         generator_of: `TokenGenerator.tokens_of`; empty where it does not know.
         model: codec or tokenizer.
-        called: what it is, for the message.
+        called: name of the model, for the message.
 
     Raises:
         ValueError: they were codes of other weights.

@@ -1,4 +1,4 @@
-"""How a code is picked by its logits: guidance, temperature, top-k, top-p, and a seed."""
+"""Sampling of codes from their logits: guidance, temperature, top-k, top-p, and a seed."""
 
 from dataclasses import dataclass
 from typing import Any

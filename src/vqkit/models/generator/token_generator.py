@@ -47,7 +47,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         tokens_of: hash of the weights of the tokenizer whose codes these are; training fills it in from the token files.
 
     Attributes:
-        tokens_of: what was given.
+        tokens_of: hash of the tokenizer's weights, as given.
 
     Raises:
         ValueError: an argument out of range.
@@ -182,13 +182,13 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
     def inputs(
         self, sequence: Int[Tensor, "batch known num_codes"], start: int, stop: int
     ) -> Float[Tensor, "batch positions width"]:
-        """What positions ``start`` to ``stop`` − 1 see of earlier ones, as the pattern says; the first of all sees the start."""
+        """Return the inputs of positions ``start`` to ``stop`` − 1: the earlier codes that the pattern names, embedded; first the start."""
         source = self.pattern.sources(stop)[start:stop].to(sequence.device)
         seen = self.embedded(sequence[:, source.clamp_min(0)])
         return torch.where((source < 0)[:, None], self.first, seen)
 
     def visible(self, start: int, stop: int) -> Bool[Tensor, "1 1 positions keys"] | None:
-        """Which of the positions before ``stop`` each of those from ``start`` on attends to; None for all that are not behind it."""
+        """Mark the positions before ``stop`` that each position from ``start`` on attends to; None for plain causal attention."""
         if not isinstance(self.pattern, NextScale):
             return None
         device = self.first.device
@@ -209,7 +209,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         condition: Float[Tensor, "batch frames condition_dim"] | None,
         hidden: Tensor,
     ) -> Float[Tensor, "batch positions width"]:
-        """What is known of each position before its codes are: which come, in which cell, of which class, under which condition.
+        """Embed all that is known of each position apart from codes: the kinds of code it holds, its cell, its class, its condition.
 
         Args:
             slots: slots of the frames at hand, see `TokenPattern.slots`.

@@ -39,12 +39,12 @@ __all__ = [
 
 
 class ImageModel(Tiled, HasCodes, Protocol):
-    """What this module needs of `ImageTokenizer`."""
+    """Interface of `ImageTokenizer` that this module relies on."""
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """What a file held.
+    """Image decoded from a file, with the facts about the file.
 
     Attributes:
         image: ``(channels, height, width)`` in [0, 1]; gray in cells that are lost.
@@ -62,7 +62,7 @@ class DecodedImage:
 def image_header(
     tokenizer: ImageModel, height: int, width: int, stages: int | None = None, *, variable_stages: bool = False
 ) -> VqkHeader:
-    """What a file says about an image and the tokenizer that wrote it.
+    """Return the header of a file that holds an image coded by this tokenizer.
 
     Args:
         tokenizer: image tokenizer; see `ImageTokenizer`.

@@ -26,14 +26,14 @@ Watch = Callable[[float], None]  # share of the image that is done
 
 
 class Tiled(Protocol):
-    """What this module needs of `ImageTokenizer`."""
+    """Interface of `ImageTokenizer` that this module relies on."""
 
     quantizer: Quantizer
     backbone: ImageBackbone
 
     @property
     def channels(self) -> int:
-        """Channels of the images."""
+        """Number of channels of the images."""
 
     def grid(self, height: int, width: int) -> tuple[int, ...]:
         """Shape of the codes of an image."""
@@ -116,7 +116,7 @@ def _latent_rows(
     watch: Watch,
     of_latent: Callable[[Tensor], Tensor],
 ) -> Iterator[Tensor]:
-    """What becomes of the latents of tiles, on the CPU: (rows, columns, …) of the next rows of cells, or (tokens, …)."""
+    """Yield ``of_latent`` of the latents of tiles, on the CPU: (rows, columns, …) of the next rows of cells, or (tokens, …)."""
     height, width = image.shape[-2:]
     check_size(tokenizer, height, width)
     like = home(tokenizer.backbone)

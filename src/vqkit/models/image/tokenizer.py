@@ -250,7 +250,7 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
 
     @property
     def rotatable(self) -> bool:
-        """Whether `rotate_latent` can turn the latent."""
+        """Whether `rotate_latent` can rotate the latent: the backbone names the linear layers around it."""
         return all(self.backbone.latent_layers)
 
     def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:

@@ -31,7 +31,7 @@ _NETWORK_SHARE = 0.1  # of the output of either half, at the start
 
 
 class TransformBackbone(ImageBackbone):
-    """One latent vector for every 16×16 pixels.
+    """Backbone with one latent vector for every 16×16 pixels.
 
     Args:
         dim: width of the latent.

@@ -87,7 +87,7 @@ class ViTBackbone(ImageBackbone):
         return weight
 
     def grid(self, height: int, width: int) -> tuple[int, ...]:
-        """One row of tokens."""
+        """Return the grid of codes: one row of tokens, since images have one size."""
         return (self.tokens,)
 
     @property
@@ -112,7 +112,7 @@ class ViTBackbone(ImageBackbone):
         return (images + 1) / 2
 
     def initialize(self, images: Float[Tensor, "batch channels height width"]) -> None:
-        """Nothing: its norms keep every layer at unit scale."""
+        """Do nothing: the network's norms keep every layer at unit scale."""
 
 
 def _transformer(width: int, depth: int, heads: int) -> nn.TransformerEncoder:

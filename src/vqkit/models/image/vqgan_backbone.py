@@ -169,4 +169,4 @@ class VQGANBackbone(ImageBackbone):
         return (images + 1) / 2
 
     def initialize(self, images: Float[Tensor, "batch channels height width"]) -> None:
-        """Nothing: its norms keep every layer at unit scale."""
+        """Do nothing: the network's norms keep every layer at unit scale."""

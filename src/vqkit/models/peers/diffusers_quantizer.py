@@ -123,7 +123,7 @@ def _checked(model: VQModel) -> VQModel:
 
 
 class VQAdapter(QuantizerAdapter):
-    """What ``VQModel`` asks of its quantizer."""
+    """Quantizer with the interface that ``VQModel`` calls."""
 
     def forward(
         self, z: Float[Tensor, "batch dim height width"]

@@ -143,7 +143,7 @@ def _with(config: Any, settings: Mapping[str, Any]) -> Any:
 
 
 class EncodecAdapter(QuantizerAdapter):
-    """What ``EncodecModel`` asks of its quantizer.
+    """Quantizer with the interface that ``EncodecModel`` calls.
 
     Attributes:
         rates_kbps: bitrate with the first stage, the first two and so on.
@@ -154,7 +154,7 @@ class EncodecAdapter(QuantizerAdapter):
     def encode(
         self, embeddings: Float[Tensor, "batch dim frames"], bandwidth: float | None = None
     ) -> Int[Tensor, "num_codes batch frames"]:
-        """Codes of as many stages as fit into so many kbit/s."""
+        """Return the codes of as many stages as fit into ``bandwidth``, in kbit/s; of all without it."""
         codes = self.quantizer.encode(embeddings.transpose(1, 2))
         if bandwidth:
             stages = stages_within(self.rates_kbps, bandwidth, "bandwidth", "this quantizer has", "kbit/s")
@@ -167,7 +167,7 @@ class EncodecAdapter(QuantizerAdapter):
 
 
 class DacAdapter(QuantizerAdapter):
-    """What ``DacModel`` asks of its quantizer."""
+    """Quantizer with the interface that ``DacModel`` calls."""
 
     quantizers: tuple[nn.Module, ...] = ()  # DacModel.apply_weight_norm walks through them
 

@@ -36,7 +36,7 @@ _MOST_MEGAPIXELS = 256.0  # of all frames
 
 @dataclass(frozen=True)
 class DecodedVideo:
-    """What was read.
+    """Video decoded from a file, with the facts about the file.
 
     Attributes:
         video: the video in [0, 1], float32 on the CPU.
@@ -54,7 +54,7 @@ class DecodedVideo:
 
 
 class VideoModel(HasCodes, Protocol):
-    """What this module needs of `VideoTokenizer`."""
+    """Interface of `VideoTokenizer` that this module relies on."""
 
     channels: int
     frame_rate: float
@@ -74,7 +74,7 @@ def video_header(
     *,
     variable_stages: bool = False,
 ) -> VqkHeader:
-    """What a file says about a video of (frames, height, width) and the tokenizer that wrote it."""
+    """Return the header of a file that holds a video of ``size`` (frames, height, width) coded by this tokenizer."""
     frames, height, width = size
     return header_of(
         tokenizer,

@@ -216,7 +216,7 @@ class VideoTokenizer(Tokenizer):
 
     @property
     def rotatable(self) -> bool:
-        """Whether `rotate_latent` can turn the latent."""
+        """Whether `rotate_latent` can rotate the latent; always for this tokenizer."""
         return True
 
     def rotate_latent(self, rotation: Float[Tensor, "dim dim"]) -> None:

@@ -1,4 +1,4 @@
-"""What the bytes of a sound file say before anything decodes them: where joined files meet, what is promised, missing or foreign."""
+"""Container formats of sound, parsed before decoding: the links of joined files, and what each promises, lacks or has that is foreign."""
 
 from vqkit.data.audio.containers.byte_queue import ByteQueue
 from vqkit.data.audio.containers.chain import FileSlice, LinkStream, links_of

@@ -25,11 +25,11 @@ _CUT = "the file ends within a part whose size is stated"
 
 
 def walk_boxes(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """One MP4 file: a box ``ftyp`` after other boxes begins the next.
+    """Walk through one MP4 file; a box ``ftyp`` after other boxes begins the next.
 
     Args:
-        queue: that stands at the first box.
-        link: link that is filled.
+        queue: byte queue at the first box.
+        link: link whose fields are filled in.
     """
     content = False
     while not queue.at_end():
@@ -49,11 +49,11 @@ def walk_boxes(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
 
 def walk_matroska(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """One Matroska or WebM file: a header of EBML behind a segment begins the next.
+    """Walk through one Matroska or WebM file; an EBML header behind a segment begins the next.
 
     Args:
-        queue: that stands at the header.
-        link: link that is filled.
+        queue: byte queue at the header.
+        link: link whose fields are filled in.
     """
     segment = False
     link.open_ended = not _DURATION.search(queue.peek(_INFO_BYTES))
@@ -73,11 +73,11 @@ def walk_matroska(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
 
 def walk_avi(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """One AVI file: its parts after the first are called ``AVIX``.
+    """Walk through one AVI file; its parts after the first are called ``AVIX``.
 
     Args:
-        queue: that stands at its beginning.
-        link: link that is filled.
+        queue: byte queue at the file's beginning.
+        link: link whose fields are filled in.
     """
     first = True
     while not queue.at_end():
@@ -96,11 +96,11 @@ def walk_avi(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
 
 def walk_wavpack(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """One WavPack file: a block whose first sample is number 0 begins the next, if others came before it.
+    """Walk through one WavPack file; a block whose first sample is number 0 begins the next, if others came before it.
 
     Args:
-        queue: that stands at the first block.
-        link: link that is filled.
+        queue: byte queue at the first block.
+        link: link whose fields are filled in.
     """
     begun = False
     while not queue.at_end():
@@ -122,7 +122,7 @@ def walk_wavpack(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
 
 def _element(head: bytes) -> tuple[bytes, int | None, int]:
-    """Name, size (None where it is open) and bytes of the header of an EBML element; no bytes where there is none."""
+    """Parse the header of an EBML element: its name, size (None where it is open) and length in bytes; 0 bytes where there is none."""
     name_bytes = 9 - head[0].bit_length() if head else 9
     if name_bytes > 4 or len(head) <= name_bytes:
         return b"", None, 0

@@ -8,14 +8,14 @@ _CHUNK_BYTES = 1 << 16
 
 
 class ByteQueue:
-    """Bytes that are looked at before they are taken; never more than what was asked for is waited for.
+    """Queue of a file's bytes that can be peeked at before they are consumed; it never waits for more than was requested.
 
     Args:
         file: open binary file or pipe.
-        size: bytes of the file from where it stands, if it can be sought in: skipping then reads nothing. None for a pipe.
+        size: bytes of the file from its position on, if it can be seeked: skipping then reads nothing. None for a pipe.
 
     Attributes:
-        position: bytes taken so far.
+        position: number of bytes consumed so far.
 
     Example:
         >>> import io
@@ -33,12 +33,12 @@ class ByteQueue:
         self.position = 0
 
     def peek(self, count: int) -> bytes:
-        """The next bytes, fewer at the end; they stay."""
+        """Return the next ``count`` bytes, fewer at the end, without consuming them."""
         self._fetch(count)
         return bytes(self._ahead[:count])
 
     def look(self, least: int) -> bytes:
-        """All that has been read ahead, at least so many bytes or to the end; they stay."""
+        """Return all bytes read ahead, at least ``least`` of them or up to the end, without consuming them."""
         self._fetch(least)
         return bytes(self._ahead)
 
@@ -51,7 +51,7 @@ class ByteQueue:
         return data
 
     def skip(self, count: int) -> int:
-        """Leave out bytes; returns how many there were."""
+        """Skip ``count`` bytes; return how many there were."""
         done = min(count, len(self._ahead))
         del self._ahead[:done]
         if self._size is not None and done < count and not self._ended:
@@ -64,7 +64,7 @@ class ByteQueue:
         return done
 
     def at_end(self) -> bool:
-        """Whether nothing is left; waits for a byte to know."""
+        """Return whether the end is reached; this waits for a byte."""
         self._fetch(1)
         return not self._ahead
 

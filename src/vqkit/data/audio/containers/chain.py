@@ -1,4 +1,4 @@
-"""A file or pipe as the chain of links that it is: files that were joined, one after the other, with nothing in between.
+"""Chains of links: sound files that were joined into one file or pipe, one after the other, with nothing in between.
 
 bytes ─ kind by their beginning ─ walk over the structure ─┬─ bytes for a decoder, of this link only
                                                            └─ `Link`: what is promised, missing, foreign
@@ -38,9 +38,9 @@ _Walk = Callable[[ByteQueue, Link], Iterator[Span]]
 
 
 def walk(queue: ByteQueue) -> tuple[Link, Iterator[Span]]:
-    """The link that begins where a queue stands, and the walk over it.
+    """Return the link that begins at a queue's position, and the walk over it.
 
-    The walk is to be followed span by span: the bytes of a span are taken from the queue before the next span is asked for.
+    The walk is to be followed span by span: the bytes of a span are consumed from the queue before the next span is requested.
 
     Args:
         queue: queue with at least a byte left.
@@ -130,7 +130,7 @@ class LinkStream(io.RawIOBase):
         queue: queue with at least a byte left.
 
     Attributes:
-        link: what is known of it; complete after the last byte.
+        link: facts of the link; complete after the last byte.
     """
 
     def __init__(self, queue: ByteQueue) -> None:
@@ -142,7 +142,7 @@ class LinkStream(io.RawIOBase):
         self._next()  # the header is read by now
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -161,7 +161,7 @@ class LinkStream(io.RawIOBase):
         return len(data)
 
     def drain(self) -> None:
-        """Pass over what no one has read: the queue stands at the next link then."""
+        """Skip all bytes of the link that were not read, so that the queue is at the next link."""
         self._queue.skip(self._left)
         self._left = 0
         while self._next():
@@ -178,10 +178,10 @@ class LinkStream(io.RawIOBase):
 
 
 class FileSlice(io.RawIOBase):
-    """Part of an open file as a file of its own.
+    """File that is a part of an open file.
 
     Args:
-        file: that can be sought in; it stays open.
+        file: seekable file; it stays open.
         start: offset of the first byte.
         stop: offset after the last one.
     """
@@ -191,11 +191,11 @@ class FileSlice(io.RawIOBase):
         self._file, self._start, self._length, self._at = file, start, stop - start, 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -218,7 +218,7 @@ class FileSlice(io.RawIOBase):
 
 
 def links_of(file: BinaryIO, size: int) -> tuple[Link, ...]:
-    """All links of a file that can be sought in; it is read where the structure cannot be passed over.
+    """Find all links of a seekable file; bytes are read only where the structure cannot be skipped.
 
     Args:
         file: open, at its first byte.

@@ -29,7 +29,7 @@ _AIFF_TYPES = {b"sowt": "<i", b"fl32": ">f", b"FL32": ">f", b"fl64": ">f", b"FL6
 
 @dataclass
 class _Header:
-    """What the chunks before the sound say."""
+    """Facts of a file's chunks before the sound."""
 
     kind: str = ""  # of the samples: "i", "u" or "f" with byte order; "" if they are compressed
     channels: int = 0
@@ -40,14 +40,14 @@ class _Header:
     sizes: dict[bytes, int] = field(default_factory=dict)  # of chunks that say 0xFFFFFFFF
 
     def samples(self, size: int) -> int | None:
-        """Number of samples in so many bytes of compressed sound: what another chunk states, if its nearly constant rate agrees."""
+        """Count the samples in ``size`` bytes of compressed sound: another chunk's number if the rate agrees, else by the rate."""
         if not self.bytes_per_second or not self.sample_rate:
             return None
         by_rate = size * self.sample_rate / self.bytes_per_second
         return self.stated if self.stated and abs(self.stated - by_rate) < 0.1 * by_rate else round(by_rate)
 
     def dtype(self) -> str:
-        """NumPy's, or "" if the samples are of no size that is known."""
+        """Return NumPy's dtype of the samples; "" if their size is unknown."""
         width, rest = divmod(self.frame_bytes, self.channels) if self.channels else (0, 1)
         allowed = {"i": (1, 2, 3, 4, 8), "u": (1,), "f": (4, 8)}.get(self.kind[-1:], ())
         return f"{self.kind}{width}" if not rest and width in allowed else ""
@@ -55,7 +55,7 @@ class _Header:
 
 @dataclass(frozen=True)
 class _Form:
-    """How one family is laid out.
+    """Layout of one family of chunked formats.
 
     Attributes:
         head: bytes of the file before the first chunk.
@@ -65,7 +65,7 @@ class _Form:
         even: chunks begin at multiples of this.
         sound: name of the chunk with the samples.
         before: bytes of the sound chunk before the first sample.
-        read: takes what a chunk before the sound says.
+        read: reads a chunk before the sound into the header.
     """
 
     head: int
@@ -129,11 +129,11 @@ CHUNKED: dict[bytes, _Form] = {
 
 
 def walk_chunks(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """One file of chunks: up to its sound, the sound, and what belongs to the file after it.
+    """Walk through one file of chunks: up to its sound, the sound, and the chunks that belong to the file after it.
 
     Args:
-        queue: that stands at the beginning.
-        link: link that is filled.
+        queue: byte queue at the file's beginning.
+        link: link whose fields are filled in.
     """
     magic = queue.peek(4)
     form = CHUNKED[magic]
@@ -177,12 +177,12 @@ def _describe(link: Link, header: _Header, first: int, size: int | None) -> None
 
 
 def left_open(size: int) -> bool:
-    """Whether a size is what is written where it is not known: nothing, or about the largest of 31, 32, 63 or 64 bits."""
+    """Return whether a size is a placeholder for an unknown one: 0, or about the largest number of 31, 32, 63 or 64 bits."""
     return size <= 0 or any(abs(size - (1 << bits)) <= 0x1100 for bits in (31, 32, 63, 64))
 
 
 def _chunk(head: bytes, form: _Form) -> tuple[bytes, int | None]:
-    """Name and size of the chunk that begins here; no name where there is none, no size where it is open."""
+    """Parse the head of a chunk: its name and size; no name where there is none, no size where it is open."""
     if len(head) < form.names + struct.calcsize(form.size):
         return b"", None
     name, size = head[:4], struct.unpack_from(form.size, head, form.names)[0]
@@ -194,7 +194,7 @@ def _chunk(head: bytes, form: _Form) -> tuple[bytes, int | None]:
 
 
 def _stated_end(head: bytes, form: _Form) -> int:
-    """Where the file ends by its first size; 0 where there is none, or none to be believed."""
+    """Return the offset of the file's end by the size in its head; 0 where there is none, or only a placeholder."""
     if form.names == 16:
         size = struct.unpack_from("<Q", head, 16)[0]
         return 0 if left_open(size) else size

@@ -17,11 +17,11 @@ _START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with the header of STREAM
 
 
 def walk_flac(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """One FLAC file.
+    """Walk through one FLAC file.
 
     Args:
-        queue: that stands at its beginning.
-        link: link that is filled.
+        queue: byte queue at the file's beginning.
+        link: link whose fields are filled in.
     """
     head = queue.peek(42)
     if _START.match(head) and len(head) == 42:
@@ -40,7 +40,7 @@ def walk_flac(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
 
 class FlacPositions:
-    """Where frames of FLAC stand, by their own numbers: in whatever container, they tell what is missing before them.
+    """Positions of FLAC frames by their own numbers, which show in any container what is missing before a frame.
 
     Args:
         header: STREAMINFO, 34 bytes, perhaps with other bytes before it.

@@ -23,11 +23,11 @@ _NIST_FIELD = re.compile(rb"^(\w+) -(?:i|r|s\d+) (\S+)", re.MULTILINE)
 
 
 def walk_au(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """One AU file.
+    """Walk through one AU file.
 
     Args:
-        queue: that stands at its beginning, with 24 bytes at least.
-        link: link that is filled.
+        queue: byte queue at the file's beginning, with 24 bytes at least.
+        link: link whose fields are filled in.
     """
     first, size, coding, link.sample_rate, link.channels = struct.unpack_from(">IIIII", queue.peek(24), 4)
     dtype = _AU_TYPES.get(coding, "")
@@ -44,11 +44,11 @@ def walk_au(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
 
 def walk_nist(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """One NIST SPHERE file: a header of text.
+    """Walk through one NIST SPHERE file, which has a header of text.
 
     Args:
-        queue: that stands at its beginning.
-        link: link that is filled.
+        queue: byte queue at the file's beginning.
+        link: link whose fields are filled in.
     """
     first = int(queue.peek(16)[8:16].strip() or b"0")
     fields = dict(_NIST_FIELD.findall(queue.peek(first)))
@@ -70,11 +70,11 @@ def walk_nist(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
 
 def walk_voc(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """One VOC file: blocks with their sizes, up to one of type 0.
+    """Walk through one VOC file: blocks with their sizes, up to one of type 0.
 
     Args:
-        queue: that stands at its beginning.
-        link: link that is filled.
+        queue: byte queue at the file's beginning.
+        link: link whose fields are filled in.
     """
     yield from pass_on(queue, max(26, int.from_bytes(queue.peek(22)[20:22], "little")))
     while not queue.at_end():

@@ -1,4 +1,4 @@
-"""Streams of bare frames, one after the other, each with a header that tells its length: MPEG audio, AAC in ADTS, AC-3.
+"""Streams of bare frames, one after the other, each with its length in its header: MPEG audio, AAC in ADTS, AC-3.
 
 What belongs to no frame is passed on but counted: FFmpeg's parsers leave it out without a word.
 
@@ -35,13 +35,13 @@ _MOST_LOOKED_AT = 1 << 14
 
 @dataclass(frozen=True)
 class Frame:
-    """What the header of a frame tells.
+    """Facts of a frame's header.
 
     Attributes:
         length: length in bytes.
-        samples: a channel.
+        samples: number of samples in each channel.
         sample_rate: sample rate in Hz.
-        side_bytes: between the header and the first place where a Xing header can stand; MPEG layer 3 only.
+        side_bytes: bytes between the header and the first place where a Xing header can stand; MPEG layer 3 only.
     """
 
     length: int
@@ -51,7 +51,7 @@ class Frame:
 
 
 def mpeg_frame(head: bytes) -> Frame | None:
-    """The frame of MPEG audio that begins with these bytes; None where none does.
+    """Parse the header of a frame of MPEG audio at the start of the bytes; None where there is none.
 
     Example:
         >>> mpeg_frame(bytes.fromhex("fffb9064"))
@@ -76,7 +76,7 @@ def mpeg_frame(head: bytes) -> Frame | None:
 
 
 def adts_frame(head: bytes) -> Frame | None:
-    """The frame of AAC in ADTS that begins with these bytes; None where none does."""
+    """Parse the header of a frame of AAC in ADTS at the start of the bytes; None where there is none."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 >= len(_ADTS_RATES):
         return None
     length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
@@ -84,7 +84,7 @@ def adts_frame(head: bytes) -> Frame | None:
 
 
 def ac3_frame(head: bytes) -> Frame | None:
-    """The frame of AC-3 or E-AC-3 that begins with these bytes; None where none does."""
+    """Parse the header of a frame of AC-3 or E-AC-3 at the start of the bytes; None where there is none."""
     if len(head) < 7 or head[:2] != b"\x0bw":
         return None
     version, rate = head[5] >> 3, head[4] >> 6
@@ -108,7 +108,7 @@ def ac3_frame(head: bytes) -> Frame | None:
 
 
 def tag_bytes(head: bytes) -> int:
-    """Length of the ID3v2, ID3v1 or APEv2 tag that begins with these bytes; 0 where none does."""
+    """Return the length in bytes of the ID3v2, ID3v1 or APEv2 tag at the start of the bytes; 0 where there is none."""
     if len(head) >= 10 and head.startswith(b"ID3") and head[3] in (2, 3, 4) and max(head[6:10]) < 128:
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
         return 10 + size + (10 if head[5] & 0x10 else 0)
@@ -126,7 +126,7 @@ def walk_frames(queue: ByteQueue, link: Link, frame_of: Callable[[bytes], Frame 
     either are one link: a decoder plays on.
 
     Args:
-        queue: that stands at the first frame or tag.
+        queue: byte queue at the first frame or tag.
         link: link that is filled; its samples where a Xing header states them.
         frame_of: `mpeg_frame`, `adts_frame` or `ac3_frame`.
     """
@@ -183,7 +183,7 @@ def _foreign(queue: ByteQueue, link: Link, frame_of: Callable[[bytes], Frame | N
 
 
 def _places(ahead: bytes) -> Iterator[int]:
-    """Where a frame or a tag could begin."""
+    """Yield the offsets at which a frame or a tag could begin."""
     index = -1
     while (
         index := min(
@@ -202,7 +202,7 @@ def _two_frames(ahead: bytes, index: int, frame_of: Callable[[bytes], Frame | No
 
 
 def _stated_by_xing(start: bytes, frame: Frame) -> int:
-    """Samples of the stream whose first frame this is, by its Xing or Info header; 0 where it has none."""
+    """Return the number of samples that the Xing or Info header in a stream's first frame states; 0 where it has none."""
     for protected in (0, 2):  # bytes of a checksum after the header
         at = 4 + protected + frame.side_bytes
         if start[at : at + 4] in (b"Xing", b"Info") and not any(start[4 + protected : at]):

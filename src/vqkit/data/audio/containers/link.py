@@ -1,4 +1,4 @@
-"""One link of a chain: what its bytes say before anything decodes them."""
+"""Link of a chain of joined sound files, as its bytes describe it before anything is decoded."""
 
 import re
 from collections.abc import Generator, Iterator
@@ -28,20 +28,20 @@ class PcmFormat:
 
 @dataclass
 class Link:
-    """What is known of one link; complete when its last byte has been passed on.
+    """Facts of one link; complete when its last byte has been passed on.
 
     Attributes:
-        kind: kind of container, such as ``"ogg"``; "" is one whose structure is not looked at.
+        kind: kind of container, such as ``"ogg"``; "" for one whose structure is not parsed.
         start: offset of its first byte.
         stop: offset after its last byte.
-        samples: a channel, as the header promises exactly; None where it does not.
+        samples: number of samples in each channel, as the header promises exactly; None where it does not.
         sample_rate: sample rate of ``samples``, in Hz.
-        channels: where the header tells.
-        frame_seconds: duration of all frames that were seen, where they are looked at.
+        channels: number of channels, where the header states it.
+        frame_seconds: duration of all frames so far, in formats whose frames are parsed.
         end: samples a channel to the last time mark of an Ogg stream: what its last packet holds beyond that is padding.
-        pcm: how its samples lie, if they are uncompressed.
-        open_ended: its header leaves the length open, or was never finished.
-        cut: why it is not whole, such as ``"the last page is incomplete"``; "" if it is.
+        pcm: layout of the samples, if they are uncompressed.
+        open_ended: whether the header leaves the length open, or was never finished.
+        cut: reason why the link is not whole, such as ``"the last page is incomplete"``; "" if it is.
         foreign_bytes: bytes between its parts that belong to none.
         foreign_places: number of places at which they stand.
         behind: bytes after its end that begin nothing that is known: tags, or sound that a wrong size hides.
@@ -73,7 +73,7 @@ class Link:
 
     @property
     def fault(self) -> str:
-        """Why it is not whole, in words; "" if it is, as far as the structure tells."""
+        """Reason why the link is not whole, in words; "" if it is, as far as the structure tells."""
         parts = f"{self.damaged_parts} page{'s are' if self.damaged_parts != 1 else ' is'} lost or damaged"
         places = f"{self.foreign_places} places" if self.foreign_places != 1 else "one place"
         foreign = f"{self.foreign_bytes} bytes in {places} are no sound and are left out"
@@ -84,42 +84,42 @@ class Link:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing, as far as the structure tells."""
+        """Whether nothing of the link is missing, as far as the structure tells."""
         return not (self.cut or self.foreign_bytes or self.damaged_parts)
 
     def foreign(self, count: int) -> None:
-        """Count bytes that belong to nothing."""
+        """Count foreign bytes, which belong to no part of the link."""
         self.foreign_bytes += count
         self.foreign_places += 1
 
 
 def pass_on(queue: ByteQueue, count: int) -> Generator[Span, None, bool]:
-    """Pass on so many of the next bytes; returns whether there were as many."""
+    """Pass on the next ``count`` bytes; return whether there were as many."""
     before = queue.position
     yield count
     return queue.position - before == count
 
 
 def pass_rest(queue: ByteQueue) -> Iterator[Span]:
-    """Pass on all that is left, as it comes."""
+    """Pass on all bytes that are left, as they arrive."""
     while not queue.at_end():
         yield len(queue.look(1))
 
 
 def pass_behind(queue: ByteQueue, link: Link) -> Iterator[Span]:
-    """Pass on what is left behind the end of a link, and count it."""
+    """Pass on the bytes that are left behind the end of a link, and count them."""
     before = queue.position
     yield from pass_rest(queue)
     link.behind += queue.position - before
 
 
 def until_pattern(queue: ByteQueue, pattern: re.Pattern[bytes], longest: int) -> Iterator[Span]:
-    """Spans up to where a pattern occurs again, not counting the first byte; or to the end.
+    """Yield the spans up to the next occurrence of a pattern, not counting one at the first byte; or to the end.
 
     Args:
-        queue: that stands where the search begins.
-        pattern: what the next link begins with.
-        longest: bytes that it can match.
+        queue: byte queue at the start of the search.
+        pattern: pattern of the next link's beginning.
+        longest: largest number of bytes that the pattern can match.
     """
     first = 1
     while True:

@@ -43,7 +43,7 @@ class _Page:
 
     @property
     def damaged(self) -> bool:
-        """Whether its checksum is wrong; or, if it seems to go beyond the end of the file, whether another page follows."""
+        """Whether the page's checksum is wrong; of a page that seems to extend beyond the end of the file, whether another page follows."""
         if len(self.data) < self.length:
             return _MAGIC in self.data[1:]
         return checksum(self.data) != struct.unpack_from("<I", self.data, 22)[0]
@@ -62,7 +62,7 @@ def walk_ogg(queue: ByteQueue, link: Link) -> Iterator[Span]:
     A link is one set of streams that begin together; a stream that begins after other pages begins the next link.
 
     Args:
-        queue: that stands at the first page.
+        queue: byte queue at the first page.
         link: link that is filled.
     """
     numbers: dict[int, int] = {}  # of the page expected next, by stream
@@ -116,7 +116,7 @@ def walk_ogg(queue: ByteQueue, link: Link) -> Iterator[Span]:
 
 
 def _next_page(queue: ByteQueue) -> _Page | None:
-    """The page that begins here, which stays; None where none begins."""
+    """Peek at the page at the queue's position without consuming it; None where there is none."""
     head = queue.peek(27)
     if len(head) < 27 or not head.startswith(_MAGIC):
         return None
@@ -143,10 +143,10 @@ def _to_next_page(queue: ByteQueue, link: Link, counted: bool) -> Iterator[Span]
 
 
 def _complete_packets(page: _Page, opus_from: int | None) -> bytes:
-    """A page of those packets whose last byte is there: a decoder drops a page whose checksum is wrong with all its packets.
+    """Rebuild a page from the packets whose last byte is there: a decoder drops a page with a wrong checksum with all its packets.
 
     Args:
-        page: whose end is missing.
+        page: page whose end is missing.
         opus_from: time before the page, if it is of Opus: FFmpeg asks for the time after it there, and only there.
     """
     ends = [index + 1 for index, size in enumerate(page.lacing) if size < 255]

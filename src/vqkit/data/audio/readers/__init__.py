@@ -1,1 +1,1 @@
-"""From the bytes of a sound file to samples: one reader for each kind of decoder, joined by `sound.SoundReader`."""
+"""Readers that decode the bytes of a sound file into samples: one for each kind of decoder, joined by `sound.SoundReader`."""

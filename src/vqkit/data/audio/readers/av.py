@@ -33,17 +33,17 @@ _MOST_FAILED_READS = 16
 
 
 class AvReader:
-    """The first audio stream of a file that can be decoded, read by FFmpeg; `pieces` once an opening.
+    """Reader of a file's first audio stream that FFmpeg can decode; `pieces` can be called once.
 
     Args:
         source: an existing file, or an open binary file or pipe at its beginning.
-        findings: where notes and losses go.
-        begins_with_loss: asked when the first samples were decoded: whether time before them was lost, and stamps count from 0.
+        findings: collects notes and losses.
+        begins_with_loss: called when the first samples were decoded: whether time before them was lost, and stamps count from 0.
 
     Attributes:
         sample_rate: sample rate of the first sample, in Hz.
         layout: layout of the first sample.
-        num_samples: None: what the header states is checked by who joins links.
+        num_samples: None, since the header's number is checked by the caller that joins links.
         seconds: duration as the header says, perhaps an estimate.
         exact: whether the container states the length to the sample, and names exact samples after a seek.
 
@@ -106,13 +106,13 @@ class AvReader:
 
     @property
     def stated_seconds(self) -> float | None:
-        """Duration as the header says, if it is no estimate and of this stream alone."""
+        """Duration in seconds as the header states it, if it is no estimate and of this stream alone."""
         alone = self._stream.duration is not None or len(self._container.streams) == 1
         return self.seconds if self._format in _STATED and alone else None
 
     @property
     def lossless(self) -> bool:
-        """Whether the stated duration is that of the samples, to the last one."""
+        """Whether the stated duration is exactly that of the samples."""
         return self._format in _LOSSLESS
 
     def pieces(self, start: int) -> Iterator[Piece]:

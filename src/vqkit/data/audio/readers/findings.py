@@ -1,4 +1,4 @@
-"""What was found out about a sound while it was read: changes on the way, which are noted, and losses, which are warned of or refused."""
+"""Findings of the reading of a sound: changes, which are noted, and losses, which are warned of or refused."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ class _Loss:
     """Losses of one kind, counted.
 
     Attributes:
-        first: where the first one is, in seconds.
-        count: how many.
-        seconds: duration of the silence in their place.
+        first: time of the first one, in seconds.
+        count: number of losses.
+        seconds: duration of the silence in their place, in seconds.
     """
 
     first: float
@@ -28,7 +28,7 @@ class Findings:
         strict: whether a loss is an error at once.
 
     Attributes:
-        begin_seconds: where the link that is being read begins; positions count from there.
+        begin_seconds: start of the link that is being read, in seconds; positions count from there.
 
     Example:
         >>> findings = Findings("a.mp3")
@@ -47,17 +47,17 @@ class Findings:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was changed on the way and is no loss."""
+        """Changes to the sound that are no loss."""
         return tuple(self._notes.values())
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is missing, damaged or doubtful."""
+        """Warnings of what is missing, damaged or doubtful."""
         return (*(_line(kind, loss) for kind, loss in self._losses.items()), *self._texts)
 
     @property
     def missing_seconds(self) -> float:
-        """Silence in place of what is missing, in seconds."""
+        """Duration of the silence in place of what is missing, in seconds."""
         return round(sum(loss.seconds for loss in self._losses.values()), 6)
 
     def note(self, key: str, text: str) -> None:
@@ -65,30 +65,30 @@ class Findings:
         self._notes.setdefault(key, text)
 
     def undecodable(self, at: float) -> None:
-        """A packet that the decoder refused, at so many seconds."""
+        """Count a packet that the decoder refused, ``at`` seconds from the link's beginning."""
         self._count("packet", at, 1, 0.0)
 
     def damaged(self, at: float, count: int = 1) -> None:
-        """Parts that are marked or known to be damaged, and were decoded all the same or left out."""
+        """Count parts that are marked or known to be damaged, and were decoded all the same or left out."""
         self._count("damaged", at, count, 0.0)
 
     def silence(self, at: float, seconds: float, missing: bool) -> None:
-        """Silence in place of what is missing, or of what the decoder refused, which is counted already."""
+        """Count silence in place of what is missing, or of what the decoder refused, which is counted already."""
         self._count("gap" if missing else "packet", at, int(missing), seconds)
 
     def short(self, stated: float, there: float, filled: bool, cut: str) -> None:
-        """A sound that ends before its header says; ``cut`` is why."""
+        """Report a sound that ends earlier than its header states; ``cut`` is the reason."""
         rest = ": the rest is silence" if filled else ", which is not to be believed"
         text = f"{_beginning(cut)}: the header promises {stated:.3f} s, {there:.3f} s could be read{rest}"
         self._losses.setdefault(text, _Loss(there + self.begin_seconds)).seconds += stated - there if filled else 0.0
         self._refuse(text)
 
     def cut(self, at: float, why: str) -> None:
-        """A sound that is not whole, and nothing says how long it was."""
+        """Report a sound that is not whole and whose length is unknown."""
         self.warn(f"cut short after {at + self.begin_seconds:.3f} s: {why}")
 
     def warn(self, text: str) -> None:
-        """Any other loss or doubt."""
+        """Report any other loss or doubt."""
         if text not in self._texts:
             self._texts.append(text)
             self._refuse(text)

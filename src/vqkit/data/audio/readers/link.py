@@ -1,4 +1,4 @@
-"""One link of a chain as samples, as many as its header promises: silence for what is missing at its end, no padding of codecs."""
+"""Reader of one link's samples, as many as its header promises: silence for what is missing at its end, no padding of codecs."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -34,17 +34,17 @@ _BLOCK_SAMPLES = 1 << 16
 
 
 class LinkReader:
-    """One link, read by whoever reads it exactly: libsndfile what is whole, PCM and damage by other ways.
+    """Reader of one link with the decoder that reads it exactly: libsndfile where it is whole, others for PCM and damaged links.
 
     Args:
         source: the file, if the link is all of it; otherwise the link's bytes, from its beginning.
-        link: what is known of it by its structure; complete only when all bytes were read, if they come from a pipe.
-        findings: where notes and losses go.
+        link: facts of its structure; of a pipe complete only when all bytes were read.
+        findings: collects notes and losses.
 
     Attributes:
         sample_rate: sample rate of its first sample, in Hz.
         layout: layout of its first sample.
-        num_samples: a channel, where that is known exactly.
+        num_samples: number of samples in each channel, where that is known exactly.
         seconds: the duration that the header states, perhaps an estimate; None where it says nothing.
 
     Raises:
@@ -82,12 +82,12 @@ class LinkReader:
             raise
 
     def _begins_with_loss(self) -> bool:
-        """Whether something is missing before the first sample that was decoded, and time stamps say how much."""
+        """Return whether sound is missing before the first decoded sample and time stamps say how much."""
         link = self._source.link if isinstance(self._source, LinkStream) else self._link
         return link.kind == "ogg" and link.damaged_parts > 0
 
     def _bytes(self) -> BinaryIO:
-        """The link from its first byte, for who reads from front to back."""
+        """Return the link from its first byte, for decoders that read from front to back."""
         if not isinstance(self._source, Path):
             return self._source  # type: ignore[return-value]
         self._file = self._source.open("rb")
@@ -96,7 +96,7 @@ class LinkReader:
         return LinkStream(ByteQueue(self._file))  # type: ignore[return-value]
 
     def _stated(self) -> int | None:
-        """Samples that the header promises, at the rate of the first; None where it promises nothing that is to be believed."""
+        """Return the number of samples that the header promises, at the first sample's rate; None where it promises nothing credible."""
         link, decoder = self._link, self._decoder
         if isinstance(decoder, SoundfileReader):
             return decoder.num_samples
@@ -157,7 +157,7 @@ class LinkReader:
             yield from self._beyond(damage.position)
 
     def _beyond(self, position: int) -> Iterator[Piece]:
-        """What FFmpeg can read where libsndfile has given up."""
+        """Read on with FFmpeg from the position in samples at which libsndfile has given up."""
         assert isinstance(self._source, Path)
         self._decoder.close()
         try:

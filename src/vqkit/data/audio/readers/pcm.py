@@ -14,11 +14,11 @@ _BLOCK_BYTES = 1 << 18
 
 
 class PcmReader:
-    """The samples of one link whose header was understood; for pipes, and where the header leaves the length open.
+    """Reader of the samples of a link of known PCM layout; for pipes, and where the header leaves the length open.
 
     Args:
         file: file at the first byte of the link.
-        link: that has a ``pcm``.
+        link: link whose ``pcm`` is set.
         pcm: PCM description of the link.
     """
 
@@ -52,7 +52,7 @@ class PcmReader:
                 yield Piece(samples, self.sample_rate, self.layout)
 
     def close(self) -> None:
-        """What was given open stays open."""
+        """Do nothing: a file that was given open stays open."""
 
     def _leave_out(self, count: int) -> None:
         if self._file.seekable():

@@ -33,13 +33,13 @@ class Piece(NamedTuple):
 
 
 class Decoder(Protocol):
-    """One link as samples.
+    """Interface of the decoders: one link as samples.
 
     Attributes:
         sample_rate: sample rate of its first sample, in Hz.
         layout: layout of its first sample.
-        num_samples: a channel, if the header states it exactly.
-        seconds: duration as the header says, perhaps an estimate; None where it says nothing.
+        num_samples: number of samples in each channel, if the header states it exactly.
+        seconds: duration as the header states it, perhaps an estimate; None where it states none.
         reached: sample after the last one that there is, among those that `pieces` has passed.
     """
 
@@ -50,19 +50,19 @@ class Decoder(Protocol):
     reached: int
 
     def pieces(self, start: int) -> Iterator[Piece]:
-        """The samples from this one on; once."""
+        """Yield the samples from index ``start`` on; can be called once."""
 
     def close(self) -> None:
         """Close what it has opened."""
 
 
 def channel_names(count: int) -> tuple[str, ...]:
-    """Names where a format has none for its channels."""
+    """Return channel names for a format that has none."""
     return _NAMES.get(count) or tuple(f"{index}" for index in range(count))
 
 
 def as_float(values: np.ndarray) -> np.ndarray:
-    """Samples as float32, integers divided by their largest negative value.
+    """Convert samples to float32, integers divided by the magnitude of their most negative value.
 
     Example:
         >>> as_float(np.int16([-32768, 16384])).tolist(), as_float(np.uint8([0, 128])).tolist()
@@ -76,12 +76,12 @@ def as_float(values: np.ndarray) -> np.ndarray:
 
 
 def remix(samples: Float[np.ndarray, "samples have"], have: tuple[str, ...], want: tuple[str, ...]) -> np.ndarray:
-    """Samples of one layout in another: to one channel the mean, from one channel the same in each, else by where speakers stand.
+    """Convert samples to another channel layout: to mono by the mean, from mono by copying, else by the speakers' positions.
 
     Args:
-        samples: what a decoder gives.
+        samples: output of a decoder.
         have: their layout.
-        want: the layout that they get.
+        want: layout of the result.
 
     Example:
         >>> remix(np.float32([[1.0, 0.5]]), ("FL", "FR"), ("FC",))
@@ -105,12 +105,12 @@ def remix(samples: Float[np.ndarray, "samples have"], have: tuple[str, ...], wan
 
 
 class Alike:
-    """All pieces at the rate and with the channels of the first.
+    """Converter of all pieces to the sample rate and the channels of the first.
 
     Args:
-        sample_rate: that all get, in Hz.
-        layout: that all get.
-        findings: where changes are noted.
+        sample_rate: sample rate of the output, in Hz.
+        layout: channel layout of the output.
+        findings: collects notes of the changes.
     """
 
     def __init__(self, sample_rate: int, layout: tuple[str, ...], findings: Findings) -> None:
@@ -122,7 +122,7 @@ class Alike:
         self.samples = 0  # given so far
 
     def push(self, piece: Piece) -> Iterator[np.ndarray]:
-        """The samples of a piece, and what was held back before it."""
+        """Convert a piece; yield its samples, after those of the resampler's buffer where the rate changes."""
         samples = piece.samples
         if len(samples) == 0:
             return
@@ -143,7 +143,7 @@ class Alike:
         yield from self._count(samples)
 
     def finish(self) -> Iterator[np.ndarray]:
-        """What is held back still."""
+        """Yield the samples that are still in the resampler's buffer."""
         if self._resampler is None:
             return
         rest = self._resampler.resample_chunk(np.zeros((0, len(self.layout)), np.float32), last=True)

@@ -1,4 +1,4 @@
-"""What samples must not be, and what they should not: too many, no numbers, far outside ±1, or gone when channels are averaged."""
+"""Checks of decoded samples: too many, no numbers, far outside ±1, or cancelled when channels are averaged."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def check_samples(name: str | Path, samples: int, channels: int, max_samples: in
 
     Args:
         name: name of the file, for the message.
-        samples: a channel.
+        samples: number of samples in each channel.
         channels: number of channels.
         max_samples: most samples of all channels together; None allows any number.
 
@@ -44,10 +44,10 @@ def check_samples(name: str | Path, samples: int, channels: int, max_samples: in
 
 
 class SampleCheck:
-    """Look at all samples of a sound as they are read.
+    """Check of all samples of a sound while they are read.
 
     Args:
-        findings: where what is doubtful goes; its name is that of the sound.
+        findings: collects the doubts; its name is that of the sound.
         sample_rate: sample rate in Hz.
         max_samples: most samples of all channels together; None allows any number.
         start: index of the first sample that will come.
@@ -85,10 +85,10 @@ class SampleCheck:
 
 
 class Cancellation:
-    """Note whether channels cancel when they are averaged: of −x and x nothing is left.
+    """Detector of channels that cancel when they are averaged, as −x and x do.
 
     Args:
-        findings: where the note goes.
+        findings: collects the note.
         sample_rate: sample rate in Hz.
 
     Example:

@@ -1,4 +1,4 @@
-"""A sound file or pipe as samples of one rate and one number of channels, whatever it is made of.
+"""Reading of a sound file or pipe of any make as samples of one rate and one number of channels.
 
 file ─ links ─ decoder of each ─ silence for what is missing ─ rate and channels of the first ─ blocks
 """
@@ -88,7 +88,7 @@ class SoundReader:
 
     @property
     def seconds(self) -> float | None:
-        """Duration as the header says, perhaps an estimate; None where it says nothing, or more may follow."""
+        """Duration in seconds as the header states it, perhaps an estimate; None where it states none, or more may follow."""
         if self._links is None:
             return None if self._first.seconds is None else self._first.seconds
         if len(self._links) == 1:
@@ -161,7 +161,7 @@ class SoundReader:
             stream.drain()
 
     def _kept(self, stream: LinkStream) -> FileSlice:
-        """All bytes of a link that cannot be decoded before its end, where they can be sought in; on the disk, if they are many."""
+        """Buffer all bytes of a link that cannot be decoded before its end, so that they can be seeked; on the disk, if they are many."""
         kept = SpooledTemporaryFile(_KEPT_IN_MEMORY)  # noqa: SIM115  # closed with the reader
         self._temporary.append(kept)
         shutil.copyfileobj(stream, kept)
@@ -186,13 +186,13 @@ class SoundReader:
 
 
 def _index_first(queue: ByteQueue) -> bool:
-    """Whether the index of an MP4 file comes before its content, right behind the first box: then it can be read from front to back."""
+    """Return whether an MP4 file's index stands before its content, right behind the first box, so that it reads from front to back."""
     size = int.from_bytes(queue.peek(4), "big")
     return size <= _LONGEST_FIRST_BOX and queue.peek(size + 8)[size + 4 :] in (b"moov", b"styp", b"sidx", b"moof")
 
 
 def check_file(path: Path) -> None:
-    """Whether a path names something that can be read as a sound file, without opening it: a FIFO would wait for ever.
+    """Refuse a path that cannot be read as a sound file, without opening it: a FIFO would wait for ever.
 
     Raises:
         FileNotFoundError: there is nothing.

@@ -1,1 +1,1 @@
-"""Image formats of which Pillow tells too little: their pixels at full depth, and how their colours are meant."""
+"""Image formats for which Pillow is not enough: their pixels at full depth, and the meaning of their colours."""

@@ -20,7 +20,7 @@ _COMMENT = re.compile(rb"#[^\n\r]*")
 
 
 def is_netpbm(head: bytes) -> bool:
-    """Whether a file begins like one of Netpbm, its width included.
+    """Return whether a file begins like one of Netpbm, its width included.
 
     Example:
         >>> is_netpbm(b"P5 640 480 255 "), is_netpbm(b"P1 is the name of a road")

@@ -43,12 +43,12 @@ def bare_png(file: BinaryIO) -> BinaryIO:
 
 
 def read_png(file: BinaryIO, image: Any, again: Callable[[], Any]) -> StoredImage:
-    """The pixels of a PNG file, and how they are meant.
+    """Read the pixels of a PNG file with their colour space.
 
     Args:
-        file: open for reading, and seekable.
+        file: file that is open for reading, and seekable.
         image: Pillow's image of it, of which nothing is decoded yet.
-        again: makes another one.
+        again: opens another image of the file.
 
     Raises:
         CannotConvertError, Exception: as of `decoded_by_pillow`.

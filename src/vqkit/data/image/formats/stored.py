@@ -82,7 +82,7 @@ def _check_size(max_megapixels: float, width: int, height: int) -> None:
 
 
 def _opened(file: BinaryIO, check_size: Callable[[int, int], None]) -> Any:
-    """The file as a Pillow image whose header is checked and of which nothing is decoded.
+    """Open the file as a Pillow image whose header is checked and of which nothing is decoded.
 
     ``Image.open`` does the same, but for its own limit of pixels, which is for the whole process.
     """

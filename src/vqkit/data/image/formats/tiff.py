@@ -203,7 +203,7 @@ def _ycbcr(page: TiffPage, layout: TiffLayout) -> np.ndarray:
 
 
 def _through_pillow(page: TiffPage, layout: TiffLayout, meaning: int, notes: list[str]) -> StoredImage:
-    """What is compressed as an image: fax, JPEG and WebP, in the few layouts that there are."""
+    """Decode a page that is compressed as an image (fax, JPEG, WebP) by Pillow, in the few layouts that occur."""
     fax = (
         layout.compression in _FAX
         and (layout.bits, layout.samples) == (1, 1)

@@ -34,7 +34,7 @@ _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], a
 
 @dataclass(frozen=True)
 class TiffLayout:
-    """Where and how the samples of a page lie.
+    """Layout of a page's samples: image size, sample format, strips or tiles, and compression.
 
     Attributes:
         width: width of the image in pixels.
@@ -42,10 +42,10 @@ class TiffLayout:
         samples: samples of a pixel.
         bits: bits of a sample.
         form: format of a sample: 1 unsigned integer, 2 signed integer, 3 float.
-        planar: each sample has strips of its own.
+        planar: whether each sample has strips of its own.
         part_width: pixels of a strip's or tile's row.
         part_height: rows of a strip or tile; the last strip may have fewer.
-        tiled: the parts are tiles.
+        tiled: whether the parts are tiles.
         compression: the tag's number.
         predictor: 1 none, 2 differences, 3 differences of the bytes of floats.
     """
@@ -79,7 +79,7 @@ class TiffLayout:
 
 
 def tiff_layout(page: TiffPage) -> TiffLayout:
-    """What the tags say about the samples.
+    """Read the layout of a page's samples from its tags.
 
     Raises:
         CannotConvertError: the samples are of no kind that has a place in [0, 1].

@@ -16,11 +16,11 @@ _MOST_PAGES = 65536  # more are not counted
 
 @dataclass(frozen=True)
 class TiffPage:
-    """One directory.
+    """Directory of tags, which describes one page of a TIFF file.
 
     Attributes:
-        file: from which values are read when they are asked for.
-        order: ``"<"`` or ``">"``.
+        file: file from which values are read on demand.
+        order: byte order, ``"<"`` or ``">"``.
         fields: tag → type, number of values, and position in the file.
     """
 

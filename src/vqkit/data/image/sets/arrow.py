@@ -22,11 +22,11 @@ _DICT, _STATE = "dataset_dict.json", "state.json"
 
 @dataclass(frozen=True)
 class SavedImages:
-    """The images of one saved ``Dataset``, decoded when they are asked for.
+    """The images of one saved ``Dataset``, decoded on demand.
 
     Attributes:
-        folder: where it was saved.
-        rows: its column of images, undecoded.
+        folder: folder of the saved data set.
+        rows: column of images, undecoded.
         column: name of that column.
         max_megapixels: largest image in 10^6 pixels, as in `read_image`.
     """
@@ -72,7 +72,7 @@ def saved_folders(folder: Path) -> list[Path]:
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether a ``Dataset`` was saved there."""
+    """Return whether a ``Dataset`` of Hugging Face was saved in the folder."""
     return (folder / _STATE).is_file() and (folder / "dataset_info.json").is_file()
 
 

@@ -17,7 +17,7 @@ _PICKLED = re.compile(r"(data_batch_\d+|test_batch|batches\.meta)")
 
 
 def is_cifar(path: Path) -> bool:
-    """Whether the name is that of a file of the binary version: ``data_batch_1.bin`` … ``test_batch.bin``."""
+    """Return whether the name is that of a file of CIFAR's binary version: ``data_batch_1.bin`` … ``test_batch.bin``."""
     return _BINARY.fullmatch(path.name) is not None
 
 
@@ -40,7 +40,7 @@ def cifar_labels(path: Path) -> list[tuple[str, str]]:
 
 
 def cifar_pixels(path: Path) -> PixelArray:
-    """All images of a file, ``(count, 32, 32, 3)``.
+    """Read all images of a file, ``(count, 32, 32, 3)``.
 
     Raises:
         ValueError: the length is not that of whole images, or a label is out of range.

@@ -22,7 +22,7 @@ _MOST_EXPANSION = 1032  # of deflate: what promises more is not in the file
 
 
 def is_idx_images(path: Path) -> bool:
-    """Whether the name is that of a file of images, such as ``train-images-idx3-ubyte`` or ``t10k-images.idx3-ubyte.gz``."""
+    """Return whether the name is that of an IDX file of images, such as ``train-images-idx3-ubyte`` or ``t10k-images.idx3-ubyte.gz``."""
     return _IMAGES.fullmatch(path.name) is not None
 
 
@@ -48,7 +48,7 @@ def idx_labels(path: Path) -> list[tuple[str, str]]:
 
 
 def idx_pixels(path: Path) -> PixelArray:
-    """All images of a file, ``(count, height, width)``; errors as of `read_idx`."""
+    """Read all images of a file, ``(count, height, width)``; errors as of `read_idx`."""
     return PixelArray(read_idx(path, 3))
 
 

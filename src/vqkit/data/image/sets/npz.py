@@ -45,7 +45,7 @@ def npz_labels(path: Path) -> list[tuple[str, str]]:
 
 
 def npz_pixels(path: Path) -> PixelArray:
-    """All images of a file.
+    """Read all images of a file.
 
     Raises:
         ValueError: as of `npz_labels`, or a value is NaN, less than 0 or more than white.

@@ -18,7 +18,7 @@ _DIGITS_WHITE = 16.0
 
 
 def is_collection(path: Path) -> bool:
-    """Whether the name is that of a file of many images.
+    """Return whether the name is that of a file of many images.
 
     Raises:
         ValueError: the name is that of a pickled file.
@@ -60,7 +60,7 @@ def collection_labels(path: Path) -> list[tuple[str, str]]:
 
 
 def collection_pixels(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> PixelArray | SavedImages:
-    """All images of a file, or a saved folder from which they are read; errors as of the formats."""
+    """Read all images of a file, or open a saved folder from which they are read; errors as of the formats."""
     if path.is_dir():
         return saved_images(path, max_megapixels)
     if path == DIGITS:
