@@ -406,7 +406,8 @@ def test_a_fit_is_better_than_the_mean(name):
     quantizer, z = SYSTEMS[name](1), latents(batch=16)
     quantizer.fit(z, iterations=2 if name.startswith("QINCo") else 25)  # each of QINCo's is 40 steps of Adam
     fitted = float((quantizer.eval()(z).z_q - z).detach().square().mean())
-    assert fitted < (1.001 if name == "VQ-1" else 0.96) * float(z.var(dim=(0, 1)).mean())
+    limit = {"VQ-1": 1.001, "QINCo": 0.6, "QINCo-beam": 0.6}.get(name, 0.96)  # QINCo starts at 0.93
+    assert fitted < limit * float(z.var(dim=(0, 1)).mean())
 
 
 def test_every_public_quantizer_is_under_contract():
