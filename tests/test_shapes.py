@@ -18,7 +18,7 @@ for layout in LAYOUTS:
     for name, make in SYSTEMS.items():
         quantizer = make(len(LAYOUTS[layout]))
         z = latents(layout, batch=4)
-        quantizer.fit(z)
+        quantizer.fit(z, iterations=1)
         mask = padding(layout, batch=4)
         quantizer.train()(z, mask).loss
         quantizer.eval()

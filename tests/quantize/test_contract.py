@@ -1,6 +1,7 @@
 """The contract: every quantizer × layout × dtype × mask."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -110,15 +111,24 @@ SYSTEMS = {
 }
 
 
-def build(name: str, layout: str = "sequence") -> Quantizer:
+@functools.cache
+def trained(name: str, layout: str) -> tuple[Quantizer, torch.Tensor]:
+    """A quantizer after two steps, so that nothing is in its initial state, and the random generator's state behind them."""
     torch.manual_seed(0)
     quantizer = SYSTEMS[name](len(LAYOUTS[layout]))
     z = latents(layout, batch=8)
     quantizer.train()
-    with torch.no_grad():  # two steps, so that nothing is in its initial state
+    with torch.no_grad():
         quantizer(z)
         quantizer(z)
-    return quantizer.eval()
+    return quantizer.eval(), torch.get_rng_state()
+
+
+def build(name: str, layout: str = "sequence") -> Quantizer:
+    """A copy, since the two steps take longer than most tests of what they lead to."""
+    quantizer, after = trained(name, layout)
+    torch.set_rng_state(after)
+    return copy.deepcopy(quantizer)
 
 
 def latents(layout: str = "sequence", dtype: torch.dtype = torch.float32, batch: int = 3) -> torch.Tensor:
@@ -378,7 +388,7 @@ def test_training_reduces_the_error(name):
         return found
 
     before = error()
-    for step in range(60):
+    for step in range(32):
         torch.manual_seed(step)
         out = quantizer(z)
         quantizer.zero_grad()
@@ -394,9 +404,10 @@ def test_training_reduces_the_error(name):
 def test_a_fit_is_better_than_the_mean(name):
     torch.manual_seed(0)
     quantizer, z = SYSTEMS[name](1), latents(batch=16)
-    quantizer.fit(z)
+    quantizer.fit(z, iterations=2 if name.startswith("QINCo") else 25)  # each of QINCo's is 40 steps of Adam
     fitted = float((quantizer.eval()(z).z_q - z).detach().square().mean())
-    assert fitted < (1.001 if name == "VQ-1" else 0.96) * float(z.var(dim=(0, 1)).mean())
+    limit = {"VQ-1": 1.001, "QINCo": 0.6, "QINCo-beam": 0.6}.get(name, 0.96)  # QINCo starts at 0.93
+    assert fitted < limit * float(z.var(dim=(0, 1)).mean())
 
 
 def test_every_public_quantizer_is_under_contract():
