@@ -1,4 +1,4 @@
-"""The command line: one table lists every command once; each is imported when it is run. ``vqkit COMMAND --help`` lists its flags.
+"""Command line: one table lists every command once; each is imported when it is run. ``vqkit COMMAND --help`` lists its flags.
 
 Errors are one line that says what is wrong and what is allowed; exit code 2 for usage and bad input. What ended otherwise has the
 shell's codes: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 141 where nobody reads the output any more.

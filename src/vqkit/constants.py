@@ -43,7 +43,7 @@ class Constant:
         self._copies: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def on(self, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-        """The tensor on a device, in a dtype, its own by default; a copy is kept, so that later calls transfer and round nothing."""
+        """Return the tensor on a device, in a dtype, its own by default; a copy is cached: later calls transfer and round nothing."""
         dtype = self.value.dtype if dtype is None else dtype
         if device == self.value.device and dtype == self.value.dtype:
             return self.value

@@ -46,7 +46,7 @@ Shapes = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def one_line(error: object, length: int = 300) -> str:
-    """A message, or anything else, as one printable line of at most so many characters."""
+    """Convert a message, or anything else, to one printable line of at most ``length`` characters."""
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(error).split()))
     return line if len(line) <= length else line[: length - 1] + "…"
 

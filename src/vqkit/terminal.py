@@ -15,7 +15,7 @@ _JOINERS = "\u200c\u200d"  # invisible, but part of words and of emoji
 
 
 def printable(text: object) -> str:
-    r"""Text in which nothing steers a terminal or turns the order of what it shows; always one line.
+    r"""Make a text safe for a terminal: one line, in which nothing controls the terminal or reverses the order of what it shows.
 
     Use it wherever a name, a message or metadata that vqkit did not write itself is printed.
 

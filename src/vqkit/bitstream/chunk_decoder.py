@@ -65,6 +65,6 @@ class ChunkDecoder:
         return codes
 
     def _counts(self, chunk: Chunk, record: bytes) -> np.ndarray | None:
-        """Return the number of stages of each frame as written, those since thinned away included; None where all frames have all."""
+        """Return the number of stages of each frame as written, those since thinned away included; None where all have the same."""
         data = chunk.counts(record)
         return None if data is None else decode_counts(data, chunk.frames, self.header.num_stages, self.header.coding)

@@ -146,7 +146,7 @@ def _parser() -> ArgumentParser:
 
 
 def _spelt_out(word: str, before: list[str]) -> str:
-    """``--backbone frames`` names the file; the parser wants the import path of its class."""
+    """Expand ``--backbone frames``, which names the file, to the import path of its class, which the parser needs."""
     flag, separator, value = word.partition("=")
     name = value if flag == "--backbone" else word if before[-1:] == ["--backbone"] else ""
     if not re.fullmatch(r"\w+", name):

@@ -180,7 +180,7 @@ def _bounded(value: Any) -> Any:
 
 
 def _calculated(operation: type[ast.operator], left: Any, right: Any) -> Any:
-    """The result of one operation, if it is a number within ±2^31 or a list of at most 4096 items."""
+    """Compute the result of one operation, if it is a number within ±2^31 or a list of at most 4096 items."""
     listed = [value for value in (left, right) if isinstance(value, list)]
     if listed and operation in (ast.Add, ast.Mult):  # [5] * 3, [7] + [5] * 4
         length = sum(map(len, listed))

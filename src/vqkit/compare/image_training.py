@@ -104,7 +104,7 @@ class ImageTraining(Backbone):
     @property
     @abstractmethod
     def network_code(self) -> tuple[Any, ...]:
-        """Code of the networks, as in `Backbone.training_code`."""
+        """Code of the networks, a part of the training's code."""
 
     @cached_property
     def measures(self) -> ImageMeasure:

@@ -41,7 +41,7 @@ class Sound:
 
 
 def source_clips(source: str | Path, split: str, group: str | None = None) -> list[Clip]:
-    """Clips of a data set, or of a folder inside one: the manifest above the folder then tells split and speaker.
+    """List the clips of a data set, or of a folder inside one: the manifest above the folder then gives split and speaker.
 
     Args:
         source: a folder, a manifest or one audio file, see `vqkit.data.list_clips`.

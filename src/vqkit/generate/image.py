@@ -1,4 +1,4 @@
-"""Images of a class, or of none.
+"""Generation of images, of a class or unconditionally.
 
 class ─ TokenGenerator ─ ids (cells, num_ids) ─ packing ─ codes ─ ImageTokenizer ─ image
 """

@@ -1,4 +1,4 @@
-"""Videos whose class is a kind of motion: nothing in a single frame tells it.
+"""Synthetic videos whose class is a kind of motion, which no single frame shows.
 
 A shape moves over a ground of soft stripes, beside a second shape that stands still. Colours, shapes, sizes, speeds and places are drawn
 from the same distributions for all kinds; a path is centred on a random point, so that the mean position says nothing either.

@@ -1,4 +1,4 @@
-"""Precision and recall of generated images, and their nearest training images: are they realistic, diverse, and no copies?
+"""Precision, recall and nearest training images of generated images: measures of their realism, diversity and novelty.
 
 Conventions:
     All work on embeddings of images, one a row, of an extractor that the caller names beside the number. A manifold is the union of balls

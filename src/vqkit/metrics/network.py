@@ -6,7 +6,7 @@ __all__ = ["Network", "SoundNetwork"]
 
 
 class Network(Protocol):
-    """A network that a metric asks about its items.
+    """Network whose output for its items a metric uses.
 
     Attributes:
         name: short name, part of the metric's.

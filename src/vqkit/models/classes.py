@@ -29,7 +29,7 @@ _Base = TypeVar("_Base")
 
 @dataclass(frozen=True)
 class _Written:
-    """A class as it stands in the source."""
+    """Class as written in the source, without importing it."""
 
     module: str
     bases: tuple[str, ...]
@@ -37,7 +37,7 @@ class _Written:
 
 
 def class_named(name: str, base: type[_Base]) -> type[_Base] | None:
-    """The class of a name below a base: an imported one, whoever wrote it, or else vqkit's own; None if there is none.
+    """Find the subclass of a base by its name: an imported one, of any package, or else vqkit's own; None if there is none.
 
     Args:
         name: name of the class, without its module.
@@ -61,7 +61,7 @@ def class_named(name: str, base: type[_Base]) -> type[_Base] | None:
 
 
 def known_names(base: type[Any]) -> list[str]:
-    """Names of the classes below a base, imported or vqkit's own, that have none below themselves."""
+    """Return the names of a base's subclasses, imported or vqkit's own, that have no subclasses themselves."""
     imported = {found.__name__ for found in _imported(base) if not found.__subclasses__()}
     return sorted(imported | {name for name in _below(base.__name__) if not _below(name)})
 

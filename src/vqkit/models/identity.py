@@ -37,7 +37,7 @@ class _Rounded(NamedTuple):
 
 
 def weight_hash(model: HasState) -> str:
-    """SHA-256 of a model's weights, or of those it is a copy of in less precision, in hexadecimal.
+    """Compute SHA-256 of a model's weights, or of those it is a copy of in less precision, in hexadecimal.
 
     Example:
         >>> one, other = nn.Linear(2, 2), nn.Linear(2, 2)
@@ -75,7 +75,7 @@ def keep_hash(model: nn.Module, before: Mapping[str, Tensor]) -> None:
 
 
 def claim(model: nn.Module) -> dict[str, str]:
-    """Metadata for a file of the model's weights: nothing, or of which weights these are a copy."""
+    """Return metadata for a file of the model's weights: the hash of the weights these are a rounded copy of; empty for an original."""
     copy, original = _digest(model.state_dict()), weight_hash(model)
     return {} if copy == original else {_COPY: copy, _ORIGINAL: original}
 

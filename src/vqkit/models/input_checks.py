@@ -53,7 +53,7 @@ def check_floating(name: str, signal: Tensor) -> None:
 
 
 def check_wav_shape(wav: Tensor, channels: int, least_samples: int = 1) -> None:
-    """Refuse what is no batch of waveforms for a codec of so many channels.
+    """Refuse what is no batch of waveforms for a codec of ``channels`` channels.
 
     Raises:
         TypeError: not floating.
@@ -93,7 +93,7 @@ def check_wav_scale(name: str, wav: Tensor) -> None:
 
 
 def check_images(images: Tensor, channels: int) -> None:
-    """Refuse what is no batch of images for a tokenizer of so many channels.
+    """Refuse what is no batch of images for a tokenizer of ``channels`` channels.
 
     Raises:
         TypeError: not floating.
@@ -108,7 +108,7 @@ def check_images(images: Tensor, channels: int) -> None:
 
 
 def check_videos(videos: Tensor, channels: int) -> None:
-    """Refuse what is no batch of videos for a tokenizer of so many channels.
+    """Refuse what is no batch of videos for a tokenizer of ``channels`` channels.
 
     Raises:
         TypeError: not floating.

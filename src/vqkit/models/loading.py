@@ -61,7 +61,7 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
 
 
 def shipped_folder(name: str | Path) -> Path | None:
-    """The folder of a model that ships with vqkit, by its name; None if none has it.
+    """Return the folder of a model that ships with vqkit, by its name; None if there is none of that name.
 
     Files name the weights they were written with, so an older model stays when a better one comes: its files decode for ever.
 
@@ -75,7 +75,7 @@ def shipped_folder(name: str | Path) -> Path | None:
 
 @cache
 def shipped_with(model_hash: str) -> Path | None:
-    """The folder of the model that ships with vqkit and has these weights, see `vqkit.models.identity`; None if none has."""
+    """Return the folder of the shipped model with these weights, see `vqkit.models.identity`; None if there is none."""
     for folder in sorted(SHIPPED.parent.iterdir()):
         if (folder / WEIGHTS).is_file() and saved_hash(folder / WEIGHTS) == model_hash:
             return folder
@@ -83,7 +83,7 @@ def shipped_with(model_hash: str) -> Path | None:
 
 
 def saved_class(folder: str | Path) -> str | None:
-    """Name of the class whose ``save_pretrained`` wrote a folder; None if it is no saved model."""
+    """Return the name of the class whose ``save_pretrained`` wrote a folder; None if it is no saved model."""
     try:
         return _named(read_config(Path(folder) / CONFIG))
     except (OSError, ValueError):
@@ -96,12 +96,12 @@ def saved_modality(folder: str | Path) -> Modality:
 
 
 def _loaded(folder: Path, base: type[_Model], models: str) -> _Model:
-    """The model in a folder, if it is below a base.
+    """Load the model in a folder, if its class is below a base.
 
     Args:
         folder: a folder of ``save_pretrained``.
         base: the base that the model must have.
-        models: what such models are called, for the message.
+        models: name of such models, for the message.
     """
     kind = _named(read_config(folder / CONFIG))
     found = class_named(kind, base)

@@ -73,14 +73,14 @@ class Tokenizer(HubModel, ABC):
     def _synthesized(
         self, z: Float[Tensor, "batch *grid dim"], mask: Bool[Tensor, "batch *grid"] | None
     ) -> Float[Tensor, "batch channels *size"]:
-        """The signal of a latent, with gradients: all of what its frames or cells hold."""
+        """Decode a latent, with gradients, to the full extent of its frames or cells."""
 
     @abstractmethod
     def _cut(self, signal: Tensor, size: Any) -> Tensor:
-        """The beginning of a signal: of so many samples, or (height, width); all of it where ``size`` is None."""
+        """Cut a signal to ``size``, a number of samples or (height, width), from its beginning; None keeps all of it."""
 
     def _finished(self, signal: Tensor) -> Tensor:
-        """A decoded signal as people get it, such as clamped to what can be shown."""
+        """Finish a decoded signal for the user, for example by clamping it to the range that can be shown."""
         return signal
 
     # --- rates

@@ -1,4 +1,4 @@
-"""Convolutions in blocks, with the padding at the two ends of the signal that the whole signal would get.
+"""Convolutions of a signal in blocks, with padding at its two ends only, as for the full signal.
 
 Conventions
     ``pad_left`` and ``pad_right`` are the padding of the whole signal, whose length is first raised to a multiple of the stride by more

@@ -1,4 +1,4 @@
-"""Layers that take a signal in blocks: each keeps only the past it still needs, so block by block gives what the whole gives.
+"""Layers that take a signal in blocks: each keeps only the past it still needs; the result is that of the full signal.
 
 Conventions
     Blocks are (batch, channels, time), also of length 0. Time is counted from the start of the signal; a layer object holds one signal.

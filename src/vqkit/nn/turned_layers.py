@@ -10,7 +10,7 @@ __all__ = ["check_rotation", "turn_inputs", "turn_outputs", "turned"]
 
 
 def check_rotation(rotation: Tensor, dim: int) -> None:
-    """Refuse what is not an orthonormal matrix of so many rows.
+    """Refuse what is not an orthonormal matrix of the given number of rows.
 
     Raises:
         ValueError: another shape, or not orthonormal.

@@ -1,4 +1,4 @@
-"""Pretraining on unlabelled signals and what it is worth: ``vqkit pretrain``, ``vqkit probe``, ``vqkit finetune``."""
+"""Pretraining on unlabelled signals and its evaluation: ``vqkit pretrain``, ``vqkit probe``, ``vqkit finetune``."""
 
 from vqkit.types import need
 

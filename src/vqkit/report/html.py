@@ -1,4 +1,4 @@
-"""The comparison as one web page that needs nothing else: plots, sounds or images, style and script are inside."""
+"""Report of a comparison as one self-contained web page: plots, sounds or images, style and script are inside."""
 
 import math
 from dataclasses import dataclass

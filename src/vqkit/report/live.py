@@ -18,7 +18,7 @@ __all__ = ["LiveResults"]
 
 
 class LiveResults:
-    """Show rows as they come; use it in a ``with`` statement. At its end the whole table stands in the terminal.
+    """Live table of rows as they come; use it in a ``with`` statement. At its end the complete table is in the terminal.
 
     Args:
         title: title of the table.

@@ -66,7 +66,7 @@ def _conditions(results: Results) -> str:
 
 
 def code_block(text: str) -> str:
-    """Text as it is, in a fence that it cannot close."""
+    """Return a text unchanged, in a code fence that it cannot close."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     shown = "\n".join(map(printable, text.split("\n")))
@@ -79,6 +79,6 @@ def table_line(cells: Sequence[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line, and that does not steer a terminal either."""
+    """Escape a text so that Markdown shows it literally, on one line, and it does not control a terminal either."""
     text = printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", text)

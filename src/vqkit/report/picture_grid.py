@@ -134,7 +134,7 @@ def _reconstruction(original: Int[np.ndarray, "height width channels"], picture:
 
 
 def _film_uri(picture: Picture, pixels: Int[np.ndarray, "height width channels"]) -> str:
-    """The frames of a clip one after the other, as a film; nothing of an image."""
+    """Encode the frames of a clip one after the other as a film, in a data URI; "" for an image."""
     if picture.frames == 1:
         return ""
     frames = torch.from_numpy(pixels.astype(np.float32) / 255).unflatten(1, (picture.frames, -1))
@@ -154,7 +154,7 @@ def _pixels(picture: Picture, path: Path) -> Int[np.ndarray, "height width chann
 
 
 def _png_uri(pixels: Int[np.ndarray, "height width channels"]) -> str:
-    """Encoded anew: what else a file holds, its place and camera for example, does not belong into a report."""
+    """Encode a picture anew as PNG, in a data URI: metadata of the file, such as place and camera, do not belong into a report."""
     file, values = BytesIO(), pixels.astype(np.uint8)
     Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values).save(file, format="PNG", optimize=True)
     return data_uri(file.getvalue(), "image/png")

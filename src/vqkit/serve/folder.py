@@ -77,7 +77,7 @@ class PrivateFolder:
         return text
 
     def file(self, name: str) -> Path | None:
-        """The file of a public name, None if there is none in this folder."""
+        """Return the path of the file with a public name, None if there is none in this folder."""
         parts = name.split("/")
         if parts[0] != PUBLIC or len(parts) < 3 or any(part in ("", ".", "..") or "\0" in part for part in parts):
             return None
@@ -114,7 +114,7 @@ class PrivateFolder:
 
     @contextmanager
     def result(self, size: int) -> Iterator[Path]:
-        """An empty folder for what a job makes, which stays if nothing fails.
+        """Yield an empty folder for the files of a job, which stays if nothing fails.
 
         Args:
             size: Size of all its files, in bytes.

@@ -37,12 +37,12 @@ def safe_text(text: str) -> str:
 
 
 def notes_list(first: str, notes: Sequence[str]) -> str:
-    """A sentence and notes, each on a line; nothing where there are none."""
+    """Render a sentence and notes, each on a line; empty ones are left out."""
     return "".join(f"<p>{safe_text(line)}</p>" for line in (first, *notes) if line)
 
 
 def numbers_table(medium: Medium, numbers: Numbers) -> str:
-    """The numbers, each with its unit and what it is compared with."""
+    """Render the numbers as a table, each with its unit and its reference value."""
     unit, nominal = medium.modality.rate_unit, numbers.nominal_rate
     stages = f"{numbers.stages} stage{'s' * (numbers.stages != 1)}, {numbers.frames} {medium.place}"
     compared = "of all bytes of the file" if nominal is None else f"nominal {nominal:.4g} before entropy coding"

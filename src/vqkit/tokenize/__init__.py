@@ -1,4 +1,4 @@
-"""A corpus to token files, exactly once however often it is interrupted; and a data set of these for training.
+"""Tokenization of a corpus to token files, exactly once however often it is interrupted; and a data set of these for training.
 
 `TokenDataset` reads what ``vqkit tokenize`` wrote; `TokenizeColumn` is for ``map`` of ``datasets`` and of Ray Data. Workers import from
 here, so that what needs torch is imported when it is first asked for.

@@ -31,7 +31,7 @@ class ScpSource(Source):
         yield from batched_units(self.name, "lines", self._lines(), most_items)
 
     def items(self, unit: Unit) -> Iterator[Item]:
-        """The files, and the entries of arks, each read as a whole."""
+        """Yield the files of a unit as paths, and the entries of arks as bytes."""
         for key, place in unit["lines"]:
             yield self._item(key, place)
 

@@ -121,12 +121,12 @@ class _Attempt:
         self._leave(None)
 
     def at(self, index: int) -> None:
-        """Leave the item at hand."""
+        """Record the current item, in attempts after the first."""
         if self._again:
             self._leave(None if index < 0 and index != SEVERAL else index)
 
     def end(self) -> None:
-        """The unit is done."""
+        """Remove the record, since the unit is done."""
         self._path.unlink(missing_ok=True)
 
     def _leave(self, item: int | None) -> None:

@@ -45,7 +45,7 @@ class TarSource(Source):
                 yield {"source": self.name, "file": name, "offset": offset, "first": first, "items": count}
 
     def items(self, unit: Unit) -> Iterator[Item]:
-        """The members, each read as a whole."""
+        """Yield the members of a unit, each with all its bytes."""
         path, name = self._path(unit["file"]), unit["file"]
         with path.open("rb") as file:
             file.seek(unit["offset"])
@@ -58,7 +58,7 @@ class TarSource(Source):
                     yield Item(f"{name}/{member.name}", b"" if data is None else data.read())
 
     def _media(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-        """The first sound, image or video of each sample."""
+        """Yield the first sound, image or video of each sample."""
         kinds = {suffix: what.plural for suffix, what in modality_by_suffix().items()}
         last = None
         for member in tar:

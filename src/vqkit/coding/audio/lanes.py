@@ -1,4 +1,4 @@
-"""Several sounds through a codec at once: each in a lane of one batch, a second at a time.
+"""Coding of several sounds at once: each in a lane of one batch, a second at a time.
 
     sound 0 ─ pieces of a second ─┐
     sound 1 ─ pieces of a second ─┼─ (lanes, channels, samples) ─ encoder ─ quantizer ─ codes of each lane
@@ -120,7 +120,7 @@ def encoded_lanes(
     lanes: int,
     at: Callable[[int], None] = lambda index: None,
 ) -> Iterator[tuple[int, Int[Tensor, "frames num_codes"] | Exception | None]]:
-    """Codes of several sounds, of all stages, on the CPU.
+    """Compute the codes of several sounds, of all stages, on the CPU.
 
     Args:
         codec: Codec in evaluation mode.
@@ -178,7 +178,7 @@ def encoded_lanes(
 
 
 def _pieces(blocks: Iterable[Tensor], samples: int) -> Iterator[Tensor]:
-    """Pieces of one length, then what is left, which is shorter and may be nothing.
+    """Yield segments of one length, then the rest, which is shorter and may be empty.
 
     Raises:
         ValueError: NaN, Inf or samples far outside −1 … 1.

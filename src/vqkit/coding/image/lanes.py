@@ -1,4 +1,4 @@
-"""Several images of one size through a tokenizer at once, each in a lane of one batch.
+"""Coding of several images of one size at once, each in a lane of one batch.
 
 The networks always see ``lanes`` images, of which those that are missing are black: so the codes of an image in some lane depend neither on
 the images beside it nor on how many there are. With other numbers of lanes, or in another lane, latents differ within float rounding. An
@@ -31,7 +31,7 @@ _Source = str | Path | BinaryIO
 
 @dataclass(frozen=True)
 class _Waiting:
-    """An image that waits for others of its size."""
+    """Image that waits for others of its size."""
 
     index: int
     target: _Source

@@ -16,7 +16,7 @@ from vqkit.types import Float, need
 __all__ = ["VideoInfo", "decoded_frames", "frames_due", "open_video", "seconds_shown", "upright", "video_info"]
 
 SLACK_SECONDS = 1e-4
-"""Time stamps are rounded: a frame counts as shown so much before its time."""
+"""Tolerance for rounded time stamps: a frame counts as shown this many seconds before its time."""
 
 _MAX_MEGAPIXELS = 64.0  # of a frame, as the header says
 
@@ -124,7 +124,7 @@ def frames_due(container: Any, stream: Any, rate: float) -> Iterator[Any]:
 
 
 def upright(frame: Any, aspect: float, short_side: int | None = None) -> Float[Tensor, "3 height width"]:
-    """A frame as it is shown: square pixels, turned by the file's rotation, in [0, 1].
+    """Convert a frame to the form in which it is shown: square pixels, rotated as the file states, in [0, 1].
 
     Args:
         frame: frame from `decoded_frames`.

@@ -21,7 +21,7 @@ __all__ = ["read_frames"]
 def read_frames(
     path: str | Path, frames: int, stride: int = 1, *, position: float = 0.5, short_side: int | None = None
 ) -> Float[Tensor, "3 frames height width"]:
-    """Read a clip of so many frames.
+    """Read a clip of a given number of frames.
 
     Args:
         path: a video file.

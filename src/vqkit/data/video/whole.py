@@ -12,7 +12,7 @@ from vqkit.types import Float
 __all__ = ["FALLBACK_RATE", "MAX_VIDEO_MEGAPIXELS", "WholeVideo", "read_video"]
 
 FALLBACK_RATE = 25.0
-"""Frames a second of a file that states none."""
+"""Frame rate in Hz that is assumed for a file that states none."""
 
 MAX_VIDEO_MEGAPIXELS = 64.0
 """Pixels of all frames that are read by default, in 10^6: 0.8 GB as float32 in three channels."""

@@ -21,7 +21,7 @@ _SOUND_FRAME = 1024  # samples an encoder gets at once
 
 
 def check_container(path: str | Path) -> str:
-    """The name of the container that a path's suffix asks for.
+    """Return the name of the container for a path's suffix.
 
     Raises:
         ValueError: another suffix.
@@ -74,7 +74,7 @@ def copy_with_sound(
 
 
 def _copied(source: Any, stream: Any, target: Any) -> Iterator[Any]:
-    """The packets of the picture, each with a time of decoding: Matroska states none for the first ones where frames are reordered."""
+    """Yield the packets of the video, each with a decoding time: Matroska states none for the first ones where frames are reordered."""
     waiting: list[Any] = []
     for packet in source.demux(stream):
         if not packet.size:  # the end
@@ -121,7 +121,7 @@ def _frame(av: Any, samples: Tensor, sample_rate: int, place: int) -> Any:
 
 
 def _by_time(one: Iterator[Any], other: Iterator[Any]) -> Iterator[Any]:
-    """Packets of two streams in the order of their times, so that the file can be played while it is loaded."""
+    """Yield the packets of two streams in the order of their times, so that the file can be played while it is loaded."""
     heads = [next(one, None), next(other, None)]
     while any(head is not None for head in heads):
         times = [float("inf") if head is None else float(head.dts * head.time_base) for head in heads]

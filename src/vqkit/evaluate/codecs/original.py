@@ -13,7 +13,7 @@ __all__ = ["Original"]
 
 @dataclass(frozen=True)
 class Original:
-    """The waveform as it is, counted as 16 bits a sample.
+    """Pseudo-codec that returns the waveform unchanged, counted as 16 bits a sample.
 
     Args:
         sample_rate: sample rate in Hz, which gives the rate.

@@ -37,7 +37,7 @@ class Codec(HasCodes, Protocol):
         """Stages that fit into a rate."""
 
     def samples_of(self, frames: int) -> int:
-        """Samples that so many frames decode to."""
+        """Return the number of samples that ``frames`` frames decode to."""
 
     def touched(self, frames: Tensor) -> Tensor:
         """Mark the samples that depend on the marked frames: ``(frames,)`` bool → ``(samples,)`` bool."""

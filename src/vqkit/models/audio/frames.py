@@ -90,11 +90,11 @@ class FrameCodec(AudioTokenizer):
         return bool((self.deviation != 1).any())
 
     def samples_of(self, frames: int) -> int:
-        """Samples that so many frames decode to: a sample lies in two frames."""
+        """Return the number of samples that ``frames`` frames decode to: a sample lies in two frames."""
         return max(0, frames - 1) * self.hop_samples
 
     def touched(self, frames: Bool[Tensor, " frames"]) -> Bool[Tensor, " samples"]:
-        """Samples that some frames stand for: a frame reaches one hop back and one ahead."""
+        """Mark the samples that depend on the marked frames: a frame reaches one hop back and one ahead."""
         return (frames[1:] | frames[:-1]).repeat_interleave(self.hop_samples)
 
     @torch.no_grad()

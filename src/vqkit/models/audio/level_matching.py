@@ -1,4 +1,4 @@
-"""Change a waveform before it is encoded, so that what is decoded has the levels of the original.
+"""Level matching: changes of a waveform before it is encoded, so that the decoded one has the levels of the original.
 
 wav ─ segments ─┬─ gains ─ encode ─ decode ─ levels of bands beside the original's ─┐
                 │    └──────────────── a few rounds ───────────────────────────────┘
@@ -44,7 +44,7 @@ class _Codec(Protocol):
     sample_rate: int
 
     def bitrate_kbps(self, stages: int | None = None) -> float:
-        """Bitrate of so many stages."""
+        """Return the bitrate of the first ``stages`` stages in kbit/s."""
 
     def encode(self, wav: Tensor, kbps: float | None = None, /) -> Int[Tensor, "batch num_codes frames"]:
         """Codes."""

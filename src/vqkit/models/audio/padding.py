@@ -26,7 +26,7 @@ __all__ = [
 def check_lengths(
     wav: Float[Tensor, "batch channels samples"], lengths: Int[Tensor, " batch"] | None
 ) -> Int[Tensor, " batch"] | None:
-    """The lengths, or None where they say that nothing is padded.
+    """Check lengths in samples and return them; None where no item is padded.
 
     Raises:
         TypeError: not one integer an item.
@@ -43,7 +43,7 @@ def check_lengths(
 
 
 def frame_mask(lengths: Int[Tensor, " batch"], samples: int, hop_samples: int) -> Bool[Tensor, "batch frames"]:
-    """True where a frame is real.
+    """Return a mask of frames, True where a frame is not padding.
 
     Example:
         >>> frame_mask(torch.tensor([3, 5]), samples=8, hop_samples=4).tolist()
@@ -53,7 +53,7 @@ def frame_mask(lengths: Int[Tensor, " batch"], samples: int, hop_samples: int) -
 
 
 def real_frames(codes: Int[Tensor, "batch num_codes frames"]) -> Bool[Tensor, "batch frames"] | None:
-    """Frames up to the last that has a code; None where that is the last of all in every item. A −1 before it is a lost code."""
+    """Mark the frames up to the last one with a code; None where that is every item's last frame. A −1 before it is a lost code."""
     coded = (codes >= 0).any(dim=1)
     return None if coded[:, -1].all() else coded.flip(1).cummax(dim=1).values.flip(1)
 
@@ -74,7 +74,7 @@ def encode_padded(
     hop_samples: int,
     together: bool,
 ) -> Float[Tensor, "batch frames dim"]:
-    """Latents; those of padding mean nothing."""
+    """Encode waveforms to latents; those of padding are meaningless."""
     if together or lengths is None:
         latent: Tensor = encoder(silence_end(wav, lengths))
         return latent.transpose(1, 2)

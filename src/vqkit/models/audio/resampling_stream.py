@@ -1,4 +1,4 @@
-"""Change the sample rate of a waveform that comes in blocks: the samples are those of `resample` of the whole, bit for bit."""
+"""Resampling of a waveform in blocks: the samples are those of `resample` of the full waveform, bit for bit."""
 
 import torch
 from torch import Tensor
@@ -50,11 +50,11 @@ class ResamplingStream:
             )
 
     def push(self, wav: Float[Tensor, "channels samples"]) -> Float[Tensor, "channels resampled"]:
-        """The samples that are now determined, perhaps none."""
+        """Append a block and return the output samples that are now determined, perhaps none."""
         return wav if self._stream is None else self._pushed(wav, last=False)
 
     def finish(self) -> Float[Tensor, "channels resampled"]:
-        """The samples of the rest; nothing can follow."""
+        """Return the remaining output samples; no block can follow."""
         rest = torch.zeros(self._channels, 0)
         return rest if self._stream is None else self._pushed(rest, last=True)
 

@@ -105,7 +105,7 @@ class CodecStream:
         self.close()
 
     def close(self) -> None:
-        """Forget what was not finished; the stream takes nothing more."""
+        """Discard unfinished signals and refuse all further input."""
         self._start_encoding()
         self._start_decoding()
         self._closed = True
@@ -201,7 +201,7 @@ class CodecStream:
         """Decode a signal of any length in constant memory.
 
         Args:
-            blocks: its codes in pieces of any numbers of frames; read one by one.
+            blocks: codes of the signal in blocks of any numbers of frames; read one by one.
             samples: length of the result; all of the frames' samples by default.
 
         Yields:

@@ -80,11 +80,11 @@ class StreamingQuantizer:
         return max(0, time - self._reach)
 
     def state(self) -> list[Tensor]:
-        """The tensors kept."""
+        """Return the buffered tensors."""
         return [] if self._held is None else [self._held]
 
     def lane(self, index: int) -> Self:
-        """A quantizer that goes on with one item of the batch, by itself."""
+        """Return a quantizer that continues one item of the batch by itself."""
         one = copy.copy(self)
         one._held = item_of(self._held, index)
         return one

@@ -52,15 +52,15 @@ class AudioTokenizer(Tokenizer):
         return self.rates()
 
     def bitrate_kbps(self, stages: int | None = None) -> float:
-        """Bitrate of the first so many stages, all by default."""
+        """Return the bitrate of the first ``stages`` stages in kbit/s; of all by default."""
         return self.rates_kbps[-1 if stages is None else stages - 1]
 
     def samples_of(self, frames: int) -> int:
-        """Samples that so many frames decode to."""
+        """Return the number of samples that ``frames`` frames decode to."""
         return frames * self.hop_samples
 
     def touched(self, frames: Bool[Tensor, " frames"]) -> Bool[Tensor, " samples"]:
-        """Samples that some frames stand for."""
+        """Mark the samples that depend on the marked frames."""
         return frames.repeat_interleave(self.hop_samples)
 
     # --- coding

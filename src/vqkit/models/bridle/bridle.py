@@ -238,7 +238,7 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
         return random_mask(batch, places, ratio, cut.values.device)
 
     def silent(self, cut: Patches) -> Bool[Tensor, "batch places"] | None:
-        """Patches of digital silence, which have nothing to predict; None for images and video."""
+        """Mark patches of digital silence, in which there is nothing to predict; None for images and video."""
         if not isinstance(self.front, AudioFront):
             return None
         return cut.values.amax(dim=-1) <= self.front.silence + 1e-4

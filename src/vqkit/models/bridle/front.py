@@ -78,7 +78,7 @@ class AudioFront(nn.Module):
         return F.pad(spectra, (0, 0, 0, missing), value=self.silence)[:, None]
 
     def patch_rows(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """Rows of patches that clips of so many samples have, at least one."""
+        """Return the number of rows of patches, at least one, of clips with these numbers of samples."""
         return torch.div(self._frames(lengths) + self.rows - 1, self.rows, rounding_mode="floor").clamp_min(1)
 
     def _frames(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:

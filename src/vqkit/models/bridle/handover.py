@@ -1,4 +1,4 @@
-"""The encoder as a model of transformers, for those who have their code written against that."""
+"""Export of the encoder as a model of transformers, for code written against that library."""
 
 from typing import Any
 

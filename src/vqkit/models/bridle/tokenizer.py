@@ -112,7 +112,7 @@ class Tokenizer(nn.Module):
         grid: tuple[int, ...],
         real: Bool[Tensor, "batch places"] | None = None,
     ) -> Int[Tensor, "batch places codes"]:
-        """Codes of all places; changes nothing."""
+        """Compute the codes of all places; no state changes."""
         latents = self.latents(patches, grid, real) if bool(self.trained) else self.cold_latents(patches, grid)
         mask = None if real is None else real.unflatten(1, grid)
         return self.quantizer.encode(latents, mask).flatten(1, len(grid))
@@ -121,7 +121,7 @@ class Tokenizer(nn.Module):
     def codes_alone(
         self, patches: Float[Tensor, "batch places values"], chosen: Int[Tensor, "batch chosen"]
     ) -> Int[Tensor, "batch chosen codes"]:
-        """Codes of some places by a tokenizer that sees nothing else, as in the published code for video; changes nothing.
+        """Compute codes of some places by a tokenizer that sees only these, as in the published code for video; no state changes.
 
         Raises:
             ValueError: the quantizer needs whole grids, as interpolation does.

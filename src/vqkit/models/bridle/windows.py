@@ -54,7 +54,7 @@ class Windows:
         return x.roll(shift, dims=1).reshape(batch, height * width, channels)
 
     def _mask(self, batch: int, grid: tuple[int, ...], shift: int, device: torch.device) -> Tensor:
-        """Attention mask of shifted windows: in the last row of windows the grid's end and its wrapped beginning do not see each other."""
+        """Return the attention mask of shifted windows: in their last row the grid's end and wrapped beginning do not see each other."""
         (height, width), (rows, columns) = grid, self.size
         wrapped = torch.arange(height, device=device) >= height - shift
         side = wrapped.reshape(height // rows, 1, rows, 1).expand(-1, width // columns, -1, columns)

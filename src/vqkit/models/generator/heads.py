@@ -142,7 +142,7 @@ class DepthHead(CodeHeads):
         self.transformer = llama(width, layers, heads, len(code_sizes))
 
     def _embedded(self, code: Int[Tensor, "*rows"], which: int) -> Float[Tensor, "*rows width"]:
-        """Vectors of one kind of code; zeros where there is none."""
+        """Embed the codes of one kind; zeros where there is none."""
         found = self.before(code.clamp_min(0) + (self.ends[which] - self.code_sizes[which]))
         return found * (code >= 0)[..., None]
 

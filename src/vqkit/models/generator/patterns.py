@@ -47,13 +47,13 @@ class TokenPattern(ABC):
 
     @abstractmethod
     def slots(self, frames: int, num_codes: int) -> Int[Tensor, "positions num_codes"]:
-        """The frame whose code lies at each position, and −1 where none does.
+        """Return the frame of the code of each kind at each position; −1 where there is no code.
 
         Each frame of each code occurs once, and the frames of a code are in order.
         """
 
     def sources(self, positions: int) -> Int[Tensor, " positions"]:
-        """The position whose codes each position is given as its input, and −1 for the start: the one before it."""
+        """Return the position whose codes are each position's input, the one before it by default; −1 stands for the start."""
         return torch.arange(-1, positions - 1)
 
     def spans(self, positions: int) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
-"""An image of any size through a tokenizer in tiles, with what the tokenizer gives for the whole.
+"""Tiling: coding of images of any size in tiles, with the same result as for the full image.
 
 Every tile goes in with the backbone's margin around it, of which nothing is kept. At the border of the image there is no margin, so the
-networks pad there and only there, as they do with the whole image.
+networks pad there and only there, as they do with the full image.
 """
 
 import math

@@ -23,7 +23,7 @@ _UP = ("UpDecoderBlock2D", "AttnUpDecoderBlock2D")
 
 
 class VQGANBackbone(ImageBackbone):
-    """Residual blocks with group norms, halved as often as there are widths less one, and attention in the middle and where it is wished.
+    """Residual blocks with group norms, downsampled by 2 between widths, with attention in the middle and at chosen scales.
 
     Attention sees the whole image: images of any size are taken, but a large one cannot be cut into tiles that join without seams.
 

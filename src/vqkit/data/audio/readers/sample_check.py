@@ -44,7 +44,7 @@ def check_samples(name: str | Path, samples: int, channels: int, max_samples: in
 
 
 class SampleCheck:
-    """Check of all samples of a sound while they are read.
+    """Checker of all samples of a sound while they are read.
 
     Args:
         findings: collects the doubts; its name is that of the sound.
