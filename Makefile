@@ -21,8 +21,9 @@ setup: $(STAMP)  ## create .venv with every locked package (CPU build of torch)
 demo: setup  ## the shipped codec beside Opus, then quantizers compared, on clips that ship here; prints where the report is
 	$(BIN)/vqkit demo
 
+# many tests start processes: without bytecode each would compile vqkit anew, for two seconds
 test: setup  ## run the test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 2
 
 check: setup  ## ruff, mypy, import layering, forbidden packages
 	$(BIN)/ruff check .
