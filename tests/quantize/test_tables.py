@@ -54,6 +54,19 @@ def test_codes_and_vectors_are_those_of_the_plain_twins(name, offset):
         assert torch.equal(quantizer.decode(kept), quantizer._decode_plain(kept, stages))
 
 
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_one_vector_has_the_codes_of_the_plain_twins(name, offset):
+    quantizer = built(name, offset)
+    z = torch.randn(200, DIM) + offset * len(quantizer.stages)
+    differ = 0
+    for one in z[:, None, None]:
+        codes = quantizer.encode(one)
+        differ += not torch.equal(codes, quantizer._encode_plain(one, None))
+        assert torch.equal(quantizer.decode(codes), quantizer._decode_plain(codes, quantizer.num_stages))
+    assert differ <= 1  # a tie within rounding
+
+
 @pytest.mark.parametrize("name", ["yin-yang", "mixed"])
 def test_a_stage_of_which_only_some_pieces_are_masked_decodes_as_ever(name):
     quantizer = built(name, 0.0)

@@ -92,7 +92,9 @@ def _within(codes: Int[Tensor, "*shape codes"], size: int) -> bool:
     """Whether all codes are those of the smallest alphabet, which one pass tells; most quantizers have only that one."""
     if not codes.numel():
         return True
-    low, high = torch.stack(codes.aminmax()).tolist()
+    ends = codes.aminmax()
+    # one transfer from a device; on the CPU to stack takes longer than to read both
+    low, high = (end.item() for end in ends) if codes.device.type == "cpu" else torch.stack(ends).tolist()
     return bool(low >= -1 and high < size)
 
 

@@ -151,7 +151,7 @@ class Residual(Quantizer):
         if self.beam == 1:
             if torch.compiler.is_compiling() or (self.training and waits(self)):
                 return None
-            fast = fast_stages(self.sequence, x, self.training, self._ready)
+            fast = fast_stages(self, self.sequence, x, self._ready)
             flat = x.detach().reshape(-1, self.dim)
             found = fused_codes(self.sequence, flat) if fast is None else fast.search(flat)
             return None if found is None else found.view(*x.shape[:-1], found.shape[-1])
@@ -221,7 +221,7 @@ class Residual(Quantizer):
         return torch.cat(codes, dim=-1)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
-        found = decoded(self.sequence, codes, stages, self.training, self._ready)
+        found = decoded(self, self.sequence, codes, stages, self._ready)
         return self._decode_plain(codes, stages) if found is None else found
 
     def _decode_plain(self, codes: Tensor, stages: int) -> Tensor:

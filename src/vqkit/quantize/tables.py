@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -73,6 +74,8 @@ class StageTables:
     def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
         """Codes of all stages, each the nearest to what the stages before it left."""
         stages = self._prepared()
+        if len(x) == 1:
+            return self._search_one(x[0])
         codes = torch.empty(len(x), sum(self.widths), dtype=torch.long)
         most = max(len(stage.direction) for stage in stages)
         rows = chunk_rows(most, len(x))
@@ -92,6 +95,22 @@ class StageTables:
                     codes[start : start + rows, column : column + width] = found
                     column += width
         return codes
+
+    def _search_one(self, x: Float[Tensor, " dim"]) -> Int[Tensor, "1 codes"]:
+        """`search` of one vector, in NumPy but for the products: an operator of PyTorch takes longer than what is computed here."""
+        residual = x.new_ones(self.dim + 1)
+        scores = x.new_empty(max(len(stage.direction) for stage in self._stages))
+        left, score = residual.numpy(), scores.numpy()  # the same memory
+        np.subtract(x.numpy(), self._mean.numpy(), out=left[:-1])
+        codes: list[int] = []
+        with float32_products(x.device):
+            for stage in self._stages:
+                count = len(stage.step)
+                torch.mv(stage.direction, residual, out=scores[:count])
+                best = int(score[:count].argmax())
+                left -= stage.step.numpy()[best]
+                codes += (best,) if stage.digits is None else stage.digits.numpy()[best].tolist()
+        return torch.tensor([codes], device=x.device)
 
     def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
         """Σ of the rows of the first stages, −1 counting as zeros; None where some pieces of a stage are −1 and others not."""

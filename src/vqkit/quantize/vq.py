@@ -269,13 +269,13 @@ class VQ(Quantizer):
         codes = self.codebook.search(x.reshape(-1, self.dim)).reshape(x.shape[:-1])
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
-    def _piece_tables(self) -> list[Tensor] | None:
+    def _piece_codebooks(self) -> list[Codebook] | None:
         if type(self) is not VQ or self.unit or self.codebook.distance != "l2":  # a subclass may search as it likes
             return None
         if self.training and self.assignment != "nearest":
             return None
         # a split table is gathered for the time of a forward only
-        return None if self.codebook._shard is not None else [self.codebook.weight]
+        return None if self.codebook._shard is not None else [self.codebook]
 
     def _candidates(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         if count == 1:
