@@ -8,7 +8,7 @@ from test_tables import SYSTEMS, built
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import cpp_extension
 
-from vqkit import IVQ, PVQ, RVQ, VQ, LooC
+from vqkit import BSQ, FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Quantizer, ResidualFSQ
 from vqkit.quantize import native
 from vqkit.quantize.search import nearest, nearest_plain
 
@@ -49,6 +49,65 @@ def test_a_stage_of_which_only_some_pieces_are_masked_decodes_as_ever(library, n
     assert torch.equal(quantizer.decode(codes), quantizer._decode_plain(codes, quantizer.num_stages))
 
 
+GRIDS = {
+    "FSQ": lambda: FSQ(20, [7, 5, 5, 5, 5]),
+    "FSQ even": lambda: FSQ(24, [8, 2, 4, 3, 6, 2, 5, 16], scale=[1.0, 0.5, 2.0, 1.0, 1.0, 3.0, 1.0, 1.0]),
+    "FSQ sigmoid": lambda: FSQ(9, [5, 8], bound="sigmoid", scale=0.7),
+    "FSQ clamp": lambda: FSQ(16, [4, 5, 33], bound="clamp", scale=1.3),
+    "LFQ": lambda: LFQ(24, bits=13),
+    "BSQ": lambda: BSQ(16, 7),
+    "FSQ residual": lambda: ResidualFSQ(16, [5, 4, 3], 3),
+}
+
+
+def grid(name: str) -> Quantizer:
+    torch.manual_seed(0)
+    return GRIDS[name]().fit(torch.randn(500, GRIDS[name]().dim)).eval()
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", GRIDS)
+def test_codes_of_grids_are_those_of_the_plain_twins(library, name):
+    quantizer = grid(name)
+    for vectors in (1, 15, 16, 17, 3001):
+        z = 1.5 * torch.randn(1, vectors, quantizer.dim)  # outermost levels too
+        codes, mask = quantizer.encode(z), torch.rand(1, vectors) < 0.5
+        with native.without():
+            plain = quantizer.encode(z)
+        assert (codes != plain).any(dim=-1).float().mean() < 0.002, vectors
+        assert torch.equal(quantizer.encode(z, mask), torch.where(mask[..., None], codes, -1))
+        for gradient in (False, True):
+            with torch.set_grad_enabled(gradient):
+                out = quantizer(z.clone().requires_grad_(), mask)
+                assert torch.equal(out.codes, quantizer.encode(z, mask))
+                assert torch.equal(out.z_q.detach(), quantizer.decode(out.codes))
+    assert len(codes.unique()) > 2
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["FSQ even", "LFQ", "BSQ"])
+def test_gradients_of_grids_in_evaluation_are_those_of_the_plain_twins(library, name):
+    quantizer, z = grid(name), torch.randn(2, 300, GRIDS[name]().dim)
+
+    def gradients():
+        x = z.clone().requires_grad_()
+        out = quantizer(x)
+        return torch.autograd.grad(out.z_q.square().sum() + out.loss, [x, *quantizer.parameters()])
+
+    compiled = gradients()
+    with native.without():
+        torch.testing.assert_close(compiled, gradients(), rtol=1e-4, atol=1e-4)  # sums in another order
+
+
+@needs_compiler
+def test_a_grid_whose_map_was_written_to_is_searched_anew(library):
+    quantizer, other, z = grid("FSQ"), FSQ(20, [7, 5, 5, 5, 5]).eval(), torch.randn(1, 50, 20)
+    before = quantizer.encode(z)
+    quantizer.load_state_dict(other.state_dict())
+    assert not torch.equal(quantizer.encode(z), before)
+    assert torch.equal(quantizer.encode(z), other.encode(z))
+
+
 @needs_compiler
 def test_the_library_is_what_ran(library, monkeypatch):
     """Otherwise the tests above would compare the plain paths with themselves."""
@@ -61,12 +120,12 @@ def test_the_library_is_what_ran(library, monkeypatch):
             return getattr(functions, name)
 
     monkeypatch.setattr(native, "_library", Watched())
-    for quantizer in (built("yin-yang", 0.0), built("RVQ", 0.0)):
+    for quantizer in (built("yin-yang", 0.0), built("RVQ", 0.0), grid("LFQ")):
         quantizer.decode(quantizer.encode(torch.randn(1, 9, 24)))
-    assert called == ["vqkit_signs", "vqkit_copies", "vqkit_search", "vqkit_sums"]
+    assert called == ["vqkit_signs", "vqkit_copies", "vqkit_search", "vqkit_sums", "vqkit_grid"]
     with native.without():
         quantizer.encode(torch.randn(1, 9, 24))
-    assert len(called) == 4
+    assert len(called) == 5
 
 
 @needs_compiler

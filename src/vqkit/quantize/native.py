@@ -23,6 +23,7 @@ from vqkit.types import Float, Int
 __all__ = [
     "MOST_STAGES",
     "NativeSearch",
+    "call",
     "load",
     "loaded",
     "nearest",
@@ -33,7 +34,7 @@ __all__ = [
     "without",
 ]
 
-_SOURCE = Path(__file__).with_suffix(".cpp")
+_SOURCES = [Path(__file__).with_name(name) for name in ("native.cpp", "native_grid.cpp")]
 _FLAGS = {
     "AVX2": ["-mavx2", "-mfma"],
     "AVX512": ["-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw"],
@@ -47,6 +48,7 @@ _ARGUMENTS = {
     "vqkit_signs": [_POINTER, *[_INT] * 4, *[_POINTER] * 4, _INT, _POINTER],
     "vqkit_sums": [_POINTER, *[_INT] * 3, *[_POINTER] * 3, _INT, _INT, _POINTER],
     "vqkit_copies": [_POINTER, *[_INT] * 5, _POINTER, _INT, _INT, _POINTER],
+    "vqkit_grid": [_POINTER, *[_INT] * 3, *[_POINTER] * 5, _INT, _POINTER],
 }
 MOST_STAGES = 8
 """Stages that `sign_codes` takes."""
@@ -75,7 +77,7 @@ def load() -> None:
     try:
         path = cpp_extension.load(
             name=f"vqkit_{platform.machine()}_{capability}".lower(),  # a home may be shared by machines of several kinds
-            sources=[str(_SOURCE)],
+            sources=[str(source) for source in _SOURCES],
             extra_cflags=["-O3", "-std=c++17", "-pthread", *_FLAGS.get(capability, [])],
             is_python_module=False,
         )
@@ -103,6 +105,11 @@ def serves(x: Tensor, dtype: torch.dtype) -> bool:
     """Whether the library is loaded, and x lies in memory that it can read, as this dtype."""
     ordinary = type(x) in (Tensor, torch.nn.Parameter)  # others, such as fake tensors, have no memory
     return loaded() and ordinary and x.device.type == "cpu" and x.dtype == dtype
+
+
+def call(name: str, *arguments: int) -> None:
+    """Call a function of the library; only where `serves` said so."""
+    getattr(_library, name)(*arguments)
 
 
 @contextmanager
