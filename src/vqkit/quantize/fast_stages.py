@@ -129,9 +129,25 @@ def decoded(
     """Vectors of the codes of the first ``count`` stages from plain tables; None where they, or gradients, need the plain way."""
     if owner.training or torch.is_grad_enabled():
         return None
-    fast = fast_stages(owner, stages, codes, kept)
-    found = None if fast is None else fast.decode(codes.reshape(-1, codes.shape[-1]), count)
+    flat = codes.reshape(-1, codes.shape[-1])
+    found = _summed(owner, stages, flat, kept)
+    if found is None:
+        fast = fast_stages(owner, stages, codes, kept)
+        found = None if fast is None else fast.decode(flat, count)
     return None if found is None else found.view(*codes.shape[:-1], found.shape[-1])
+
+
+def _summed(owner: nn.Module, stages: Sequence[Quantizer], codes: Tensor, kept: Ready) -> Tensor | None:
+    """Decoding by the compiled library where it adds rows of the codebooks themselves, so that nothing kept can be out of date."""
+    if not takes_fast_paths(codes) or not native.serves(codes, torch.long):
+        return None
+    found = kept.codebooks.of(owner, lambda: _all_codebooks(stages))
+    if found is None or any(len(books) > 1 for books in found.stages):
+        return None
+    tables = [books[0].weight for books in found.stages[: codes.shape[1]]]
+    if not all(native.serves(table, torch.float32) and table.is_contiguous() for table in tables):
+        return None
+    return native.summed_rows(codes, tables, [(len(table),) for table in tables])
 
 
 def waits(module: nn.Module) -> bool:

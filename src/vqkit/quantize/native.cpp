@@ -182,17 +182,27 @@ void sign_rows(const float *x, int64_t n, int64_t pieces, int64_t width, const f
   }
 }
 
-// out = Σ of N rows, added in their order.
+// R registers of Σ of N rows, added in their order: row after row, for a processor fetches what follows in a row before it is read.
+template <int N, int R> inline void add_part(const float *const *rows, int64_t d, float *out) {
+  f8 total[R];
+#pragma GCC unroll 8
+  for (int k = 0; k < R; ++k) total[k] = load(rows[0] + d + k * LANES) + all(0);  // −0 becomes 0, as in a sum that begins with 0
+#pragma GCC unroll 8
+  for (int i = 1; i < N; ++i)
+#pragma GCC unroll 8
+    for (int k = 0; k < R; ++k) total[k] += load(rows[i] + d + k * LANES);
+#pragma GCC unroll 8
+  for (int k = 0; k < R; ++k) store(out + d + k * LANES, total[k]);
+}
+
+// out = Σ of N rows.
 template <int N> void add_rows(const float *const *rows, int64_t dim, float *out) {
   const float *r[N];
   std::copy_n(rows, N, r);
   int64_t d = 0;
-  for (; d + LANES <= dim; d += LANES) {
-    f8 total = load(r[0] + d) + all(0);  // −0 becomes 0, as in a sum that begins with 0
-#pragma GCC unroll 8
-    for (int i = 1; i < N; ++i) total += load(r[i] + d);
-    store(out + d, total);
-  }
+  for (; d + 8 * LANES <= dim; d += 8 * LANES) add_part<N, 8>(r, d, out);
+  for (; d + 2 * LANES <= dim; d += 2 * LANES) add_part<N, 2>(r, d, out);
+  for (; d + LANES <= dim; d += LANES) add_part<N, 1>(r, d, out);
   for (; d < dim; ++d) {
     float total = 0;
     for (int i = 0; i < N; ++i) total += r[i][d];
@@ -212,7 +222,11 @@ bool sum_rows(const Sums &q, const int64_t *codes, int64_t n, float *out) {
   std::vector<const float *> rows(q.stages);
   for (int64_t v = 0; v < n; ++v, codes += q.columns, out += q.dim) {
     int64_t column = 0, used = 0;
-    for (int64_t s = 0; s < q.stages; ++s) {
+    if (q.columns == q.stages)  // one code a stage
+      for (; column < q.columns; ++column) {
+        if (codes[column] >= 0) rows[used++] = q.tables[column] + codes[column] * q.dim;
+      }
+    for (int64_t s = 0; column < q.columns; ++s) {
       int64_t index = 0, gone = 0;
       for (int64_t p = 0; p < q.widths[s]; ++p, ++column) {
         index = index * q.sizes[column] + codes[column];
@@ -289,6 +303,20 @@ int vqkit_sums(const int64_t *codes, int64_t n, int64_t columns, int64_t stages,
     whole[first / BLOCK] = sum_rows(q, codes + first * columns, count, out + first * dim);
   });
   return std::all_of(whole.begin(), whole.end(), [](char ok) { return ok; });
+}
+
+// 1 if all of n codes are in −1 … size − 1.
+int vqkit_within(const int64_t *codes, int64_t n, int64_t size) {
+  l4 outside = {};
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    l4 four;
+    std::memcpy(&four, codes + i, sizeof four);
+    outside |= (four < -1) | (four >= size);
+  }
+  int64_t any = outside[0] | outside[1] | outside[2] | outside[3];
+  for (; i < n; ++i) any |= codes[i] < -1 || codes[i] >= size;
+  return any == 0;
 }
 
 // table: (pieces, rows, width).

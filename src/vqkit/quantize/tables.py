@@ -28,7 +28,6 @@ MOST_COMPOSED = 256
 """Codes of a composed table: beyond, searching the pieces one by one is less work."""
 
 _MOST_FLOATS = 1 << 24  # of stacked tables, 64 MiB
-_FEW = 64  # vectors up to which the compiled sum is faster than embedding_bag also for one code a stage
 
 
 class _Stage(NamedTuple):
@@ -114,7 +113,7 @@ class StageTables:
 
     def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
         """Σ of the rows of the first stages, −1 counting as zeros; None where some pieces of a stage are −1 and others not."""
-        if native.serves(codes, torch.long) and (max(self.widths) > 1 or len(codes) <= _FEW):
+        if native.serves(codes, torch.long):
             return native.summed_rows(codes, self._whole[:stages], self.sizes[:stages])
         if self._stacked is None:
             self._stacked = torch.cat([*self._whole, torch.zeros(1, self.dim)])
