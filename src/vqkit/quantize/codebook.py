@@ -196,8 +196,12 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def own_part(self, batch: JointBatch, codes: Int[Tensor, " vectors"]) -> list[Float[Tensor, "..."]]:
         """What this rank adds to the sums of a step, float32: clusters; for revival also its count of vectors and random numbers."""
+        return self.part_of(packed_clusters(*batch.own_clusters(codes, self.num_codes)), batch)
+
+    def part_of(self, clusters: Float[Tensor, "codes packed"], batch: JointBatch) -> list[Float[Tensor, "..."]]:
+        """`own_part` where the clusters are there already, as `packed_clusters` gives them."""
         self._keep_float32()
-        parts = [packed_clusters(*batch.own_clusters(codes, self.num_codes))]
+        parts = [clusters]
         if self.revive == "none":
             return parts
         drawn = random_numbers(self.revive, self.anchor, self.num_codes, batch.x)

@@ -165,11 +165,10 @@ class FSQ(Quantizer):
             codes = self._encode(x, mask)
             return self._decode(codes, 1), codes, {}
         bounded = self._bound(self.projection.into(x))
-        levels, codes = self._round(bounded).detach(), self._search.codes(x, self.projection, self.training)
-        if codes is None:
-            codes = self._index(levels)
-        else:  # in evaluation what comes out must be what `decode` makes of the codes
-            levels = self._levels(codes[..., None])
+        found = self._search.codes(x, self.projection, self.training)
+        # in evaluation what comes out must be what `decode` makes of the codes
+        levels = self._round(bounded).detach() if found is None else self._levels(found[..., None])
+        codes = self._index(levels) if found is None else found
         rounded = straight_through(bounded, levels)
         if self.noise and self.training:
             noisy = torch.rand(bounded.shape[:-1], device=bounded.device)[..., None] < self.noise
@@ -183,9 +182,8 @@ class FSQ(Quantizer):
         return z_q, codes[..., None], {}
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        codes = self._search.codes(x, self.projection, self.training)
-        if codes is None:
-            codes = self._index(self._round(self._bound(self.projection.into(x))))
+        found = self._search.codes(x, self.projection, self.training)
+        codes = self._index(self._round(self._bound(self.projection.into(x)))) if found is None else found
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:

@@ -54,8 +54,8 @@ class GridSearch:
             return None
         if not takes_fast_paths(x) or not native.serves(x, torch.float32):
             return None
-        weights = [projection.inward.weight, projection.inward.bias]
-        return self._kept.of(weights, lambda: _Prepared(*weights, self._thresholds(), self._places))(x)
+        weight, bias = projection.inward.weight, projection.inward.bias
+        return self._kept.of([weight, bias], lambda: _Prepared(weight, bias, self._thresholds(), self._places))(x)
 
 
 class _Prepared:

@@ -36,7 +36,7 @@ __all__ = [
     "without",
 ]
 
-_SOURCES = [Path(__file__).with_name(name) for name in ("native.cpp", "native_grid.cpp")]
+_SOURCES = [Path(__file__).with_name(name) for name in ("native.cpp", "native_grid.cpp", "native_step.cpp")]
 _FLAGS = {
     "AVX2": ["-mavx2", "-mfma"],
     "AVX512": ["-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw"],
@@ -51,6 +51,7 @@ _ARGUMENTS = {
     "vqkit_sums": [_POINTER, *[_INT] * 3, *[_POINTER] * 3, _INT, _INT, _POINTER],
     "vqkit_copies": [_POINTER, *[_INT] * 5, _POINTER, _INT, _INT, _POINTER],
     "vqkit_within": [_POINTER, _INT, _INT],
+    "vqkit_step": [_POINTER, _INT, _INT, _POINTER, _INT, _INT, *[_POINTER] * 5],
     "vqkit_grid": [_POINTER, *[_INT] * 3, *[_POINTER] * 5, _INT, _POINTER],
 }
 MOST_STAGES = 8

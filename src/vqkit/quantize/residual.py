@@ -13,7 +13,9 @@ from vqkit.quantize.checks import positive, share
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.fast_stages import Ready, decoded, fast_stages, fused_codes, waits
 from vqkit.quantize.inputs import narrowed, zeroed
-from vqkit.quantize.residual_step import joint_step, plain_leaves, plain_step
+from vqkit.quantize.leaves import plain_leaves
+from vqkit.quantize.residual_step import joint_step, plain_step
+from vqkit.quantize.search import takes_plain_twins
 from vqkit.quantize.stage_dropout import kept_stages, stage_weights
 from vqkit.ranks import num_ranks
 
@@ -137,7 +139,7 @@ class Residual(Quantizer):
         found = self._chosen(x, mask, kept)
         chosen = None if found is None else self._by_stage(found)
         real = [mask if kept is None else narrowed(mask, kept > index, x) for index in range(len(stages))]
-        leaves = None if torch.compiler.is_compiling() else plain_leaves(stages, chosen is not None)
+        leaves = None if takes_plain_twins() else plain_leaves(stages, chosen is not None)
         if leaves is not None:
             return joint_step(leaves, x, mask, chosen, real, weights)
         return plain_step(stages, x, mask, chosen, real, weights)

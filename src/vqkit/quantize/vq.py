@@ -200,12 +200,19 @@ class VQ(Quantizer):
         return self._passed(x, q, noise, mask), codes[..., None], losses
 
     def _learn(self, batch: JointBatch | None, codes: Tensor, items: int) -> None:
-        book = self.codebook
-        if batch is not None and self.learning and book.learns_in_forward:
-            refuse_recomputation()
-            # learned from when the whole forward has found its codes; vectors are kept only where some of them may become codes
-            step = (book, book.own_part(batch, codes), None if book.revive == "none" else batch, items)
-            self._steps = [*self._steps, step]
+        if batch is not None and self.learns_in_forward:
+            self._learn_from(self.codebook.own_part(batch, codes), batch, items)
+
+    @property
+    def learns_in_forward(self) -> bool:
+        """Whether a forward now moves codes, or statistics of them."""
+        return self.learning and not self.codebook.frozen and self.codebook.learns_in_forward
+
+    def _learn_from(self, part: list[Tensor], batch: JointBatch, items: int) -> None:
+        """Remember what to learn from when the whole forward has found its codes; vectors only where some of them may become codes."""
+        refuse_recomputation()
+        step = (self.codebook, part, None if self.codebook.revive == "none" else batch, items)
+        self._steps = [*self._steps, step]
 
     def _start(self, x: Tensor, mask: Tensor | None) -> None:
         self._started(x.reshape(-1, self.dim), None if mask is None else mask.reshape(-1))
