@@ -110,7 +110,7 @@ class _Learning(NamedTuple):
         self.clusters[:, :2] = split_count(self.counts)
         seen = x if self.seen is None else self.seen
         batch = JointBatch(seen[..., self.begin : end].reshape(-1, quantizer.dim))
-        quantizer._learn_from(quantizer.codebook.part_of(self.clusters, batch), batch, len(x))
+        quantizer._learn_from(self.clusters, batch, len(x))
 
 
 def _fit(stages: Sequence[Sequence[Leaf]]) -> bool:

@@ -11,7 +11,7 @@ from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import one_of, positive, share
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.gradients import directional_noise, noise_substitution, rotation_trick
-from vqkit.quantize.joint import JointBatch
+from vqkit.quantize.joint import JointBatch, packed_clusters
 from vqkit.quantize.learning import refuse_recomputation
 from vqkit.quantize.losses import means_over_ranks, pulls
 from vqkit.quantize.straight_through import straight_through
@@ -201,16 +201,17 @@ class VQ(Quantizer):
 
     def _learn(self, batch: JointBatch | None, codes: Tensor, items: int) -> None:
         if batch is not None and self.learns_in_forward:
-            self._learn_from(self.codebook.own_part(batch, codes), batch, items)
+            self._learn_from(packed_clusters(*batch.own_clusters(codes, self.codebook.num_codes)), batch, items)
 
     @property
     def learns_in_forward(self) -> bool:
         """Whether a forward now moves codes, or statistics of them."""
         return self.learning and not self.codebook.frozen and self.codebook.learns_in_forward
 
-    def _learn_from(self, part: list[Tensor], batch: JointBatch, items: int) -> None:
+    def _learn_from(self, clusters: Tensor, batch: JointBatch, items: int) -> None:
         """Remember what to learn from when the whole forward has found its codes; vectors only where some of them may become codes."""
         refuse_recomputation()
+        part = self.codebook.own_part(batch, clusters)
         step = (self.codebook, part, None if self.codebook.revive == "none" else batch, items)
         self._steps = [*self._steps, step]
 
