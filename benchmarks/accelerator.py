@@ -47,7 +47,7 @@ def measured(name: str, device: torch.device, vectors: int, repeats: int) -> dic
     residual = quantizer.quantizer  # type: ignore[union-attr]
     assert isinstance(residual, vqkit.Residual)
     z = torch.randn(1, vectors, quantizer.dim, device=device)
-    pieces = [stage._piece_tables() or [] for stage in residual.sequence]
+    pieces = [[book.weight for book in stage._piece_codebooks() or []] for stage in residual.sequence]
     fused = FusedSearch([[table.detach().float() for table in stage] for stage in pieces])
     sizes = [bounds.item() for bounds in fused._bounds.diff()]
     tables = [torch.randn(quantizer.dim, size, device=device) for size in sizes]

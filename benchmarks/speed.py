@@ -45,7 +45,7 @@ SYSTEMS: dict[str, tuple[int, Callable[[int], vqkit.Quantizer]]] = {
     "FSQ 7·5·5·5·5": (128, lambda dim: vqkit.FSQ(dim, [7, 5, 5, 5, 5])),
     "LFQ 12": (128, lambda dim: vqkit.LFQ(dim, bits=12)),
 }
-COMPILED = ("RVQ 8×1024", "RVQ 4×64", "PVQ 4×64", "IVQ yin-yang", "IVQ bottom-up", "LooC 256×4")
+COMPILED = tuple(SYSTEMS)
 PRODUCTS = {  # (calls, codes, dim) of the matrix products of a search
     "RVQ 8×1024": (8, 1024, 128), "RVQ 4×64": (4, 64, 120), "PVQ 4×64": (4, 64, 30), "LooC 256×4": (32, 256, 4),
 }  # fmt: skip

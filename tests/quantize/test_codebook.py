@@ -5,7 +5,7 @@ import torch
 
 from vqkit import RVQ, VQ
 from vqkit.quantize.codebook import Codebook
-from vqkit.quantize.joint import JointBatch
+from vqkit.quantize.joint import JointBatch, packed_clusters
 
 LEARNED = {"ema": {"update": "ema"}, "restart": {"revive": "restart"}, "cvq": {"update": "ema", "revive": "cvq"}}
 
@@ -142,7 +142,11 @@ def test_cvq_s_random_anchors_are_drawn_uniformly():
 
     def anchors():
         codes = torch.zeros(12, dtype=torch.long)
-        return batch.own_rows(q.codebook.update_from(batch, q.codebook.own_part(batch, codes))).flatten()
+        return batch.own_rows(
+            q.codebook.update_from(
+                batch, q.codebook.own_part(batch, packed_clusters(*batch.own_clusters(codes, q.codebook.num_codes)))
+            )
+        ).flatten()
 
     drawn = torch.cat([anchors() for _ in range(4000)])
     expected = len(drawn) / 12

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vqkit.quantize.codebook import Codebook
-from vqkit.quantize.joint import JointBatch
+from vqkit.quantize.joint import JointBatch, packed_clusters
 from vqkit.quantize.joint_step import learn_together
 
 EPSILON = 1e-5
@@ -20,7 +20,9 @@ COUNTS = (10, 30, 60)
 
 
 def learn(book, batch, codes):
-    learn_together([(book, book.own_part(batch, codes), batch, 1)])
+    learn_together(
+        [(book, book.own_part(batch, packed_clusters(*batch.own_clusters(codes, book.num_codes))), batch, 1)]
+    )
 
 
 def step(number: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,14 +1,15 @@
 """The compiled searches and sums against the plain ones. Without a C++ compiler and ninja there is nothing to test."""
 
+import copy
 import shutil
 
 import pytest
 import torch
-from test_tables import SYSTEMS, built
+from test_tables import SYSTEMS, TRAINED, built
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import cpp_extension
 
-from vqkit import IVQ, PVQ, RVQ, VQ, LooC
+from vqkit import BSQ, FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Quantizer, ResidualFSQ
 from vqkit.quantize import native
 from vqkit.quantize.search import nearest, nearest_plain
 
@@ -22,6 +23,17 @@ def library(monkeypatch):
     """The compiled library, for the time of one test."""
     monkeypatch.setattr(native, "_library", native._library)
     native.load()
+
+
+class Watched:
+    """The library, noting what is called."""
+
+    def __init__(self, functions):
+        self.functions, self.called = functions, []
+
+    def __getattr__(self, name):
+        self.called.append(name)
+        return getattr(self.functions, name)
 
 
 @needs_compiler
@@ -49,24 +61,77 @@ def test_a_stage_of_which_only_some_pieces_are_masked_decodes_as_ever(library, n
     assert torch.equal(quantizer.decode(codes), quantizer._decode_plain(codes, quantizer.num_stages))
 
 
+GRIDS = {
+    "FSQ": lambda: FSQ(20, [7, 5, 5, 5, 5]),
+    "FSQ even": lambda: FSQ(24, [8, 2, 4, 3, 6, 2, 5, 16], scale=[1.0, 0.5, 2.0, 1.0, 1.0, 3.0, 1.0, 1.0]),
+    "FSQ sigmoid": lambda: FSQ(9, [5, 8], bound="sigmoid", scale=0.7),
+    "FSQ clamp": lambda: FSQ(16, [4, 5, 33], bound="clamp", scale=1.3),
+    "LFQ": lambda: LFQ(24, bits=13),
+    "BSQ": lambda: BSQ(16, 7),
+    "FSQ residual": lambda: ResidualFSQ(16, [5, 4, 3], 3),
+}
+
+
+def grid(name: str) -> Quantizer:
+    torch.manual_seed(0)
+    return GRIDS[name]().fit(torch.randn(500, GRIDS[name]().dim)).eval()
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", GRIDS)
+def test_codes_of_grids_are_those_of_the_plain_twins(library, name):
+    quantizer = grid(name)
+    for vectors in (1, 15, 16, 17, 3001):
+        z = 1.5 * torch.randn(1, vectors, quantizer.dim)  # outermost levels too
+        codes, mask = quantizer.encode(z), torch.rand(1, vectors) < 0.5
+        with native.without():
+            plain = quantizer.encode(z)
+        assert (codes != plain).any(dim=-1).float().mean() < 0.002, vectors
+        assert torch.equal(quantizer.encode(z, mask), torch.where(mask[..., None], codes, -1))
+        for gradient in (False, True):
+            with torch.set_grad_enabled(gradient):
+                out = quantizer(z.clone().requires_grad_(), mask)
+                assert torch.equal(out.codes, quantizer.encode(z, mask))
+                assert torch.equal(out.z_q.detach(), quantizer.decode(out.codes))
+    assert len(codes.unique()) > 2
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["FSQ even", "LFQ", "BSQ"])
+def test_gradients_of_grids_in_evaluation_are_those_of_the_plain_twins(library, name):
+    quantizer, z = grid(name), torch.randn(2, 300, GRIDS[name]().dim)
+
+    def gradients():
+        x = z.clone().requires_grad_()
+        out = quantizer(x)
+        return torch.autograd.grad(out.z_q.square().sum() + out.loss, [x, *quantizer.parameters()])
+
+    compiled = gradients()
+    with native.without():
+        torch.testing.assert_close(compiled, gradients(), rtol=1e-4, atol=1e-4)  # sums in another order
+
+
+@needs_compiler
+def test_a_grid_whose_map_was_written_to_is_searched_anew(library):
+    quantizer, other, z = grid("FSQ"), FSQ(20, [7, 5, 5, 5, 5]).eval(), torch.randn(1, 50, 20)
+    before = quantizer.encode(z)
+    quantizer.load_state_dict(other.state_dict())
+    assert not torch.equal(quantizer.encode(z), before)
+    assert torch.equal(quantizer.encode(z), other.encode(z))
+
+
 @needs_compiler
 def test_the_library_is_what_ran(library, monkeypatch):
     """Otherwise the tests above would compare the plain paths with themselves."""
-    called = []
-    functions = native._library
-
-    class Watched:
-        def __getattr__(self, name):
-            called.append(name)
-            return getattr(functions, name)
-
-    monkeypatch.setattr(native, "_library", Watched())
-    for quantizer in (built("yin-yang", 0.0), built("RVQ", 0.0)):
+    watched = Watched(native._library)
+    monkeypatch.setattr(native, "_library", watched)
+    for quantizer in (built("yin-yang", 0.0), built("RVQ", 0.0), grid("LFQ")):
         quantizer.decode(quantizer.encode(torch.randn(1, 9, 24)))
-    assert called == ["vqkit_signs", "vqkit_copies", "vqkit_search", "vqkit_sums"]
+    coded = ["vqkit_signs", "vqkit_within", "vqkit_copies"], ["vqkit_search", "vqkit_within", "vqkit_sums"]
+    assert watched.called == [*coded[0], *coded[1], "vqkit_grid", "vqkit_within"]
     with native.without():
         quantizer.encode(torch.randn(1, 9, 24))
-    assert len(called) == 4
+    assert len(watched.called) == 8
 
 
 @needs_compiler
@@ -125,20 +190,45 @@ def test_far_from_the_origin(library):
 
 
 @needs_compiler
-def test_a_training_step_is_that_of_the_plain_paths(library):
-    results = []
-    z = torch.randn(4, 200, 24)
-    for _ in range(2):
-        quantizer = built("RVQ", 0.0).train()
-        for stage in quantizer.stages:
-            stage.codebook.initialized.fill_(True)
-        x = z.clone().requires_grad_()
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("dim_first", [False, True])
+def test_a_training_step_is_that_of_the_plain_paths(library, monkeypatch, name, dim_first):
+    """Output, gradients, losses and the tables and statistics that three steps leave; also of vectors that do not lie one after another."""
+    results, watched = [], Watched(native._library)
+    z = torch.randn(3, 4, 24, 200).transpose(2, 3) if dim_first else torch.randn(3, 4, 200, 24)
+    for functions in (watched, None):
+        monkeypatch.setattr(native, "_library", functions)
+        quantizer = built(name, 0.0).train()
+        for module in quantizer.modules():
+            if hasattr(module, "initialized"):
+                module.initialized.fill_(True)
         torch.manual_seed(1)
-        out = quantizer(x)
-        (out.loss + out.z_q.square().sum()).backward()
-        results.append([out.codes, out.z_q.detach(), x.grad, *quantizer.state_dict().values()])
-        native._library = None
-    torch.testing.assert_close(*results)
+        found = []
+        for part in z:
+            x = part.clone().requires_grad_()
+            out = quantizer(x)
+            (7 * out.loss + out.z_q.square().sum()).backward()
+            grads = [table.grad for table in quantizer.codebooks if table.grad is not None]
+            found += [out.codes, out.z_q.detach(), x.grad, *out.losses.values(), *grads]
+        results.append([value.detach() for value in [*found, *quantizer.state_dict().values()]])
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+    assert ("vqkit_step" in watched.called) == (name != "dropout")
+
+
+@needs_compiler
+@pytest.mark.parametrize("state", ["frozen", "deferred", "evaluation"])
+def test_a_step_that_learns_nothing_changes_nothing(library, state):
+    quantizer, z = built("RVQ", 0.0).train(), torch.randn(1, 200, 24)
+    quantizer(z)
+    before = copy.deepcopy(quantizer.state_dict())
+    {"frozen": quantizer.freeze, "deferred": quantizer.defer_learning, "evaluation": quantizer.eval}[state]()
+    z = torch.randn(1, 200, 24)
+    out = quantizer(z)
+    assert all(torch.equal(before[name], value) for name, value in quantizer.state_dict().items())
+    assert torch.equal(out.z_q, quantizer._decode_plain(out.codes, 3))
+    if state == "deferred":
+        quantizer.apply_learning()
+        assert not torch.equal(before["stages.0.codebook.ema_sum"], quantizer.state_dict()["stages.0.codebook.ema_sum"])
 
 
 @needs_compiler

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from vqkit import IVQ, RVQ, VQ, Product, Residual
+from vqkit.quantize.leaves import plain_leaves
 from vqkit.quantize.memo import Memo
-from vqkit.quantize.residual_step import plain_leaves
+from vqkit.quantize.search import plain_paths
 
 DIM = 24
 SYSTEMS = {
@@ -52,6 +53,19 @@ def test_codes_and_vectors_are_those_of_the_plain_twins(name, offset):
     for stages in range(1, quantizer.num_stages + 1):
         kept = codes[..., : quantizer.stage_ends[stages - 1]]
         assert torch.equal(quantizer.decode(kept), quantizer._decode_plain(kept, stages))
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_one_vector_has_the_codes_of_the_plain_twins(name, offset):
+    quantizer = built(name, offset)
+    z = torch.randn(200, DIM) + offset * len(quantizer.stages)
+    differ = 0
+    for one in z[:, None, None]:
+        codes = quantizer.encode(one)
+        differ += not torch.equal(codes, quantizer._encode_plain(one, None))
+        assert torch.equal(quantizer.decode(codes), quantizer._decode_plain(codes, quantizer.num_stages))
+    assert differ <= 1  # a tie within rounding
 
 
 @pytest.mark.parametrize("name", ["yin-yang", "mixed"])
@@ -169,3 +183,32 @@ def test_a_shared_codebook_takes_the_same_fast_paths():
     assert torch.equal(codes, residual._encode_plain(z, None))
     with torch.no_grad():
         assert torch.equal(residual.decode(codes), residual._decode_plain(codes, 3))
+
+
+def test_second_derivatives_need_the_plain_forward():
+    """A gradient penalty through the quantizer, against the value on paper: both gradients of the commitment are linear in x."""
+    quantizer, z = built("gradient", 0.0).train(), torch.randn(2, 30, DIM)
+    for stage in quantizer.stages:
+        stage.codebook.initialized.fill_(True)
+        stage.codebook.revive = "none"
+
+    def penalty(x):
+        out = quantizer(x)
+        (slope,) = torch.autograd.grad(out.losses["commitment"], x, create_graph=True)
+        return slope, torch.autograd.grad(slope.square().sum(), x)[0]
+
+    x = z.clone().requires_grad_()
+    with pytest.raises(RuntimeError, match=r"second derivatives .* plain forward: .*plain_paths\(\)"):
+        penalty(x)
+    with plain_paths():
+        slope, second = penalty(x)
+    curvature = 2 * quantizer.stages[0].commitment_weight / z.numel()  # the mean over stages of equal ones
+    torch.testing.assert_close(second, 2 * curvature * slope)
+
+
+def test_a_graph_of_the_gradients_alone_is_no_error():
+    quantizer, x = built("RVQ", 0.0), torch.randn(1, 9, DIM, requires_grad=True)
+    out = quantizer(x)
+    (grad,) = torch.autograd.grad(out.z_q.sum() + out.loss, x, create_graph=True)
+    again = quantizer(x)
+    assert torch.equal(grad, torch.autograd.grad(again.z_q.sum() + again.loss, x)[0])

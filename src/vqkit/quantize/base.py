@@ -23,6 +23,7 @@ from vqkit.quantize.inputs import checked_codes, checked_vectors, full_precision
 from vqkit.quantize.layout import CodeLayout
 from vqkit.quantize.learning import Learner, Step
 from vqkit.quantize.losses import rank_weight
+from vqkit.quantize.memo import OfParts
 from vqkit.quantize.sampling import sample_rows
 from vqkit.ranks import num_ranks, own_rank
 from vqkit.types import Bool, Float, Int, Quantized
@@ -34,7 +35,8 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
     """A map from vectors to a few integers and back.
 
     A subclass sets ``dim`` and ``straight_through`` and implements `code_sizes`, `codes_per_stage`, `codebook_numel`, `dtype`,
-    `_quantize`, `_encode`, `_decode` and `_fit`; the rest is here. CONTRIBUTING shows a complete one.
+    `_quantize`, `_encode`, `_decode` and `_fit`; the rest is here. CONTRIBUTING shows a complete one. What `code_sizes` and
+    `codes_per_stage` say follows from the constructor's arguments, for `decode` asks them once.
 
     Attributes:
         dim: length of the vectors.
@@ -55,6 +57,10 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         self = super().__new__(cls)
         self.__dict__["_arguments"] = pretrained.bound_arguments(cls, args, kwargs)
         return self
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layout: OfParts[tuple[tuple[int, ...], tuple[int, ...]]] = OfParts()
 
     # --- what a subclass defines
 
@@ -104,7 +110,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         """`_quantize` with codes that were chosen already; only what offers candidates needs it."""
         return self._quantize(x, mask)
 
-    def _piece_tables(self) -> list[Tensor] | None:
+    def _piece_codebooks(self) -> list[Codebook] | None:
         """Codebooks of consecutive equal pieces, where this is one stage that takes each piece's nearest code and nothing else."""
         return None
 
@@ -308,7 +314,8 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         return checked_vectors(z, mask, self.dim, finite)
 
     def _checked_codes(self, codes: Tensor, stages: int | None) -> tuple[Tensor, int]:
-        return checked_codes(codes, stages, self.code_sizes, self.stage_ends)
+        sizes, ends = self._layout.of(self, lambda: (self.code_sizes, self.stage_ends))
+        return checked_codes(codes, stages, sizes, ends)
 
     def extra_repr(self) -> str:
         """Rate and size, for ``print(quantizer)``."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqkit.quantize.joint import JointBatch, packed_clusters, unpacked_clusters
+from vqkit.quantize.joint import JointBatch, unpacked_clusters
 from vqkit.quantize.kmeans import kmeans
 from vqkit.quantize.memo import Memo
 from vqkit.quantize.revival import picked_places, random_numbers
@@ -194,10 +194,10 @@ class Codebook(nn.Module):
     # --- one training step, in three parts between which ranks exchange: `learn_together`
 
     @torch.no_grad()
-    def own_part(self, batch: JointBatch, codes: Int[Tensor, " vectors"]) -> list[Float[Tensor, "..."]]:
-        """What this rank adds to the sums of a step, float32: clusters; for revival also its count of vectors and random numbers."""
+    def own_part(self, batch: JointBatch, clusters: Float[Tensor, "codes packed"]) -> list[Float[Tensor, "..."]]:
+        """What this rank adds to the sums of a step: clusters (`packed_clusters`); for revival also its count and random numbers."""
         self._keep_float32()
-        parts = [packed_clusters(*batch.own_clusters(codes, self.num_codes))]
+        parts = [clusters]
         if self.revive == "none":
             return parts
         drawn = random_numbers(self.revive, self.anchor, self.num_codes, batch.x)

@@ -1,6 +1,7 @@
 """How the stages of a residual quantizer are searched and decoded fast: by signs, by plain tables, or by the compiled library."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from vqkit.quantize import native
 from vqkit.quantize.base import Quantizer
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.fused import FusedSearch
-from vqkit.quantize.memo import Memo
+from vqkit.quantize.memo import Memo, OfParts
 from vqkit.quantize.search import search_table, takes_fast_paths, takes_fused_search
 from vqkit.quantize.signs import StageSigns
 from vqkit.quantize.tables import StageTables
@@ -54,7 +55,17 @@ class FastStages:
         return self._composed
 
 
-Ready = Memo[FastStages]
+class _Books(NamedTuple):
+    stages: list[list[Codebook]]  # of each stage the codebooks of its pieces
+    different: list[Codebook]  # each once
+
+
+class Ready:
+    """What is kept of a quantizer's stages from call to call: which codebooks they are, and these as tables."""
+
+    def __init__(self) -> None:
+        self.codebooks: OfParts[_Books | None] = OfParts()
+        self.tables: Memo[FastStages] = Memo()
 
 
 def _native_search(tables: Sequence[Sequence[Tensor]]) -> native.NativeSearch:
@@ -68,55 +79,75 @@ def _native_search(tables: Sequence[Sequence[Tensor]]) -> native.NativeSearch:
     return native.NativeSearch([[table.direction for table in stage] for stage in ready], steps, means[0])
 
 
-def fast_stages(stages: Sequence[Quantizer], like: Tensor, training: bool, kept: Ready) -> FastStages | None:
+def fast_stages(owner: nn.Module, stages: Sequence[Quantizer], like: Tensor, kept: Ready) -> FastStages | None:
     """The stages as tables, where they are that.
 
     Args:
+        owner: the quantizer that holds the stages; in training tables move, and nothing is kept.
         stages: in the order of their codes.
         like: what will be searched or decoded.
-        training: tables move, so nothing is kept.
         kept: what the last call found.
     """
-    if training:
-        kept.clear()
-    found = _all_tables(stages) if takes_fast_paths(like) else None
+    if owner.training:
+        kept.tables.clear()
+    if not takes_fast_paths(like):
+        return None
+    # codes may be assigned otherwise in training
+    found = _all_codebooks(stages) if owner.training else kept.codebooks.of(owner, lambda: _all_codebooks(stages))
     if found is None:
         return None
-
-    def ready() -> FastStages:
-        return FastStages([[table.detach().float() for table in stage] for stage in found])
-
-    different = list({id(table): table for stage in found for table in stage}.values())
-    return ready() if training else kept.of(different, ready)
+    if owner.training:
+        return FastStages(_float_tables(found))
+    return kept.tables.of([book.weight for book in found.different], lambda: FastStages(_float_tables(found)))
 
 
 def fused_codes(stages: Sequence[Quantizer], x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"] | None:
     """Codes by the kernel for CUDA; None where it does not fit."""
-    tables = _all_tables(stages) if takes_fused_search(x) else None
-    if tables is None or not FusedSearch.fit([[len(table) for table in stage] for stage in tables], x.shape[1]):
+    found = _all_codebooks(stages) if takes_fused_search(x) else None
+    if found is None or not FusedSearch.fit([[book.num_codes for book in stage] for stage in found.stages], x.shape[1]):
         return None
-    return FusedSearch([[table.detach().float() for table in stage] for stage in tables])(x)
+    return FusedSearch(_float_tables(found))(x)
 
 
-def _all_tables(stages: Sequence[Quantizer]) -> list[list[Tensor]] | None:
+def _all_codebooks(stages: Sequence[Quantizer]) -> _Books | None:
     found = []
     for stage in stages:
-        tables = stage._piece_tables()
-        if tables is None:
+        books = stage._piece_codebooks()
+        if books is None:
             return None
-        found.append(tables)
-    return found
+        found.append(books)
+    return _Books(found, list({id(book): book for stage in found for book in stage}.values()))
+
+
+def _float_tables(found: _Books) -> list[list[Tensor]]:
+    return [[book.weight.detach().float() for book in stage] for stage in found.stages]
 
 
 def decoded(
-    stages: Sequence[Quantizer], codes: Int[Tensor, "*shape codes"], count: int, training: bool, kept: Ready
+    owner: nn.Module, stages: Sequence[Quantizer], codes: Int[Tensor, "*shape codes"], count: int, kept: Ready
 ) -> Float[Tensor, "*shape dim"] | None:
     """Vectors of the codes of the first ``count`` stages from plain tables; None where they, or gradients, need the plain way."""
-    if training or torch.is_grad_enabled():
+    if owner.training or torch.is_grad_enabled():
         return None
-    fast = fast_stages(stages, codes, training, kept)
-    found = None if fast is None else fast.decode(codes.reshape(-1, codes.shape[-1]), count)
+    flat = codes.reshape(-1, codes.shape[-1])
+    found = _summed(owner, stages, flat, kept)
+    if found is None:
+        fast = fast_stages(owner, stages, codes, kept)
+        found = None if fast is None else fast.decode(flat, count)
     return None if found is None else found.view(*codes.shape[:-1], found.shape[-1])
+
+
+def _summed(owner: nn.Module, stages: Sequence[Quantizer], codes: Tensor, kept: Ready) -> Tensor | None:
+    """Decoding by the compiled library where it adds rows of the codebooks themselves, so that nothing kept can be out of date."""
+    if not takes_fast_paths(codes) or not native.serves(codes, torch.long):
+        return None
+    found = kept.codebooks.of(owner, lambda: _all_codebooks(stages))
+    if found is None or any(len(books) > 1 for books in found.stages):
+        return None
+    tables = [books[0].weight for books in found.stages[: codes.shape[1]]]
+    if not all(native.serves(table, torch.float32) and table.is_contiguous() for table in tables):
+        return None
+    return native.summed_rows(codes, tables, [(len(table),) for table in tables])
 
 
 def waits(module: nn.Module) -> bool:

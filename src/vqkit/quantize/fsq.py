@@ -12,6 +12,7 @@ from torch import Tensor
 from vqkit.constants import Constant
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import one_of, positive, share
+from vqkit.quantize.grid_search import GridSearch
 from vqkit.quantize.grid_table import GridTable
 from vqkit.quantize.projection import Projection
 from vqkit.quantize.straight_through import straight_through
@@ -82,8 +83,10 @@ class FSQ(Quantizer):
         self.projection = Projection(dim, len(self.levels))
         self.scale = tuple(scales)
         self._table = GridTable(math.prod(self.levels), self.projection)
+        places = [1, *accumulate(self.levels[:-1], mul)]
+        self._search = GridSearch(self._thresholds, self.levels, places)
         self._sizes = Constant(lambda: torch.tensor(self.levels))
-        self._basis = Constant(lambda: torch.tensor([1, *accumulate(self.levels[:-1], mul)]))
+        self._basis = Constant(lambda: torch.tensor(places))
         self._half_width = Constant(lambda: torch.tensor(self.levels) // 2)
         self._scales = Constant(lambda: torch.tensor(self.scale, dtype=torch.float32))
         self._half = Constant(lambda: (torch.tensor(self.levels).float() - 1) * (1 + _MARGIN) / 2)
@@ -124,8 +127,23 @@ class FSQ(Quantizer):
         y = y / self._scales.on(y.device)
         if self.bound == "clamp":
             return _clamped(y) * self._sizes.on(y.device) / 2 - offset
-        slope = 0.8 if self.bound == "sigmoid" else 1.0  # 2σ(1.6p) − 1 = tanh(0.8p)
-        return torch.tanh(slope * y + shift) * half - offset
+        return torch.tanh(self._slope * y + shift) * half - offset
+
+    @property
+    def _slope(self) -> float:
+        return 0.8 if self.bound == "sigmoid" else 1.0  # 2σ(1.6p) − 1 = tanh(0.8p)
+
+    def _thresholds(self) -> list[Tensor]:
+        """For each dimension the projected values at which `_round` of `_bound` steps: the inverse of the bound, between levels."""
+        found = []
+        constants = zip(self.levels, self.scale, self._half.value, self._offset.value, self._shift.value, strict=True)
+        for level, scale, half, offset, shift in constants:
+            middle = torch.arange(level - 1, dtype=torch.float64) - level // 2 + 0.5 + offset
+            if self.bound == "clamp":
+                found.append(scale * middle * 2 / level)
+            else:
+                found.append(scale * (torch.atanh(middle / half) - shift) / self._slope)
+        return found
 
     def _round(self, bounded: Tensor) -> Tensor:
         lowest = -self._half_width.on(bounded.device)  # the margin reaches beyond the last level where there are many
@@ -143,14 +161,20 @@ class FSQ(Quantizer):
         return rounded / self._half_width.on(rounded.device) * self._scales.on(rounded.device)
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
+        if not self.training and not torch.is_grad_enabled():
+            codes = self._encode(x, mask)
+            return self._decode(codes, 1), codes, {}
         bounded = self._bound(self.projection.into(x))
-        levels = self._round(bounded)
-        rounded, codes = straight_through(bounded, levels), self._index(levels.detach())
+        found = self._search.codes(x, self.projection, self.training)
+        # in evaluation what comes out must be what `decode` makes of the codes
+        levels = self._round(bounded).detach() if found is None else self._levels(found[..., None])
+        codes = self._index(levels) if found is None else found
+        rounded = straight_through(bounded, levels)
         if self.noise and self.training:
             noisy = torch.rand(bounded.shape[:-1], device=bounded.device)[..., None] < self.noise
             rounded = torch.where(noisy, bounded + torch.rand_like(bounded) - 0.5, rounded)
         z_q = self.projection.out_of(self._values(rounded))
-        with torch.no_grad():
+        with torch.no_grad():  # bit for bit what `decode` looks up
             known = self._table.decoded(codes[..., None], self.projection, self.training, self._decode_plain)
         z_q = z_q if known is None else straight_through(z_q, known)
         if mask is not None:
@@ -158,7 +182,8 @@ class FSQ(Quantizer):
         return z_q, codes[..., None], {}
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        codes = self._index(self._round(self._bound(self.projection.into(x))))
+        found = self._search.codes(x, self.projection, self.training)
+        codes = self._index(self._round(self._bound(self.projection.into(x)))) if found is None else found
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
@@ -167,9 +192,12 @@ class FSQ(Quantizer):
 
     def _decode_plain(self, codes: Tensor) -> Tensor:
         """The plain twin: the levels of a code, projected."""
-        digits = codes.clamp_min(0) // self._basis.on(codes.device) % self._sizes.on(codes.device)
-        z_q = self.projection.out_of(self._values((digits - self._half_width.on(codes.device)).float()))
-        return torch.where(codes < 0, 0.0, z_q)
+        return torch.where(codes < 0, 0.0, self.projection.out_of(self._values(self._levels(codes.clamp_min(0)))))
+
+    def _levels(self, codes: Tensor) -> Tensor:
+        """The inverse of `_index`, of (…, 1) codes."""
+        digits = codes // self._basis.on(codes.device) % self._sizes.on(codes.device)
+        return (digits - self._half_width.on(codes.device)).float()
 
     def _fit(self, x: Tensor, iterations: int) -> None:
         best, scale = torch.inf, torch.tensor(self.scale, dtype=torch.float64, device=x.device)

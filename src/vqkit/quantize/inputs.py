@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from vqkit.quantize import native
 from vqkit.types import Float, Int
 
 __all__ = ["checked_codes", "checked_vectors", "full_precision", "narrowed", "zeroed"]
@@ -92,7 +93,11 @@ def _within(codes: Int[Tensor, "*shape codes"], size: int) -> bool:
     """Whether all codes are those of the smallest alphabet, which one pass tells; most quantizers have only that one."""
     if not codes.numel():
         return True
-    low, high = torch.stack(codes.aminmax()).tolist()
+    if native.serves(codes, torch.long) and codes.is_contiguous():
+        return bool(native.call("vqkit_within", codes.data_ptr(), codes.numel(), size))
+    ends = codes.aminmax()
+    # one transfer from a device; on the CPU to stack takes longer than to read both
+    low, high = (end.item() for end in ends) if codes.device.type == "cpu" else torch.stack(ends).tolist()
     return bool(low >= -1 and high < size)
 
 

@@ -15,7 +15,7 @@ from vqkit.quantize.search import CHUNK_SCORES, similarity
 from vqkit.ranks import from_first_rank, gather_ranks, max_over_ranks, num_ranks, own_rank, sum_over_ranks
 from vqkit.types import Bool, Float, Int
 
-__all__ = ["JointBatch", "packed_clusters", "unpacked_clusters"]
+__all__ = ["JointBatch", "packed_clusters", "split_count", "unpacked_clusters"]
 
 _CHUNK_ROWS = 1 << 20  # vectors summed at once in float32, which counts one by one only to 2²⁴
 _COUNT_UNIT = (
@@ -107,7 +107,7 @@ class JointBatch:
     def own_count(self) -> Float[Tensor, "ranks 2"]:
         """This rank's number of real vectors in its row, in two parts: the sum over ranks is what `set_counts` takes."""
         count = self.real.sum()
-        parts = _split_count(count)[None].to(self.x.dtype)
+        parts = split_count(count)[None].to(self.x.dtype)
         if self.alone:
             return parts
         mine = torch.arange(num_ranks(), device=count.device) == own_rank()
@@ -198,7 +198,7 @@ class JointBatch:
 
 def packed_clusters(counts: Int[Tensor, " codes"], sums: Float[Tensor, "codes dim"]) -> Float[Tensor, "codes packed"]:
     """Counts and sums as one tensor that can be summed over ranks; `unpacked_clusters` is the inverse."""
-    return torch.cat([_split_count(counts).to(sums.dtype), sums], dim=1)
+    return torch.cat([split_count(counts).to(sums.dtype), sums], dim=1)
 
 
 def unpacked_clusters(
@@ -208,7 +208,8 @@ def unpacked_clusters(
     return _joined_count(packed[:, :2]), packed[:, 2:]
 
 
-def _split_count(count: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape 2"]:
+def split_count(count: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape 2"]:
+    """A count in the two parts that float32 holds exactly."""
     return torch.stack([count // _COUNT_UNIT, count % _COUNT_UNIT], dim=-1)
 
 

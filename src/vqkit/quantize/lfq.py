@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from vqkit.constants import Constant
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import positive
+from vqkit.quantize.grid_search import GridSearch
 from vqkit.quantize.grid_table import GridTable
 from vqkit.quantize.losses import masked_mean, means_over_ranks
 from vqkit.quantize.projection import Projection
@@ -81,7 +82,9 @@ class LFQ(Quantizer):
         self.projection = Projection(dim, bits)
         self._table = GridTable(1 << bits, self.projection)
         self.straight_through = self.projection.inward is None and not sphere
-        self._place_values = Constant(lambda: torch.tensor([1 << bit for bit in range(bits - 1, -1, -1)]))
+        places = [1 << bit for bit in range(bits - 1, -1, -1)]
+        self._search = GridSearch(lambda: [torch.zeros(1, dtype=torch.float64)] * bits, [2] * bits, places)
+        self._place_values = Constant(lambda: torch.tensor(places))
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
@@ -110,6 +113,11 @@ class LFQ(Quantizer):
     def _signs(self, y: Tensor) -> Tensor:
         return torch.where(y > 0, self.scale, -self.scale)
 
+    def _signs_of(self, codes: Tensor) -> Tensor:
+        """The inverse of `_index`, of (…, 1) codes."""
+        bits = codes // self._place_values.on(codes.device) % 2
+        return torch.where(bits == 1, self.scale, -self.scale)
+
     def _index(self, y: Tensor) -> Tensor:
         whole = torch.float32 if self.bits <= 24 else torch.long  # float32 counts exactly so far
         positive = y.detach().clone().gt_(0)  # in place: a comparison into bool and a cast take six times as long
@@ -117,13 +125,20 @@ class LFQ(Quantizer):
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         y = self._inward(x)
-        signs = self._signs(y)
-        bounded = self.straight_through or self.sphere  # nothing is projected away, or nothing can be far
-        passed = straight_through(y, signs) if bounded else straight_through_within(y, signs, _REACH * self.scale)
-        z_q, codes = self.projection.out_of(passed), self._index(y)
-        with torch.no_grad():
-            known = self._table.decoded(codes[..., None], self.projection, self.training, self._decode_plain)
-        z_q = z_q if known is None else straight_through(z_q, known)
+        signs, codes = self._signs(y), self._search.codes(x, self.projection, self.training)
+        if codes is None:
+            codes = self._index(y)
+        elif torch.is_grad_enabled():  # what comes out must be what `decode` makes of the codes
+            signs = self._signs_of(codes[..., None])
+        if self.training or torch.is_grad_enabled():
+            bounded = self.straight_through or self.sphere  # nothing is projected away, or nothing can be far
+            passed = straight_through(y, signs) if bounded else straight_through_within(y, signs, _REACH * self.scale)
+            z_q = self.projection.out_of(passed)
+            with torch.no_grad():
+                known = self._table.decoded(codes[..., None], self.projection, self.training, self._decode_plain)
+            z_q = z_q if known is None else straight_through(z_q, known)
+        else:
+            z_q = self._decode(codes[..., None], 1)
         losses = {}
         if self.commitment_weight:
             losses["commitment"] = self.commitment_weight * masked_mean((y - signs.detach()).square(), mask)
@@ -153,7 +168,9 @@ class LFQ(Quantizer):
         return (bit_entropy * share).sum() - self.diversity * batch_entropy
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        codes = self._index(self._inward(x))
+        codes = self._search.codes(x, self.projection, self.training)
+        if codes is None:
+            codes = self._index(self._inward(x))
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
@@ -162,9 +179,7 @@ class LFQ(Quantizer):
 
     def _decode_plain(self, codes: Tensor) -> Tensor:
         """The plain twin: the signs of a code, projected."""
-        bits = codes.clamp_min(0) // self._place_values.on(codes.device) % 2
-        z_q = self.projection.out_of(torch.where(bits == 1, self.scale, -self.scale))
-        return torch.where(codes < 0, 0.0, z_q)
+        return torch.where(codes < 0, 0.0, self.projection.out_of(self._signs_of(codes.clamp_min(0))))
 
     def _fit(self, x: Tensor, iterations: int) -> None:
         self.projection.fit_inward(x, self.scale)

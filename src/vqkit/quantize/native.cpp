@@ -1,40 +1,15 @@
 // Searches and sums of small codebooks in one pass over the vectors. The plain twins are in search.py, signs.py and tables.py, which say
-// what is computed and why; here is only how. Nothing of PyTorch is included: vqkit/quantize/native.py calls this through ctypes.
+// what is computed and why; here is only how.
 //
 // Vectors are searched in blocks of BLOCK. A block is transposed, so that a register holds one dimension of eight vectors; four codes times
 // three registers of scores then stay in registers while the dimensions go by. What a stage leaves is computed row by row.
 
-#include <algorithm>
-#include <cstdint>
-#include <cstring>
-#include <limits>
-#include <thread>
-#include <vector>
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
-
-typedef float f8 __attribute__((vector_size(32)));
-typedef int32_t i8 __attribute__((vector_size(32)));
-typedef int64_t l4 __attribute__((vector_size(32)));
-
-#ifdef __clang__
-#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, i8{__VA_ARGS__})
-#endif
+#include "native.h"
 
 namespace {
 
-constexpr int LANES = 8;     // vectors in a register
-constexpr int BLOCK = 24;    // vectors searched at once
-constexpr int CODES = 4;     // codes whose scores are summed at once
-constexpr int64_t FEW = 6;   // vectors up to which a block is not worth its transposition
-constexpr int64_t PART = 4096;  // vectors that are worth a thread of their own
-
-f8 load(const float *p) { f8 v; std::memcpy(&v, p, sizeof v); return v; }
-void store(float *p, f8 v) { std::memcpy(p, &v, sizeof v); }
-f8 all(float a) { return f8{a, a, a, a, a, a, a, a}; }
+constexpr int CODES = 4;    // codes whose scores are summed at once
+constexpr int64_t FEW = 6;  // vectors up to which a block is not worth its transposition
 
 // One piece of one stage. `direction` is (codes, width + 1), the last column −½‖e‖²; `step` (codes, width) is what a code takes from the
 // residual, null in the last stage.
@@ -42,47 +17,6 @@ struct Piece {
   int64_t begin, width, codes;
   const float *direction, *step;
 };
-
-// One bit a lane, from lanes that are 0 or −1.
-inline int64_t bits_of(i8 lanes) {
-#ifdef __AVX2__
-  return _mm256_movemask_ps(reinterpret_cast<__m256>(lanes));
-#else
-  int64_t bits = 0;
-  for (int i = 0; i < LANES; ++i) bits |= int64_t(lanes[i] & 1) << i;
-  return bits;
-#endif
-}
-
-// Rows of eight numbers → columns.
-inline void transpose(f8 r[8]) {
-  f8 t[8], u[8];
-  for (int i = 0; i < 4; ++i) {
-    t[2 * i] = SHUFFLE(r[2 * i], r[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-    t[2 * i + 1] = SHUFFLE(r[2 * i], r[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-  }
-  for (int i = 0; i < 2; ++i) {
-    u[4 * i] = SHUFFLE(t[4 * i], t[4 * i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-    u[4 * i + 1] = SHUFFLE(t[4 * i], t[4 * i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-    u[4 * i + 2] = SHUFFLE(t[4 * i + 1], t[4 * i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
-    u[4 * i + 3] = SHUFFLE(t[4 * i + 1], t[4 * i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
-  }
-  for (int i = 0; i < 4; ++i) {
-    r[i] = SHUFFLE(u[i], u[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-    r[i + 4] = SHUFFLE(u[i], u[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-  }
-}
-
-// (ROWS, stride) → (dim, ROWS), dim padded to eight.
-template <int ROWS> void transposed(const float *rows, int64_t stride, int64_t dim, float *columns) {
-  for (int v = 0; v < ROWS; v += LANES)
-    for (int64_t d = 0; d < dim; d += LANES) {
-      f8 tile[8];
-      for (int i = 0; i < 8; ++i) tile[i] = load(rows + (v + i) * stride + d);
-      transpose(tile);
-      for (int i = 0; i < 8; ++i) store(columns + (d + i) * ROWS + v, tile[i]);
-    }
-}
 
 // Codes of a group of four, side by side for each dimension; where there are fewer than four, the rest can win no vector.
 struct Packed {
@@ -203,36 +137,18 @@ void search_rows(const Stages &q, const std::vector<Packed> &packed, const float
   }
 }
 
-// Calls work(first, number) for parts of n vectors, in threads where there are many.
-template <class Work> void parts(int64_t n, int64_t threads, Work work) {
-  threads = std::max<int64_t>(1, std::min(threads, n / PART));
-  const int64_t each = ((n + threads - 1) / threads + BLOCK - 1) / BLOCK * BLOCK;
-  std::vector<std::thread> running;
-  for (int64_t first = each; first < n; first += each)
-    running.emplace_back([=] { work(first, std::min(each, n - first)); });
-  work(0, std::min(each, n));
-  for (auto &thread : running) thread.join();
-}
-
 constexpr int MOST_STAGES = 8;
 
 // Signs of S stages of two-code pieces, see signs.py: 16 vectors at once.
 template <int S>
 void sign_rows(const float *x, int64_t n, int64_t pieces, int64_t width, const float *difference, const float *middle,
                const float *threshold, const float *product, int64_t *codes) {
-  constexpr int ROWS = 16;
   const int64_t dim = pieces * width, stride = (dim + LANES - 1) / LANES * LANES, columns = S * pieces;
   std::vector<float> tail(ROWS * stride, 0), turned(ROWS * stride);
   std::vector<int64_t> chosen(columns);  // of each column a bit for every vector
   for (int64_t start = 0; start < n; start += ROWS) {
     const int64_t count = std::min<int64_t>(ROWS, n - start);
-    const float *rows = x + start * dim;
-    int64_t step = dim;
-    if (count < ROWS || dim % LANES) {  // the tiles of a transposition reach beyond
-      for (int64_t v = 0; v < count; ++v) std::memcpy(tail.data() + v * stride, rows + v * dim, dim * sizeof(float));
-      rows = tail.data(), step = stride;
-    }
-    transposed<ROWS>(rows, step, dim, turned.data());
+    turn(x + start * dim, count, dim, tail, turned);
     for (int64_t p = 0; p < pieces; ++p) {
       f8 low[S] = {}, high[S] = {};
       const float *column = turned.data() + p * width * ROWS, *of_piece = difference + p * width * S;
@@ -266,17 +182,27 @@ void sign_rows(const float *x, int64_t n, int64_t pieces, int64_t width, const f
   }
 }
 
-// out = Σ of N rows, added in their order.
+// R registers of Σ of N rows, added in their order: row after row, for a processor fetches what follows in a row before it is read.
+template <int N, int R> inline void add_part(const float *const *rows, int64_t d, float *out) {
+  f8 total[R];
+#pragma GCC unroll 8
+  for (int k = 0; k < R; ++k) total[k] = load(rows[0] + d + k * LANES) + all(0);  // −0 becomes 0, as in a sum that begins with 0
+#pragma GCC unroll 8
+  for (int i = 1; i < N; ++i)
+#pragma GCC unroll 8
+    for (int k = 0; k < R; ++k) total[k] += load(rows[i] + d + k * LANES);
+#pragma GCC unroll 8
+  for (int k = 0; k < R; ++k) store(out + d + k * LANES, total[k]);
+}
+
+// out = Σ of N rows.
 template <int N> void add_rows(const float *const *rows, int64_t dim, float *out) {
   const float *r[N];
   std::copy_n(rows, N, r);
   int64_t d = 0;
-  for (; d + LANES <= dim; d += LANES) {
-    f8 total = load(r[0] + d) + all(0);  // −0 becomes 0, as in a sum that begins with 0
-#pragma GCC unroll 8
-    for (int i = 1; i < N; ++i) total += load(r[i] + d);
-    store(out + d, total);
-  }
+  for (; d + 8 * LANES <= dim; d += 8 * LANES) add_part<N, 8>(r, d, out);
+  for (; d + 2 * LANES <= dim; d += 2 * LANES) add_part<N, 2>(r, d, out);
+  for (; d + LANES <= dim; d += LANES) add_part<N, 1>(r, d, out);
   for (; d < dim; ++d) {
     float total = 0;
     for (int i = 0; i < N; ++i) total += r[i][d];
@@ -296,7 +222,11 @@ bool sum_rows(const Sums &q, const int64_t *codes, int64_t n, float *out) {
   std::vector<const float *> rows(q.stages);
   for (int64_t v = 0; v < n; ++v, codes += q.columns, out += q.dim) {
     int64_t column = 0, used = 0;
-    for (int64_t s = 0; s < q.stages; ++s) {
+    if (q.columns == q.stages)  // one code a stage
+      for (; column < q.columns; ++column) {
+        if (codes[column] >= 0) rows[used++] = q.tables[column] + codes[column] * q.dim;
+      }
+    for (int64_t s = 0; column < q.columns; ++s) {
       int64_t index = 0, gone = 0;
       for (int64_t p = 0; p < q.widths[s]; ++p, ++column) {
         index = index * q.sizes[column] + codes[column];
@@ -373,6 +303,20 @@ int vqkit_sums(const int64_t *codes, int64_t n, int64_t columns, int64_t stages,
     whole[first / BLOCK] = sum_rows(q, codes + first * columns, count, out + first * dim);
   });
   return std::all_of(whole.begin(), whole.end(), [](char ok) { return ok; });
+}
+
+// 1 if all of n codes are in −1 … size − 1.
+int vqkit_within(const int64_t *codes, int64_t n, int64_t size) {
+  l4 outside = {};
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    l4 four;
+    std::memcpy(&four, codes + i, sizeof four);
+    outside |= (four < -1) | (four >= size);
+  }
+  int64_t any = outside[0] | outside[1] | outside[2] | outside[3];
+  for (; i < n; ++i) any |= codes[i] < -1 || codes[i] >= size;
+  return any == 0;
 }
 
 // table: (pieces, rows, width).

@@ -10,8 +10,10 @@ import ctypes
 import os
 import platform
 import subprocess
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from vqkit.types import Float, Int
 __all__ = [
     "MOST_STAGES",
     "NativeSearch",
+    "call",
     "load",
     "loaded",
     "nearest",
@@ -33,7 +36,7 @@ __all__ = [
     "without",
 ]
 
-_SOURCE = Path(__file__).with_suffix(".cpp")
+_SOURCES = [Path(__file__).with_name(name) for name in ("native.cpp", "native_grid.cpp", "native_step.cpp")]
 _FLAGS = {
     "AVX2": ["-mavx2", "-mfma"],
     "AVX512": ["-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw"],
@@ -47,6 +50,9 @@ _ARGUMENTS = {
     "vqkit_signs": [_POINTER, *[_INT] * 4, *[_POINTER] * 4, _INT, _POINTER],
     "vqkit_sums": [_POINTER, *[_INT] * 3, *[_POINTER] * 3, _INT, _INT, _POINTER],
     "vqkit_copies": [_POINTER, *[_INT] * 5, _POINTER, _INT, _INT, _POINTER],
+    "vqkit_within": [_POINTER, _INT, _INT],
+    "vqkit_step": [_POINTER, _INT, _INT, _POINTER, _INT, _INT, *[_POINTER] * 5],
+    "vqkit_grid": [_POINTER, *[_INT] * 3, *[_POINTER] * 5, _INT, _POINTER],
 }
 MOST_STAGES = 8
 """Stages that `sign_codes` takes."""
@@ -75,7 +81,7 @@ def load() -> None:
     try:
         path = cpp_extension.load(
             name=f"vqkit_{platform.machine()}_{capability}".lower(),  # a home may be shared by machines of several kinds
-            sources=[str(_SOURCE)],
+            sources=[str(source) for source in _SOURCES],
             extra_cflags=["-O3", "-std=c++17", "-pthread", *_FLAGS.get(capability, [])],
             is_python_module=False,
         )
@@ -86,7 +92,7 @@ def load() -> None:
     library: Any = ctypes.CDLL(path)
     for name, arguments in _ARGUMENTS.items():
         getattr(library, name).argtypes = arguments
-        getattr(library, name).restype = ctypes.c_int if name == "vqkit_sums" else None
+        getattr(library, name).restype = ctypes.c_int if name in ("vqkit_sums", "vqkit_within") else None
     _library = library
 
 
@@ -103,6 +109,12 @@ def serves(x: Tensor, dtype: torch.dtype) -> bool:
     """Whether the library is loaded, and x lies in memory that it can read, as this dtype."""
     ordinary = type(x) in (Tensor, torch.nn.Parameter)  # others, such as fake tensors, have no memory
     return loaded() and ordinary and x.device.type == "cpu" and x.dtype == dtype
+
+
+def call(name: str, *arguments: int) -> int | None:
+    """Call a function of the library; only where `serves` said so."""
+    result: int | None = getattr(_library, name)(*arguments)
+    return result
 
 
 @contextmanager
@@ -200,12 +212,12 @@ def summed_rows(
     """
     codes = codes.contiguous()
     out = torch.empty(len(codes), tables[0].shape[1], dtype=torch.float32, device=codes.device)
-    places = torch.tensor([table.data_ptr() for table in tables], device=codes.device)
-    widths = torch.tensor([len(stage) for stage in sizes], device=codes.device)
-    every = torch.tensor([size for stage in sizes for size in stage], device=codes.device)
+    places = array("q", [table.data_ptr() for table in tables])
+    widths = array("q", map(len, sizes))
+    every = array("q", chain.from_iterable(sizes))
     whole = _library.vqkit_sums(
-        codes.data_ptr(), len(codes), codes.shape[1], len(tables), widths.data_ptr(), every.data_ptr(),
-        places.data_ptr(), out.shape[1], torch.get_num_threads(), out.data_ptr(),
+        codes.data_ptr(), len(codes), codes.shape[1], len(tables), widths.buffer_info()[0], every.buffer_info()[0],
+        places.buffer_info()[0], out.shape[1], torch.get_num_threads(), out.data_ptr(),
     )  # fmt: skip
     return out if whole else None
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.quantize.base import Quantizer, Step
+from vqkit.quantize.codebook import Codebook
 
 __all__ = ["Product"]
 
@@ -131,11 +132,11 @@ class Product(Quantizer):
     def _quantize_to(self, x: Tensor, mask: Tensor | None, codes: Tensor) -> Step:
         return self._joined_steps(x, mask, self._piece_major(codes, self.num_stages))
 
-    def _piece_tables(self) -> list[Tensor] | None:
-        found = [piece._piece_tables() for piece in self.pieces]
-        if any(tables is None or len(tables) > 1 for tables in found) or len({piece.dim for piece in self.pieces}) > 1:
+    def _piece_codebooks(self) -> list[Codebook] | None:
+        found = [piece._piece_codebooks() for piece in self.pieces]
+        if any(books is None or len(books) > 1 for books in found) or len({piece.dim for piece in self.pieces}) > 1:
             return None
-        return [tables[0] for tables in found if tables for _ in range(self.repeats)]
+        return [books[0] for books in found if books for _ in range(self.repeats)]
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         codes = [piece._encode(run, real) for piece, run, real in self._cut(x, mask)]

@@ -13,7 +13,9 @@ from vqkit.quantize.checks import positive, share
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.fast_stages import Ready, decoded, fast_stages, fused_codes, waits
 from vqkit.quantize.inputs import narrowed, zeroed
-from vqkit.quantize.residual_step import joint_step, plain_leaves, plain_step
+from vqkit.quantize.leaves import plain_leaves
+from vqkit.quantize.residual_step import joint_step, plain_step
+from vqkit.quantize.search import takes_plain_twins
 from vqkit.quantize.stage_dropout import kept_stages, stage_weights
 from vqkit.ranks import num_ranks
 
@@ -139,7 +141,7 @@ class Residual(Quantizer):
         found = self._chosen(x, mask, kept)
         chosen = None if found is None else self._by_stage(found)
         real = [mask if kept is None else narrowed(mask, kept > index, x) for index in range(len(stages))]
-        leaves = None if torch.compiler.is_compiling() else plain_leaves(stages, chosen is not None)
+        leaves = None if takes_plain_twins() else plain_leaves(stages, chosen is not None)
         if leaves is not None:
             return joint_step(leaves, x, mask, chosen, real, weights)
         return plain_step(stages, x, mask, chosen, real, weights)
@@ -153,7 +155,7 @@ class Residual(Quantizer):
         if self.beam == 1:
             if torch.compiler.is_compiling() or (self.training and waits(self)):
                 return None
-            fast = fast_stages(self.sequence, x, self.training, self._ready)
+            fast = fast_stages(self, self.sequence, x, self._ready)
             flat = x.detach().reshape(-1, self.dim)
             found = fused_codes(self.sequence, flat) if fast is None else fast.search(flat)
             return None if found is None else found.view(*x.shape[:-1], found.shape[-1])
@@ -223,7 +225,7 @@ class Residual(Quantizer):
         return torch.cat(codes, dim=-1)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
-        found = decoded(self.sequence, codes, stages, self.training, self._ready)
+        found = decoded(self, self.sequence, codes, stages, self._ready)
         return self._decode_plain(codes, stages) if found is None else found
 
     def _decode_plain(self, codes: Tensor, stages: int) -> Tensor:

@@ -17,16 +17,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.inputs import zeroed
-from vqkit.quantize.product import Product
+from vqkit.quantize.leaves import Leaf, keeps_vectors
+from vqkit.quantize.native_step import native_step
 from vqkit.quantize.straight_through import straight_through
-from vqkit.quantize.vq import VQ
 from vqkit.types import Bool, Float, Int
 
-__all__ = ["Leaf", "joint_step", "plain_leaves", "plain_step"]
+__all__ = ["joint_step", "plain_step"]
 
 
 def plain_step(
@@ -59,42 +58,6 @@ def plain_step(
     return total, torch.cat(found, dim=-1), terms
 
 
-class Leaf(NamedTuple):
-    """A codebook and how many consecutive pieces of a stage it serves."""
-
-    quantizer: VQ
-    repeats: int
-
-
-def plain_leaves(stages: Sequence[Quantizer], chosen: bool) -> list[list[Leaf]] | None:
-    """The codebooks of every stage; None where a stage is more than codebooks with a straight-through gradient and the two pulls.
-
-    Args:
-        stages: in the order of their codes.
-        chosen: the codes are there already; otherwise they are the nearest.
-    """
-    found = []
-    for stage in stages:
-        pieces, repeats = (stage.pieces, stage.repeats) if type(stage) is Product else ([stage], 1)
-        leaves = [Leaf(piece, repeats) for piece in pieces if type(piece) is VQ and _only_pulls(piece, chosen)]
-        weights = {(leaf.quantizer.commitment_weight, leaf.quantizer.codebook_weight) for leaf in leaves}
-        if len(leaves) < len(pieces) or len(weights) > 1:
-            return None
-        found.append(leaves)
-    return found
-
-
-def _only_pulls(leaf: VQ, chosen: bool) -> bool:
-    """Whether a step is a look-up of the nearest or the chosen codes, a straight-through gradient and the two pulls, and no more."""
-    more = leaf.gradient != "straight-through" or leaf.unit or leaf.orthogonality_weight or leaf.diversity_weight
-    return not more and (chosen or leaf.assignment == "nearest" or not leaf.training)
-
-
-def _keeps_vectors(leaf: VQ) -> bool:
-    """Whether a training step keeps the vectors, since some of them may become codes."""
-    return leaf.learning and leaf.codebook.revive != "none" and not leaf.codebook.frozen
-
-
 def joint_step(
     stages: list[list[Leaf]],
     x: Float[Tensor, "*shape dim"],
@@ -115,7 +78,14 @@ def joint_step(
     """
     wanted = torch.is_grad_enabled()
     with torch.no_grad():
-        parts = _parts(stages, x, codes, real, weights, pulled=wanted and x.requires_grad)
+        pulled = wanted and x.requires_grad
+        parts = (
+            None
+            if mask is not None or any(own is not None for own in real)
+            else _compiled_parts(stages, x, codes, pulled)
+        )
+        if parts is None:
+            parts = _parts(stages, x, codes, real, weights, pulled)
     tables, slopes = list(parts.slopes), list(parts.slopes.values())
     z_q, commitment, codebook = _Known.apply(x, mask, parts, slopes, *tables)
     found = {"commitment": commitment, "codebook": codebook}
@@ -147,7 +117,7 @@ def _parts(
     slopes: dict[Tensor, Tensor] = {}
     found = []
     # fresh memory costs as much as what is computed in it: so residuals take the place of those before, unless a codebook keeps them
-    kept = any(_keeps_vectors(leaf.quantizer) for leaves in stages for leaf in leaves)
+    kept = any(keeps_vectors(leaf.quantizer) for leaves in stages for leaf in leaves)
     for index, (leaves, mask) in enumerate(zip(stages, real, strict=True)):
         seen = zeroed(residual, mask)
         q, chosen = _looked_up(leaves, seen, None if codes is None else codes[index].clamp_min(0), mask)
@@ -168,6 +138,27 @@ def _parts(
             _add_slopes(slopes, leaves, left * (-2 * book.codebook_weight * share), chosen)
         found.append(chosen if mask is None else torch.where(mask[..., None], chosen, -1))
     return _Parts(total, torch.cat(found, dim=-1), commitment, codebook, pull, slopes)
+
+
+def _compiled_parts(stages: list[list[Leaf]], x: Tensor, codes: Sequence[Tensor] | None, pulled: bool) -> _Parts | None:
+    """`_parts` of vectors that all count, by the compiled library; None where it does not fit."""
+    share = 1 / (len(stages) * max(x.numel(), 1))
+    books = [leaves[0].quantizer for leaves in stages]
+    pulls = [2 * book.commitment_weight * share if pulled else 0.0 for book in books]
+    found = native_step(stages, x, codes, pulls, [book.codebook_weight > 0 for book in books])
+    if found is None or codes is None:
+        return None
+    slopes: dict[Tensor, Tensor] = {}
+    for leaves, book, own in zip(stages, books, found.slopes, strict=True):
+        for leaf, slope in zip(leaves, own, strict=True):
+            if slope is not None:
+                table = leaf.quantizer.codebook.weight
+                slopes.setdefault(table, torch.zeros_like(slope)).add_(slope, alpha=-2 * book.codebook_weight * share)
+    commitment, codebook = (
+        found.squares @ x.new_tensor([getattr(book, f"{name}_weight") * share for book in books])
+        for name in ("commitment", "codebook")
+    )
+    return _Parts(found.total, torch.cat(list(codes), dim=-1), commitment, codebook, found.pull, slopes)
 
 
 def _cut(leaves: list[Leaf], x: Tensor, codes: Tensor | None) -> Iterator[tuple[Leaf, Tensor, Tensor | None]]:
@@ -207,15 +198,36 @@ class _Known(torch.autograd.Function):
         ctx: Any, x: Tensor, mask: Tensor | None, parts: _Parts, slopes: list[Tensor], *tables: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.save_for_backward(mask, parts.pull, *slopes)
-        ctx.dtypes = [table.dtype for table in tables]
+        ctx.ends = (
+            x,
+            *tables,
+        )  # not saved: their values are not read, and may be written to before the backward, as revival does
         return parts.total, parts.commitment, parts.codebook
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, of_z_q: Tensor, of_commitment: Tensor, of_codebook: Tensor) -> tuple[Tensor | None, ...]:
         mask, pull, *slopes = ctx.saved_tensors
-        grad = zeroed(of_z_q, mask)
-        if pull is not None:
-            grad = torch.addcmul(grad, pull, of_commitment)
-        tables = [(slope * of_codebook).to(dtype) for slope, dtype in zip(slopes, ctx.dtypes, strict=True)]
-        return grad, None, None, None, *tables
+        with torch.no_grad():
+            grad = zeroed(of_z_q, mask)
+            if pull is not None:
+                grad = torch.addcmul(grad, pull, of_commitment)
+            pairs = zip(slopes, ctx.ends[1:], strict=True)
+            grads = [grad, *((slope * of_codebook).to(table.dtype) for slope, table in pairs)]
+        if torch.is_grad_enabled():  # with create_graph=True
+            grads = _Once.apply(grads, of_z_q, of_commitment, of_codebook, *ctx.ends)
+        return grads[0], None, None, None, *grads[1:]
+
+
+class _Once(torch.autograd.Function):
+    """Gradients that have no derivative: `_Known` does not keep what it would take."""
+
+    @staticmethod
+    def forward(ctx: Any, grads: list[Tensor], *_: Tensor) -> tuple[Tensor, ...]:
+        return tuple(grad.clone() for grad in grads)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(
+            "second derivatives through residual stages need the plain forward: call the quantizer inside "
+            "`with vqkit.quantize.search.plain_paths():`"
+        )

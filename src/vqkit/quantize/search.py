@@ -30,6 +30,7 @@ __all__ = [
     "similarity",
     "takes_fast_paths",
     "takes_fused_search",
+    "takes_plain_twins",
 ]
 
 CHUNK_SCORES = 1 << 20
@@ -112,7 +113,10 @@ _only_plain = False
 
 @contextmanager
 def plain_paths() -> Iterator[None]:
-    """Inside, everything takes the plain twins: every codebook's search then sees its vectors, for those who watch it."""
+    """Inside, everything takes the plain twins: every codebook's search then sees its vectors, for those who watch it.
+
+    It also is the way to second derivatives through residual stages, which the fast training forward does not have.
+    """
     global _only_plain
     before, _only_plain = _only_plain, True
     try:
@@ -129,6 +133,11 @@ def takes_fast_paths(x: Tensor) -> bool:
 def takes_fused_search(x: Tensor) -> bool:
     """Whether x is an ordinary tensor on CUDA, where `vqkit.quantize.fused` may search."""
     return x.device.type == "cuda" and _with_values()
+
+
+def takes_plain_twins() -> bool:
+    """Whether a graph is traced, or `plain_paths` asks for it."""
+    return _only_plain or torch.compiler.is_compiling()
 
 
 def _with_values() -> bool:

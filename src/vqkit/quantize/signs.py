@@ -10,6 +10,7 @@ so that after one product of z − Σ m_t with all d_s only one number a piece a
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -59,6 +60,8 @@ class StageSigns:
         if native.serves(x, torch.float32) and self.stages <= native.MOST_STAGES:
             middle, threshold = self._middle.view(self.pieces, -1), self._thresholds[..., 0].contiguous()
             return native.sign_codes(x, self._by_piece, middle, threshold, self._products)
+        if len(x) == 1:
+            return self._search_one(x[0])
         codes = torch.empty(len(x), self.stages * self.pieces, dtype=torch.long)
         with float32_products(x.device):
             for start in range(0, len(x), _ROWS):
@@ -72,6 +75,17 @@ class StageSigns:
                         margin[s + 1 :].addcmul_(self._products[s + 1 :, s, :, None], half, value=-1)
                 codes[start : start + _ROWS] = chosen.T
         return codes
+
+    def _search_one(self, x: Float[Tensor, " dim"]) -> Int[Tensor, "1 codes"]:
+        """`search` of one vector, in NumPy but for the product: an operator of PyTorch takes longer than what is computed here."""
+        with float32_products(x.device):
+            margin = torch.mv(self._projection, x - self._middle).numpy().reshape(self.stages, self.pieces)
+        codes = np.empty(margin.shape, dtype=np.int64)
+        for s, threshold in enumerate(self._thresholds.numpy()):
+            bits = margin[s] > threshold[:, 0]
+            codes[s] = bits
+            margin[s + 1 :] -= self._products.numpy()[s + 1 :, s] * (bits - np.float32(0.5))
+        return torch.from_numpy(codes.reshape(1, -1))
 
     def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
         """Vectors of the codes of the first stages, −1 counting as zeros, by the compiled library; None without it.

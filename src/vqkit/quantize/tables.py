@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,7 +28,6 @@ MOST_COMPOSED = 256
 """Codes of a composed table: beyond, searching the pieces one by one is less work."""
 
 _MOST_FLOATS = 1 << 24  # of stacked tables, 64 MiB
-_FEW = 64  # vectors up to which the compiled sum is faster than embedding_bag also for one code a stage
 
 
 class _Stage(NamedTuple):
@@ -73,6 +73,8 @@ class StageTables:
     def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
         """Codes of all stages, each the nearest to what the stages before it left."""
         stages = self._prepared()
+        if len(x) == 1:
+            return self._search_one(x[0])
         codes = torch.empty(len(x), sum(self.widths), dtype=torch.long)
         most = max(len(stage.direction) for stage in stages)
         rows = chunk_rows(most, len(x))
@@ -93,9 +95,25 @@ class StageTables:
                     column += width
         return codes
 
+    def _search_one(self, x: Float[Tensor, " dim"]) -> Int[Tensor, "1 codes"]:
+        """`search` of one vector, in NumPy but for the products: an operator of PyTorch takes longer than what is computed here."""
+        residual = x.new_ones(self.dim + 1)
+        scores = x.new_empty(max(len(stage.direction) for stage in self._stages))
+        left, score = residual.numpy(), scores.numpy()  # the same memory
+        np.subtract(x.numpy(), self._mean.numpy(), out=left[:-1])
+        codes: list[int] = []
+        with float32_products(x.device):
+            for stage in self._stages:
+                count = len(stage.step)
+                torch.mv(stage.direction, residual, out=scores[:count])
+                best = int(score[:count].argmax())
+                left -= stage.step.numpy()[best]
+                codes += (best,) if stage.digits is None else stage.digits.numpy()[best].tolist()
+        return torch.tensor([codes], device=x.device)
+
     def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
         """Σ of the rows of the first stages, −1 counting as zeros; None where some pieces of a stage are −1 and others not."""
-        if native.serves(codes, torch.long) and (max(self.widths) > 1 or len(codes) <= _FEW):
+        if native.serves(codes, torch.long):
             return native.summed_rows(codes, self._whole[:stages], self.sizes[:stages])
         if self._stacked is None:
             self._stacked = torch.cat([*self._whole, torch.zeros(1, self.dim)])

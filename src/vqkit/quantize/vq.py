@@ -11,7 +11,7 @@ from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import one_of, positive, share
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.gradients import directional_noise, noise_substitution, rotation_trick
-from vqkit.quantize.joint import JointBatch
+from vqkit.quantize.joint import JointBatch, packed_clusters
 from vqkit.quantize.learning import refuse_recomputation
 from vqkit.quantize.losses import means_over_ranks, pulls
 from vqkit.quantize.straight_through import straight_through
@@ -200,12 +200,20 @@ class VQ(Quantizer):
         return self._passed(x, q, noise, mask), codes[..., None], losses
 
     def _learn(self, batch: JointBatch | None, codes: Tensor, items: int) -> None:
-        book = self.codebook
-        if batch is not None and self.learning and book.learns_in_forward:
-            refuse_recomputation()
-            # learned from when the whole forward has found its codes; vectors are kept only where some of them may become codes
-            step = (book, book.own_part(batch, codes), None if book.revive == "none" else batch, items)
-            self._steps = [*self._steps, step]
+        if batch is not None and self.learns_in_forward:
+            self._learn_from(packed_clusters(*batch.own_clusters(codes, self.codebook.num_codes)), batch, items)
+
+    @property
+    def learns_in_forward(self) -> bool:
+        """Whether a forward now moves codes, or statistics of them."""
+        return self.learning and not self.codebook.frozen and self.codebook.learns_in_forward
+
+    def _learn_from(self, clusters: Tensor, batch: JointBatch, items: int) -> None:
+        """Remember what to learn from when the whole forward has found its codes; vectors only where some of them may become codes."""
+        refuse_recomputation()
+        part = self.codebook.own_part(batch, clusters)
+        step = (self.codebook, part, None if self.codebook.revive == "none" else batch, items)
+        self._steps = [*self._steps, step]
 
     def _start(self, x: Tensor, mask: Tensor | None) -> None:
         self._started(x.reshape(-1, self.dim), None if mask is None else mask.reshape(-1))
@@ -269,13 +277,13 @@ class VQ(Quantizer):
         codes = self.codebook.search(x.reshape(-1, self.dim)).reshape(x.shape[:-1])
         return (codes if mask is None else torch.where(mask, codes, -1))[..., None]
 
-    def _piece_tables(self) -> list[Tensor] | None:
+    def _piece_codebooks(self) -> list[Codebook] | None:
         if type(self) is not VQ or self.unit or self.codebook.distance != "l2":  # a subclass may search as it likes
             return None
         if self.training and self.assignment != "nearest":
             return None
         # a split table is gathered for the time of a forward only
-        return None if self.codebook._shard is not None else [self.codebook.weight]
+        return None if self.codebook._shard is not None else [self.codebook]
 
     def _candidates(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         if count == 1:

@@ -1,0 +1,101 @@
+// What the compiled loops share: eight floats as one value, transposition, and threads. Nothing of PyTorch is included: vqkit/quantize/native.py
+// calls the functions of native.cpp and native_grid.cpp through ctypes.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <thread>
+#include <vector>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+typedef float f8 __attribute__((vector_size(32)));
+typedef int32_t i8 __attribute__((vector_size(32)));
+typedef int64_t l4 __attribute__((vector_size(32)));
+
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, i8{__VA_ARGS__})
+#endif
+
+namespace {
+
+constexpr int LANES = 8;     // vectors in a register
+constexpr int BLOCK = 24;    // vectors searched at once
+constexpr int64_t PART = 4096;  // vectors that are worth a thread of their own
+
+f8 load(const float *p) { f8 v; std::memcpy(&v, p, sizeof v); return v; }
+void store(float *p, f8 v) { std::memcpy(p, &v, sizeof v); }
+f8 all(float a) { return f8{a, a, a, a, a, a, a, a}; }
+
+// One bit a lane, from lanes that are 0 or −1.
+inline int64_t bits_of(i8 lanes) {
+#ifdef __AVX2__
+  return _mm256_movemask_ps(reinterpret_cast<__m256>(lanes));
+#else
+  int64_t bits = 0;
+  for (int i = 0; i < LANES; ++i) bits |= int64_t(lanes[i] & 1) << i;
+  return bits;
+#endif
+}
+
+// Rows of eight numbers → columns.
+inline void transpose(f8 r[8]) {
+  f8 t[8], u[8];
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = SHUFFLE(r[2 * i], r[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    t[2 * i + 1] = SHUFFLE(r[2 * i], r[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 2; ++i) {
+    u[4 * i] = SHUFFLE(t[4 * i], t[4 * i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+    u[4 * i + 1] = SHUFFLE(t[4 * i], t[4 * i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    u[4 * i + 2] = SHUFFLE(t[4 * i + 1], t[4 * i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
+    u[4 * i + 3] = SHUFFLE(t[4 * i + 1], t[4 * i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i] = SHUFFLE(u[i], u[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    r[i + 4] = SHUFFLE(u[i], u[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
+
+// (ROWS, stride) → (dim, ROWS), dim padded to eight.
+template <int ROWS> void transposed(const float *rows, int64_t stride, int64_t dim, float *columns) {
+  for (int v = 0; v < ROWS; v += LANES)
+    for (int64_t d = 0; d < dim; d += LANES) {
+      f8 tile[8];
+      for (int i = 0; i < 8; ++i) tile[i] = load(rows + (v + i) * stride + d);
+      transpose(tile);
+      for (int i = 0; i < 8; ++i) store(columns + (d + i) * ROWS + v, tile[i]);
+    }
+}
+
+constexpr int ROWS = 16;  // vectors that are turned at once where a register holds one dimension of each
+
+// `count` ≤ ROWS vectors → (dim, ROWS). `tail` (ROWS, dim padded to eight) takes those that a tile would read beyond.
+inline void turn(const float *rows, int64_t count, int64_t dim, std::vector<float> &tail, std::vector<float> &turned) {
+  int64_t stride = dim;
+  if (count < ROWS || dim % LANES) {
+    stride = (dim + LANES - 1) / LANES * LANES;
+    for (int64_t v = 0; v < count; ++v) std::memcpy(tail.data() + v * stride, rows + v * dim, dim * sizeof(float));
+    rows = tail.data();
+  }
+  transposed<ROWS>(rows, stride, dim, turned.data());
+}
+
+// Calls work(first, number) for parts of n vectors, in threads where there are many.
+template <class Work> void parts(int64_t n, int64_t threads, Work work) {
+  threads = std::max<int64_t>(1, std::min(threads, n / PART));
+  const int64_t each = ((n + threads - 1) / threads + BLOCK - 1) / BLOCK * BLOCK;
+  std::vector<std::thread> running;
+  for (int64_t first = each; first < n; first += each)
+    running.emplace_back([=] { work(first, std::min(each, n - first)); });
+  work(0, std::min(each, n));
+  for (auto &thread : running) thread.join();
+}
+
+}  // namespace
