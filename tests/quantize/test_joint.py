@@ -73,6 +73,14 @@ def test_a_start_weighs_as_one_training_batch(decay):
         torch.testing.assert_close(q.codebook.ema_count.sum(), torch.tensor(2.0 * per_code * weight))
 
 
+def test_codes_that_nothing_chose_are_not_shrunk_by_the_smoothing_of_a_young_average():
+    """Of a batch of one vector each of 32 codes has 1/32 · (1 − γ): 3e-5, hardly more than an ε of 1e-5."""
+    q = VQ(1, 32, decay=0.999, revive="none").train()
+    with pytest.warns(UserWarning, match="k-means of 32 codes from only 1 vectors"):
+        q(torch.ones(1, 1, 1))
+    torch.testing.assert_close(q.codebook.weight, torch.ones(32, 1), rtol=2e-3, atol=0)
+
+
 def test_a_fit_from_an_earlier_file_weighs_as_one_training_batch():
     """Their shares had no sign, and added up to 1."""
     torch.manual_seed(0)

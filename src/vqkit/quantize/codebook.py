@@ -215,7 +215,9 @@ class Codebook(nn.Module):
             self.ema_sum.mul_(scale)
             self.ema_sum.lerp_(sums, share)
             total = self.ema_count.sum()
-            smoothed = (self.ema_count + _EPSILON) / (total + self.num_codes * _EPSILON) * total
+            # after a start the averages hold a fraction of a batch: the same ε would shrink codes that few vectors chose
+            epsilon = _EPSILON * (total / real.clamp_min(1)).clamp_max(1)
+            smoothed = (self.ema_count + epsilon) / (total + self.num_codes * epsilon) * total
             self.weight.copy_(torch.where(real > 0, self.ema_sum / smoothed[:, None], self.weight))
         if batch is None or self.revive == "none":
             return None
