@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from vqkit.compare.codebooks import usage_of
 from vqkit.compare.command import parse, rates
 from vqkit.training.command import build_parser
 
@@ -30,4 +31,6 @@ def test_comparisons_build_every_system(recipe):
     what, out = parse(["--config", str(recipe)])
     assert str(out) == f"runs/{recipe.stem}"
     assert list(rates(what)) == list(what.systems)
+    for name in what.systems:
+        usage_of(what.quantizer(name))  # has alphabets that can be counted
     assert set(what.repeat_only) <= set(what.systems)

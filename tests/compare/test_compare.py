@@ -262,6 +262,10 @@ def test_command_line(sounds, tmp_path, capsys):
         (["compare", "IVQ(dim)", "--colour", "red"], "colour"),
         (["compare", "--config", "/nowhere.yaml"], "nowhere.yaml"),
         (["compare"], "systems is empty"),
+        (
+            ["compare", "large = BSQ(dim, 24)"],
+            "large (dim = 120): code_sizes must be in 1..2^20 to be counted code by code, got 16777216",
+        ),
     ],
 )
 def test_bad_command_lines_are_one_line_and_exit_code_2(argv, message, capsys, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from vqkit.allowance import MAX_FLOATS
 from vqkit.cache import key_of, read_json, write_json
 from vqkit.code_digest import code_digest, commit
 from vqkit.compare.backbone import Backbone, Note, training_digest
+from vqkit.compare.codebooks import usage_of
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.expression import constructor
 from vqkit.compare.summary import row
@@ -124,6 +125,7 @@ def _built(what: Comparison) -> dict[str, Quantizer]:
     for name in what.systems:
         try:
             built[name] = what.quantizer(name)
+            usage_of(built[name])  # an alphabet too large to be counted would stop the comparison when it measures
         except ValueError as error:
             raise ValueError(f"{name} (dim = {what.backbone.dim}): {error}") from None
     return built
