@@ -137,6 +137,16 @@ def test_too_few_vectors_to_say_anything():
     assert "2048 vectors" in finding.change
 
 
+def test_codes_that_are_equal_are_named_however_few_the_vectors():
+    quantizer = VQ(8, 256).fit(noise(COUNT, 8))
+    with torch.no_grad():
+        quantizer.codebook.weight[64:] = quantizer.codebook.weight[:1] * 50
+    found = vqkit.doctor(quantizer, noise(300, 8, seed=1))
+    (finding,) = found.findings
+    assert finding.cause == Cause.NO_REVIVAL
+    assert "191 of 256 codes (codebook) are equal to another code" in finding.evidence
+
+
 def padded():
     """Sequences of 64, two thirds of which are one vector that a mask hides."""
     mask = torch.arange(64) < torch.tensor([16, 32, 8, 24]).repeat(64)[:, None]

@@ -26,8 +26,17 @@ def _books(evidence: Evidence, blamed: set[str]) -> Iterator[tuple[BookUse, Book
             yield use, trace
 
 
+def _repeated(trace: BookTrace) -> int:
+    return len(trace.table) - len(trace.table.unique(dim=0))
+
+
 def _few(evidence: Evidence, blamed: set[str]) -> Iterator[Finding]:
-    few = [use for use, _ in _books(evidence, blamed) if use.vectors < _ENOUGH * use.codes]
+    # codes that are equal number for number need no vectors to be seen: they are left to a later rule
+    few = [
+        use
+        for use, trace in _books(evidence, blamed)
+        if use.vectors < _ENOUGH * use.codes and _repeated(trace) <= _COPIES * use.codes
+    ]
     if few:
         worst = min(few, key=lambda use: use.vectors / use.codes)
         yield Finding(
@@ -136,7 +145,7 @@ def _outliers(evidence: Evidence, blamed: set[str]) -> Iterator[Finding]:
 def _twice(evidence: Evidence, blamed: set[str]) -> Iterator[Finding]:
     found = []
     for use, trace in _books(evidence, blamed):
-        again = use.codes - len(trace.table.unique(dim=0))
+        again = _repeated(trace)
         if again > _COPIES * use.codes and use.error > NOTHING_LEFT:
             found.append((use, again))
     if found:
