@@ -23,9 +23,8 @@ from vqkit.training.runs.split_weights import Twin, part_like, release, without_
 
 __all__ = ["RestartableDDP", "RestartableFSDP", "strategy_of"]
 
-_BLOCK = (
-    1 << 20
-)  # parameters of a block that is gathered by itself; below, a collective costs more than the memory is worth
+# parameters of a block that is gathered by itself; below, a collective costs more than the memory is worth
+_BLOCK = 1 << 20
 
 
 def strategy_of(name: str, ranks: int, unused: bool) -> Strategy | Literal["auto"]:
