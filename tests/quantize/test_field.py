@@ -229,6 +229,32 @@ def test_gain_and_shape_on_paper():
     assert q.codes_per_stage == (2,)
 
 
+def test_gain_and_shape_commit_in_the_scale_of_the_vectors():
+    q = GainShape(FSQ(1, [4001], bound="clamp", scale=8.0), VQ(2, 2, commitment_weight=0.0)).freeze().train()
+    z = torch.tensor([[[3.0, 1.0], [-1.0, 5.0]]])
+    out = q(z)
+    expected = 0.25 * (z - out.z_q).square().mean()
+    torch.testing.assert_close(out.losses["commitment"], expected)
+    torch.testing.assert_close(q(100 * z).losses["commitment"], 100**2 * expected, rtol=0.02, atol=0)
+
+
+def test_latents_before_gain_and_shape_do_not_grow_without_end():
+    torch.manual_seed(0)
+    encoder, decoder = (
+        torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 8)) for _ in "ab"
+    )
+    q = GainShape(VQ(1, 16), VQ(8, 64)).train()
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 1e-2)
+    for _ in range(150):
+        x = torch.randn(1, 256, 8)
+        z = encoder(x)
+        out = q(z)
+        optimizer.zero_grad()
+        ((decoder(out.z_q) - x).square().mean() + out.loss).backward()
+        optimizer.step()
+    assert 0.5 < z.detach().std() < 4  # far beyond 10, and growing, without the commitment of the whole
+
+
 def test_gain_shape_serves_lengths_that_it_was_not_fitted_to():
     torch.manual_seed(0)
     x = torch.randn(4000, 4)

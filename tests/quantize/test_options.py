@@ -184,7 +184,11 @@ OPTIONS = {
     ),
     GainShape: (
         {"gain": lambda: VQ(1, 8), "shape": lambda: RVQ(DIM, 8, 2)},
-        {"gain": sizes(lambda: VQ(1, 4)), "shape": sizes(lambda: RVQ(DIM, 4, 2))},
+        {
+            "gain": sizes(lambda: VQ(1, 4)),
+            "shape": sizes(lambda: RVQ(DIM, 4, 2)),
+            "commitment_weight": ({}, 0.5, "loss of commitment"),
+        },
     ),
     Projected: (
         {"dim": DIM, "quantizer": lambda: VQ(4, 8)},

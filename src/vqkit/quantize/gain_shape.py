@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqkit.quantize.base import Quantizer, Step
+from vqkit.quantize.losses import pulls
 from vqkit.quantize.straight_through import straight_through
 
 __all__ = ["GainShape"]
@@ -17,9 +18,13 @@ class GainShape(Quantizer):
 
     The gain's codes and those of the shape's first stage are the first stage; further stages of the shape follow.
 
+    The parts' own losses see a logarithm and a direction, so that they pull the less the longer a vector is: an encoder in training would
+    let its latents grow without end. The commitment of the whole, in the vectors' own scale, keeps them.
+
     Args:
         gain: quantizer of dim 1 for the natural logarithm of the length, as ``VQ(1, 32)``.
         shape: quantizer of unit vectors.
+        commitment_weight: weight of ‖z − sg z_q‖², beside the losses of the parts.
 
     Raises:
         ValueError: a gain that is not of dim 1 or of one stage, or parts that look at neighbours.
@@ -35,13 +40,14 @@ class GainShape(Quantizer):
         Gersho & Gray, "Vector quantization and signal compression" (1992), chapter 12.10.
     """
 
-    def __init__(self, gain: Quantizer, shape: Quantizer) -> None:
+    def __init__(self, gain: Quantizer, shape: Quantizer, *, commitment_weight: float = 0.25) -> None:
         super().__init__()
         if gain.dim != 1 or gain.num_stages != 1:
             raise ValueError(f"gain must have dim 1 and one stage, got dim {gain.dim} and {gain.num_stages} stages")
         if gain.needs_grid or shape.needs_grid:
             raise ValueError("GainShape splits single vectors: put Interpolated around it")
         self.gain, self.shape = gain, shape
+        self.commitment_weight = commitment_weight
         self.dim = shape.dim
         self.straight_through = gain.straight_through and shape.straight_through
 
@@ -79,9 +85,10 @@ class GainShape(Quantizer):
         if mask is not None:
             log_gain = torch.where(mask[..., None], log_gain, 0.0)
         gain, gain_codes, gain_losses = self.gain._quantize(log_gain, mask)
-        for name, value in gain_losses.items():
-            losses[name] = losses.get(name, 0) + value
         z_q = gain.exp() * direction
+        for terms in (gain_losses, pulls(x, z_q, mask, self.commitment_weight, 0.0)):
+            for name, value in terms.items():
+                losses[name] = losses.get(name, 0) + value
         if self.straight_through:
             z_q = straight_through(x, z_q)
         return z_q, torch.cat([gain_codes, shape_codes], dim=-1), losses

@@ -171,4 +171,5 @@ class TurboQuant(System):
         if not 1 <= gain_bits <= 16:
             raise ValueError(f"gain_bits must be in 1 … 16, got {gain_bits!r}")
         turned = Rotated(LloydMax(dim, bits, scale=dim**-0.5), seed=seed, learn_rotation=False)
-        super().__init__(GainShape(FSQ(1, [1 << gain_bits], bound="clamp", scale=16.0), turned))
+        gain = FSQ(1, [1 << gain_bits], bound="clamp", scale=16.0)
+        super().__init__(GainShape(gain, turned, commitment_weight=0.0))
