@@ -243,7 +243,7 @@ class Record:
 
     def __init__(self, path: Path, steps: int) -> None:
         self.path = path
-        self.held: dict[str, Any] = {"commit": commit(), "steps": steps, "runs": {}}
+        self.held: dict[str, Any] = {"commit": "", "steps": steps, "runs": {}}
         if path.exists():
             self.held = json.loads(path.read_text())
             if self.held["steps"] != steps:
@@ -254,6 +254,8 @@ class Record:
         runs = self.held["runs"].setdefault(system, {}).setdefault(setting, {})
         if str(seed) not in runs:
             runs[str(seed)] = found = run()
+            if commit() not in self.held["commit"].split(", "):  # every commit that a number is from
+                self.held["commit"] = ", ".join(filter(None, [self.held["commit"], commit()]))
             write_json(self.path, self.held)
             print(self.path.stem, system, setting, seed, " ".join(f"{k} {v:.4g}" for k, v in found.items()), flush=True)
         return runs[str(seed)]

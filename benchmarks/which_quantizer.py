@@ -137,7 +137,9 @@ def main() -> None:
     results: dict[str, dict[str, dict[str, list[dict[str, float]]]]] = {}
     if asked.resume and saved.exists():
         before = json.loads(saved.read_text())
-        version, results = before["commit"], before["results"]
+        if before["commit"] != version:  # the codec whose latents are coded may be another one
+            raise SystemExit(f"{saved} is of commit {before['commit']}, this is {version}: one table, one commit; leave out --resume")
+        results = before["results"]
     chosen = {}
     for task in train:
         mean_, scale = train[task].mean(dim=0), train[task].std()
