@@ -28,6 +28,7 @@ from vqkit.evaluate.excerpts import Sound, choose_excerpts, load_excerpt, source
 from vqkit.evaluate.listeners import KINDS, listeners, protocols_of
 from vqkit.evaluate.rate_quality import Judged, judge
 from vqkit.evaluate.rate_rows import Goal, rate_rows, verdict
+from vqkit.evaluate.versa import write_for_versa
 from vqkit.files import write_whole
 from vqkit.report.figures import png_bytes
 from vqkit.report.markdown import code_block, escape
@@ -182,6 +183,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mp3", type=int, nargs="*", default=[16, 32])
     parser.add_argument("--codec2", type=float, nargs="*", default=[3.2, 1.2])
     parser.add_argument("--speaker-model", type=Path, default=None, help="local folder of a WavLM x-vector network")
+    parser.add_argument(
+        "--versa", type=Path, default=None, help="folder for sounds and scores as VERSA takes and gives them"
+    )
     parser.add_argument("--fast", action="store_true", help="without ViSQOL, DNSMOS and the speaker")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--title", default="Quality against measured rate")
@@ -210,8 +214,16 @@ def measure(arguments: argparse.Namespace) -> None:
         print(f"{done}/{len(sounds)} {sound.name} ({time.perf_counter() - start:.0f} s)", flush=True)
 
     judged = judge(
-        sounds, systems, thorough=not arguments.fast, speaker_model=speaker, jobs=arguments.jobs, progress=tell
+        sounds,
+        systems,
+        thorough=not arguments.fast,
+        speaker_model=speaker,
+        keep_wavs=arguments.versa is not None,
+        jobs=arguments.jobs,
+        progress=tell,
     )
+    if arguments.versa is not None:
+        write_for_versa(arguments.versa, sounds, judged)
     rows = rate_rows(judged, systems)
     wanted = goals(arguments.name, protocols) if model else []
     verdicts = [verdict(goal, judged, protocols[goal.kind]) for goal in wanted]

@@ -13,6 +13,7 @@ def test_equals_the_package(speech, noisy_speech, extended):
     expected = pystoi.stoi(speech[0].double().numpy(), noisy_speech[0].double().numpy(), 16000, extended=extended)
     assert metric.compute().item() == pytest.approx(expected, abs=2e-3)
     assert metric.settings["extended"] is extended
+    assert metric.name == ("estoi" if extended else "stoi")
 
 
 def test_refuses_too_little_speech():

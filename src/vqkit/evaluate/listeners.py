@@ -11,10 +11,12 @@ from vqkit.metrics import (
     PESQ,
     SISDR,
     STOI,
+    F0Correlation,
     MelDistance,
     ReconstructionMetric,
     SpeakerSimilarity,
     ViSQOL,
+    VoicingAgreement,
     XVectorEmbedder,
 )
 from vqkit.report.results import Protocol
@@ -25,6 +27,8 @@ KINDS = ("speech", "music")
 _TITLES = {
     "pesq": "PESQ",
     "stoi": "STOI",
+    "estoi": "ESTOI",
+    "f0_correlation": "F0 correlation",
     "visqol": "ViSQOL",
     "dnsmos": "DNSMOS",
     "lsd": "LSD",
@@ -42,8 +46,8 @@ def listeners(
     Args:
         kind: ``"speech"`` or ``"music"``.
         sample_rate: sample rate of the waveforms, in Hz.
-        thorough: whether to use also ViSQOL, DNSMOS and the speaker, which take a second or more a clip; without them PESQ and STOI are
-            left out where their packages are not installed.
+        thorough: whether to use also ESTOI, ViSQOL, DNSMOS and the speaker, the last three of which take a second or more a clip;
+            without them PESQ and STOI are left out where their packages are not installed.
         speaker_model: local folder of an x-vector network, see `vqkit.metrics.XVectorEmbedder`; None leaves the speaker out.
 
     Returns:
@@ -65,6 +69,9 @@ def listeners(
             found.append(PESQ(sample_rate))
         if thorough or find_spec("pystoi"):
             found.append(STOI(sample_rate))
+        if thorough:
+            found.append(STOI(sample_rate, extended=True))
+        found += [F0Correlation(sample_rate), VoicingAgreement(sample_rate)]
     if thorough:
         found.append(ViSQOL(sample_rate, mode="speech" if kind == "speech" else "audio"))
     if thorough and kind == "speech":

@@ -6,6 +6,7 @@ Conventions:
 
 Metrics:
     ``snr`` ``lsd`` ``mel_distance`` ``logmel`` ``chroma``: an estimate against its reference. ``usage``: codebooks.
+    ``f0``: the melody and voicing of speech, on the pitch tracks of ``pitch``.
     ``bitrate``: measured kbit/s. ``collection``: the default sets.
     ``sisdr`` ``pesq`` ``stoi`` ``visqol`` ``dnsmos``: from well-kept packages.
     ``image_errors`` ``image_ssim`` ``image_perceptual`` ``image_frechet`` ``classifier_score``: of images, with the default
@@ -23,6 +24,7 @@ from vqkit.metrics.classifier_score import ClassifierScore, ImageClassifier
 from vqkit.metrics.collection import comparison_metrics, reconstruction_metrics
 from vqkit.metrics.cross_modal import TwoTower
 from vqkit.metrics.dnsmos import DNSMOS
+from vqkit.metrics.f0 import F0Correlation, VoicingAgreement
 from vqkit.metrics.frechet import Extractor, FrechetDistance
 from vqkit.metrics.image_collection import image_metrics
 from vqkit.metrics.image_coverage import Coverage, Nearest, coverage, nearest
@@ -65,6 +67,7 @@ __all__ = [
     "CodebookUsage",
     "Coverage",
     "Extractor",
+    "F0Correlation",
     "FrechetDistance",
     "ImageClassifier",
     "ImageDistance",
@@ -90,6 +93,7 @@ __all__ = [
     "UsageReport",
     "Use",
     "ViSQOL",
+    "VoicingAgreement",
     "XVectorEmbedder",
     "comparison_metrics",
     "coverage",

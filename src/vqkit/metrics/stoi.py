@@ -4,7 +4,7 @@ Conventions:
     0 (nothing is understood) to 1. For speech; frames 40 dB below the loudest of the reference are left out.
 
 Metrics:
-    :class:`STOI`, higher is better.
+    :class:`STOI`, higher is better; ``estoi`` is the name of its extended form.
 
 References:
     Taal, Hendriks, Heusdens & Jensen, An algorithm for intelligibility prediction of time–frequency weighted noisy
@@ -27,7 +27,7 @@ class STOI(PerceptualMetric):
 
     Args:
         sample_rate: sample rate of the waveforms in Hz; resampled to 10 kHz.
-        extended: ESTOI instead.
+        extended: ESTOI instead, which also hears whether the bands belong together in time; the metric's name is then ``estoi``.
 
     Raises:
         ImportError: the package ``pystoi`` is not installed.
@@ -45,6 +45,8 @@ class STOI(PerceptualMetric):
     )
 
     def __init__(self, sample_rate: int, extended: bool = False) -> None:
+        if extended:  # before __init__, which names the states after it; both forms may stand in one table
+            self.name = "estoi"
         super().__init__(sample_rate, model_rate=10000)
         self.extended = extended
         self._stoi = need("pystoi", "perceptual").stoi

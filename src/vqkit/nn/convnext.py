@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqkit.nn.fast_linear import fast_linear, takes_onednn
 from vqkit.nn.streaming_convolution import StreamingConvolution
 from vqkit.nn.streaming_layer import Chain, Pointwise, ResidualSum
 from vqkit.types import Float
@@ -51,7 +52,23 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch dim frames"]) -> Float[Tensor, "batch dim frames"]:
         """The outputs, as many frames as given; behind the ends there is silence."""
+        rows = x.transpose(1, 2)
+        if takes_onednn(self.widen, rows) and takes_onednn(self.narrow, rows) and not self.training:
+            return self._frames_first(rows).transpose(1, 2)
+        return self._plain(x)
+
+    def _plain(self, x: Tensor) -> Tensor:
         return x + self._mix(self.depthwise(functional.pad(x, self.pad)))
+
+    def _frames_first(self, rows: Tensor) -> Tensor:
+        """The same of (batch, frames, dim), which all layers read in the order of memory: blocks in a row then copy nothing."""
+        rows = rows.contiguous()
+        padded = functional.pad(rows, (0, 0, *self.pad))
+        # as an image one pixel high that has its channels last: oneDNN has a kernel for that, but none for a sequence
+        image = padded.transpose(1, 2)[:, :, None]
+        mixed = functional.conv2d(image, self.depthwise.weight[:, :, None], self.depthwise.bias, groups=rows.shape[-1])
+        hidden = functional.gelu(fast_linear(self.widen, self.norm(mixed[:, :, 0].transpose(1, 2))))
+        return torch.addcmul(rows, self.gain, fast_linear(self.narrow, hidden))
 
     def streaming(self) -> ResidualSum:
         """The same in blocks, with the weights of now."""
@@ -66,5 +83,5 @@ class ConvNeXtBlock(nn.Module):
         return ResidualSum(Chain([convolution, Pointwise(self._mix)]), Pointwise(nn.Identity()))
 
     def _mix(self, x: Tensor) -> Tensor:
-        hidden = functional.gelu(self.widen(self.norm(x.transpose(1, 2))))
-        return (self.gain * self.narrow(hidden)).transpose(1, 2)
+        hidden = functional.gelu(fast_linear(self.widen, self.norm(x.transpose(1, 2))))
+        return (self.gain * fast_linear(self.narrow, hidden)).transpose(1, 2)

@@ -14,6 +14,7 @@ from vqkit.constants import Constant
 from vqkit.nn.streaming_convolution import StreamingConvolution, StreamingTransposedConvolution
 from vqkit.nn.streaming_layer import Chain, Pointwise
 from vqkit.nn.wide import no_autocast, wide, wide_dtype
+from vqkit.quantize.search import takes_fast_paths
 from vqkit.types import Float
 
 __all__ = ["LappedAnalysis", "LappedSynthesis", "fourier_basis"]
@@ -37,8 +38,23 @@ def fourier_basis(hop_samples: int) -> Float[Tensor, "coefficients window"]:
 
 
 def _windowed(hop_samples: int) -> Tensor:
-    window = (math.pi / (2 * hop_samples) * (torch.arange(2 * hop_samples).double() + 0.5)).sin()
-    return fourier_basis(hop_samples) * window
+    return fourier_basis(hop_samples) * _sine_window(hop_samples)
+
+
+def _sine_window(hop_samples: int) -> Tensor:
+    return (math.pi / (2 * hop_samples) * (torch.arange(2 * hop_samples).double() + 0.5)).sin()
+
+
+def _bin_scale(hop_samples: int) -> Tensor:
+    """Rows of `fourier_basis` over those of the unitary transform: all bins but the first and the last stand for two frequencies."""
+    scale = torch.full((hop_samples + 1,), math.sqrt(2), dtype=torch.float64)
+    scale[0] = scale[-1] = 1
+    return scale
+
+
+def _takes_transform(x: Tensor) -> bool:
+    """Whether the fast transform may stand in for the convolution: on the CPU, where nothing is traced and nobody needs a gradient."""
+    return not torch.is_grad_enabled() and takes_fast_paths(x)
 
 
 class LappedAnalysis(nn.Module):
@@ -57,6 +73,8 @@ class LappedAnalysis(nn.Module):
         super().__init__()
         self.hop_samples, self.channels = hop_samples, channels
         self.basis = Constant(lambda: _windowed(hop_samples).repeat(channels, 1)[:, None])
+        self._window = Constant(lambda: _sine_window(hop_samples))
+        self._scale = Constant(lambda: _bin_scale(hop_samples))
 
     def forward(self, wav: Float[Tensor, "batch channels samples"]) -> Float[Tensor, "batch coefficients frames"]:
         """⌈samples / hop⌉ frames; float32 (float64 of a float64 wav) whatever autocast says, since phases do not survive bfloat16."""
@@ -67,8 +85,19 @@ class LappedAnalysis(nn.Module):
         )  # no negative modulo: exporters round it another way
         with no_autocast(wav.device):
             padded = functional.pad(wide(wav), (left, right))
+            if _takes_transform(padded):
+                return self._transformed(padded)
             basis = self.basis.on(padded.device, padded.dtype)
             return functional.conv1d(padded, basis, stride=self.hop_samples, groups=self.channels)
+
+    def _transformed(self, padded: Tensor) -> Tensor:
+        """The same by the fast transform: (batch, channels, padded samples) → spectra."""
+        frames = padded.unfold(-1, 2 * self.hop_samples, self.hop_samples)
+        window = self._window.on(padded.device, padded.dtype)
+        # (batch, channels, frames, bins)
+        spectra = torch.fft.rfft(frames * window, norm="ortho") * self._scale.on(padded.device, padded.dtype)
+        parts = torch.cat([spectra.real, spectra.imag], dim=-1)
+        return parts.transpose(2, 3).flatten(1, 2)
 
     def streaming(self, device: torch.device = _CPU, dtype: torch.dtype = torch.float32) -> Chain:
         """The same in blocks of a device and dtype."""
@@ -103,15 +132,32 @@ class LappedSynthesis(nn.Module):
         super().__init__()
         self.hop_samples, self.channels = hop_samples, channels
         self.basis = Constant(lambda: _side_by_side(_windowed(hop_samples), channels))
+        self._window = Constant(lambda: _sine_window(hop_samples))
+        self._scale = Constant(lambda: 1 / _bin_scale(hop_samples))
 
     def forward(self, spectra: Float[Tensor, "batch coefficients frames"]) -> Float[Tensor, "batch channels samples"]:
         """Overlap-add; frames · hop samples, float32, or float64 of float64 spectra."""
         left = self.hop_samples // 2
         with no_autocast(spectra.device):
             spectra = wide(spectra)
-            basis = self.basis.on(spectra.device, spectra.dtype)
-            wav = functional.conv_transpose1d(spectra, basis, stride=self.hop_samples)
+            if _takes_transform(spectra):
+                wav = self._transformed(spectra)
+            else:
+                basis = self.basis.on(spectra.device, spectra.dtype)
+                wav = functional.conv_transpose1d(spectra, basis, stride=self.hop_samples)
         return wav[..., left : left + spectra.shape[-1] * self.hop_samples]
+
+    def _transformed(self, spectra: Tensor) -> Tensor:
+        """The same by the fast transform: spectra → (batch, channels, (frames + 1) · hop)."""
+        parts = spectra.unflatten(1, (self.channels, 2, -1)).transpose(3, 4)  # (batch, channels, 2, frames, bins)
+        scale = self._scale.on(spectra.device, spectra.dtype)
+        bins = torch.complex((parts[:, :, 0] * scale).contiguous(), (parts[:, :, 1] * scale).contiguous())
+        frames = torch.fft.irfft(bins, n=2 * self.hop_samples, norm="ortho")
+        halves = (frames * self._window.on(spectra.device, spectra.dtype)).unflatten(-1, (2, -1))
+        # hop h is the second half of frame h − 1 and the first half of frame h
+        hops = functional.pad(halves[..., 0, :], (0, 0, 0, 1))
+        hops[..., 1:, :] += halves[..., 1, :]
+        return hops.flatten(-2)
 
     def streaming(
         self, device: torch.device = _CPU, dtype: torch.dtype = torch.float32

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqkit.nn.fast_linear import fast_linear
 from vqkit.types import Float
 
 __all__ = ["no_autocast", "wide", "wide_dtype", "wide_linear"]
@@ -43,6 +44,5 @@ def wide_linear(layer: nn.Linear, x: Float[Tensor, "*shape inputs"]) -> Float[Te
     """
     weight = wide(layer.weight)
     if weight is layer.weight:  # through the module, so that its hooks run
-        found: Tensor = layer(x.to(weight.dtype))
-        return found
+        return fast_linear(layer, x.to(weight.dtype))
     return functional.linear(x.to(weight.dtype), weight, None if layer.bias is None else layer.bias.to(weight.dtype))

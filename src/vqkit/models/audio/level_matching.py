@@ -30,12 +30,15 @@ from vqkit.types import Float, Int
 __all__ = ["LevelMatching", "check_level_rounds", "match_levels"]
 
 _FRAME_SECONDS = 0.02
-_SEGMENT_FRAMES, _CONTEXT_FRAMES = 100, 25  # of a segment, and of what the codec hears before and after it
+_SEGMENT_FRAMES, _CONTEXT_FRAMES = 200, 20  # of a segment, and of what the codec hears before and after it
+_LOUD_FRAMES = (
+    75  # before and after a frame, among which the loudest band is found; not more, however long a segment is
+)
 _BANDS = 24
 _STEP = 0.7  # of a difference in level that a round makes up for; all of it overshoots
 _MOST = 1.8  # 18 dB either way
 _FLOOR = 1e-7  # power of what is silence
-_HEARD = 1e-3  # share of the power of a segment's loudest band; what is more than 30 dB below it stays as it is
+_HEARD = 1e-3  # share of the power of the loudest band around; what is more than 30 dB below it stays as it is
 _MOST_ROUNDS = 16
 _PEAK = 10.0  # what a codec takes, see `vqkit.models.input_checks`
 
@@ -138,7 +141,10 @@ class LevelMatching:
         """Factors of the real and imaginary parts (channels, coefficients, frames) for a segment and what is around it."""
         spectra = self._lapped(wav[:, None])
         goal = self._levels(spectra)
-        loudest = goal.amax(dim=(-2, -1), keepdim=True)
+        # in one pooling over bands and time; what lies beyond the ends counts as silence
+        loudest = functional.max_pool2d(
+            goal, (goal.shape[-2], 2 * _LOUD_FRAMES + 1), stride=1, padding=(0, _LOUD_FRAMES)
+        )
         gains = torch.zeros_like(goal)
         if not bool((loudest > _FLOOR).any()):
             return self._factors(gains)

@@ -24,6 +24,7 @@ from vqkit.models.audio.level_matching import check_level_rounds
 from vqkit.models.audio.rates import check_sample_rate
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.nn.convnext import ConvNeXtBlock
+from vqkit.nn.fast_linear import fast_linear
 from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis, fourier_basis
 from vqkit.nn.streaming_layer import Chain, Pointwise, ResidualSum
 from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
@@ -81,10 +82,10 @@ class SpectralEncoder(nn.Module):
         magnitude = (real.square() + imaginary.square() + _SILENCE**2).sqrt()
         root = magnitude.rsqrt()
         features = torch.cat([real * root, imaginary * root, 0.3 * magnitude.log()], dim=2).flatten(1, 2)
-        return self.norm(self.enter(_as(features, self.enter).transpose(1, 2))).transpose(1, 2)
+        return self.norm(fast_linear(self.enter, _as(features, self.enter).transpose(1, 2))).transpose(1, 2)
 
     def _finish(self, x: Tensor) -> Tensor:
-        return wide(self.leave(self.last_norm(x.transpose(1, 2))).transpose(1, 2))
+        return wide(fast_linear(self.leave, self.last_norm(x.transpose(1, 2))).transpose(1, 2))
 
     def _linear(self, spectra: Tensor) -> Tensor:
         with no_autocast(spectra.device):
@@ -132,10 +133,10 @@ class SpectralDecoder(nn.Module):
         return Chain([ResidualSum(network, Pointwise(self._linear)), synthesis, last])
 
     def _start(self, z: Tensor) -> Tensor:
-        return self.norm(self.enter(_as(z, self.enter).transpose(1, 2))).transpose(1, 2)
+        return self.norm(fast_linear(self.enter, _as(z, self.enter).transpose(1, 2))).transpose(1, 2)
 
     def _finish(self, x: Tensor) -> Tensor:
-        made = wide(self.leave(self.last_norm(x.transpose(1, 2))).transpose(1, 2))
+        made = wide(fast_linear(self.leave, self.last_norm(x.transpose(1, 2))).transpose(1, 2))
         level, real, imaginary = made.unflatten(1, (self.synthesis.channels, 3, -1)).unbind(2)
         size = (level - 3).clamp(max=6).exp() * (real.square() + imaginary.square() + 1e-4).rsqrt()
         return torch.cat([size * real, size * imaginary], dim=2).flatten(1, 2)
