@@ -9,7 +9,7 @@ from test_tables import SYSTEMS, TRAINED, built
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import cpp_extension
 
-from vqkit import BSQ, FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Quantizer, ResidualFSQ
+from vqkit import BSQ, FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Product, Quantizer, Residual, ResidualFSQ
 from vqkit.quantize import native
 from vqkit.quantize.search import nearest, nearest_plain
 
@@ -41,7 +41,7 @@ class Watched:
 @pytest.mark.parametrize("offset", [0.0, 30.0])
 def test_codes_and_vectors_are_those_of_the_plain_twins(library, name, offset):
     quantizer = built(name, offset)
-    for vectors in (1, 6, 7, 23, 24, 25, 3001):
+    for vectors in (1, 6, 7, 23, 24, 25, 47, 48, 49, 3001):
         z = torch.randn(1, vectors, 24) + offset * len(quantizer.stages)
         codes, plain = quantizer.encode(z), quantizer._encode_plain(z, None)
         assert (codes != plain).any(dim=-1).float().mean() < 0.002, vectors
@@ -50,6 +50,23 @@ def test_codes_and_vectors_are_those_of_the_plain_twins(library, name, offset):
         for stages in range(1, quantizer.num_stages + 1):
             kept = codes[..., : quantizer.stage_ends[stages - 1]]
             assert torch.equal(quantizer.decode(kept), quantizer._decode_plain(kept, stages))
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 9, 16, 17, 32, 33, 48, 49, 64, 65, 130])
+def test_every_size_of_a_stage_leaves_the_residual_of_the_plain_twin(library, monkeypatch, size):
+    """Up to 64 codes a step is looked up in registers, in one, two or four of them: every code of the first stage has to be taken right."""
+    torch.manual_seed(0)
+    quantizer = Residual([VQ(22, size), Product([VQ(11, size), VQ(11, 3)]), VQ(22, 64)]).eval()
+    for table in quantizer.codebooks:
+        table.normal_()
+    z = quantizer.codebooks[0][torch.arange(1001) % size][None] + 0.3 * torch.randn(1, 1001, 22)
+    watched = Watched(native._library)
+    monkeypatch.setattr(native, "_library", watched)
+    codes = quantizer.encode(z)
+    assert watched.called == ["vqkit_search"]
+    assert len(codes[..., 0].unique()) == size
+    assert (codes != quantizer._encode_plain(z, None)).any(dim=-1).float().mean() < 0.002
 
 
 @needs_compiler

@@ -1,15 +1,19 @@
 // Searches and sums of small codebooks in one pass over the vectors. The plain twins are in search.py, signs.py and tables.py, which say
 // what is computed and why; here is only how.
 //
-// Vectors are searched in blocks of BLOCK. A block is transposed, so that a register holds one dimension of eight vectors; four codes times
-// three registers of scores then stay in registers while the dimensions go by. What a stage leaves is computed row by row.
+// Vectors are searched in blocks of BLOCK. A block is transposed, so that a register holds one dimension of eight or sixteen vectors; the
+// scores of some codes times three registers then stay in registers while the dimensions go by. Where a code's step can be looked up by a
+// permutation of registers (AVX-512, at most MOST_PERMUTED codes), a block stays transposed from stage to stage; otherwise what a stage
+// leaves is computed row by row and transposed anew.
 
 #include "native.h"
 
 namespace {
 
-constexpr int CODES = 4;    // codes whose scores are summed at once
+// Codes whose scores are summed at once: times WIDES registers they must leave room for the vectors and a code, of 16 or 32 registers.
+constexpr int CODES = WIDE == 16 ? 8 : 4;
 constexpr int64_t FEW = 6;  // vectors up to which a block is not worth its transposition
+constexpr int64_t MOST_PERMUTED = WIDE == 16 ? 64 : 0;
 
 // One piece of one stage. `direction` is (codes, width + 1), the last column −½‖e‖²; `step` (codes, width) is what a code takes from the
 // residual, null in the last stage.
@@ -18,58 +22,122 @@ struct Piece {
   const float *direction, *step;
 };
 
-// Codes of a group of four, side by side for each dimension; where there are fewer than four, the rest can win no vector.
+// How many of the codes from `first` on are scored together: CODES, or the least power of two that holds the rest.
+inline int64_t grouped(const Piece &piece, int64_t first) {
+  int64_t group = CODES;
+  while (group > 1 && piece.codes - first <= group / 2) group /= 2;
+  return group;
+}
+
+// Codes of a group side by side for each dimension, the biases first; where a group is not full, the rest can win no vector.
 struct Packed {
-  std::vector<float> groups, bias;
-  explicit Packed(const Piece &piece) {
-    const int64_t count = (piece.codes + CODES - 1) / CODES;
-    groups.assign(count * CODES * piece.width, 0);
-    bias.assign(count * CODES, -std::numeric_limits<float>::infinity());
-    for (int64_t code = 0; code < piece.codes; ++code) {
-      const float *row = piece.direction + code * (piece.width + 1);
-      float *group = groups.data() + code / CODES * CODES * piece.width + code % CODES;
-      for (int64_t d = 0; d < piece.width; ++d) group[d * CODES] = row[d];
-      bias[code] = row[piece.width];
+  std::vector<float> groups;
+  std::vector<float> steps;  // (width, codes padded to registers), where steps are looked up by permutation
+  int64_t padded = 0;
+  Packed(const Piece &piece, bool permuted) {
+    groups.reserve((piece.codes + CODES) * (piece.width + 1));
+    for (int64_t first = 0; first < piece.codes; first += CODES) {
+      const int64_t group = grouped(piece, first), count = std::min(group, piece.codes - first);
+      const float *rows = piece.direction + first * (piece.width + 1);
+      for (int64_t d = -1; d < piece.width; ++d) {
+        const float *column = rows + (d < 0 ? piece.width : d);
+        for (int64_t c = 0; c < group; ++c)
+          groups.push_back(c < count ? column[c * (piece.width + 1)] : d < 0 ? -std::numeric_limits<float>::infinity() : 0);
+      }
     }
+    if (!permuted || !piece.step) return;
+    padded = piece.codes <= WIDE ? WIDE : piece.codes <= 2 * WIDE ? 2 * WIDE : 4 * WIDE;
+    steps.assign(padded * piece.width, 0);
+    for (int64_t code = 0; code < piece.codes; ++code)
+      for (int64_t d = 0; d < piece.width; ++d) steps[d * padded + code] = piece.step[code * piece.width + d];
   }
 };
 
-// The best code of every vector of a block, the first of equal ones.
-void search_block(const Packed &packed, const Piece &piece, const float *columns, int32_t *found) {
-  f8 best[3];
-  i8 index[3] = {};
-  for (auto &b : best) b = all(-std::numeric_limits<float>::infinity());
-  for (int64_t first = 0; first < piece.codes; first += CODES) {
-    const float *group = packed.groups.data() + first * piece.width, *x = columns;
-    f8 s00, s01, s02, s10, s11, s12, s20, s21, s22, s30, s31, s32;
-    s00 = s01 = s02 = all(packed.bias[first]);
-    s10 = s11 = s12 = all(packed.bias[first + 1]);
-    s20 = s21 = s22 = all(packed.bias[first + 2]);
-    s30 = s31 = s32 = all(packed.bias[first + 3]);
-    for (int64_t d = 0; d < piece.width; ++d, x += BLOCK, group += CODES) {
-      const f8 a = load(x), b = load(x + 8), c = load(x + 16);
-      f8 e = all(group[0]);
-      s00 += e * a, s01 += e * b, s02 += e * c;
-      e = all(group[1]);
-      s10 += e * a, s11 += e * b, s12 += e * c;
-      e = all(group[2]);
-      s20 += e * a, s21 += e * b, s22 += e * c;
-      e = all(group[3]);
-      s30 += e * a, s31 += e * b, s32 += e * c;
-    }
-    const f8 scores[CODES][3] = {{s00, s01, s02}, {s10, s11, s12}, {s20, s21, s22}, {s30, s31, s32}};
-    for (int c = 0; c < CODES; ++c) {
-      const int32_t number = int32_t(first + c);
-      const i8 code = {number, number, number, number, number, number, number, number};
-      for (int lane = 0; lane < 3; ++lane) {
-        const i8 better = scores[c][lane] > best[lane];
-        best[lane] = better ? scores[c][lane] : best[lane];
-        index[lane] = better ? code : index[lane];
-      }
+struct Best {
+  fw score[WIDES];
+  iw index[WIDES];
+};
+
+// The scores of a group of C codes for a block, and which are better than the best so far. Gives where the next group begins.
+template <int C> inline const float *score_group(const float *group, int64_t width, const float *x, int32_t first, Best &best) {
+  fw s[C][WIDES];
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c)
+#pragma GCC unroll 3
+    for (int k = 0; k < WIDES; ++k) s[c][k] = all_wide(group[c]);
+  group += C;
+  for (int64_t d = 0; d < width; ++d, x += BLOCK, group += C) {
+    fw a[WIDES];
+#pragma GCC unroll 3
+    for (int k = 0; k < WIDES; ++k) a[k] = load_wide(x + k * WIDE);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      const fw e = all_wide(group[c]);
+#pragma GCC unroll 3
+      for (int k = 0; k < WIDES; ++k) s[c][k] += e * a[k];
     }
   }
-  std::memcpy(found, index, sizeof index);
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c)
+#pragma GCC unroll 3
+    for (int k = 0; k < WIDES; ++k) {
+      const iw better = s[c][k] > best.score[k];
+      best.score[k] = better ? s[c][k] : best.score[k];
+      best.index[k] = better ? iw{} + (first + c) : best.index[k];
+    }
+  return group;
 }
+
+// The best code of every vector of a block, the first of equal ones.
+void search_block(const Packed &packed, const Piece &piece, const float *columns, int32_t *found) {
+  Best best;
+  for (int k = 0; k < WIDES; ++k) best.score[k] = all_wide(-std::numeric_limits<float>::infinity()), best.index[k] = iw{};
+  const float *group = packed.groups.data();
+  for (int64_t first = 0; first < piece.codes; first += CODES) {
+    const int32_t number = int32_t(first);
+    switch (grouped(piece, first)) {
+      case 1: group = score_group<1>(group, piece.width, columns, number, best); break;
+      case 2: group = score_group<2>(group, piece.width, columns, number, best); break;
+      case 4: group = score_group<4>(group, piece.width, columns, number, best); break;
+      default: group = score_group<CODES>(group, piece.width, columns, number, best);
+    }
+  }
+  std::memcpy(found, best.index, sizeof best.index);
+}
+
+#ifdef __AVX512F__
+// Of a row of 16·N numbers those at 16 places.
+template <int N> inline __m512 picked(const float *row, __m512i place) {
+  const __m512 a = _mm512_loadu_ps(row);
+  if constexpr (N == 1) return _mm512_permutexvar_ps(place, a);
+  else if constexpr (N == 2) return _mm512_permutex2var_ps(a, place, _mm512_loadu_ps(row + 16));
+  else
+    return _mm512_mask_blend_ps(_mm512_test_epi32_mask(place, _mm512_set1_epi32(32)), picked<2>(row, place),
+                                picked<2>(row + 32, place));
+}
+
+template <int N> void take_steps(const float *steps, int64_t width, const int32_t *found, float *columns) {
+  __m512i place[WIDES];
+  for (int k = 0; k < WIDES; ++k) place[k] = _mm512_loadu_si512(found + k * WIDE);
+  for (int64_t d = 0; d < width; ++d, steps += N * WIDE, columns += BLOCK)
+#pragma GCC unroll 3
+    for (int k = 0; k < WIDES; ++k) {
+      float *x = columns + k * WIDE;
+      _mm512_storeu_ps(x, _mm512_sub_ps(_mm512_loadu_ps(x), picked<N>(steps, place[k])));
+    }
+}
+
+// columns (width, BLOCK) −= the steps of the codes found.
+void take_found(const Packed &packed, const Piece &piece, const int32_t *found, float *columns) {
+  switch (packed.padded / WIDE) {
+    case 1: take_steps<1>(packed.steps.data(), piece.width, found, columns); break;
+    case 2: take_steps<2>(packed.steps.data(), piece.width, found, columns); break;
+    default: take_steps<4>(packed.steps.data(), piece.width, found, columns);
+  }
+}
+#else
+void take_found(const Packed &, const Piece &, const int32_t *, float *) {}
+#endif
 
 inline float sum(f8 v) {
   float s[8];
@@ -79,6 +147,7 @@ inline float sum(f8 v) {
 
 // The best code of one vector: four products at a time.
 int64_t search_one(const Piece &piece, const float *x) {
+  constexpr int CODES = 4;
   const int64_t stride = piece.width + 1, whole = piece.width / LANES * LANES;
   float best = -std::numeric_limits<float>::infinity();
   int64_t found = 0;
@@ -108,6 +177,7 @@ struct Stages {
   const float *mean;  // of the first stage's codes
 };
 
+// Few vectors, one by one; or blocks whose residual is computed row by row.
 void search_rows(const Stages &q, const std::vector<Packed> &packed, const float *x, int64_t n, int64_t *codes) {
   const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
   std::vector<float> rows(BLOCK * stride, 0), columns(BLOCK * stride);
@@ -137,6 +207,27 @@ void search_rows(const Stages &q, const std::vector<Packed> &packed, const float
   }
 }
 
+// Blocks that stay transposed through all stages.
+void search_columns(const Stages &q, const std::vector<Packed> &packed, const float *x, int64_t n, int64_t *codes) {
+  const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
+  std::vector<float> tail(BLOCK * stride, 0), columns(BLOCK * stride);
+  std::vector<int32_t> found(BLOCK * q.columns);
+  for (int64_t start = 0; start < n; start += BLOCK) {
+    const int64_t count = std::min<int64_t>(BLOCK, n - start);
+    turn<BLOCK>(x + start * q.dim, count, q.dim, tail, columns);
+    for (int64_t d = 0; d < q.dim; ++d)
+      for (int64_t v = 0; v < BLOCK; ++v) columns[d * BLOCK + v] -= q.mean[d];
+    for (int64_t c = 0; c < q.columns; ++c) {
+      const Piece &piece = q.pieces[c];
+      float *own = columns.data() + piece.begin * BLOCK;
+      search_block(packed[c], piece, own, found.data() + c * BLOCK);
+      if (piece.step) take_found(packed[c], piece, found.data() + c * BLOCK, own);
+    }
+    for (int64_t v = 0; v < count; ++v)
+      for (int64_t c = 0; c < q.columns; ++c) codes[(start + v) * q.columns + c] = found[c * BLOCK + v];
+  }
+}
+
 constexpr int MOST_STAGES = 8;
 
 // Signs of S stages of two-code pieces, see signs.py: 16 vectors at once.
@@ -148,7 +239,7 @@ void sign_rows(const float *x, int64_t n, int64_t pieces, int64_t width, const f
   std::vector<int64_t> chosen(columns);  // of each column a bit for every vector
   for (int64_t start = 0; start < n; start += ROWS) {
     const int64_t count = std::min<int64_t>(ROWS, n - start);
-    turn(x + start * dim, count, dim, tail, turned);
+    turn<ROWS>(x + start * dim, count, dim, tail, turned);
     for (int64_t p = 0; p < pieces; ++p) {
       f8 low[S] = {}, high[S] = {};
       const float *column = turned.data() + p * width * ROWS, *of_piece = difference + p * width * S;
@@ -275,11 +366,16 @@ void vqkit_search(const float *x, int64_t n, int64_t dim, const int64_t *layout,
   for (int64_t i = 0; i < columns; ++i, layout += 5)
     pieces.push_back({layout[0], layout[1], layout[2], reinterpret_cast<const float *>(layout[3]),
                       reinterpret_cast<const float *>(layout[4])});
+  const bool permuted = n > FEW && std::all_of(pieces.begin(), pieces.end(), [](const Piece &piece) {
+    return !piece.step ? WIDE == 16 : piece.codes <= MOST_PERMUTED;
+  });
   std::vector<Packed> packed;
   if (n > FEW)
-    for (const Piece &piece : pieces) packed.emplace_back(piece);
+    for (const Piece &piece : pieces) packed.emplace_back(piece, permuted);
   const Stages q{pieces.data(), layout, stages, dim, columns, mean};
-  parts(n, threads, [&](int64_t first, int64_t count) { search_rows(q, packed, x + first * dim, count, codes + first * columns); });
+  parts(n, threads, [&](int64_t first, int64_t count) {
+    (permuted ? search_columns : search_rows)(q, packed, x + first * dim, count, codes + first * columns);
+  });
 }
 
 // difference: (pieces, width, stages); middle: (pieces, width); threshold: (stages, pieces); product: (stages, stages, pieces).

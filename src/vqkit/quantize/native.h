@@ -1,4 +1,4 @@
-// What the compiled loops share: eight floats as one value, transposition, and threads. Nothing of PyTorch is included: vqkit/quantize/native.py
+// What the compiled loops share: eight or sixteen floats as one value, transposition, and threads. Nothing of PyTorch is included: vqkit/quantize/native.py
 // calls the functions of native.cpp and native_grid.cpp through ctypes.
 
 #pragma once
@@ -13,6 +13,15 @@
 #include <immintrin.h>
 #endif
 
+// Floats of the widest registers there are.
+#ifdef __AVX512F__
+#define WIDE 16
+#else
+#define WIDE 8
+#endif
+
+typedef float fw __attribute__((vector_size(4 * WIDE)));
+typedef int32_t iw __attribute__((vector_size(4 * WIDE)));
 typedef float f8 __attribute__((vector_size(32)));
 typedef int32_t i8 __attribute__((vector_size(32)));
 typedef int64_t l4 __attribute__((vector_size(32)));
@@ -25,13 +34,18 @@ typedef int64_t l4 __attribute__((vector_size(32)));
 
 namespace {
 
-constexpr int LANES = 8;     // vectors in a register
-constexpr int BLOCK = 24;    // vectors searched at once
+constexpr int LANES = 8;         // vectors in a register
+constexpr int WIDES = 3;         // widest registers of a block
+constexpr int BLOCK = WIDES * WIDE;  // vectors searched at once
 constexpr int64_t PART = 4096;  // vectors that are worth a thread of their own
 
 f8 load(const float *p) { f8 v; std::memcpy(&v, p, sizeof v); return v; }
 void store(float *p, f8 v) { std::memcpy(p, &v, sizeof v); }
 f8 all(float a) { return f8{a, a, a, a, a, a, a, a}; }
+
+fw load_wide(const float *p) { fw v; std::memcpy(&v, p, sizeof v); return v; }
+void store_wide(float *p, fw v) { std::memcpy(p, &v, sizeof v); }
+fw all_wide(float a) { return a - fw{}; }  // a − 0 is a, also of −0, and costs nothing; a + 0 would be computed
 
 // One bit a lane, from lanes that are 0 or −1.
 inline int64_t bits_of(i8 lanes) {
@@ -76,15 +90,16 @@ template <int ROWS> void transposed(const float *rows, int64_t stride, int64_t d
 
 constexpr int ROWS = 16;  // vectors that are turned at once where a register holds one dimension of each
 
-// `count` ≤ ROWS vectors → (dim, ROWS). `tail` (ROWS, dim padded to eight) takes those that a tile would read beyond.
-inline void turn(const float *rows, int64_t count, int64_t dim, std::vector<float> &tail, std::vector<float> &turned) {
+// `count` ≤ N vectors → (dim, N). `tail` (N, dim padded to eight) takes those that a tile would read beyond.
+template <int N>
+void turn(const float *rows, int64_t count, int64_t dim, std::vector<float> &tail, std::vector<float> &turned) {
   int64_t stride = dim;
-  if (count < ROWS || dim % LANES) {
+  if (count < N || dim % LANES) {
     stride = (dim + LANES - 1) / LANES * LANES;
     for (int64_t v = 0; v < count; ++v) std::memcpy(tail.data() + v * stride, rows + v * dim, dim * sizeof(float));
     rows = tail.data();
   }
-  transposed<ROWS>(rows, stride, dim, turned.data());
+  transposed<N>(rows, stride, dim, turned.data());
 }
 
 // Calls work(first, number) for parts of n vectors, in threads where there are many.

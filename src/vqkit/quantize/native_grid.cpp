@@ -34,7 +34,7 @@ void grid_rows(const Grid &q, const float *x, int64_t n, int64_t *codes) {
   std::vector<float> tail(ROWS * stride, 0), turned(ROWS * stride);
   for (int64_t start = 0; start < n; start += ROWS) {
     const int64_t count = std::min<int64_t>(ROWS, n - start);
-    turn(x + start * q.dim, count, q.dim, tail, turned);
+    turn<ROWS>(x + start * q.dim, count, q.dim, tail, turned);
     const float *threshold = q.thresholds;
     i8 code_low = {}, code_high = {};
     for (int64_t first = 0; first < q.inner; first += GROUP) {
