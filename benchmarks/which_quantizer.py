@@ -138,7 +138,9 @@ def main() -> None:
     if asked.resume and saved.exists():
         before = json.loads(saved.read_text())
         if before["commit"] != version:  # the codec whose latents are coded may be another one
-            raise SystemExit(f"{saved} is of commit {before['commit']}, this is {version}: one table, one commit; leave out --resume")
+            raise SystemExit(
+                f"{saved} is of commit {before['commit']}, this is {version}: one table, one commit; leave out --resume"
+            )
         results = before["results"]
     chosen = {}
     for task in train:

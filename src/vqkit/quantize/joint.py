@@ -18,9 +18,8 @@ from vqkit.types import Bool, Float, Int
 __all__ = ["JointBatch", "packed_clusters", "split_count", "unpacked_clusters"]
 
 _CHUNK_ROWS = 1 << 20  # vectors summed at once in float32, which counts one by one only to 2²⁴
-_COUNT_UNIT = (
-    1 << 12
-)  # a count crosses the ranks as two float32, multiples of this and the rest: exact to 2³⁶ on 4096 ranks
+# a count crosses the ranks as two float32, multiples of this and the rest: exact to 2³⁶ on 4096 ranks
+_COUNT_UNIT = 1 << 12
 
 
 class JointBatch:

@@ -31,9 +31,7 @@ __all__ = ["LevelMatching", "check_level_rounds", "match_levels"]
 
 _FRAME_SECONDS = 0.02
 _SEGMENT_FRAMES, _CONTEXT_FRAMES = 200, 20  # of a segment, and of what the codec hears before and after it
-_LOUD_FRAMES = (
-    75  # before and after a frame, among which the loudest band is found; not more, however long a segment is
-)
+_LOUD_FRAMES = 75  # before and after a frame, among which the loudest band is found, however long a segment is
 _BANDS = 24
 _STEP = 0.7  # of a difference in level that a round makes up for; all of it overshoots
 _MOST = 1.8  # 18 dB either way
