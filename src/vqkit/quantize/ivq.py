@@ -125,6 +125,9 @@ class IVQ(System):
     def paper(cls, dim: int, **options: Any) -> Self:
         """IVQ as the paper has it: both losses, at weight 0.1 each (it names none), codes that start near 0 and learn by gradient.
 
+        Worth a try for ``"yin-yang"`` in a network that trains around it for long; on vectors that stay what they are, and for
+        ``"top-down"``, the constructor's own settings have half the error (docs/results/defaults).
+
         Args:
             dim: length of the vectors, a multiple of the lines.
             options: further arguments of the constructor.
