@@ -10,6 +10,7 @@ from torch import Tensor
 from vqkit.data import MAX_MEGAPIXELS, list_items
 from vqkit.modality import IMAGE, VIDEO
 from vqkit.models.export.codec import export_onnx
+from vqkit.models.export.int8 import to_int8
 from vqkit.models.loading import load_codec, load_tokenizer
 from vqkit.models.prior import CodingCost, codes_of, coding_cost, fit_prior
 from vqkit.models.prior_file import PRIOR_FILE, save_prior
@@ -82,14 +83,24 @@ def main_export(argv: list[str]) -> int:
     parser.add_argument("model", type=Path, help="folder of a saved codec")
     parser.add_argument("folder", type=Path, help="folder for the files")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite files that are there")
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="also encoder.int8.onnx and decoder.int8.onnx: half as large, faster on a CPU",
+    )
     asked = parser.parse_args(argv)
     if not asked.model.is_dir():
         raise ValueError(f"no such folder: {asked.model}; a model is a folder that save_pretrained wrote")
-    for name in ("encoder.onnx", "decoder.onnx"):
+    kinds = ("onnx", "int8.onnx") if asked.int8 else ("onnx",)
+    for name in [f"{part}.{kind}" for part in ("encoder", "decoder") for kind in kinds]:
         if (asked.folder / name).exists() and not asked.force:
             raise ValueError(f"{asked.folder / name} exists; -f overwrites it")
-    for path in export_onnx(load_codec(asked.model), asked.folder):
+    codec = load_codec(asked.model)
+    for path in export_onnx(codec, asked.folder):
         print(f"{path}: {path.stat().st_size} bytes")
+        if asked.int8:
+            small = to_int8(path, codec.quantizer.dim)
+            print(f"{small}: {small.stat().st_size} bytes")
     return 0
 
 
