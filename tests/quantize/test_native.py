@@ -180,6 +180,34 @@ def test_dims_that_fill_no_register(library, make):
 
 
 @needs_compiler
+@pytest.mark.parametrize("bad", [-(2**63), -3, -2, 5, 6, 2**63 - 1])
+def test_a_code_out_of_range_is_found_wherever_it_lies(library, bad):
+    for count in (1, 7, 8, 9, 17, 30):
+        codes = torch.arange(count) % 6 - 1  # −1 … 4: all that five codes and a mask have
+        assert native.call("vqkit_within", codes.data_ptr(), count, 5)
+        for place in range(count):
+            wrong = codes.clone()
+            wrong[place] = bad
+            assert not native.call("vqkit_within", wrong.data_ptr(), count, 5), (count, place)
+
+
+@needs_compiler
+@pytest.mark.parametrize("width", [1, 3, 4, 7, 8, 11, 12, 15, 16, 17, 20, 27, 28, 31, 32, 45])
+@pytest.mark.parametrize("lines", [6, 12])
+def test_rows_of_every_width_are_copied_whole(library, width, lines):
+    torch.manual_seed(0)
+    quantizer = IVQ(width * lines, lines=lines).eval()
+    for table in quantizer.codebooks:
+        table.normal_()
+    z = torch.randn(1, 101, width * lines)
+    codes = quantizer.encode(z)
+    with native.without():
+        assert (quantizer.encode(z) == codes).float().mean() > 0.999
+        expected = quantizer.decode(codes)
+    assert torch.equal(quantizer.decode(codes), expected)
+
+
+@needs_compiler
 @pytest.mark.parametrize("make", [lambda: IVQ(24), lambda: RVQ(8, 16, 3)])
 def test_threads_change_nothing(library, make):
     quantizer = make().eval()
