@@ -12,7 +12,7 @@ namespace {
 
 // Codes whose scores are summed at once: times WIDES registers they must leave room for the vectors and a code, of 16 or 32 registers.
 constexpr int CODES = WIDE == 16 ? 8 : 4;
-constexpr int64_t FEW = 6;  // vectors up to which a block is not worth its transposition
+constexpr int64_t FEW = WIDE;  // vectors up to which a block, most of which they would leave empty, is not worth its transposition
 constexpr int64_t MOST_PERMUTED = WIDE == 16 ? 64 : 0;
 
 // One piece of one stage. `direction` is (codes, width + 1), the last column −½‖e‖²; `step` (codes, width) is what a code takes from the
