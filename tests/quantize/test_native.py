@@ -41,7 +41,7 @@ class Watched:
 @pytest.mark.parametrize("offset", [0.0, 30.0])
 def test_codes_and_vectors_are_those_of_the_plain_twins(library, name, offset):
     quantizer = built(name, offset)
-    for vectors in (1, 6, 7, 23, 24, 25, 47, 48, 49, 3001):
+    for vectors in (1, 8, 9, 16, 17, 23, 24, 25, 47, 48, 49, 3001):
         z = torch.randn(1, vectors, 24) + offset * len(quantizer.stages)
         codes, plain = quantizer.encode(z), quantizer._encode_plain(z, None)
         assert (codes != plain).any(dim=-1).float().mean() < 0.002, vectors
@@ -152,7 +152,7 @@ def test_the_library_is_what_ran(library, monkeypatch):
 
 
 @needs_compiler
-@pytest.mark.parametrize("vectors", [1, 6, 7, 300])
+@pytest.mark.parametrize("vectors", [1, 8, 9, 16, 17, 300])
 @pytest.mark.parametrize(("codes", "dim"), [(1, 3), (2, 20), (63, 5), (64, 16), (1000, 9)])
 def test_the_first_of_equal_scores_wins(library, vectors, codes, dim):
     table = torch.randint(-2, 3, (codes, dim)).float()  # whole numbers: many ties, no rounding
@@ -172,6 +172,34 @@ def test_dims_that_fill_no_register(library, make):
     for table in quantizer.codebooks:
         table.data.normal_()
     z = torch.randn(2, 5, 10, quantizer.dim)
+    codes = quantizer.encode(z)
+    with native.without():
+        assert (quantizer.encode(z) == codes).float().mean() > 0.999
+        expected = quantizer.decode(codes)
+    assert torch.equal(quantizer.decode(codes), expected)
+
+
+@needs_compiler
+@pytest.mark.parametrize("bad", [-(2**63), -3, -2, 5, 6, 2**63 - 1])
+def test_a_code_out_of_range_is_found_wherever_it_lies(library, bad):
+    for count in (1, 7, 8, 9, 17, 30):
+        codes = torch.arange(count) % 6 - 1  # −1 … 4: all that five codes and a mask have
+        assert native.call("vqkit_within", codes.data_ptr(), count, 5)
+        for place in range(count):
+            wrong = codes.clone()
+            wrong[place] = bad
+            assert not native.call("vqkit_within", wrong.data_ptr(), count, 5), (count, place)
+
+
+@needs_compiler
+@pytest.mark.parametrize("width", [1, 3, 4, 7, 8, 11, 12, 15, 16, 17, 20, 27, 28, 31, 32, 45])
+@pytest.mark.parametrize("lines", [6, 12])
+def test_rows_of_every_width_are_copied_whole(library, width, lines):
+    torch.manual_seed(0)
+    quantizer = IVQ(width * lines, lines=lines).eval()
+    for table in quantizer.codebooks:
+        table.normal_()
+    z = torch.randn(1, 101, width * lines)
     codes = quantizer.encode(z)
     with native.without():
         assert (quantizer.encode(z) == codes).float().mean() > 0.999

@@ -152,8 +152,10 @@ class Learner(nn.Module, ABC):
 
     def _learn_steps(self) -> None:
         """Let all codebooks learn from the forward at hand, together: search and look-up of all stages come before."""
-        steps = [step for module in self.modules() if isinstance(module, Learner) for step in module._steps]
-        self._forget_steps()
+        learners = [module for module in self.modules() if isinstance(module, Learner) and module._steps]
+        steps = [step for learner in learners for step in learner._steps]
+        for learner in learners:
+            _set(learner, _steps=[])
         if steps:
             learn_together(steps)
 

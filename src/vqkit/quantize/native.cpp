@@ -12,7 +12,7 @@ namespace {
 
 // Codes whose scores are summed at once: times WIDES registers they must leave room for the vectors and a code, of 16 or 32 registers.
 constexpr int CODES = WIDE == 16 ? 8 : 4;
-constexpr int64_t FEW = 6;  // vectors up to which a block is not worth its transposition
+constexpr int64_t FEW = WIDE;  // vectors up to which a block, most of which they would leave empty, is not worth its transposition
 constexpr int64_t MOST_PERMUTED = WIDE == 16 ? 64 : 0;
 
 // One piece of one stage. `direction` is (codes, width + 1), the last column −½‖e‖²; `step` (codes, width) is what a code takes from the
@@ -139,26 +139,29 @@ void take_found(const Packed &packed, const Piece &piece, const int32_t *found, 
 void take_found(const Packed &, const Piece &, const int32_t *, float *) {}
 #endif
 
-inline float sum(f8 v) {
-  float s[8];
-  store(s, v);
-  return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+inline float sum(fw v) {
+  float s[WIDE];
+  store_wide(s, v);
+  for (int half = WIDE / 2; half; half /= 2)
+    for (int i = 0; i < half; ++i) s[i] += s[i + half];
+  return s[0];
 }
 
 // The best code of one vector: four products at a time.
 int64_t search_one(const Piece &piece, const float *x) {
   constexpr int CODES = 4;
-  const int64_t stride = piece.width + 1, whole = piece.width / LANES * LANES;
+  const int64_t stride = piece.width + 1, whole = piece.width / WIDE * WIDE;
   float best = -std::numeric_limits<float>::infinity();
   int64_t found = 0;
   for (int64_t first = 0; first < piece.codes; first += CODES) {
     const int count = int(std::min<int64_t>(CODES, piece.codes - first));
     const float *rows[CODES];
     for (int c = 0; c < CODES; ++c) rows[c] = piece.direction + (first + std::min(c, count - 1)) * stride;
-    f8 a{}, b{}, c{}, d{};
-    for (int64_t i = 0; i < whole; i += LANES) {
-      const f8 v = load(x + i);
-      a += load(rows[0] + i) * v, b += load(rows[1] + i) * v, c += load(rows[2] + i) * v, d += load(rows[3] + i) * v;
+    fw a{}, b{}, c{}, d{};
+    for (int64_t i = 0; i < whole; i += WIDE) {
+      const fw v = load_wide(x + i);
+      a += load_wide(rows[0] + i) * v, b += load_wide(rows[1] + i) * v, c += load_wide(rows[2] + i) * v,
+          d += load_wide(rows[3] + i) * v;
     }
     float scores[CODES] = {sum(a), sum(b), sum(c), sum(d)};
     for (int k = 0; k < count; ++k) {
@@ -230,29 +233,32 @@ void search_columns(const Stages &q, const std::vector<Packed> &packed, const fl
 
 constexpr int MOST_STAGES = 8;
 
-// Signs of S stages of two-code pieces, see signs.py: 16 vectors at once.
+constexpr int SIGNED = 2 * WIDE;  // vectors whose signs are found at once: the bits of an int64_t hold one of each
+
+// Signs of S stages of two-code pieces, see signs.py.
 template <int S>
 void sign_rows(const float *x, int64_t n, int64_t pieces, int64_t width, const float *difference, const float *middle,
                const float *threshold, const float *product, int64_t *codes) {
   const int64_t dim = pieces * width, stride = (dim + LANES - 1) / LANES * LANES, columns = S * pieces;
-  std::vector<float> tail(ROWS * stride, 0), turned(ROWS * stride);
+  std::vector<float> tail(SIGNED * stride, 0), turned(SIGNED * stride);
   std::vector<int64_t> chosen(columns);  // of each column a bit for every vector
-  for (int64_t start = 0; start < n; start += ROWS) {
-    const int64_t count = std::min<int64_t>(ROWS, n - start);
-    turn<ROWS>(x + start * dim, count, dim, tail, turned);
+  constexpr int MANY = sizeof(lw) / sizeof(int64_t);
+  for (int64_t start = 0; start < n; start += SIGNED) {
+    const int64_t count = std::min<int64_t>(SIGNED, n - start);
+    turn<SIGNED>(x + start * dim, count, dim, tail, turned);
     for (int64_t p = 0; p < pieces; ++p) {
-      f8 low[S] = {}, high[S] = {};
-      const float *column = turned.data() + p * width * ROWS, *of_piece = difference + p * width * S;
-      for (int64_t d = 0; d < width; ++d, column += ROWS, of_piece += S) {
-        const f8 a = load(column) - middle[p * width + d], b = load(column + 8) - middle[p * width + d];
+      fw low[S] = {}, high[S] = {};
+      const float *column = turned.data() + p * width * SIGNED, *of_piece = difference + p * width * S;
+      for (int64_t d = 0; d < width; ++d, column += SIGNED, of_piece += S) {
+        const fw m = all_wide(middle[p * width + d]), a = load_wide(column) - m, b = load_wide(column + WIDE) - m;
 #pragma GCC unroll 8
         for (int s = 0; s < S; ++s) low[s] += a * of_piece[s], high[s] += b * of_piece[s];
       }
 #pragma GCC unroll 8
       for (int s = 0; s < S; ++s) {
-        const i8 one = low[s] > threshold[s * pieces + p], two = high[s] > threshold[s * pieces + p];
-        chosen[s * pieces + p] = bits_of(one) | bits_of(two) << LANES;
-        const f8 a = one ? all(0.5f) : all(-0.5f), b = two ? all(0.5f) : all(-0.5f);
+        const iw one = low[s] > threshold[s * pieces + p], two = high[s] > threshold[s * pieces + p];
+        chosen[s * pieces + p] = bits_of(one) | bits_of(two) << WIDE;
+        const fw a = one ? all_wide(0.5f) : all_wide(-0.5f), b = two ? all_wide(0.5f) : all_wide(-0.5f);
 #pragma GCC unroll 8
         for (int t = s + 1; t < S; ++t) {
           const float g = product[(t * S + s) * pieces + p];
@@ -262,11 +268,11 @@ void sign_rows(const float *x, int64_t n, int64_t pieces, int64_t width, const f
     }
     for (int64_t v = 0; v < count; ++v) {
       int64_t *out = codes + (start + v) * columns, c = 0;
-      for (; c + 4 <= columns; c += 4) {
-        l4 four;
-        std::memcpy(&four, &chosen[c], sizeof four);
-        four = four >> v & 1;
-        std::memcpy(out + c, &four, sizeof four);
+      for (; c + MANY <= columns; c += MANY) {
+        lw many;
+        std::memcpy(&many, &chosen[c], sizeof many);
+        many = many >> v & 1;
+        std::memcpy(out + c, &many, sizeof many);
       }
       for (; c < columns; ++c) out[c] = chosen[c] >> v & 1;
     }
@@ -275,15 +281,15 @@ void sign_rows(const float *x, int64_t n, int64_t pieces, int64_t width, const f
 
 // R registers of Σ of N rows, added in their order: row after row, for a processor fetches what follows in a row before it is read.
 template <int N, int R> inline void add_part(const float *const *rows, int64_t d, float *out) {
-  f8 total[R];
+  fw total[R];
 #pragma GCC unroll 8
-  for (int k = 0; k < R; ++k) total[k] = load(rows[0] + d + k * LANES) + all(0);  // −0 becomes 0, as in a sum that begins with 0
+  for (int k = 0; k < R; ++k) total[k] = load_wide(rows[0] + d + k * WIDE) + all_wide(0);  // −0 becomes 0, as in a sum that begins with 0
 #pragma GCC unroll 8
   for (int i = 1; i < N; ++i)
 #pragma GCC unroll 8
-    for (int k = 0; k < R; ++k) total[k] += load(rows[i] + d + k * LANES);
+    for (int k = 0; k < R; ++k) total[k] += load_wide(rows[i] + d + k * WIDE);
 #pragma GCC unroll 8
-  for (int k = 0; k < R; ++k) store(out + d + k * LANES, total[k]);
+  for (int k = 0; k < R; ++k) store_wide(out + d + k * WIDE, total[k]);
 }
 
 // out = Σ of N rows.
@@ -291,9 +297,9 @@ template <int N> void add_rows(const float *const *rows, int64_t dim, float *out
   const float *r[N];
   std::copy_n(rows, N, r);
   int64_t d = 0;
-  for (; d + 8 * LANES <= dim; d += 8 * LANES) add_part<N, 8>(r, d, out);
-  for (; d + 2 * LANES <= dim; d += 2 * LANES) add_part<N, 2>(r, d, out);
-  for (; d + LANES <= dim; d += LANES) add_part<N, 1>(r, d, out);
+  for (; d + 8 * WIDE <= dim; d += 8 * WIDE) add_part<N, 8>(r, d, out);
+  for (; d + 4 * WIDE <= dim; d += 4 * WIDE) add_part<N, 4>(r, d, out);
+  for (; d + WIDE <= dim; d += WIDE) add_part<N, 1>(r, d, out);
   for (; d < dim; ++d) {
     float total = 0;
     for (int i = 0; i < N; ++i) total += r[i][d];
@@ -345,14 +351,42 @@ bool sum_rows(const Sums &q, const int64_t *codes, int64_t n, float *out) {
 }
 
 // Stages that cut the vector alike: each piece's codes, −1 among them, are one number to the base `base`, the row of the piece's sum.
+inline void number_pieces(const int64_t *codes, int64_t stages, int64_t pieces, int64_t base, int64_t *index) {
+#if WIDE == 16
+  for (int64_t p = 0; p < pieces; p += 8) {  // a mask, for eight codes would reach beyond the last vector's
+    const __mmask8 here = pieces - p < 8 ? __mmask8((1 << (pieces - p)) - 1) : __mmask8(255);
+    __m512i number = _mm512_setzero_si512();
+    for (int64_t s = 0; s < stages; ++s) {
+      const __m512i digit = _mm512_add_epi64(_mm512_maskz_loadu_epi64(here, codes + s * pieces + p), _mm512_set1_epi64(1));
+      number = _mm512_add_epi64(_mm512_mullo_epi64(number, _mm512_set1_epi64(base)), digit);
+    }
+    _mm512_storeu_si512(index + p, number);  // whole: what a masked store has written takes long to be read
+  }
+#else
+  for (int64_t p = 0; p < pieces; ++p) {
+    index[p] = 0;
+    for (int64_t s = 0; s < stages; ++s) index[p] = index[p] * base + codes[s * pieces + p] + 1;
+  }
+#endif
+}
+
+// Short rows: a call of memcpy takes longer than they do. What is left of a row goes in registers of its own size, since a store that lies
+// in two lines of the cache counts twice.
+inline void copy_row(const float *from, int64_t width, float *to) {
+  int64_t d = 0;
+  for (; d + WIDE <= width; d += WIDE) store_wide(to + d, load_wide(from + d));
+  if (WIDE > LANES && d + LANES <= width) store(to + d, load(from + d)), d += LANES;
+  for (; d + 4 <= width; d += 4) std::memcpy(to + d, from + d, 4 * sizeof(float));
+  for (; d < width; ++d) to[d] = from[d];
+}
+
 void copy_rows(const int64_t *codes, int64_t n, int64_t stages, int64_t pieces, int64_t width, int64_t base, const float *table,
                int64_t rows, float *out) {
-  for (int64_t v = 0; v < n; ++v, codes += stages * pieces)
-    for (int64_t p = 0; p < pieces; ++p, out += width) {
-      int64_t index = 0;
-      for (int64_t s = 0; s < stages; ++s) index = index * base + codes[s * pieces + p] + 1;
-      std::memcpy(out, table + (p * rows + index) * width, width * sizeof(float));
-    }
+  std::vector<int64_t> index(pieces + 7);  // of eight at a time
+  for (int64_t v = 0; v < n; ++v, codes += stages * pieces) {
+    number_pieces(codes, stages, pieces, base, index.data());
+    for (int64_t p = 0; p < pieces; ++p, out += width) copy_row(table + (p * rows + index[p]) * width, width, out);
+  }
 }
 
 }  // namespace
@@ -403,15 +437,18 @@ int vqkit_sums(const int64_t *codes, int64_t n, int64_t columns, int64_t stages,
 
 // 1 if all of n codes are in −1 … size − 1.
 int vqkit_within(const int64_t *codes, int64_t n, int64_t size) {
-  l4 outside = {};
+  constexpr int MANY = sizeof(uw) / sizeof(uint64_t);
+  const uint64_t most = uint64_t(size);
+  lw outside = {};
   int64_t i = 0;
-  for (; i + 4 <= n; i += 4) {
-    l4 four;
-    std::memcpy(&four, codes + i, sizeof four);
-    outside |= (four < -1) | (four >= size);
+  for (; i + MANY <= n; i += MANY) {
+    uw many;
+    std::memcpy(&many, codes + i, sizeof many);
+    outside |= many + 1 > most;  // −2 and what is below become the largest numbers without sign
   }
-  int64_t any = outside[0] | outside[1] | outside[2] | outside[3];
-  for (; i < n; ++i) any |= codes[i] < -1 || codes[i] >= size;
+  int64_t any = 0;
+  for (int lane = 0; lane < MANY; ++lane) any |= outside[lane];
+  for (; i < n; ++i) any |= uint64_t(codes[i]) + 1 > most;
   return any == 0;
 }
 

@@ -24,12 +24,23 @@ typedef float fw __attribute__((vector_size(4 * WIDE)));
 typedef int32_t iw __attribute__((vector_size(4 * WIDE)));
 typedef float f8 __attribute__((vector_size(32)));
 typedef int32_t i8 __attribute__((vector_size(32)));
-typedef int64_t l4 __attribute__((vector_size(32)));
 
-#ifdef __clang__
-#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+typedef int64_t lw __attribute__((vector_size(4 * WIDE)));
+typedef uint64_t uw __attribute__((vector_size(4 * WIDE)));
+
+// Numbers of a and of b (8 … 15), chosen alike in each run of eight lanes.
+#if WIDE == 16
+#define FROM(k, run) ((k) < 8 ? (k) + 8 * (run) : (k) + 8 + 8 * (run))
+#define PLACES(c, d, e, f, g, h, i, j)                                                                                      \
+  FROM(c, 0), FROM(d, 0), FROM(e, 0), FROM(f, 0), FROM(g, 0), FROM(h, 0), FROM(i, 0), FROM(j, 0), FROM(c, 1), FROM(d, 1),    \
+      FROM(e, 1), FROM(f, 1), FROM(g, 1), FROM(h, 1), FROM(i, 1), FROM(j, 1)
 #else
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, i8{__VA_ARGS__})
+#define PLACES(...) __VA_ARGS__
+#endif
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, PLACES(__VA_ARGS__))
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, iw{PLACES(__VA_ARGS__)})
 #endif
 
 namespace {
@@ -48,19 +59,21 @@ void store_wide(float *p, fw v) { std::memcpy(p, &v, sizeof v); }
 fw all_wide(float a) { return a - fw{}; }  // a − 0 is a, also of −0, and costs nothing; a + 0 would be computed
 
 // One bit a lane, from lanes that are 0 or −1.
-inline int64_t bits_of(i8 lanes) {
-#ifdef __AVX2__
+inline int64_t bits_of(iw lanes) {
+#if WIDE == 16
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(lanes));
+#elif defined(__AVX2__)
   return _mm256_movemask_ps(reinterpret_cast<__m256>(lanes));
 #else
   int64_t bits = 0;
-  for (int i = 0; i < LANES; ++i) bits |= int64_t(lanes[i] & 1) << i;
+  for (int i = 0; i < WIDE; ++i) bits |= int64_t(lanes[i] & 1) << i;
   return bits;
 #endif
 }
 
-// Rows of eight numbers → columns.
-inline void transpose(f8 r[8]) {
-  f8 t[8], u[8];
+// Rows of eight numbers → columns, in each run of eight lanes.
+inline void transpose(fw r[8]) {
+  fw t[8], u[8];
   for (int i = 0; i < 4; ++i) {
     t[2 * i] = SHUFFLE(r[2 * i], r[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
     t[2 * i + 1] = SHUFFLE(r[2 * i], r[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
@@ -77,14 +90,23 @@ inline void transpose(f8 r[8]) {
   }
 }
 
+// Eight numbers of a row; where a register has sixteen, also those of the row eight further on.
+inline fw load_rows(const float *row, int64_t stride) {
+#if WIDE == 16
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(row)), _mm256_loadu_ps(row + 8 * stride), 1);
+#else
+  return load_wide(row);
+#endif
+}
+
 // (ROWS, stride) → (dim, ROWS), dim padded to eight.
 template <int ROWS> void transposed(const float *rows, int64_t stride, int64_t dim, float *columns) {
-  for (int v = 0; v < ROWS; v += LANES)
+  for (int v = 0; v < ROWS; v += WIDE)
     for (int64_t d = 0; d < dim; d += LANES) {
-      f8 tile[8];
-      for (int i = 0; i < 8; ++i) tile[i] = load(rows + (v + i) * stride + d);
+      fw tile[8];
+      for (int i = 0; i < 8; ++i) tile[i] = load_rows(rows + (v + i) * stride + d, stride);
       transpose(tile);
-      for (int i = 0; i < 8; ++i) store(columns + (d + i) * ROWS + v, tile[i]);
+      for (int i = 0; i < 8; ++i) store_wide(columns + (d + i) * ROWS + v, tile[i]);
     }
 }
 

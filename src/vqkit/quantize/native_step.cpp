@@ -15,23 +15,42 @@ struct Column {
   float *slopes;
 };
 
-inline void add(const float *from, int64_t count, float *to) {
-  for (int64_t d = 0; d < count; ++d) to[d] += from[d];
-}
+// What one piece of one stage does with a vector, in one pass. `pull` may be null, as may be what Column has.
+struct Taken {
+  const float *code;
+  float *sums, *slopes, *total, *left, *pull;
+  float factor;
 
-// total += code, left −= code; gives ‖left‖².
-inline float take(const float *code, int64_t width, float *total, float *left) {
-  f8 squares{};
-  int64_t d = 0;
-  for (; d + LANES <= width; d += LANES) {
-    const f8 e = load(code + d), r = load(left + d) - e;
-    store(total + d, load(total + d) + e);
-    store(left + d, r);
-    squares += r * r;
+  template <class F> F at(int64_t d) const {
+    F r, e, to;
+    std::memcpy(&r, left + d, sizeof r);
+    std::memcpy(&e, code + d, sizeof e);
+    const auto add = [&](float *p, F value) {
+      std::memcpy(&to, p + d, sizeof to);
+      to += value;
+      std::memcpy(p + d, &to, sizeof to);
+    };
+    if (sums) add(sums, r);
+    add(total, e);
+    r -= e;
+    std::memcpy(left + d, &r, sizeof r);
+    if (slopes) add(slopes, r);
+    if (pull) add(pull, factor * r);
+    return r * r;
   }
+};
+
+// total += code, left −= code, and what else is wanted; gives ‖left‖².
+inline float take(const Taken &taken, int64_t width) {
+  fw many{};
+  f8 eight{};
   float found = 0;
-  for (int i = 0; i < LANES; ++i) found += squares[i];
-  for (; d < width; ++d) total[d] += code[d], left[d] -= code[d], found += left[d] * left[d];
+  int64_t d = 0;
+  for (; d + WIDE <= width; d += WIDE) many += taken.at<fw>(d);
+  if (WIDE > LANES && d + LANES <= width) eight = taken.at<f8>(d), d += LANES;
+  for (; d < width; ++d) found += taken.at<float>(d);
+  for (int i = 0; i < WIDE; ++i) found += many[i];
+  for (int i = 0; i < LANES; ++i) found += eight[i];
   return found;
 }
 
@@ -58,14 +77,12 @@ extern "C" void vqkit_step(const float *x, int64_t n, int64_t dim, const int64_t
       for (int64_t p = 0; p < widths[s]; ++p, ++column) {
         const Column &piece = pieces[column];
         const int64_t code = codes[column], width = piece.width;
-        float *own = left.data() + begin;
-        if (piece.sums) add(own, width, piece.sums + code * piece.stride), ++piece.counts[code];
-        squares[s] += take(piece.table + code * width, width, total + begin, own);
-        if (piece.slopes) add(own, width, piece.slopes + code * width);
+        if (piece.sums) ++piece.counts[code];
+        squares[s] += take({piece.table + code * width, piece.sums ? piece.sums + code * piece.stride : nullptr,
+                            piece.slopes ? piece.slopes + code * width : nullptr, total + begin, left.data() + begin,
+                            pull && pulls[s] != 0 ? pull + begin : nullptr, pulls[s]}, width);
         begin += width;
       }
-      if (pull && pulls[s] != 0)
-        for (int64_t d = 0; d < dim; ++d) pull[d] += pulls[s] * left[d];
     }
     if (pull) pull += dim;
   }
