@@ -12,7 +12,7 @@ namespace {
 
 // Codes whose scores are summed at once: times WIDES registers they must leave room for the vectors and a code, of 16 or 32 registers.
 constexpr int CODES = WIDE == 16 ? 8 : 4;
-constexpr int64_t FEW = WIDE;  // vectors up to which a block, most of which they would leave empty, is not worth its transposition
+constexpr int64_t FEW = 6;  // vectors up to which a block, most of which they would leave empty, costs more than one by one
 constexpr int64_t MOST_PERMUTED = WIDE == 16 ? 64 : 0;
 
 // One piece of one stage. `direction` is (codes, width + 1), the last column −½‖e‖²; `step` (codes, width) is what a code takes from the
@@ -29,27 +29,16 @@ inline int64_t grouped(const Piece &piece, int64_t first) {
   return group;
 }
 
-// Codes of a group side by side for each dimension, the biases first; where a group is not full, the rest can win no vector.
-struct Packed {
-  std::vector<float> groups;
-  std::vector<float> steps;  // (width, codes padded to registers), where steps are looked up by permutation
+// What a piece's codes take from the residual as (width, codes padded to registers), for `take_found`; nothing is needed elsewhere.
+struct Steps {
+  std::vector<float> columns;
   int64_t padded = 0;
-  Packed(const Piece &piece, bool permuted) {
-    groups.reserve((piece.codes + CODES) * (piece.width + 1));
-    for (int64_t first = 0; first < piece.codes; first += CODES) {
-      const int64_t group = grouped(piece, first), count = std::min(group, piece.codes - first);
-      const float *rows = piece.direction + first * (piece.width + 1);
-      for (int64_t d = -1; d < piece.width; ++d) {
-        const float *column = rows + (d < 0 ? piece.width : d);
-        for (int64_t c = 0; c < group; ++c)
-          groups.push_back(c < count ? column[c * (piece.width + 1)] : d < 0 ? -std::numeric_limits<float>::infinity() : 0);
-      }
-    }
-    if (!permuted || !piece.step) return;
+  explicit Steps(const Piece &piece) {
+    if (!piece.step) return;
     padded = piece.codes <= WIDE ? WIDE : piece.codes <= 2 * WIDE ? 2 * WIDE : 4 * WIDE;
-    steps.assign(padded * piece.width, 0);
+    columns.assign(padded * piece.width, 0);
     for (int64_t code = 0; code < piece.codes; ++code)
-      for (int64_t d = 0; d < piece.width; ++d) steps[d * padded + code] = piece.step[code * piece.width + d];
+      for (int64_t d = 0; d < piece.width; ++d) columns[d * padded + code] = piece.step[code * piece.width + d];
   }
 };
 
@@ -58,21 +47,24 @@ struct Best {
   iw index[WIDES];
 };
 
-// The scores of a group of C codes for a block, and which are better than the best so far. Gives where the next group begins.
-template <int C> inline const float *score_group(const float *group, int64_t width, const float *x, int32_t first, Best &best) {
+// The scores of a group of C codes for a block, and which are better than the best so far. Where fewer are left the last one is scored
+// again, and wins nothing from itself.
+template <int C> inline void score_group(const Piece &piece, int64_t first, const float *x, Best &best) {
+  const float *row[C];
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c) row[c] = piece.direction + std::min(first + c, piece.codes - 1) * (piece.width + 1);
   fw s[C][WIDES];
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c)
 #pragma GCC unroll 3
-    for (int k = 0; k < WIDES; ++k) s[c][k] = all_wide(group[c]);
-  group += C;
-  for (int64_t d = 0; d < width; ++d, x += BLOCK, group += C) {
+    for (int k = 0; k < WIDES; ++k) s[c][k] = all_wide(row[c][piece.width]);
+  for (int64_t d = 0; d < piece.width; ++d, x += BLOCK) {
     fw a[WIDES];
 #pragma GCC unroll 3
     for (int k = 0; k < WIDES; ++k) a[k] = load_wide(x + k * WIDE);
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) {
-      const fw e = all_wide(group[c]);
+      const fw e = all_wide(row[c][d]);
 #pragma GCC unroll 3
       for (int k = 0; k < WIDES; ++k) s[c][k] += e * a[k];
     }
@@ -83,23 +75,20 @@ template <int C> inline const float *score_group(const float *group, int64_t wid
     for (int k = 0; k < WIDES; ++k) {
       const iw better = s[c][k] > best.score[k];
       best.score[k] = better ? s[c][k] : best.score[k];
-      best.index[k] = better ? iw{} + (first + c) : best.index[k];
+      best.index[k] = better ? iw{} + int32_t(first + c) : best.index[k];
     }
-  return group;
 }
 
 // The best code of every vector of a block, the first of equal ones.
-void search_block(const Packed &packed, const Piece &piece, const float *columns, int32_t *found) {
+void search_block(const Piece &piece, const float *columns, int32_t *found) {
   Best best;
   for (int k = 0; k < WIDES; ++k) best.score[k] = all_wide(-std::numeric_limits<float>::infinity()), best.index[k] = iw{};
-  const float *group = packed.groups.data();
   for (int64_t first = 0; first < piece.codes; first += CODES) {
-    const int32_t number = int32_t(first);
     switch (grouped(piece, first)) {
-      case 1: group = score_group<1>(group, piece.width, columns, number, best); break;
-      case 2: group = score_group<2>(group, piece.width, columns, number, best); break;
-      case 4: group = score_group<4>(group, piece.width, columns, number, best); break;
-      default: group = score_group<CODES>(group, piece.width, columns, number, best);
+      case 1: score_group<1>(piece, first, columns, best); break;
+      case 2: score_group<2>(piece, first, columns, best); break;
+      case 4: score_group<4>(piece, first, columns, best); break;
+      default: score_group<CODES>(piece, first, columns, best);
     }
   }
   std::memcpy(found, best.index, sizeof best.index);
@@ -128,15 +117,15 @@ template <int N> void take_steps(const float *steps, int64_t width, const int32_
 }
 
 // columns (width, BLOCK) −= the steps of the codes found.
-void take_found(const Packed &packed, const Piece &piece, const int32_t *found, float *columns) {
-  switch (packed.padded / WIDE) {
-    case 1: take_steps<1>(packed.steps.data(), piece.width, found, columns); break;
-    case 2: take_steps<2>(packed.steps.data(), piece.width, found, columns); break;
-    default: take_steps<4>(packed.steps.data(), piece.width, found, columns);
+void take_found(const Steps &steps, const Piece &piece, const int32_t *found, float *columns) {
+  switch (steps.padded / WIDE) {
+    case 1: take_steps<1>(steps.columns.data(), piece.width, found, columns); break;
+    case 2: take_steps<2>(steps.columns.data(), piece.width, found, columns); break;
+    default: take_steps<4>(steps.columns.data(), piece.width, found, columns);
   }
 }
 #else
-void take_found(const Packed &, const Piece &, const int32_t *, float *) {}
+void take_found(const Steps &, const Piece &, const int32_t *, float *) {}
 #endif
 
 inline float sum(fw v) {
@@ -180,8 +169,8 @@ struct Stages {
   const float *mean;  // of the first stage's codes
 };
 
-// Few vectors, one by one; or blocks whose residual is computed row by row.
-void search_rows(const Stages &q, const std::vector<Packed> &packed, const float *x, int64_t n, int64_t *codes) {
+// Few vectors one by one, or blocks; the residual is computed row by row.
+void search_rows(const Stages &q, bool blocks, const float *x, int64_t n, int64_t *codes) {
   const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
   std::vector<float> rows(BLOCK * stride, 0), columns(BLOCK * stride);
   int32_t found[BLOCK];
@@ -191,13 +180,13 @@ void search_rows(const Stages &q, const std::vector<Packed> &packed, const float
       for (int64_t d = 0; d < q.dim; ++d) rows[v * stride + d] = x[(start + v) * q.dim + d] - q.mean[d];
     int64_t column = 0;
     for (int64_t s = 0; s < q.stages; ++s) {
-      if (!packed.empty()) transposed<BLOCK>(rows.data(), stride, q.dim, columns.data());
+      if (blocks) transposed<BLOCK>(rows.data(), stride, q.dim, columns.data());
       for (int64_t p = 0; p < q.widths[s]; ++p, ++column) {
         const Piece &piece = q.pieces[column];
-        if (packed.empty())
-          for (int64_t v = 0; v < count; ++v) found[v] = int32_t(search_one(piece, rows.data() + v * stride + piece.begin));
+        if (blocks)
+          search_block(piece, columns.data() + piece.begin * BLOCK, found);
         else
-          search_block(packed[column], piece, columns.data() + piece.begin * BLOCK, found);
+          for (int64_t v = 0; v < count; ++v) found[v] = int32_t(search_one(piece, rows.data() + v * stride + piece.begin));
         for (int64_t v = 0; v < count; ++v) {
           codes[(start + v) * q.columns + column] = found[v];
           if (!piece.step) continue;
@@ -211,7 +200,7 @@ void search_rows(const Stages &q, const std::vector<Packed> &packed, const float
 }
 
 // Blocks that stay transposed through all stages.
-void search_columns(const Stages &q, const std::vector<Packed> &packed, const float *x, int64_t n, int64_t *codes) {
+void search_columns(const Stages &q, const std::vector<Steps> &steps, const float *x, int64_t n, int64_t *codes) {
   const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
   std::vector<float> tail(BLOCK * stride, 0), columns(BLOCK * stride);
   std::vector<int32_t> found(BLOCK * q.columns);
@@ -223,8 +212,8 @@ void search_columns(const Stages &q, const std::vector<Packed> &packed, const fl
     for (int64_t c = 0; c < q.columns; ++c) {
       const Piece &piece = q.pieces[c];
       float *own = columns.data() + piece.begin * BLOCK;
-      search_block(packed[c], piece, own, found.data() + c * BLOCK);
-      if (piece.step) take_found(packed[c], piece, found.data() + c * BLOCK, own);
+      search_block(piece, own, found.data() + c * BLOCK);
+      if (piece.step) take_found(steps[c], piece, found.data() + c * BLOCK, own);
     }
     for (int64_t v = 0; v < count; ++v)
       for (int64_t c = 0; c < q.columns; ++c) codes[(start + v) * q.columns + c] = found[c * BLOCK + v];
@@ -400,15 +389,16 @@ void vqkit_search(const float *x, int64_t n, int64_t dim, const int64_t *layout,
   for (int64_t i = 0; i < columns; ++i, layout += 5)
     pieces.push_back({layout[0], layout[1], layout[2], reinterpret_cast<const float *>(layout[3]),
                       reinterpret_cast<const float *>(layout[4])});
-  const bool permuted = n > FEW && std::all_of(pieces.begin(), pieces.end(), [](const Piece &piece) {
+  const bool blocks = n > FEW, permuted = blocks && std::all_of(pieces.begin(), pieces.end(), [](const Piece &piece) {
     return !piece.step ? WIDE == 16 : piece.codes <= MOST_PERMUTED;
   });
-  std::vector<Packed> packed;
-  if (n > FEW)
-    for (const Piece &piece : pieces) packed.emplace_back(piece, permuted);
+  std::vector<Steps> steps;
+  if (permuted)
+    for (const Piece &piece : pieces) steps.emplace_back(piece);
   const Stages q{pieces.data(), layout, stages, dim, columns, mean};
   parts(n, threads, [&](int64_t first, int64_t count) {
-    (permuted ? search_columns : search_rows)(q, packed, x + first * dim, count, codes + first * columns);
+    if (permuted) search_columns(q, steps, x + first * dim, count, codes + first * columns);
+    else search_rows(q, blocks, x + first * dim, count, codes + first * columns);
   });
 }
 
