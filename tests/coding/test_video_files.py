@@ -40,7 +40,9 @@ def test_there_and_back_equals_the_tokenizer(run, film, video_tokenizer, tmp_pat
     assert (back.rate, back.frames.shape) == (12.5, (3, 7, 20, 30))
     expected = io.BytesIO(video_bytes(wanted, rate))
     (tmp_path / "wanted.mp4").write_bytes(expected.getvalue())
-    assert torch.equal(back.frames, read_video(tmp_path / "wanted.mp4").frames)
+    # noise of 1e-4 is 0.006 apart after H.264, the frames of another moment are 0.18
+    apart = (back.frames - read_video(tmp_path / "wanted.mp4").frames).abs()
+    assert apart.mean() < 0.02, apart.mean()
 
 
 def test_rates_limit_stages_and_bytes(run, film, video_tokenizer, tmp_path):
