@@ -93,7 +93,7 @@ def main() -> None:
         out,
         Gallery(
             title="Music for videos: hexagrams as the bridge",
-            summary="The same transformer under four conditions, on clips that `vqkit generate pairs` drew.",
+            summary="The same transformer under four conditions, on clips that vqkit generate pairs drew.",
             command="python " + " ".join(sys.argv),
             tables=[likelihoods, scores],
             exhibits=exhibits,
