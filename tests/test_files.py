@@ -199,8 +199,9 @@ def test_a_limit_that_the_last_bytes_exceed(tmp_path):
 
 
 WAITING = """
-    import os, sys, time
+    import os, signal, sys, time
     from vqkit.files import NewFile
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which tests may run, leaves it ignored
     one, other = NewFile(sys.argv[1]), NewFile(sys.argv[2])
     if os.fork() == 0:  # a copy of the process does not own the files
         del one
