@@ -35,6 +35,8 @@ def test_there_and_back_equals_the_tokenizer(run, film, video_tokenizer, tmp_pat
     read = read_video(source)
     wanted, rate = video_tokenizer.decompress(video_tokenizer.compress(read.frames, read.rate))
     assert rate == 12.5
+    of_file, _ = video_tokenizer.decompress((tmp_path / "a.vqk").read_bytes())
+    torch.testing.assert_close(of_file, wanted, rtol=0, atol=1e-4)
     run("decode", tmp_path / "a.vqk", tmp_path / "b.mp4")
     back = read_video(tmp_path / "b.mp4")
     assert (back.rate, back.frames.shape) == (12.5, (3, 7, 20, 30))

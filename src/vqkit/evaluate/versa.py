@@ -51,9 +51,8 @@ def write_scp(path: str | Path, files: Mapping[str, str | Path]) -> Path:
         if not key or re.search(r"\s", key):
             raise ValueError(f"a key of a list must have no blanks, got {key!r}")
         text = str(file)
-        if (
-            not text or text != text.strip() or "\n" in text or text.endswith("|")
-        ):  # a bar at the end is a command to run
+        # a bar at the end makes it a command to run
+        if not text or text != text.strip() or "\n" in text or text.endswith("|"):
             raise ValueError(f"a list cannot hold the path {text!r}")
         lines.append(f"{key} {text}\n")
     return write_whole(path, "".join(lines).encode())

@@ -41,9 +41,8 @@ _FLAGS = {
     "AVX2": ["-mavx2", "-mfma"],
     "AVX512": ["-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw"],
 }
-_MOST_FLOATS = (
-    1 << 20
-)  # of a table: larger ones do not stay in a cache from block to block, as the matrix product's tiles do
+# of a table: larger ones do not stay in a cache from block to block, as the matrix product's tiles do
+_MOST_FLOATS = 1 << 20
 _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _ARGUMENTS = {
     "vqkit_search": [_POINTER, _INT, _INT, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER],
