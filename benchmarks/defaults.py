@@ -60,7 +60,10 @@ GRIDS: dict[str, Make] = {
 }
 SETTINGS: dict[str, dict[str, object]] = {
     "as written": {},
+    "decay 0.99": {"decay": 0.99},
     "decay 0.97, threshold 0.3": {"decay": 0.97, "restart_threshold": 0.3},
+    "restart": {"revive": "restart"},
+    "restart, decay 0.99, threshold 0.1": {"revive": "restart", "decay": 0.99, "restart_threshold": 0.1},
     "gradient, uniform": {"update": "gradient", "init": "uniform", "revive": "none"},
     "gradient, uniform, restart": {"update": "gradient", "init": "uniform", "revive": "restart"},
     "gradient, uniform, cvq": {"update": "gradient", "init": "uniform", "revive": "cvq"},

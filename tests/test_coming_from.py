@@ -110,8 +110,8 @@ ROWS = {
     "codebook_dim=8": lambda: bits(Projected(16, VQ(8, 8)), 3),
     "use_cosine_sim=True": unit,
     "kmeans_init=True": lambda: (default(VQ, init="kmeans"), trains(VQ(16, 8, init="uniform"))),
-    "threshold_ema_dead_code=2": lambda: default(VQ, revive="restart", restart_threshold=0.1),
-    "decay=0.8": lambda: (default(VQ, decay=0.99), trains(VQ(16, 8, decay=0.8))),
+    "threshold_ema_dead_code=2": lambda: (default(VQ, restart_threshold=0.2), trains(VQ(16, 8, revive="restart"))),
+    "decay=0.8": lambda: (default(VQ, decay=0.98), trains(VQ(16, 8, decay=0.8))),
     "commitment_weight=1.0": commitment,
     "learnable_codebook=True, ema_update=False": lambda: trains(VQ(16, 8, update="gradient")),
     "rotation_trick=True": lambda: (default(VQ, gradient="straight-through"), trains(VQ(16, 8, gradient="rotation"))),
@@ -129,7 +129,7 @@ ROWS = {
     "latents (batch, dimension, frames)": channels,
     "codes (n_q, batch, frames)": lambda: None,  # the block below the table
     "bandwidth=": bandwidth,
-    "decay=0.99": lambda: default(VQ, decay=0.99, restart_threshold=0.1),
+    "decay=0.99": lambda: default(VQ, decay=0.98, restart_threshold=0.2),
     "the forward of `transformers`": lambda: None,  # tests/models/peers/test_transformers_quantizer.py
     # FAISS
     "IndexFlatL2(d)": lambda: bits(VQ(16, 8), 3),

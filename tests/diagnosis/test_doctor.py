@@ -219,7 +219,7 @@ def test_codes_that_nothing_revives():
         quantizer.codebook.weight[:48] += 12  # an encoder that has left them behind
     found = vqkit.doctor(quantizer, vectors)
     assert causes(found) == {Cause.NO_REVIVAL}
-    assert 'revive="restart"' in found.findings[0].change
+    assert 'revive="split"' in found.findings[0].change
     assert "far from every vector" in found.findings[0].evidence
     assert cure(found, Cause.NO_REVIVAL) > 0.4
     assert found.measures.books[0].dead == 48

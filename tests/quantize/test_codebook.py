@@ -7,7 +7,12 @@ from vqkit import RVQ, VQ
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.joint import JointBatch, packed_clusters
 
-LEARNED = {"ema": {"update": "ema"}, "restart": {"revive": "restart"}, "cvq": {"update": "ema", "revive": "cvq"}}
+LEARNED = {
+    "ema": {"update": "ema"},
+    "split": {"revive": "split"},
+    "restart": {"revive": "restart"},
+    "cvq": {"update": "ema", "revive": "cvq"},
+}
 
 
 def state(module):

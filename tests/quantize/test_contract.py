@@ -46,6 +46,7 @@ SYSTEMS = {
     "VQ": lambda n: VQ(DIM, 16),
     "VQ-1": lambda n: VQ(DIM, 1),
     "VQ-cosine": lambda n: VQ(DIM, 16, distance="cosine"),
+    "VQ-ema-split": lambda n: VQ(DIM, 16, update="ema", init="kmeans", revive="split"),
     "VQ-ema-restart": lambda n: VQ(DIM, 16, update="ema", init="kmeans", revive="restart"),
     "VQ-cvq-closest": lambda n: VQ(DIM, 16, revive="cvq", anchor="closest"),
     "VQ-cvq-random": lambda n: VQ(DIM, 16, revive="cvq", anchor="random"),

@@ -31,6 +31,8 @@ MAKERS = {
     "kmeans": lambda: VQ(4, 8, update="ema", init="kmeans"),
     "kmeans-few": lambda: VQ(4, 64, update="gradient", init="kmeans"),
     "restart": lambda: VQ(4, 16, update="ema", revive="restart", restart_threshold=0.9, decay=0.5),
+    "split": lambda: VQ(4, 16, update="ema", revive="split", restart_threshold=0.9, decay=0.5),
+    "split-shared": lambda: RVQ(4, 8, 3, shared=True, revive="split", restart_threshold=0.9, decay=0.5),
     "restart-gradient": lambda: VQ(4, 16, update="gradient", revive="restart", restart_threshold=0.9, decay=0.5),
     "cvq-closest": lambda: VQ(4, 16, update="gradient", revive="cvq", anchor="closest"),
     "cvq-random": lambda: VQ(4, 16, update="gradient", revive="cvq", anchor="random"),
@@ -49,7 +51,7 @@ STEPS = {
     "even": (2, [13] * 4),
 }
 
-DEFERRED = ["kmeans", "restart-gradient", "cvq-probrandom", "rvq", "ivq"]
+DEFERRED = ["kmeans", "restart-gradient", "split", "cvq-probrandom", "rvq", "ivq"]
 
 LOSSES = {
     "vq": lambda: VQ(4, 8, **PLAIN),
@@ -69,6 +71,7 @@ SHARDED = {
     "restart": lambda: VQ(4, 9, update="gradient", revive="restart", restart_threshold=0.9, decay=0.5),
     "cvq": lambda: RVQ(4, 9, 2, update="gradient", init="kmeans", revive="cvq"),
     "deferred": lambda: RVQ(4, 9, 2, update="gradient", init="kmeans", revive="restart").defer_learning(),
+    "split": lambda: VQ(4, 9, update="gradient", revive="split", restart_threshold=0.9, decay=0.5),
     "ema": lambda: VQ(4, 9, update="ema", init="kmeans", revive="restart", restart_threshold=0.9, decay=0.5),
 }
 
@@ -97,6 +100,7 @@ COUNTED = {  # what is called in a step, and its bytes
         1 + 2,
         step_bytes(8, 8, 4, 2),
     ),
+    "split": (lambda: RVQ(4, 8, 8, **PLAIN | {"update": "ema", "revive": "split"}), 1 + 2, step_bytes(8, 8, 4, 2)),
     "restart-32": (
         lambda: RVQ(4, 8, 32, **PLAIN | {"update": "ema", "revive": "restart"}),
         1 + 2,

@@ -31,7 +31,7 @@ def test_settings_changed_after_construction_survive_saving(tmp_path):
     back = saved(quantizer, tmp_path / "rvq")
     assert (back.quantizer.stage_dropout, back.quantizer.beam) == (0.5, 4)
     assert [stage.commitment_weight for stage in back.quantizer.stages] == [0.25, 1, 0.25]
-    assert [stage.codebook.decay for stage in back.quantizer.stages] == [0.99, 0.99, 0.5]
+    assert [stage.codebook.decay for stage in back.quantizer.stages] == [0.98, 0.98, 0.5]
     again = saved(back, tmp_path / "again")  # and a second time
     assert again.quantizer.stages[2].codebook.decay == 0.5
     qinco = QINCo(4, 8, 2, hidden=8)

@@ -18,7 +18,7 @@ def codes_in_use(quantizer: Quantizer, used: list[int], vectors: int = 2000) -> 
 @pytest.mark.parametrize(
     ("quantizer", "used", "line"),
     [
-        (VQ(8, 64, revive="none"), [20], "VQ uses 20 of 64 codes: build it with revive='restart', "),
+        (VQ(8, 64, revive="none"), [20], "VQ uses 20 of 64 codes: build it with revive='split', "),
         (VQ(8, 64, init="uniform"), [20], "VQ uses 20 of 64 codes: build it with init='kmeans', "),
         (VQ(8, 64), [47], "VQ uses 47 of 64 codes: train longer .* or take a codebook_size of about 47"),
         (
@@ -81,5 +81,5 @@ def test_a_collapsed_quantizer_is_named_and_the_default_is_not() -> None:
         collapsed(z).loss.backward()
         optimizer.step()
         healthy(z)
-    assert "revive='restart'" in (usage_advice(collapsed, collapsed.encode(z)) or "")
+    assert "revive='split'" in (usage_advice(collapsed, collapsed.encode(z)) or "")
     assert usage_advice(healthy, healthy.encode(z)) is None

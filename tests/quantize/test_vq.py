@@ -92,10 +92,56 @@ def test_a_revived_code_survives_the_step_that_revives_it(update):
     assert len(used) == 4
 
 
+def test_a_split_code_lies_a_tenth_of_the_way_from_a_code_to_a_vector_that_chose_it():
+    torch.manual_seed(0)
+    q = VQ(3, 4, revive="split", init="uniform", update="gradient", restart_threshold=0.5, decay=0.0).train()
+    codes = torch.tensor([[0.0, 0.0, 0.0], [5.0, 0.0, 0.0], [100.0, 0.0, 0.0], [0.0, 100.0, 0.0]])
+    with torch.no_grad():
+        q.codebook.weight.copy_(codes)
+    z = torch.randn(1, 40, 3) + 5 * torch.randint(2, (1, 40, 1)) * torch.eye(3)[0]
+    out = q(z)
+    ways = codes[out.codes[0, :, 0]] + 0.1 * (z[0] - codes[out.codes[0, :, 0]])
+    moved = q.codebook.weight.detach()
+    assert torch.equal(moved[:2], codes[:2])
+    for code in moved[2:]:
+        assert (ways - code).abs().amax(dim=1).min() < 1e-6
+    assert not torch.equal(moved[2], moved[3])
+
+
+def test_splitting_fills_a_codebook_where_vectors_of_the_batch_do_not():
+    """In 48 dimensions a vector is nearer to no other vector than their code is: a code that becomes one stays alone."""
+    used = {}
+    for revive in ("split", "restart"):
+        torch.manual_seed(0)
+        q = VQ(48, 256, update="ema", init="kmeans", revive=revive).train()
+        for _ in range(600):
+            q(torch.randn(1, 256, 48))
+        used[revive] = len(q.eval().encode(torch.randn(1, 20_000, 48)).unique()) / 256
+    assert used["split"] > 0.98 > 0.93 > used["restart"]
+
+
+@pytest.mark.parametrize("revive", ["split", "restart"])
+def test_a_replaced_code_follows_the_vectors_that_it_gets(revive):
+    """With the weight of 1/(1 − γ) batches it would stay for a hundred steps where it was put."""
+    torch.manual_seed(0)
+    q = VQ(2, 2, update="ema", revive=revive, init="uniform", decay=0.99).train()
+    codes = torch.tensor([[0.0, 0.0], [1000.0, 0.0]])
+    with torch.no_grad():
+        q.codebook.weight.copy_(codes)
+        q.codebook.ema_sum.copy_(codes * 100)
+        q.codebook.ema_count.fill_(100)
+        q.codebook.usage.copy_(torch.tensor([1.0, 0.0]))
+    groups = torch.tensor([[-10.0, 0.0], [10.0, 0.0]])[torch.arange(200) % 2]
+    for _ in range(30):
+        q(groups[None] + 3 * torch.randn(1, 200, 2))
+    nearest = torch.cdist(groups[:2], q.codebook.weight).amin(dim=1)
+    assert nearest.min() < 1
+
+
 @pytest.mark.parametrize("anchor", ["closest", "random", "probrandom"])
 def test_cvq_moves_codes_by_alpha_towards_anchors(anchor):
     torch.manual_seed(0)
-    q = hand_made(revive="cvq", anchor=anchor).train()
+    q = hand_made(revive="cvq", anchor=anchor, decay=0.99).train()
     with torch.no_grad():
         q.codebook.usage.copy_(torch.tensor([0.001, 0.002, 0.01, 0.0]))
     before, usage = q.codebook.weight.detach().clone(), q.codebook.usage.clone()
@@ -171,7 +217,7 @@ def test_same_codes_as_vector_quantize_pytorch():
         ({"codebook_size": 2.5}, "codebook_size must be a positive integer, got 2.5"),
         ({"update": "adam"}, "update must be one of 'gradient', 'ema', got 'adam'"),
         ({"init": "zeros"}, "init must be one of"),
-        ({"revive": "always"}, "revive must be one of 'none', 'restart', 'cvq'"),
+        ({"revive": "always"}, "revive must be one of 'none', 'split', 'restart', 'cvq'"),
         ({"decay": 1.5}, r"decay must be in 0 … 1, got 1.5"),
         ({"dim": 1, "distance": "cosine"}, "distance='cosine' needs dim > 1"),
     ],

@@ -75,7 +75,7 @@ def _start(evidence: Evidence, blamed: set[str]) -> Iterator[Finding]:
             Severity.FAULT,
             tuple(use.name for use, _ in unmoved),
             f"{at_start} of {codes} codes still lie in ±1/K around 0, where they started and the vectors are not; {dead} are unused.",
-            'use init="kmeans" (or call fit before training) and revive="restart".',
+            'use init="kmeans" (or call fit before training) and revive="split".',
             best_gain(evidence, evidence.trials.refit, evidence.trials.revival),
         )
 
@@ -188,8 +188,8 @@ def _dead(evidence: Evidence, blamed: set[str]) -> Iterator[Finding]:
         far = sum(count for _, count in books)
         where = "far from every vector" if far > dead / 2 else "among the vectors, behind other codes"
         change = (
-            'use revive="restart", or refit'
-            if revive == "none"
+            'use revive="split", or refit'
+            if revive in ("none", "restart")
             else "refit, or train on with a larger restart_threshold"
         )
         yield Finding(

@@ -6,7 +6,7 @@ Conventions
     batch without a real vector changes nothing.
 
 References:
-    EMA: van den Oord et al. (2017), arXiv:1711.00937, appendix A.1; BRIDLE eqs 9–13. CVQ: Zheng & Vedaldi (2023), arXiv:2307.15139.
+    EMA: van den Oord et al. (2017), arXiv:1711.00937, appendix A.1; BRIDLE eqs 9–13. Revival: see `vqkit.quantize.revival`.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from vqkit.quantize.joint import JointBatch, unpacked_clusters
 from vqkit.quantize.kmeans import kmeans
 from vqkit.quantize.memo import Memo
-from vqkit.quantize.revival import picked_places, random_numbers
+from vqkit.quantize.revival import REPLACED, own_targets, picked_places, random_numbers
 from vqkit.quantize.search import SearchTable, nearest_in, search_table, similarity
 from vqkit.quantize.sharding import is_sharded, own_part
 from vqkit.quantize.start import START_ITERATIONS, fitted_shares, start_codebook, start_weight, weighed_shares
@@ -40,8 +40,8 @@ class Codebook(nn.Module):
         distance: ``"l2"`` or ``"cosine"``.
         update: ``"gradient"`` (the losses move the codes) or ``"ema"`` (moving averages of the assigned vectors do).
         init: ``"uniform"`` in ±1/num_codes, or ``"kmeans"`` on the first training batch.
-        revive: ``"none"``, ``"restart"`` (a code used less than ``restart_threshold`` of its fair share becomes a vector of the
-            batch) or ``"cvq"`` (every code moves to an anchor, the more the less it is used).
+        revive: ``"none"``, ``"split"`` (a code used less than ``restart_threshold`` of its fair share moves next to a used one),
+            ``"restart"`` (it becomes a vector of the batch) or ``"cvq"`` (every code moves to an anchor, the more the less it is used).
         anchor: where ``"cvq"`` takes its anchors: ``"random"`` (a vector of the batch), ``"closest"`` (the one nearest to the code) or
             ``"probrandom"`` (a draw from the softmax of similarity).
         decay: γ of the moving averages.
@@ -69,8 +69,8 @@ class Codebook(nn.Module):
         init: str = "uniform",
         revive: str = "none",
         anchor: str = "random",
-        decay: float = 0.99,
-        restart_threshold: float = 0.1,
+        decay: float = 0.98,
+        restart_threshold: float = 0.2,
     ) -> None:
         super().__init__()
         self.distance, self.update, self.init, self.revive, self.anchor = distance, update, init, revive, anchor
@@ -149,17 +149,8 @@ class Codebook(nn.Module):
                 return
             if self._shard is not None:
                 raise RuntimeError("a compiled graph cannot start a codebook that fully_shard has split: fit it before")
-            start_codebook(
-                batch.x,
-                batch.real,
-                self.weight.detach(),
-                self.usage,
-                self.initialized,
-                self.ema_count,
-                self.ema_sum,
-                self.distance,
-                self.decay,
-            )
+            written = (self.weight.detach(), self.usage, self.initialized, self.ema_count, self.ema_sum)
+            start_codebook(batch.x, batch.real, *written, self.distance, self.decay)
         elif self.waits() and int(batch.count) > 0:
             self.fit(batch, START_ITERATIONS, weight=start_weight(self.decay))
             self._provisional = provisional
@@ -225,23 +216,27 @@ class Codebook(nn.Module):
         self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), share)
         return picked_places(self.revive, self.anchor, batch, parts[2])
 
+    def own_targets(self, batch: JointBatch, places: Int[Tensor, " codes"]) -> Float[Tensor, "codes dim"]:
+        """What `vqkit.quantize.revival.own_targets` finds for these codes."""
+        return own_targets(self.revive, batch, places, lambda: self._whole().detach().float())
+
     def revive_from(self, batch: JointBatch | None, rows: Float[Tensor, "codes dim"] | None) -> None:
-        """Revival, last, so that what is written is not averaged away; rows are the vectors that `update_from` wanted."""
-        if self.revive == "restart" and rows is not None:
+        """Revival, last, so that what is written is not averaged away; rows are `own_targets` of the places that `update_from` gave."""
+        if self.revive in REPLACED and rows is not None:
             dead = (self.usage < self.restart_threshold).to(self.usage.dtype) * self._some
-            self._move(rows, dead, fair=True)
+            self._move(rows, dead, replaced=True)
             self.usage.lerp_(torch.ones_like(self.usage), dead)
         elif self.revive == "cvq" and batch is not None:
             alpha = torch.exp(-self.usage * (10 / (1 - self.decay)) - 1e-3) * self._some
-            self._move(self._anchors(batch) if rows is None else rows, alpha, fair=False)
+            self._move(self._anchors(batch) if rows is None else rows, alpha, replaced=False)
 
-    def _move(self, target: Tensor, share: Tensor, fair: bool) -> None:
+    def _move(self, target: Tensor, share: Tensor, replaced: bool) -> None:
         """Move each code by ``share`` of the way to its target, and its EMA state with it."""
         self._write(target, share[:, None].expand_as(target))
         if self.ema_count is not None and self.ema_sum is not None:
             count = self.ema_count
-            if fair:
-                count = torch.where(share > 0, count.mean().clamp_min(1), count)
+            if replaced:  # its new place counts as much as one batch, as a start does, so that it follows the vectors that it gets now
+                count = torch.where(share > 0, count.mean().clamp_min(1) * start_weight(self.decay), count)
             self.ema_sum.copy_(torch.where(share[:, None] > 0, self.weight.float() * count[:, None], self.ema_sum))
             self.ema_count.copy_(count)
 

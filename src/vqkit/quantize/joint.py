@@ -5,7 +5,7 @@ same. Random numbers are drawn on rank 0 and broadcast, so every rank holds the 
 not exchanged: the ranks' numbers of vectors are gathered when a count or a row of the joint batch is first needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
 import torch
@@ -38,6 +38,7 @@ class JointBatch:
         self.all_real = real is None
         self.real = x.new_ones(x.shape[0], dtype=torch.bool) if real is None else real
         self.alone = alone or num_ranks() == 1
+        self.codes: Tensor | None = None  # of the vectors, once they are assigned
         self._per_rank: Tensor | None = None
 
     @classmethod
@@ -49,11 +50,19 @@ class JointBatch:
             items: how many batch items each of them covers.
         """
         rows = [len(batch.x) // max(items, 1) for batch in batches]
-        x = torch.cat(
-            [batch.x.reshape(items, row, batch.x.shape[1]) for batch, row in zip(batches, rows, strict=True)], dim=1
+
+        def by_item(parts: list[Tensor]) -> Tensor:
+            cut = [part.reshape(items, row, *part.shape[1:]) for part, row in zip(parts, rows, strict=True)]
+            return torch.cat(cut, dim=1).flatten(0, 1)
+
+        whole = cls(
+            by_item([batch.x for batch in batches]),
+            by_item([batch.real for batch in batches]),
+            alone=batches[0].alone,
         )
-        real = torch.cat([batch.real.reshape(items, row) for batch, row in zip(batches, rows, strict=True)], dim=1)
-        return cls(x.flatten(0, 1), real.flatten(), alone=batches[0].alone)
+        codes = [batch.codes for batch in batches if batch.codes is not None]
+        whole.codes = by_item(codes) if len(codes) == len(batches) else None
+        return whole
 
     @property
     def _counts(self) -> Int[Tensor, " ranks"]:
@@ -126,12 +135,31 @@ class JointBatch:
 
     def own_rows(self, index: Int[Tensor, " picks"]) -> Float[Tensor, "picks dim"]:
         """`rows` that this rank holds; zeros for the others."""
+        return self._own(index, lambda row: self.x[row])
+
+    def own_between(
+        self, index: Int[Tensor, " picks"], codebook: Float[Tensor, "codes dim"], share: float
+    ) -> Float[Tensor, "picks dim"]:
+        """Points on the way from the codes of the vectors at these places to the vectors, as far as this rank holds them; zeros otherwise.
+
+        Args:
+            index: places in the joint batch.
+            codebook: the codes that ``codes`` are numbers of.
+            share: of the way; 1 gives `own_rows`.
+        """
+        codes = self.codes
+        assert codes is not None
+        return self._own(index, lambda row: codebook[codes[row]].lerp(self.x[row], share))
+
+    def _own(self, index: Tensor, picked: Callable[[Tensor], Tensor]) -> Tensor:
+        """What is picked of the rows that hold the real vectors at these places of the joint batch; zeros for those of other ranks."""
+        if not self.x.shape[0]:
+            return self.x.new_zeros(index.shape[0], self.x.shape[1])
         order = self.real.long().cumsum(0)
         local = index - self._start
         here = (local >= 0) & (local < self.real.sum())
-        row = torch.searchsorted(order, local + 1).clamp(0, max(self.x.shape[0] - 1, 0))
-        picked = self.x[row] if self.x.shape[0] else self.x.new_zeros(index.shape[0], self.x.shape[1])
-        return torch.where(here[:, None], picked, 0.0)
+        row = torch.searchsorted(order, local + 1).clamp(0, self.x.shape[0] - 1)
+        return torch.where(here[:, None], picked(row), 0.0)
 
     def sample(self, num: int) -> Float[Tensor, "num dim"]:
         """Draw ``num`` real vectors, one from each of ``num`` equal strata: all different while there are enough."""

@@ -30,8 +30,8 @@ def learn_together(steps: list[LearningStep]) -> None:
     joint = [[next(sums) for _ in parts] for _, parts, _, _ in steps]
     wanted = [book.update_from(batch, parts) for (book, _, batch, _), parts in zip(steps, joint, strict=True)]
     found = [
-        batch.own_rows(places)
-        for (_, _, batch, _), places in zip(steps, wanted, strict=True)
+        book.own_targets(batch, places)
+        for (book, _, batch, _), places in zip(steps, wanted, strict=True)
         if batch is not None and places is not None
     ]
     rows = iter(sum_together(found))

@@ -71,5 +71,5 @@ class LooC(System):
             code_dim: their length.
             options: further arguments of the constructor; ``distance="cosine"`` is what the published code does.
         """
-        published = {"update": "gradient", "init": "uniform", "revive": "cvq"}
+        published = {"update": "gradient", "init": "uniform", "revive": "cvq", "decay": 0.99}
         return cls(dim, codebook_size, code_dim, **{**published, **options})

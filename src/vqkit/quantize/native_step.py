@@ -59,6 +59,7 @@ def native_step(
     pull = torch.empty_like(x) if any(pulls) else None
     layout, widths, kept = array("q"), array("q"), array("q")
     learning: list[_Learning] = []
+    column = 0
     found: list[list[Tensor | None]] = []
     for index, (stage, sloped) in enumerate(zip(stages, slopes, strict=True)):
         seen = None
@@ -75,7 +76,8 @@ def native_step(
             if sloped and book.weight.requires_grad and not book._frozen:
                 slope = x.new_zeros(book.weight.shape)
             if leaf.quantizer.learns_in_forward:
-                learning.append(_Learning(leaf, begin, clusters, counts, seen))
+                own = chosen[..., column : column + leaf.repeats]
+                learning.append(_Learning(leaf, begin, clusters, counts, seen, own))
                 sums = clusters[:, 2:].data_ptr()
             else:
                 sums = 0
@@ -83,6 +85,7 @@ def native_step(
             layout.extend(piece * leaf.repeats)
             found.append([slope]) if begin == 0 else found[-1].append(slope)
             begin += width * leaf.repeats
+            column += leaf.repeats
         widths.append(sum(leaf.repeats for leaf in stage))
         kept.append(0 if seen is x else _address(seen))
     layout.extend(widths + kept)
@@ -104,12 +107,14 @@ class _Learning(NamedTuple):
     clusters: Tensor  # as `packed_clusters` gives them, the counts still missing
     counts: Tensor
     seen: Tensor | None  # what its stage saw, where some of it may become codes
+    codes: Tensor  # of its pieces
 
     def learn(self, x: Tensor) -> None:
         quantizer, end = self.leaf.quantizer, self.begin + self.leaf.quantizer.dim * self.leaf.repeats
         self.clusters[:, :2] = split_count(self.counts)
         seen = x if self.seen is None else self.seen
         batch = JointBatch(seen[..., self.begin : end].reshape(-1, quantizer.dim))
+        batch.codes = self.codes.reshape(-1)
         quantizer._learn_from(self.clusters, batch, len(x))
 
 

@@ -57,7 +57,7 @@ def leaf_options(cls: type) -> Mapping[str, Any]:
     Example:
         >>> from vqkit import PVQ
         >>> leaf_options(PVQ)["decay"]
-        0.99
+        0.98
     """
     leaf = getattr(cls, "options_of", None)
     if leaf is None:

@@ -39,7 +39,7 @@ def usage_advice(quantizer: Quantizer, codes: Int[Tensor, "*shape codes"]) -> st
         >>> from vqkit import VQ
         >>> quantizer = VQ.paper(dim=8, codebook_size=64)
         >>> print(usage_advice(quantizer, torch.zeros(1, 900, 1, dtype=torch.long)))
-        VQ uses 1 of 64 codes: build it with revive='restart', which turns unused codes into vectors of the batch
+        VQ uses 1 of 64 codes: build it with revive='split', which moves unused codes next to those in use
     """
     return CodeUse(quantizer).update(codes).advice()
 
@@ -102,8 +102,8 @@ def _remedy(quantizer: Quantizer, used: int) -> str:
     books = [part for part in quantizer.modules() if isinstance(part, Codebook)]
     if not books:
         return "take fewer levels or bits, or call fit(latents) before the training"
-    if any(book.revive == "none" for book in books):
-        return "build it with revive='restart', which turns unused codes into vectors of the batch"
+    if any(book.revive in ("none", "restart") for book in books):
+        return "build it with revive='split', which moves unused codes next to those in use"
     if any(book.init == "uniform" for book in books):
         return "build it with init='kmeans', or call fit(latents) before the training"
     if _shares_codebooks(quantizer):

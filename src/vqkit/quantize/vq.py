@@ -34,10 +34,10 @@ class VQ(Quantizer):
         distance: ``"l2"`` or ``"cosine"`` (needs dim > 1: in one dimension a direction is only a sign).
         update: how codes learn: ``"ema"`` (moving averages of the vectors that chose them) or ``"gradient"`` (from the losses).
         init: ``"kmeans"`` on the first training batch, which counts as one batch in the moving averages, or ``"uniform"`` in ±1/K.
-        revive: what unused codes become: ``"restart"`` (vectors of the batch), ``"cvq"`` (anchors) or ``"none"``.
+        revive: what unused codes become: ``"split"`` (neighbours of used ones), ``"restart"`` (vectors), ``"cvq"`` or ``"none"``.
         anchor: for ``"cvq"``: ``"random"``, ``"closest"`` or ``"probrandom"``, see `Codebook`.
-        decay: γ of the moving averages.
-        restart_threshold: for ``"restart"``: a code used less than this share of 1/K becomes a vector of the batch.
+        decay: γ of the moving averages; that of published CVQ is 0.99.
+        restart_threshold: for ``"split"`` and ``"restart"``: a code used less than this share of 1/K is unused.
         commitment_weight: weight of ‖z − sg e‖² (β of VQ-VAE eq. 3).
         codebook_weight: weight of ‖sg z − e‖²; has no effect with ``"ema"``.
         gradient: what reaches z, and the codes of ``update="gradient"``, from z_q: ``"straight-through"`` (unchanged to z),
@@ -76,10 +76,10 @@ class VQ(Quantizer):
         distance: str = "l2",
         update: str = "ema",
         init: str = "kmeans",
-        revive: str = "restart",
+        revive: str = "split",
         anchor: str = "random",
-        decay: float = 0.99,
-        restart_threshold: float = 0.1,
+        decay: float = 0.98,
+        restart_threshold: float = 0.2,
         commitment_weight: float = 0.25,
         codebook_weight: float = 1.0,
         gradient: str = "straight-through",
@@ -112,7 +112,7 @@ class VQ(Quantizer):
             distance="cosine" if by_angle else "l2",
             update=update,
             init=one_of("init", init, ("uniform", "kmeans")),
-            revive=one_of("revive", revive, ("none", "restart", "cvq")),
+            revive=one_of("revive", revive, ("none", "split", "restart", "cvq")),
             anchor=one_of("anchor", anchor, ("closest", "random", "probrandom")),
             decay=share("decay", decay),
             restart_threshold=share("restart_threshold", restart_threshold),
@@ -201,6 +201,7 @@ class VQ(Quantizer):
 
     def _learn(self, batch: JointBatch | None, codes: Tensor, items: int) -> None:
         if batch is not None and self.learns_in_forward:
+            batch.codes = codes
             self._learn_from(packed_clusters(*batch.own_clusters(codes, self.codebook.num_codes)), batch, items)
 
     @property
@@ -280,10 +281,9 @@ class VQ(Quantizer):
     def _piece_codebooks(self) -> list[Codebook] | None:
         if type(self) is not VQ or self.unit or self.codebook.distance != "l2":  # a subclass may search as it likes
             return None
-        if self.training and self.assignment != "nearest":
-            return None
         # a split table is gathered for the time of a forward only
-        return None if self.codebook._shard is not None else [self.codebook]
+        elsewise = (self.training and self.assignment != "nearest") or self.codebook._shard is not None
+        return None if elsewise else [self.codebook]
 
     def _candidates(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         if count == 1:
@@ -298,5 +298,5 @@ class VQ(Quantizer):
         return self._lookup(codes[..., 0])
 
     def _fit(self, x: Tensor, iterations: int) -> None:
-        x = F.normalize(x, dim=-1) if self.unit else x
-        self.codebook.fit(JointBatch(x, alone=True), iterations, reseed=True)
+        batch = JointBatch(F.normalize(x, dim=-1) if self.unit else x, alone=True)
+        self.codebook.fit(batch, iterations, reseed=True)
