@@ -78,6 +78,8 @@ def test_probe_and_finetune(run, sounds, capsys):
     kept = json.loads((run / "probe.json").read_text())
     assert main(["probe", str(run / "bridle"), "--source", str(sounds), "--epochs", "40", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scores"] == kept["scores"]
+    assert main(["probe", str(run), "--source", str(sounds), "--epochs", "40", "--pool-over", "time", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"] != kept["scores"]
     assert (
         main(["finetune", str(run), "--data.source", str(sounds), "--epochs", "2", "--folds", "2", "--mixup", "0"]) == 0
     )

@@ -6,7 +6,7 @@ need("lightning", "train")
 
 from vqkit.pretraining.finetune import FineTuning, finetune  # noqa: E402
 from vqkit.pretraining.labelled import Labelled, list_labelled  # noqa: E402
-from vqkit.pretraining.linear_probe import LinearProbe, probe  # noqa: E402
+from vqkit.pretraining.linear_probe import LinearProbe, pooled_features, probe  # noqa: E402
 from vqkit.pretraining.results import Result  # noqa: E402
 
-__all__ = ["FineTuning", "Labelled", "LinearProbe", "Result", "finetune", "list_labelled", "probe"]
+__all__ = ["FineTuning", "Labelled", "LinearProbe", "Result", "finetune", "list_labelled", "pooled_features", "probe"]

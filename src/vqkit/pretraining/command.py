@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from vqkit.models.bridle import Bridle
 from vqkit.pretraining.finetune import FineTuning, finetune
 from vqkit.pretraining.head import HeadSettings
 from vqkit.pretraining.labelled import list_labelled
-from vqkit.pretraining.linear_probe import probe
+from vqkit.pretraining.linear_probe import pooled_features, probe
 from vqkit.pretraining.results import Result
 from vqkit.pretraining.usage_page import write_usage_page
 from vqkit.saved import CONFIG
@@ -35,9 +36,16 @@ def main_probe(argv: Sequence[str]) -> int:
     """Train a linear classifier on the features of a run's frozen encoder."""
     parser = _parser("probe", "Train a linear layer on a frozen encoder's features, and report the test items once.")
     _add_settings(parser, HeadSettings())
+    parser.add_argument(
+        "--pool-over",
+        choices=("all", "time"),
+        default="all",
+        help="features that are averaged: all, as published, or over time only, which keeps bands and places apart (all)",
+    )
     asked = parser.parse_args(list(argv))
     bridle, data = _model_and_data(asked)
-    _report(asked, "probe", probe(bridle, data, HeadSettings(**_settings(asked))))
+    rows = partial(pooled_features, over=asked.pool_over)
+    _report(asked, "probe", probe(bridle, data, HeadSettings(**_settings(asked)), rows))
     return 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -59,8 +59,10 @@ def read_items(bridle: Bridle, data: Labelled, **options: Any) -> tuple[list[int
 
 
 @torch.no_grad()
-def pooled_features(bridle: Bridle, signals: Sequence[Tensor]) -> Float[Tensor, "items width"]:
-    """The mean feature of each signal, by the model in evaluation mode, on its device."""
+def pooled_features(
+    bridle: Bridle, signals: Sequence[Tensor], over: Literal["all", "time"] = "all"
+) -> Float[Tensor, "items pooled"]:
+    """One row for each signal, see `Bridle.pooled`, by the model in evaluation mode, on its device."""
     was, device = bridle.training, next(bridle.parameters()).device
     bridle.eval()
     # neighbours in length share a batch, so that little is padded
@@ -69,7 +71,7 @@ def pooled_features(bridle: Bridle, signals: Sequence[Tensor]) -> Float[Tensor, 
     for first in range(0, len(order), _BATCH):
         chosen = order[first : first + _BATCH]
         batch, lengths = padded([signals[place] for place in chosen])
-        pooled = bridle.pooled(batch.to(device), None if lengths is None else lengths.to(device))
+        pooled = bridle.pooled(batch.to(device), None if lengths is None else lengths.to(device), over=over)
         rows.update(zip(chosen, pooled.float().cpu(), strict=True))
     bridle.train(was)
     return torch.stack([rows[place] for place in range(len(signals))])
@@ -147,7 +149,8 @@ def probe(
         bridle: the frozen model; it computes in evaluation mode, without drop path.
         data: labelled items of its modality.
         settings: how the layer is trained.
-        features: function of the model and signals that gives one row a signal; the mean of its features by default.
+        features: function of the model and signals that gives one row a signal; `pooled_features` by default, and
+            ``partial(pooled_features, over="time")`` keeps bands and places apart.
 
     Raises:
         ValueError: another modality, or a split without items that can be read.

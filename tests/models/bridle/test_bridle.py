@@ -40,6 +40,10 @@ def test_features_and_tokens(modality, places, tmp_path):
     assert tokens.shape == (2, places, 2)
     assert 0 <= tokens.min() <= tokens.max() < 16
     torch.testing.assert_close(bridle.pooled(x), features.mean(1))
+    times = {"audio": 8, "image": 1, "video": 2}[modality]
+    torch.testing.assert_close(bridle.pooled(x, over="time"), features.view(2, times, -1).mean(1))
+    with pytest.raises(ValueError, match="over must be 'all' or 'time', got 'bands'"):
+        bridle.pooled(x, over="bands")
     bridle.save_pretrained(tmp_path)
     again = Bridle.from_pretrained(tmp_path)
     assert torch.equal(again.features(x), features)
@@ -108,6 +112,8 @@ def test_long_sound_is_taken_part_by_part_and_ends_are_respected():
     assert both[1, : rows * 2].abs().min() > 0
     pooled = bridle.pooled(padded, lengths)
     torch.testing.assert_close(pooled[1], both[1, : rows * 2].mean(0))
+    bands = both[1, : rows * 2].view(rows, -1).mean(0)  # two bands
+    torch.testing.assert_close(bridle.pooled(padded, lengths, over="time")[1], bands)
     assert (bridle.tokens(padded, lengths)[1, rows * 2 :] == -1).all()
     # what stands behind the end changes nothing
     loud = padded.clone()

@@ -81,6 +81,8 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
         >>> wave = torch.randn(2, 16000) / 10
         >>> bridle.features(wave).shape, bridle.pooled(wave).shape, bridle.tokens(wave).shape
         (torch.Size([2, 56, 128]), torch.Size([2, 128]), torch.Size([2, 56, 4]))
+        >>> bridle.pooled(wave, over="time").shape  # 8 bands of 16 mel bands each
+        torch.Size([2, 1024])
 
     References:
         "BRIDLE: generalized self-supervised learning with quantization" (2025), arXiv:2502.02118; Chen et al., "BEATs" (2023),
@@ -167,20 +169,43 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
         Raises:
             ValueError: another shape or size, or sound shorter than a patch.
         """
-        cut = self.cut(x, lengths)
+        return self._features(self.cut(x, lengths))
+
+    def _features(self, cut: Patches) -> Tensor:
         parts = [self.encoder(part.values, real=part.real) for part in self.parts(cut)]
         found = torch.cat(parts, dim=1)
         return found if cut.real is None else torch.where(cut.real[..., None], found, 0.0)
 
+    @torch.no_grad()
     def pooled(
-        self, x: Float[Tensor, "batch *signal"], lengths: Int[Tensor, " batch"] | None = None
-    ) -> Float[Tensor, "batch width"]:
-        """Return one vector for each signal: the mean of its `features`."""
-        found = self.features(x, lengths)
-        if lengths is None:
-            return found.mean(dim=1)
-        real = self.cut(x, lengths).real
-        return found.mean(dim=1) if real is None else found.sum(dim=1) / real.sum(dim=1, keepdim=True)
+        self,
+        x: Float[Tensor, "batch *signal"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        *,
+        over: Literal["all", "time"] = "all",
+    ) -> Float[Tensor, "batch pooled"]:
+        """One vector for each signal: the mean of its `features`.
+
+        Args:
+            x: signals, as in `features`.
+            lengths: samples of each sound, where some are padded.
+            over: patches that the mean is taken over: ``"all"``, which is published and gives (batch, width); or ``"time"``, which keeps
+                the bands of sound, and the places of images and of a video's frames, apart: (batch, bands or places · width). Where a
+                sound lies in frequency is most of what a mean over all patches loses.
+
+        Raises:
+            ValueError: as in `features`, or another ``over``.
+        """
+        if over not in ("all", "time"):
+            raise ValueError(f"over must be 'all' or 'time', got {over!r}")
+        cut = self.cut(x, lengths)
+        found = self._features(cut)
+        times = 1 if self.modality == "image" else cut.grid[0]
+        found = found.unflatten(1, (times, -1)) if over == "time" else found[:, :, None]
+        if cut.real is None:
+            return found.mean(dim=1).flatten(1)
+        real = cut.real.reshape(found.shape[:3]).sum(dim=1)
+        return (found.sum(dim=1) / real[..., None]).flatten(1)
 
     def tokens(
         self, x: Float[Tensor, "batch *signal"], lengths: Int[Tensor, " batch"] | None = None
