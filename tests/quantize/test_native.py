@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def test_every_size_of_a_stage_leaves_the_residual_of_the_plain_twin(library, mo
     watched = Watched(native._library)
     monkeypatch.setattr(native, "_library", watched)
     codes = quantizer.encode(z)
-    assert watched.called == ["vqkit_search"]
+    assert watched.called[-1] == "vqkit_search"
     assert len(codes[..., 0].unique()) == size
     assert (codes != quantizer._encode_plain(z, None)).any(dim=-1).float().mean() < 0.002
 
@@ -224,6 +225,93 @@ def test_threads_change_nothing(library, make):
             torch.set_num_threads(before)
     assert torch.equal(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])
+
+
+def directions(kind, codes, dim):
+    """A table of directions with −½‖e‖², and the codes in it."""
+    e = torch.randn(codes, dim)
+    if kind == "near ties":
+        e = e[:1] * (1 + 1e-6 * torch.randn(codes, dim))
+    if kind == "spikes":
+        e[:, ::7] *= 1000
+    if kind == "zeros":
+        e[::3] = 0
+    if kind == "equal":
+        e[1::2] = e[:1]
+    if kind == "not finite":
+        e[3, 5], e[7, 1] = torch.inf, torch.nan
+    e *= {"huge": 1e12, "overflowing": 1e20, "tiny": 1e-12, "vanishing": 1e-25, "denormal": 1e-39}.get(kind, 1.0)
+    return torch.cat([e, -0.5 * e.square().sum(1, keepdim=True)], dim=1), e
+
+
+def vectors_near(kind, e, count):
+    """Vectors that a table is searched for: some are codes, some zeros, some not finite, some far out."""
+    scale = e[torch.isfinite(e).all(dim=1)].std()
+    x = scale * torch.randn(count, e.shape[1])
+    x[::5] = e[torch.arange(len(x[::5])) % len(e)]
+    x[1::5] += e[torch.arange(len(x[1::5])) % len(e)]
+    if kind == "heavy tails":
+        x = scale * torch.distributions.StudentT(1.0).sample(x.shape)
+    if kind == "spikes":
+        x[:, ::11] *= 1000
+    if kind == "far":
+        x *= 1e4
+    if kind == "near zero":
+        x *= 1e-4
+    if kind in ("zeros", "equal"):
+        x[::2] = 0
+    if kind == "bad vectors":
+        x[3, 4], x[50 % count, 0], x[6 % count, 1] = torch.inf, torch.nan, -torch.inf
+    return x
+
+
+KINDS = [
+    "Gaussian", "heavy tails", "near ties", "spikes", "zeros", "equal", "far", "near zero", "huge", "overflowing", "tiny", "vanishing",
+    "denormal", "not finite", "bad vectors",
+]  # fmt: skip
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("codes", "dim"), [(64, 120), (63, 49), (48, 50), (65, 51), (300, 60), (1024, 128)])
+def test_codes_left_by_8_bit_scores_hold_the_one_that_all_scores_give(library, monkeypatch, kind, codes, dim):
+    torch.manual_seed(0)
+    direction, e = directions(kind, codes, dim)
+    mean = torch.zeros(dim)
+    monkeypatch.setattr(native, "_VECTORS_BEFORE", 0)  # neither search prepares tables by itself
+    preselecting, complete = (native.NativeSearch([[direction]], None, mean) for _ in range(2))
+    preselecting._prepare()
+    for count in (7, 47, 48, 49, 1500):
+        x = vectors_near(kind, e, count)
+        found = preselecting(x)[:, 0]
+        assert torch.equal(found, complete(x)[:, 0]), count
+        good = torch.isfinite(x).all(dim=1)
+        if kind in ("Gaussian", "heavy tails", "spikes", "far", "near zero"):
+            score = x.double() @ direction[:, :-1].double().T + direction[:, -1].double()
+            best = score.max(dim=1).values
+            rounding = (
+                1e-6 * dim * (x.double().norm(dim=1) * e.double().norm(dim=1).max() + direction[:, -1].abs().max())
+            )
+            assert (best - score.gather(1, found[:, None])[:, 0] <= rounding)[good].all()
+
+
+@needs_compiler
+def test_large_tables_get_8_bit_scores_once_many_vectors_were_seen(library, monkeypatch):
+    watched = Watched(native._library)
+    monkeypatch.setattr(native, "_library", watched)
+    quantizer, z = RVQ(64, 64, 2).eval(), torch.randn(1, native._VECTORS_BEFORE // 2, 64)
+    for table in quantizer.codebooks:
+        table.normal_()
+    quantizer.encode(z)
+    assert "vqkit_preselect_words" not in watched.called
+    quantizer.encode(z)
+    assert watched.called.count("vqkit_preselect_words") == 2
+    quantizer.encode(z)
+    assert watched.called.count("vqkit_preselect_words") == 2
+    assert native.call("vqkit_preselect_words", 64, 30) == 0
+    assert native.call("vqkit_preselect_words", 16, 128) == 0
+    if "avx512_vnni" in Path("/proc/cpuinfo").read_text() and torch.backends.cpu.get_cpu_capability() == "AVX512":
+        assert watched.called.count("vqkit_preselect") == 2
 
 
 @needs_compiler

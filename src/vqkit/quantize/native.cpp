@@ -7,6 +7,7 @@
 // leaves is computed row by row and transposed anew.
 
 #include "native.h"
+#include "native_preselect.h"
 
 namespace {
 
@@ -20,6 +21,7 @@ constexpr int64_t MOST_PERMUTED = WIDE == 16 ? 64 : 0;
 struct Piece {
   int64_t begin, width, codes;
   const float *direction, *step;
+  int32_t *bytes;
 };
 
 // How many of the codes from `first` on are scored together: CODES, or the least power of two that holds the rest.
@@ -31,7 +33,7 @@ inline int64_t grouped(const Piece &piece, int64_t first) {
 
 // What a piece's codes take from the residual as (width, codes padded to registers), for `take_found`; nothing is needed elsewhere.
 struct Steps {
-  std::vector<float> columns;
+  Buffer<float> columns;
   int64_t padded = 0;
   explicit Steps(const Piece &piece) {
     if (!piece.step) return;
@@ -80,7 +82,8 @@ template <int C> inline void score_group(const Piece &piece, int64_t first, cons
 }
 
 // The best code of every vector of a block, the first of equal ones.
-void search_block(const Piece &piece, const float *columns, int32_t *found) {
+void search_block(const Piece &piece, const float *columns, Preselect &preselect, int64_t column, int32_t *found) {
+  if (piece.bytes && preselect.search(piece.direction, piece.bytes, piece.codes, piece.width, columns, column, found)) return;
   Best best;
   for (int k = 0; k < WIDES; ++k) best.score[k] = all_wide(-std::numeric_limits<float>::infinity()), best.index[k] = iw{};
   for (int64_t first = 0; first < piece.codes; first += CODES) {
@@ -128,6 +131,29 @@ void take_found(const Steps &steps, const Piece &piece, const int32_t *found, fl
 void take_found(const Steps &, const Piece &, const int32_t *, float *) {}
 #endif
 
+// found (columns, BLOCK) → codes (count, columns).
+void write_codes(const int32_t *found, int64_t count, int64_t columns, int64_t *codes) {
+  int64_t done = 0;
+#ifdef __AVX512F__
+  for (; done + WIDE <= count; done += WIDE)
+    for (int64_t c = 0; c < columns; c += 8) {  // eight codes of sixteen vectors are a tile
+      const int64_t here = std::min<int64_t>(8, columns - c);
+      const __mmask8 mask = __mmask8((1 << here) - 1);
+      fw tile[8] = {};
+      for (int64_t i = 0; i < here; ++i) std::memcpy(&tile[i], found + (c + i) * BLOCK + done, sizeof tile[i]);
+      transpose(tile);
+      for (int i = 0; i < 8; ++i) {
+        const __m512i row = __m512i(tile[i]);
+        int64_t *to = codes + (done + i) * columns + c;
+        _mm512_mask_storeu_epi64(to, mask, _mm512_cvtepi32_epi64(_mm512_castsi512_si256(row)));
+        _mm512_mask_storeu_epi64(to + 8 * columns, mask, _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(row, 1)));
+      }
+    }
+#endif
+  for (int64_t v = done; v < count; ++v)
+    for (int64_t c = 0; c < columns; ++c) codes[v * columns + c] = found[c * BLOCK + v];
+}
+
 inline float sum(fw v) {
   float s[WIDE];
   store_wide(s, v);
@@ -172,8 +198,9 @@ struct Stages {
 // Few vectors one by one, or blocks; the residual is computed row by row.
 void search_rows(const Stages &q, bool blocks, const float *x, int64_t n, int64_t *codes) {
   const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
-  std::vector<float> rows(BLOCK * stride, 0), columns(BLOCK * stride);
-  int32_t found[BLOCK];
+  Buffer<float> rows(BLOCK * stride, 0), columns(BLOCK * stride);
+  alignas(64) int32_t found[BLOCK];
+  Preselect preselect(q.dim, q.columns);
   for (int64_t start = 0; start < n; start += BLOCK) {
     const int64_t count = std::min<int64_t>(BLOCK, n - start);
     for (int64_t v = 0; v < count; ++v)
@@ -184,7 +211,7 @@ void search_rows(const Stages &q, bool blocks, const float *x, int64_t n, int64_
       for (int64_t p = 0; p < q.widths[s]; ++p, ++column) {
         const Piece &piece = q.pieces[column];
         if (blocks)
-          search_block(piece, columns.data() + piece.begin * BLOCK, found);
+          search_block(piece, columns.data() + piece.begin * BLOCK, preselect, column, found);
         else
           for (int64_t v = 0; v < count; ++v) found[v] = int32_t(search_one(piece, rows.data() + v * stride + piece.begin));
         for (int64_t v = 0; v < count; ++v) {
@@ -202,21 +229,23 @@ void search_rows(const Stages &q, bool blocks, const float *x, int64_t n, int64_
 // Blocks that stay transposed through all stages.
 void search_columns(const Stages &q, const std::vector<Steps> &steps, const float *x, int64_t n, int64_t *codes) {
   const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
-  std::vector<float> tail(BLOCK * stride, 0), columns(BLOCK * stride);
-  std::vector<int32_t> found(BLOCK * q.columns);
+  Buffer<float> tail(BLOCK * stride, 0), columns(BLOCK * stride), mean(stride, 0);
+  std::copy_n(q.mean, q.dim, mean.begin());
+  Buffer<int32_t> found(BLOCK * q.columns);
+  Preselect preselect(q.dim, q.columns);
   for (int64_t start = 0; start < n; start += BLOCK) {
     const int64_t count = std::min<int64_t>(BLOCK, n - start);
-    turn<BLOCK>(x + start * q.dim, count, q.dim, tail, columns);
-    for (int64_t d = 0; d < q.dim; ++d)
-      for (int64_t v = 0; v < BLOCK; ++v) columns[d * BLOCK + v] -= q.mean[d];
-    for (int64_t c = 0; c < q.columns; ++c) {
+    turn<BLOCK>(x + start * q.dim, count, q.dim, tail, columns, mean.data());
+    const float *following = x + (start + BLOCK) * q.dim;
+    const int64_t lines = n - start >= 2 * BLOCK ? BLOCK * q.dim / 16 : 0;
+    for (int64_t c = 0, line = 0; c < q.columns; ++c) {
+      for (; line < lines * (c + 1) / q.columns; ++line) __builtin_prefetch(following + line * 16, 0, 2);
       const Piece &piece = q.pieces[c];
       float *own = columns.data() + piece.begin * BLOCK;
-      search_block(piece, own, found.data() + c * BLOCK);
+      search_block(piece, own, preselect, c, found.data() + c * BLOCK);
       if (piece.step) take_found(steps[c], piece, found.data() + c * BLOCK, own);
     }
-    for (int64_t v = 0; v < count; ++v)
-      for (int64_t c = 0; c < q.columns; ++c) codes[(start + v) * q.columns + c] = found[c * BLOCK + v];
+    write_codes(found.data(), count, q.columns, codes + start * q.columns);
   }
 }
 
@@ -229,7 +258,7 @@ template <int S>
 void sign_rows(const float *x, int64_t n, int64_t pieces, int64_t width, const float *difference, const float *middle,
                const float *threshold, const float *product, int64_t *codes) {
   const int64_t dim = pieces * width, stride = (dim + LANES - 1) / LANES * LANES, columns = S * pieces;
-  std::vector<float> tail(SIGNED * stride, 0), turned(SIGNED * stride);
+  Buffer<float> tail(SIGNED * stride, 0), turned(SIGNED * stride);
   std::vector<int64_t> chosen(columns);  // of each column a bit for every vector
   constexpr int MANY = sizeof(lw) / sizeof(int64_t);
   for (int64_t start = 0; start < n; start += SIGNED) {
@@ -382,13 +411,20 @@ void copy_rows(const int64_t *codes, int64_t n, int64_t stages, int64_t pieces, 
 
 extern "C" {
 
-// codes: (n, columns). layout: begin, width, codes, address of direction, address of step for every piece; then the pieces of each stage.
+// Size of what `vqkit_preselect` writes; 0 where it would gain nothing, or cannot run.
+int64_t vqkit_preselect_words(int64_t codes, int64_t width) { return preselect_words(codes, width); }
+
+// The 8-bit table of `direction`, for the layout of `vqkit_search`.
+void vqkit_preselect(const float *direction, int64_t codes, int64_t width, int32_t *out) { prepare(direction, codes, width, out); }
+
+// codes: (n, columns). layout: begin, width, codes, address of direction, address of step, address of the 8-bit table (null without one)
+// for every piece; then the pieces of each stage.
 void vqkit_search(const float *x, int64_t n, int64_t dim, const int64_t *layout, int64_t columns, int64_t stages,
                   const float *mean, int64_t threads, int64_t *codes) {
   std::vector<Piece> pieces;
-  for (int64_t i = 0; i < columns; ++i, layout += 5)
+  for (int64_t i = 0; i < columns; ++i, layout += 6)
     pieces.push_back({layout[0], layout[1], layout[2], reinterpret_cast<const float *>(layout[3]),
-                      reinterpret_cast<const float *>(layout[4])});
+                      reinterpret_cast<const float *>(layout[4]), reinterpret_cast<int32_t *>(layout[5])});
   const bool blocks = n > FEW, permuted = blocks && std::all_of(pieces.begin(), pieces.end(), [](const Piece &piece) {
     return !piece.step ? WIDE == 16 : piece.codes <= MOST_PERMUTED;
   });

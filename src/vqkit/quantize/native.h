@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <thread>
 #include <vector>
 #ifdef __AVX2__
@@ -49,6 +50,16 @@ constexpr int LANES = 8;         // vectors in a register
 constexpr int WIDES = 3;         // widest registers of a block
 constexpr int BLOCK = WIDES * WIDE;  // vectors searched at once
 constexpr int64_t PART = 4096;  // vectors that are worth a thread of their own
+
+// Numbers that begin where a line of the cache does: a register that lies in two lines takes twice as long to load.
+template <class T> struct Lines {
+  using value_type = T;
+  T *allocate(size_t n) { return static_cast<T *>(::operator new(n * sizeof(T), std::align_val_t(64))); }
+  void deallocate(T *p, size_t) { ::operator delete(p, std::align_val_t(64)); }
+  bool operator==(const Lines &) const { return true; }
+  bool operator!=(const Lines &) const { return false; }
+};
+template <class T> using Buffer = std::vector<T, Lines<T>>;
 
 f8 load(const float *p) { f8 v; std::memcpy(&v, p, sizeof v); return v; }
 void store(float *p, f8 v) { std::memcpy(p, &v, sizeof v); }
@@ -99,29 +110,34 @@ inline fw load_rows(const float *row, int64_t stride) {
 #endif
 }
 
-// (ROWS, stride) → (dim, ROWS), dim padded to eight.
-template <int ROWS> void transposed(const float *rows, int64_t stride, int64_t dim, float *columns) {
+// (ROWS, stride) → (dim, ROWS), dim padded to eight; less `mean`, padded alike, where there is one.
+template <int ROWS>
+void transposed(const float *rows, int64_t stride, int64_t dim, float *columns, const float *mean = nullptr) {
   for (int v = 0; v < ROWS; v += WIDE)
     for (int64_t d = 0; d < dim; d += LANES) {
       fw tile[8];
       for (int i = 0; i < 8; ++i) tile[i] = load_rows(rows + (v + i) * stride + d, stride);
       transpose(tile);
-      for (int i = 0; i < 8; ++i) store_wide(columns + (d + i) * ROWS + v, tile[i]);
+      if (mean)
+        for (int i = 0; i < 8; ++i) store_wide(columns + (d + i) * ROWS + v, tile[i] - all_wide(mean[d + i]));
+      else
+        for (int i = 0; i < 8; ++i) store_wide(columns + (d + i) * ROWS + v, tile[i]);
     }
 }
 
 constexpr int ROWS = 16;  // vectors that are turned at once where a register holds one dimension of each
 
-// `count` ≤ N vectors → (dim, N). `tail` (N, dim padded to eight) takes those that a tile would read beyond.
+// `count` ≤ N vectors, less `mean` as above → (dim, N). `tail` (N, dim padded to eight) takes those that a tile would read beyond.
 template <int N>
-void turn(const float *rows, int64_t count, int64_t dim, std::vector<float> &tail, std::vector<float> &turned) {
+void turn(const float *rows, int64_t count, int64_t dim, Buffer<float> &tail, Buffer<float> &turned,
+          const float *mean = nullptr) {
   int64_t stride = dim;
   if (count < N || dim % LANES) {
     stride = (dim + LANES - 1) / LANES * LANES;
     for (int64_t v = 0; v < count; ++v) std::memcpy(tail.data() + v * stride, rows + v * dim, dim * sizeof(float));
     rows = tail.data();
   }
-  transposed<N>(rows, stride, dim, turned.data());
+  transposed<N>(rows, stride, dim, turned.data(), mean);
 }
 
 // Calls work(first, number) for parts of n vectors, in threads where there are many.

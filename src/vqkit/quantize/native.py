@@ -46,6 +46,8 @@ _MOST_FLOATS = 1 << 20
 _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _ARGUMENTS = {
     "vqkit_search": [_POINTER, _INT, _INT, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER],
+    "vqkit_preselect_words": [_INT, _INT],
+    "vqkit_preselect": [_POINTER, _INT, _INT, _POINTER],
     "vqkit_signs": [_POINTER, *[_INT] * 4, *[_POINTER] * 4, _INT, _POINTER],
     "vqkit_sums": [_POINTER, *[_INT] * 3, *[_POINTER] * 3, _INT, _INT, _POINTER],
     "vqkit_copies": [_POINTER, *[_INT] * 5, _POINTER, _INT, _INT, _POINTER],
@@ -53,6 +55,9 @@ _ARGUMENTS = {
     "vqkit_step": [_POINTER, _INT, _INT, _POINTER, _INT, _INT, *[_POINTER] * 5],
     "vqkit_grid": [_POINTER, *[_INT] * 3, *[_POINTER] * 5, _INT, _POINTER],
 }
+_RESULTS = {"vqkit_preselect_words": _INT, "vqkit_sums": ctypes.c_int, "vqkit_within": ctypes.c_int}
+# searched before 8-bit tables are prepared (native_preselect.h), which takes as long as they gain on so many
+_VECTORS_BEFORE = 1024
 MOST_STAGES = 8
 """Stages that `sign_codes` takes."""
 
@@ -91,7 +96,7 @@ def load() -> None:
     library: Any = ctypes.CDLL(path)
     for name, arguments in _ARGUMENTS.items():
         getattr(library, name).argtypes = arguments
-        getattr(library, name).restype = ctypes.c_int if name in ("vqkit_sums", "vqkit_within") else None
+        getattr(library, name).restype = _RESULTS.get(name)
     _library = library
 
 
@@ -155,11 +160,11 @@ class NativeSearch:
             for _ in stage:
                 table = self._kept[1 + column]
                 step = 0 if index == len(directions) - 1 else taken[column].data_ptr()
-                layout += [begin, table.shape[1] - 1, table.shape[0], table.data_ptr(), step]
+                layout += [begin, table.shape[1] - 1, table.shape[0], table.data_ptr(), step, 0]
                 begin += table.shape[1] - 1
                 column += 1
         self._kept += taken
-        self._columns, self._stages = column, len(directions)
+        self._columns, self._stages, self._seen = column, len(directions), 0
         self._layout = torch.tensor([*layout, *map(len, directions)], device=mean.device)
 
     @staticmethod
@@ -173,12 +178,30 @@ class NativeSearch:
     def __call__(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
         """Codes of all stages; ties take the first code."""
         x = x.detach().contiguous()
+        if self._seen < _VECTORS_BEFORE:
+            self._seen += len(x)
+            if self._seen >= _VECTORS_BEFORE:
+                self._prepare()
         codes = torch.empty(len(x), self._columns, dtype=torch.long, device=x.device)
         _library.vqkit_search(
             x.data_ptr(), len(x), x.shape[1], self._layout.data_ptr(), self._columns, self._stages,
             self._kept[0].data_ptr(), torch.get_num_threads(), codes.data_ptr(),
         )  # fmt: skip
         return codes
+
+    def _prepare(self) -> None:
+        """Add 8-bit copies of the tables that are large enough to gain by them."""
+        layout = self._layout.tolist()
+        for index, direction in enumerate(self._kept[1 : 1 + self._columns]):
+            codes, width = direction.shape[0], direction.shape[1] - 1
+            words = _library.vqkit_preselect_words(codes, width)
+            if words:
+                table = torch.empty(words, dtype=torch.int32, device=direction.device)
+                _library.vqkit_preselect(direction.data_ptr(), codes, width, table.data_ptr())
+                self._kept.append(table)
+                layout[6 * index + 5] = table.data_ptr()
+        # new rather than written to: other threads may be searching, and tensors made in inference mode refuse it
+        self._layout = torch.tensor(layout, device=self._layout.device)
 
 
 def sign_codes(

@@ -31,7 +31,7 @@ void grid_rows(const Grid &q, const float *x, int64_t n, int64_t *codes) {
   static void (*const project_group[GROUP + 1])(const float *, int64_t, const float *, const float *, f8 *, f8 *) = {
       nullptr, project<1>, project<2>, project<3>, project<4>, project<5>, project<6>};
   const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
-  std::vector<float> tail(ROWS * stride, 0), turned(ROWS * stride);
+  Buffer<float> tail(ROWS * stride, 0), turned(ROWS * stride);
   for (int64_t start = 0; start < n; start += ROWS) {
     const int64_t count = std::min<int64_t>(ROWS, n - start);
     turn<ROWS>(x + start * q.dim, count, q.dim, tail, turned);
