@@ -49,9 +49,28 @@ struct Best {
   iw index[WIDES];
 };
 
+#ifdef __AVX512F__
+// Of a row of 16·N numbers those at 16 places.
+template <int N> inline __m512 picked(const float *row, __m512i place) {
+  const __m512 a = _mm512_loadu_ps(row);
+  if constexpr (N == 1) return _mm512_permutexvar_ps(place, a);
+  else if constexpr (N == 2) return _mm512_permutex2var_ps(a, place, _mm512_loadu_ps(row + 16));
+  else
+    return _mm512_mask_blend_ps(_mm512_test_epi32_mask(place, _mm512_set1_epi32(32)), picked<2>(row, place),
+                                picked<2>(row + 32, place));
+}
+#endif
+
+// What a piece of the stage before, of one register of codes, still has to take from some of a piece's dimensions.
+struct Owed {
+  int64_t width;
+  const float *steps;  // (width, WIDE)
+  const int32_t *found;
+};
+
 // The scores of a group of C codes for a block, and which are better than the best so far. Where fewer are left the last one is scored
-// again, and wins nothing from itself.
-template <int C> inline void score_group(const Piece &piece, int64_t first, const float *x, Best &best) {
+// again, and wins nothing from itself. With OWED the block is what the stage before left once that is taken, in the same pass.
+template <int C, bool OWED> inline void score_group(const Piece &piece, int64_t first, float *x, const Owed *owed, Best &best) {
   const float *row[C];
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c) row[c] = piece.direction + std::min(first + c, piece.codes - 1) * (piece.width + 1);
@@ -60,15 +79,26 @@ template <int C> inline void score_group(const Piece &piece, int64_t first, cons
   for (int c = 0; c < C; ++c)
 #pragma GCC unroll 3
     for (int k = 0; k < WIDES; ++k) s[c][k] = all_wide(row[c][piece.width]);
-  for (int64_t d = 0; d < piece.width; ++d, x += BLOCK) {
-    fw a[WIDES];
+  for (int64_t d = 0, end; d < piece.width; ++owed) {
+    end = OWED ? d + owed->width : piece.width;
+    iw place[WIDES];
+    const float *steps = nullptr;
+    if constexpr (OWED) std::memcpy(place, owed->found, sizeof place), steps = owed->steps;
+    for (; d < end; ++d, x += BLOCK, steps += OWED ? WIDE : 0) {
+      fw a[WIDES];
 #pragma GCC unroll 3
-    for (int k = 0; k < WIDES; ++k) a[k] = load_wide(x + k * WIDE);
+      for (int k = 0; k < WIDES; ++k) {
+        a[k] = load_wide(x + k * WIDE);
+#ifdef __AVX512F__
+        if constexpr (OWED) a[k] -= fw(picked<1>(steps, __m512i(place[k]))), store_wide(x + k * WIDE, a[k]);
+#endif
+      }
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-      const fw e = all_wide(row[c][d]);
+      for (int c = 0; c < C; ++c) {
+        const fw e = all_wide(row[c][d]);
 #pragma GCC unroll 3
-      for (int k = 0; k < WIDES; ++k) s[c][k] += e * a[k];
+        for (int k = 0; k < WIDES; ++k) s[c][k] += e * a[k];
+      }
     }
   }
 #pragma GCC unroll 8
@@ -81,33 +111,28 @@ template <int C> inline void score_group(const Piece &piece, int64_t first, cons
     }
 }
 
-// The best code of every vector of a block, the first of equal ones.
-void search_block(const Piece &piece, const float *columns, Preselect &preselect, int64_t column, int32_t *found) {
-  if (piece.bytes && preselect.search(piece.direction, piece.bytes, piece.codes, piece.width, columns, column, found)) return;
+template <bool OWED> inline void score_next(const Piece &piece, int64_t first, float *columns, const Owed *owed, Best &best) {
+  switch (grouped(piece, first)) {
+    case 1: score_group<1, OWED>(piece, first, columns, owed, best); break;
+    case 2: score_group<2, OWED>(piece, first, columns, owed, best); break;
+    case 4: score_group<4, OWED>(piece, first, columns, owed, best); break;
+    default: score_group<CODES, OWED>(piece, first, columns, owed, best);
+  }
+}
+
+// The best codes of the first `count` vectors of a block, or of all, the first of equal ones. `owed` is null where nothing is.
+void search_block(const Piece &piece, float *columns, Preselect &preselect, int64_t count, int64_t column, const Owed *owed,
+                  int32_t *found) {
+  if (piece.bytes && preselect.search(piece.direction, piece.bytes, piece.codes, piece.width, columns, count, column, found)) return;
   Best best;
   for (int k = 0; k < WIDES; ++k) best.score[k] = all_wide(-std::numeric_limits<float>::infinity()), best.index[k] = iw{};
-  for (int64_t first = 0; first < piece.codes; first += CODES) {
-    switch (grouped(piece, first)) {
-      case 1: score_group<1>(piece, first, columns, best); break;
-      case 2: score_group<2>(piece, first, columns, best); break;
-      case 4: score_group<4>(piece, first, columns, best); break;
-      default: score_group<CODES>(piece, first, columns, best);
-    }
-  }
+  if (WIDE == 16 && owed) score_next<true>(piece, 0, columns, owed, best);
+  else score_next<false>(piece, 0, columns, nullptr, best);
+  for (int64_t first = CODES; first < piece.codes; first += CODES) score_next<false>(piece, first, columns, nullptr, best);
   std::memcpy(found, best.index, sizeof best.index);
 }
 
 #ifdef __AVX512F__
-// Of a row of 16·N numbers those at 16 places.
-template <int N> inline __m512 picked(const float *row, __m512i place) {
-  const __m512 a = _mm512_loadu_ps(row);
-  if constexpr (N == 1) return _mm512_permutexvar_ps(place, a);
-  else if constexpr (N == 2) return _mm512_permutex2var_ps(a, place, _mm512_loadu_ps(row + 16));
-  else
-    return _mm512_mask_blend_ps(_mm512_test_epi32_mask(place, _mm512_set1_epi32(32)), picked<2>(row, place),
-                                picked<2>(row + 32, place));
-}
-
 template <int N> void take_steps(const float *steps, int64_t width, const int32_t *found, float *columns) {
   __m512i place[WIDES];
   for (int k = 0; k < WIDES; ++k) place[k] = _mm512_loadu_si512(found + k * WIDE);
@@ -211,7 +236,7 @@ void search_rows(const Stages &q, bool blocks, const float *x, int64_t n, int64_
       for (int64_t p = 0; p < q.widths[s]; ++p, ++column) {
         const Piece &piece = q.pieces[column];
         if (blocks)
-          search_block(piece, columns.data() + piece.begin * BLOCK, preselect, column, found);
+          search_block(piece, columns.data() + piece.begin * BLOCK, preselect, count, column, nullptr, found);
         else
           for (int64_t v = 0; v < count; ++v) found[v] = int32_t(search_one(piece, rows.data() + v * stride + piece.begin));
         for (int64_t v = 0; v < count; ++v) {
@@ -226,24 +251,45 @@ void search_rows(const Stages &q, bool blocks, const float *x, int64_t n, int64_
   }
 }
 
+// For each piece what it is owed by the stage before, piece by piece; empty where that is taken at once. It can wait where a register holds
+// a step of all codes, and the next stage does not preselect.
+std::vector<std::vector<Owed>> owed_to(const Stages &q, const std::vector<Steps> &steps, const int32_t *found) {
+  std::vector<std::vector<Owed>> owed(q.columns);
+  for (int64_t s = 0, before = 0; s + 1 < q.stages; before += q.widths[s], ++s) {
+    const int64_t next = before + q.widths[s], end = next + q.widths[s + 1];
+    if (WIDE != 16 || std::any_of(&steps[before], &steps[next], [](const Steps &step) { return step.padded != WIDE; }) ||
+        std::any_of(q.pieces + next, q.pieces + end, [](const Piece &piece) { return piece.bytes; }))
+      continue;
+    for (int64_t c = next; c < end; ++c)
+      for (int64_t b = before; b < next; ++b) {
+        const Piece &giver = q.pieces[b], &taker = q.pieces[c];
+        const int64_t from = std::max(giver.begin, taker.begin), to = std::min(giver.begin + giver.width, taker.begin + taker.width);
+        if (from < to) owed[c].push_back({to - from, &steps[b].columns[(from - giver.begin) * WIDE], found + b * BLOCK});
+      }
+  }
+  return owed;
+}
+
 // Blocks that stay transposed through all stages.
 void search_columns(const Stages &q, const std::vector<Steps> &steps, const float *x, int64_t n, int64_t *codes) {
   const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
   Buffer<float> tail(BLOCK * stride, 0), columns(BLOCK * stride), mean(stride, 0);
   std::copy_n(q.mean, q.dim, mean.begin());
   Buffer<int32_t> found(BLOCK * q.columns);
+  const std::vector<std::vector<Owed>> owed = owed_to(q, steps, found.data());
   Preselect preselect(q.dim, q.columns);
   for (int64_t start = 0; start < n; start += BLOCK) {
     const int64_t count = std::min<int64_t>(BLOCK, n - start);
     turn<BLOCK>(x + start * q.dim, count, q.dim, tail, columns, mean.data());
     const float *following = x + (start + BLOCK) * q.dim;
     const int64_t lines = n - start >= 2 * BLOCK ? BLOCK * q.dim / 16 : 0;
-    for (int64_t c = 0, line = 0; c < q.columns; ++c) {
+    for (int64_t c = 0, s = 0, end = q.widths[0], line = 0; c < q.columns; ++c) {
       for (; line < lines * (c + 1) / q.columns; ++line) __builtin_prefetch(following + line * 16, 0, 2);
+      if (c == end) end += q.widths[++s];
       const Piece &piece = q.pieces[c];
       float *own = columns.data() + piece.begin * BLOCK;
-      search_block(piece, own, preselect, c, found.data() + c * BLOCK);
-      if (piece.step) take_found(steps[c], piece, found.data() + c * BLOCK, own);
+      search_block(piece, own, preselect, count, c, owed[c].empty() ? nullptr : owed[c].data(), found.data() + c * BLOCK);
+      if (piece.step && owed[end].empty()) take_found(steps[c], piece, found.data() + c * BLOCK, own);
     }
     write_codes(found.data(), count, q.columns, codes + start * q.columns);
   }
