@@ -79,28 +79,37 @@ template <int C, bool OWED> inline void score_group(const Piece &piece, int64_t 
   for (int c = 0; c < C; ++c)
 #pragma GCC unroll 3
     for (int k = 0; k < WIDES; ++k) s[c][k] = all_wide(row[c][piece.width]);
-  for (int64_t d = 0, end; d < piece.width; ++owed) {
-    end = OWED ? d + owed->width : piece.width;
-    iw place[WIDES];
-    const float *steps = nullptr;
-    if constexpr (OWED) std::memcpy(place, owed->found, sizeof place), steps = owed->steps;
-    for (; d < end; ++d, x += BLOCK, steps += OWED ? WIDE : 0) {
-      fw a[WIDES];
-#pragma GCC unroll 3
-      for (int k = 0; k < WIDES; ++k) {
-        a[k] = load_wide(x + k * WIDE);
-#ifdef __AVX512F__
-        if constexpr (OWED) a[k] -= fw(picked<1>(steps, __m512i(place[k]))), store_wide(x + k * WIDE, a[k]);
-#endif
-      }
+  const auto add = [&](int64_t d, const fw *a) __attribute__((always_inline)) {
 #pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) {
-        const fw e = all_wide(row[c][d]);
+    for (int c = 0; c < C; ++c) {
+      const fw e = all_wide(row[c][d]);
 #pragma GCC unroll 3
-        for (int k = 0; k < WIDES; ++k) s[c][k] += e * a[k];
+      for (int k = 0; k < WIDES; ++k) s[c][k] += e * a[k];
+    }
+  };
+  fw a[WIDES];
+  if constexpr (!OWED)
+    for (int64_t d = 0; d < piece.width; ++d, x += BLOCK) {
+#pragma GCC unroll 3
+      for (int k = 0; k < WIDES; ++k) a[k] = load_wide(x + k * WIDE);
+      add(d, a);
+    }
+#ifdef __AVX512F__
+  else
+    for (int64_t d = 0, end; d < piece.width; ++owed) {
+      __m512i place[WIDES];
+      std::memcpy(place, owed->found, sizeof place);
+      const float *steps = owed->steps;
+      for (end = d + owed->width; d < end; ++d, x += BLOCK, steps += WIDE) {
+#pragma GCC unroll 3
+        for (int k = 0; k < WIDES; ++k) {
+          a[k] = load_wide(x + k * WIDE) - fw(picked<1>(steps, place[k]));
+          store_wide(x + k * WIDE, a[k]);
+        }
+        add(d, a);
       }
     }
-  }
+#endif
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c)
 #pragma GCC unroll 3
@@ -126,9 +135,11 @@ void search_block(const Piece &piece, float *columns, Preselect &preselect, int6
   if (piece.bytes && preselect.search(piece.direction, piece.bytes, piece.codes, piece.width, columns, count, column, found)) return;
   Best best;
   for (int k = 0; k < WIDES; ++k) best.score[k] = all_wide(-std::numeric_limits<float>::infinity()), best.index[k] = iw{};
-  if (WIDE == 16 && owed) score_next<true>(piece, 0, columns, owed, best);
-  else score_next<false>(piece, 0, columns, nullptr, best);
-  for (int64_t first = CODES; first < piece.codes; first += CODES) score_next<false>(piece, first, columns, nullptr, best);
+  int64_t first = 0;
+#ifdef __AVX512F__
+  if (owed) score_next<true>(piece, first, columns, owed, best), first += CODES;
+#endif
+  for (; first < piece.codes; first += CODES) score_next<false>(piece, first, columns, nullptr, best);
   std::memcpy(found, best.index, sizeof best.index);
 }
 
@@ -160,7 +171,7 @@ void take_found(const Steps &, const Piece &, const int32_t *, float *) {}
 void write_codes(const int32_t *found, int64_t count, int64_t columns, int64_t *codes) {
   int64_t done = 0;
 #ifdef __AVX512F__
-  for (; done + WIDE <= count; done += WIDE)
+  for (; columns >= 4 && done + WIDE <= count; done += WIDE)
     for (int64_t c = 0; c < columns; c += 8) {  // eight codes of sixteen vectors are a tile
       const int64_t here = std::min<int64_t>(8, columns - c);
       const __mmask8 mask = __mmask8((1 << here) - 1);
@@ -280,11 +291,12 @@ void search_columns(const Stages &q, const std::vector<Steps> &steps, const floa
   Preselect preselect(q.dim, q.columns);
   for (int64_t start = 0; start < n; start += BLOCK) {
     const int64_t count = std::min<int64_t>(BLOCK, n - start);
-    turn<BLOCK>(x + start * q.dim, count, q.dim, tail, columns, mean.data());
+    turn<BLOCK, true>(x + start * q.dim, count, q.dim, tail, columns, mean.data());
     const float *following = x + (start + BLOCK) * q.dim;
-    const int64_t lines = n - start >= 2 * BLOCK ? BLOCK * q.dim / 16 : 0;
+    const int64_t lines = n - start >= 2 * BLOCK && q.dim >= 32 ? BLOCK * q.dim / 16 : 0;  // of the cache; short rows come by themselves
     for (int64_t c = 0, s = 0, end = q.widths[0], line = 0; c < q.columns; ++c) {
-      for (; line < lines * (c + 1) / q.columns; ++line) __builtin_prefetch(following + line * 16, 0, 2);
+      // the next block's, bit by bit while this one is computed
+      for (const int64_t until = lines * (c + 1) / q.columns; line < until; ++line) __builtin_prefetch(following + line * 16, 0, 2);
       if (c == end) end += q.widths[++s];
       const Piece &piece = q.pieces[c];
       float *own = columns.data() + piece.begin * BLOCK;
