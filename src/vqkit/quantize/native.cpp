@@ -234,7 +234,7 @@ struct Stages {
 // Few vectors one by one, or blocks; the residual is computed row by row.
 void search_rows(const Stages &q, bool blocks, const float *x, int64_t n, int64_t *codes) {
   const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
-  Buffer<float> rows(BLOCK * stride, 0), columns(BLOCK * stride);
+  Buffer<float> rows((blocks ? BLOCK : n) * stride, 0), columns(blocks ? BLOCK * stride : 0);
   alignas(64) int32_t found[BLOCK];
   Preselect preselect(q.dim, q.columns);
   for (int64_t start = 0; start < n; start += BLOCK) {

@@ -216,7 +216,7 @@ class Preselect {
       best[k] = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
     }
     const int64_t most = BLOCK * std::min<int64_t>(codes / 16, 64);
-    reserve_pairs(most + TILE * BLOCK);
+    reserve_pairs(codes, most + TILE);
     for (int64_t first = 0; first < codes; first += TILE) {
       const int64_t here = std::min(TILE, codes - first);
       for (int64_t c = 0; c < here; c += GROUP) approximate(table, first + c, tile_.data() + c * BLOCK, best);
@@ -224,8 +224,8 @@ class Preselect {
       uint64_t bits[BLOCK];
       left(tile_.data(), here, limit, bits);
       std::fill(bits + count, bits + BLOCK, 0);
-      if (codes <= TILE) pair_several(bits, found);
-      else pair(bits, int32_t(first));
+      if (codes <= TILE) pair_several(bits, most, found);
+      else pair(bits, most, int32_t(first));
       if (pairs_ > most) { resting_[column] = 15; return false; }
     }
     if (codes > TILE) drop(limit, found);
@@ -251,11 +251,12 @@ class Preselect {
   void reserve() {
     resting_.resize(columns_, 0);
     bytes_.quads.resize(padded(dim_, QUAD) / QUAD * BLOCK);
-    tile_.resize(TILE * BLOCK), turned_.resize(padded(dim_, LANES) * 2 * WIDE);
+    tile_.resize(TILE * BLOCK);
   }
 
-  void reserve_pairs(int64_t pairs) {
+  void reserve_pairs(int64_t codes, int64_t pairs) {
     pairs_ = 0;
+    if (codes > TILE && turned_.empty()) turned_.resize(padded(dim_, LANES) * 2 * WIDE);
     if (int64_t(vector_.size()) >= pairs + 7 * WIDE) return;
     vector_.resize(pairs + 7 * WIDE, 0), code_.resize(pairs + 7 * WIDE, 0), approximation_.resize(pairs + 7 * WIDE, 0);
   }
@@ -330,13 +331,13 @@ class Preselect {
   }
 
   // What is left of a table of one tile: where it is a single code, that is found.
-  void pair_several(const uint64_t *bits, int32_t *found) {
+  void pair_several(const uint64_t *bits, int64_t most, int32_t *found) {
     uint64_t several = 0;
     for (int v = 0; v < BLOCK; ++v) {
       found[v] = __builtin_ctzll(bits[v] | uint64_t(1) << 63);
       several |= uint64_t((bits[v] & (bits[v] - 1)) != 0) << v;
     }
-    for (bool third = false; several; several &= several - 1) {
+    for (bool third = false; several && pairs_ <= most; several &= several - 1) {
       const int32_t v = __builtin_ctzll(several);
       if (v >= 2 * WIDE && !third) third = true, fill_up();
       pair(v, bits[v], 0);
@@ -344,10 +345,10 @@ class Preselect {
   }
 
   // What is left of one of many tiles, most of them without any.
-  void pair(const uint64_t *bits, int32_t first) {
+  void pair(const uint64_t *bits, int64_t most, int32_t first) {
     uint64_t some = 0;
     for (int v = 0; v < BLOCK; ++v) some |= uint64_t(bits[v] != 0) << v;
-    for (; some; some &= some - 1) {
+    for (; some && pairs_ <= most; some &= some - 1) {
       const int32_t v = __builtin_ctzll(some);
       pair(v, bits[v], first);
     }
