@@ -240,7 +240,14 @@ def directions(kind, codes, dim):
         e[1::2] = e[:1]
     if kind == "not finite":
         e[3, 5], e[7, 1] = torch.inf, torch.nan
-    e *= {"huge": 1e12, "overflowing": 1e20, "tiny": 1e-12, "vanishing": 1e-25, "denormal": 1e-39}.get(kind, 1.0)
+    e *= {
+        "huge": 1e12,
+        "overflowing": 1e20,
+        "tiny": 1e-12,
+        "vanishing": 1e-25,
+        "vanishing, far": 1e-25,
+        "denormal": 1e-39,
+    }.get(kind, 1.0)
     return torch.cat([e, -0.5 * e.square().sum(1, keepdim=True)], dim=1), e
 
 
@@ -256,6 +263,8 @@ def vectors_near(kind, e, count):
         x[:, ::11] *= 1000
     if kind == "far":
         x *= 1e4
+    if kind == "vanishing, far":
+        x *= 1e25
     if kind == "near zero":
         x *= 1e-4
     if kind in ("zeros", "equal"):
@@ -267,7 +276,7 @@ def vectors_near(kind, e, count):
 
 KINDS = [
     "Gaussian", "heavy tails", "near ties", "spikes", "zeros", "equal", "far", "near zero", "huge", "overflowing", "tiny", "vanishing",
-    "denormal", "not finite", "bad vectors",
+    "vanishing, far", "denormal", "not finite", "bad vectors",
 ]  # fmt: skip
 
 

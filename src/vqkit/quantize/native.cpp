@@ -49,54 +49,6 @@ struct Best {
   iw index[WIDES];
 };
 
-// The scores of a group of C codes for a block, and which are better than the best so far. Where fewer are left the last one is scored
-// again, and wins nothing from itself.
-template <int C> inline void score_group(const Piece &piece, int64_t first, const float *x, Best &best) {
-  const float *row[C];
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) row[c] = piece.direction + std::min(first + c, piece.codes - 1) * (piece.width + 1);
-  fw s[C][WIDES];
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c)
-#pragma GCC unroll 3
-    for (int k = 0; k < WIDES; ++k) s[c][k] = all_wide(row[c][piece.width]);
-  for (int64_t d = 0; d < piece.width; ++d, x += BLOCK) {
-    fw a[WIDES];
-#pragma GCC unroll 3
-    for (int k = 0; k < WIDES; ++k) a[k] = load_wide(x + k * WIDE);
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-      const fw e = all_wide(row[c][d]);
-#pragma GCC unroll 3
-      for (int k = 0; k < WIDES; ++k) s[c][k] += e * a[k];
-    }
-  }
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c)
-#pragma GCC unroll 3
-    for (int k = 0; k < WIDES; ++k) {
-      const iw better = s[c][k] > best.score[k];
-      best.score[k] = better ? s[c][k] : best.score[k];
-      best.index[k] = better ? iw{} + int32_t(first + c) : best.index[k];
-    }
-}
-
-// The best code of every vector of a block, the first of equal ones.
-void search_block(const Piece &piece, const float *columns, Preselect &preselect, int64_t column, int32_t *found) {
-  if (piece.bytes && preselect.search(piece.direction, piece.bytes, piece.codes, piece.width, columns, column, found)) return;
-  Best best;
-  for (int k = 0; k < WIDES; ++k) best.score[k] = all_wide(-std::numeric_limits<float>::infinity()), best.index[k] = iw{};
-  for (int64_t first = 0; first < piece.codes; first += CODES) {
-    switch (grouped(piece, first)) {
-      case 1: score_group<1>(piece, first, columns, best); break;
-      case 2: score_group<2>(piece, first, columns, best); break;
-      case 4: score_group<4>(piece, first, columns, best); break;
-      default: score_group<CODES>(piece, first, columns, best);
-    }
-  }
-  std::memcpy(found, best.index, sizeof best.index);
-}
-
 #ifdef __AVX512F__
 // Of a row of 16·N numbers those at 16 places.
 template <int N> inline __m512 picked(const float *row, __m512i place) {
@@ -107,7 +59,91 @@ template <int N> inline __m512 picked(const float *row, __m512i place) {
     return _mm512_mask_blend_ps(_mm512_test_epi32_mask(place, _mm512_set1_epi32(32)), picked<2>(row, place),
                                 picked<2>(row + 32, place));
 }
+#endif
 
+// What a piece of the stage before, of one register of codes, still has to take from some of a piece's dimensions.
+struct Owed {
+  int64_t width;
+  const float *steps;  // (width, WIDE)
+  const int32_t *found;
+};
+
+// The scores of a group of C codes for a block, and which are better than the best so far. Where fewer are left the last one is scored
+// again, and wins nothing from itself. With OWED the block is what the stage before left once that is taken, in the same pass.
+template <int C, bool OWED> inline void score_group(const Piece &piece, int64_t first, float *x, const Owed *owed, Best &best) {
+  const float *row[C];
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c) row[c] = piece.direction + std::min(first + c, piece.codes - 1) * (piece.width + 1);
+  fw s[C][WIDES];
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c)
+#pragma GCC unroll 3
+    for (int k = 0; k < WIDES; ++k) s[c][k] = all_wide(row[c][piece.width]);
+  const auto add = [&](int64_t d, const fw *a) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      const fw e = all_wide(row[c][d]);
+#pragma GCC unroll 3
+      for (int k = 0; k < WIDES; ++k) s[c][k] += e * a[k];
+    }
+  };
+  fw a[WIDES];
+  if constexpr (!OWED)
+    for (int64_t d = 0; d < piece.width; ++d, x += BLOCK) {
+#pragma GCC unroll 3
+      for (int k = 0; k < WIDES; ++k) a[k] = load_wide(x + k * WIDE);
+      add(d, a);
+    }
+#ifdef __AVX512F__
+  else
+    for (int64_t d = 0, end; d < piece.width; ++owed) {
+      __m512i place[WIDES];
+      std::memcpy(place, owed->found, sizeof place);
+      const float *steps = owed->steps;
+      for (end = d + owed->width; d < end; ++d, x += BLOCK, steps += WIDE) {
+#pragma GCC unroll 3
+        for (int k = 0; k < WIDES; ++k) {
+          a[k] = load_wide(x + k * WIDE) - fw(picked<1>(steps, place[k]));
+          store_wide(x + k * WIDE, a[k]);
+        }
+        add(d, a);
+      }
+    }
+#endif
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c)
+#pragma GCC unroll 3
+    for (int k = 0; k < WIDES; ++k) {
+      const iw better = s[c][k] > best.score[k];
+      best.score[k] = better ? s[c][k] : best.score[k];
+      best.index[k] = better ? iw{} + int32_t(first + c) : best.index[k];
+    }
+}
+
+template <bool OWED> inline void score_next(const Piece &piece, int64_t first, float *columns, const Owed *owed, Best &best) {
+  switch (grouped(piece, first)) {
+    case 1: score_group<1, OWED>(piece, first, columns, owed, best); break;
+    case 2: score_group<2, OWED>(piece, first, columns, owed, best); break;
+    case 4: score_group<4, OWED>(piece, first, columns, owed, best); break;
+    default: score_group<CODES, OWED>(piece, first, columns, owed, best);
+  }
+}
+
+// The best codes of the first `count` vectors of a block, or of all, the first of equal ones. `owed` is null where nothing is.
+void search_block(const Piece &piece, float *columns, Preselect &preselect, int64_t count, int64_t column, const Owed *owed,
+                  int32_t *found) {
+  if (piece.bytes && preselect.search(piece.direction, piece.bytes, piece.codes, piece.width, columns, count, column, found)) return;
+  Best best;
+  for (int k = 0; k < WIDES; ++k) best.score[k] = all_wide(-std::numeric_limits<float>::infinity()), best.index[k] = iw{};
+  int64_t first = 0;
+#ifdef __AVX512F__
+  if (owed) score_next<true>(piece, first, columns, owed, best), first += CODES;
+#endif
+  for (; first < piece.codes; first += CODES) score_next<false>(piece, first, columns, nullptr, best);
+  std::memcpy(found, best.index, sizeof best.index);
+}
+
+#ifdef __AVX512F__
 template <int N> void take_steps(const float *steps, int64_t width, const int32_t *found, float *columns) {
   __m512i place[WIDES];
   for (int k = 0; k < WIDES; ++k) place[k] = _mm512_loadu_si512(found + k * WIDE);
@@ -135,7 +171,7 @@ void take_found(const Steps &, const Piece &, const int32_t *, float *) {}
 void write_codes(const int32_t *found, int64_t count, int64_t columns, int64_t *codes) {
   int64_t done = 0;
 #ifdef __AVX512F__
-  for (; done + WIDE <= count; done += WIDE)
+  for (; columns >= 4 && done + WIDE <= count; done += WIDE)
     for (int64_t c = 0; c < columns; c += 8) {  // eight codes of sixteen vectors are a tile
       const int64_t here = std::min<int64_t>(8, columns - c);
       const __mmask8 mask = __mmask8((1 << here) - 1);
@@ -198,7 +234,7 @@ struct Stages {
 // Few vectors one by one, or blocks; the residual is computed row by row.
 void search_rows(const Stages &q, bool blocks, const float *x, int64_t n, int64_t *codes) {
   const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
-  Buffer<float> rows(BLOCK * stride, 0), columns(BLOCK * stride);
+  Buffer<float> rows((blocks ? BLOCK : n) * stride, 0), columns(blocks ? BLOCK * stride : 0);
   alignas(64) int32_t found[BLOCK];
   Preselect preselect(q.dim, q.columns);
   for (int64_t start = 0; start < n; start += BLOCK) {
@@ -211,7 +247,7 @@ void search_rows(const Stages &q, bool blocks, const float *x, int64_t n, int64_
       for (int64_t p = 0; p < q.widths[s]; ++p, ++column) {
         const Piece &piece = q.pieces[column];
         if (blocks)
-          search_block(piece, columns.data() + piece.begin * BLOCK, preselect, column, found);
+          search_block(piece, columns.data() + piece.begin * BLOCK, preselect, count, column, nullptr, found);
         else
           for (int64_t v = 0; v < count; ++v) found[v] = int32_t(search_one(piece, rows.data() + v * stride + piece.begin));
         for (int64_t v = 0; v < count; ++v) {
@@ -226,24 +262,46 @@ void search_rows(const Stages &q, bool blocks, const float *x, int64_t n, int64_
   }
 }
 
+// For each piece what it is owed by the stage before, piece by piece; empty where that is taken at once. It can wait where a register holds
+// a step of all codes, and the next stage does not preselect.
+std::vector<std::vector<Owed>> owed_to(const Stages &q, const std::vector<Steps> &steps, const int32_t *found) {
+  std::vector<std::vector<Owed>> owed(q.columns);
+  for (int64_t s = 0, before = 0; s + 1 < q.stages; before += q.widths[s], ++s) {
+    const int64_t next = before + q.widths[s], end = next + q.widths[s + 1];
+    if (WIDE != 16 || std::any_of(&steps[before], &steps[next], [](const Steps &step) { return step.padded != WIDE; }) ||
+        std::any_of(q.pieces + next, q.pieces + end, [](const Piece &piece) { return piece.bytes; }))
+      continue;
+    for (int64_t c = next; c < end; ++c)
+      for (int64_t b = before; b < next; ++b) {
+        const Piece &giver = q.pieces[b], &taker = q.pieces[c];
+        const int64_t from = std::max(giver.begin, taker.begin), to = std::min(giver.begin + giver.width, taker.begin + taker.width);
+        if (from < to) owed[c].push_back({to - from, &steps[b].columns[(from - giver.begin) * WIDE], found + b * BLOCK});
+      }
+  }
+  return owed;
+}
+
 // Blocks that stay transposed through all stages.
 void search_columns(const Stages &q, const std::vector<Steps> &steps, const float *x, int64_t n, int64_t *codes) {
   const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
   Buffer<float> tail(BLOCK * stride, 0), columns(BLOCK * stride), mean(stride, 0);
   std::copy_n(q.mean, q.dim, mean.begin());
   Buffer<int32_t> found(BLOCK * q.columns);
+  const std::vector<std::vector<Owed>> owed = owed_to(q, steps, found.data());
   Preselect preselect(q.dim, q.columns);
   for (int64_t start = 0; start < n; start += BLOCK) {
     const int64_t count = std::min<int64_t>(BLOCK, n - start);
-    turn<BLOCK>(x + start * q.dim, count, q.dim, tail, columns, mean.data());
+    turn<BLOCK, true>(x + start * q.dim, count, q.dim, tail, columns, mean.data());
     const float *following = x + (start + BLOCK) * q.dim;
-    const int64_t lines = n - start >= 2 * BLOCK ? BLOCK * q.dim / 16 : 0;
-    for (int64_t c = 0, line = 0; c < q.columns; ++c) {
-      for (; line < lines * (c + 1) / q.columns; ++line) __builtin_prefetch(following + line * 16, 0, 2);
+    const int64_t lines = n - start >= 2 * BLOCK && q.dim >= 32 ? BLOCK * q.dim / 16 : 0;  // of the cache; short rows come by themselves
+    for (int64_t c = 0, s = 0, end = q.widths[0], line = 0; c < q.columns; ++c) {
+      // the next block's, bit by bit while this one is computed
+      for (const int64_t until = lines * (c + 1) / q.columns; line < until; ++line) __builtin_prefetch(following + line * 16, 0, 2);
+      if (c == end) end += q.widths[++s];
       const Piece &piece = q.pieces[c];
       float *own = columns.data() + piece.begin * BLOCK;
-      search_block(piece, own, preselect, c, found.data() + c * BLOCK);
-      if (piece.step) take_found(steps[c], piece, found.data() + c * BLOCK, own);
+      search_block(piece, own, preselect, count, c, owed[c].empty() ? nullptr : owed[c].data(), found.data() + c * BLOCK);
+      if (piece.step && owed[end].empty()) take_found(steps[c], piece, found.data() + c * BLOCK, own);
     }
     write_codes(found.data(), count, q.columns, codes + start * q.columns);
   }

@@ -110,25 +110,22 @@ inline fw load_rows(const float *row, int64_t stride) {
 #endif
 }
 
-// (ROWS, stride) → (dim, ROWS), dim padded to eight; less `mean`, padded alike, where there is one.
-template <int ROWS>
+// (ROWS, stride) → (dim, ROWS), dim padded to eight; with MEAN less that, padded alike.
+template <int ROWS, bool MEAN = false>
 void transposed(const float *rows, int64_t stride, int64_t dim, float *columns, const float *mean = nullptr) {
   for (int v = 0; v < ROWS; v += WIDE)
     for (int64_t d = 0; d < dim; d += LANES) {
       fw tile[8];
       for (int i = 0; i < 8; ++i) tile[i] = load_rows(rows + (v + i) * stride + d, stride);
       transpose(tile);
-      if (mean)
-        for (int i = 0; i < 8; ++i) store_wide(columns + (d + i) * ROWS + v, tile[i] - all_wide(mean[d + i]));
-      else
-        for (int i = 0; i < 8; ++i) store_wide(columns + (d + i) * ROWS + v, tile[i]);
+      for (int i = 0; i < 8; ++i) store_wide(columns + (d + i) * ROWS + v, MEAN ? tile[i] - all_wide(mean[d + i]) : tile[i]);
     }
 }
 
 constexpr int ROWS = 16;  // vectors that are turned at once where a register holds one dimension of each
 
-// `count` ≤ N vectors, less `mean` as above → (dim, N). `tail` (N, dim padded to eight) takes those that a tile would read beyond.
-template <int N>
+// `count` ≤ N vectors → (dim, N), with MEAN as above. `tail` (N, dim padded to eight) takes those that a tile would read beyond.
+template <int N, bool MEAN = false>
 void turn(const float *rows, int64_t count, int64_t dim, Buffer<float> &tail, Buffer<float> &turned,
           const float *mean = nullptr) {
   int64_t stride = dim;
@@ -137,7 +134,7 @@ void turn(const float *rows, int64_t count, int64_t dim, Buffer<float> &tail, Bu
     for (int64_t v = 0; v < count; ++v) std::memcpy(tail.data() + v * stride, rows + v * dim, dim * sizeof(float));
     rows = tail.data();
   }
-  transposed<N>(rows, stride, dim, turned.data(), mean);
+  transposed<N, MEAN>(rows, stride, dim, turned.data(), mean);
 }
 
 // Calls work(first, number) for parts of n vectors, in threads where there are many.

@@ -2,17 +2,18 @@
 // about one and a half codes of 64, is scored in float32 as native.cpp scores all of them, in the same order: the codes found are the same.
 //
 // A vector is x = x̂ + (x − x̂) with x̂ = s·q, s = max|x| / 127 and whole q; a code likewise e = ê + δ. A score is b_c + x·e_c, and its
-// approximation b_c + x̂·ê_c. For two codes c and c' the approximations' difference is off by no more than
+// approximation b_c + x̂·ê_c. By the inequality of Cauchy and Schwarz the difference of two codes' approximations is off by at most
 //
-//   |(x − x̂)·(ê_c − ê_c') + x·(δ_c − δ_c')|  ≤  ‖x − x̂‖ max‖ê_c − ê_c'‖ + ‖x‖ max‖δ_c − δ_c'‖        (Cauchy-Schwarz)
+//   |(x − x̂)·(ê_c − ê_c') + x·(δ_c − δ_c')|  ≤  ‖x − x̂‖ max‖ê_c − ê_c'‖ + ‖x‖ max‖δ_c − δ_c'‖,
 //
-// so what falls behind the best approximation by more cannot be the nearest. Both sides are floats, and so are the scores that have to be
-// found again: each is a sum of `width` rounded steps, off by at most (width + 1) 2⁻²⁴ (‖x‖ ‖e‖ + |b|), and the approximations and the
-// bound by less than 64 such roundings. `Table` widens the maxima by that; see `rounding` there.
+// and a code that falls behind the best approximation by more cannot be the nearest. All of this is computed in floats, and so are the
+// scores that have to be found again: each is a sum of `width` rounded steps, off by at most (width + 1) 2⁻²⁴ (‖x‖ ‖e‖ + |b|), and
+// approximations and bound add less than 64 such roundings. `Table::fill` widens the maxima by that.
 
 #pragma once
 
 #include <cmath>
+#include <numeric>
 
 #include "native.h"
 
@@ -21,10 +22,9 @@ namespace {
 constexpr int64_t QUAD = 4;  // products that an instruction adds to a sum
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && (defined(__GNUC__) || defined(__clang__))
-#define PRESELECTS 1
 
-constexpr int64_t GROUP = 8;   // codes whose products are summed at once, times WIDES registers
-constexpr int64_t TILE = 64;   // codes of which one bit a vector says whether they are left
+constexpr int64_t GROUP = 8;  // codes whose products are summed at once, times WIDES registers
+constexpr int64_t TILE = 64;  // codes of which one bit a vector says whether they are left
 
 inline int64_t padded(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
 
@@ -41,8 +41,8 @@ inline __m512i products_added(__m512i sum, __m512i x, __m512i e) {
   return sum;
 }
 
-// A block of vectors, or of codes, in 8 bits: (quads, BLOCK) lanes of four dimensions, each q + 128, and for every vector s, ‖x‖ / s and
-// ‖x − x̂‖ / s. Where a vector is not finite, or too small for 127 / max|x|, the norms are NaN.
+// A block of vectors, or of codes, in 8 bits: (quads, BLOCK) lanes of four dimensions, each q + 128, and for every vector s, ‖x‖ / s
+// and ‖x − x̂‖ / s. Where a vector is not finite, or too small for 127 / max|x|, the norms are NaN.
 struct Bytes {
   Buffer<int32_t> quads;
   alignas(64) float scale[BLOCK], norm[BLOCK], error[BLOCK];
@@ -97,22 +97,30 @@ void quantize(const float *columns, int64_t width, Bytes &bytes) {
   }
 }
 
-// The largest distance of two of the rows; of many rows a bound that takes no time.
-double widest(const Buffer<float> &rows, int64_t count, int64_t stride, double largest_norm) {
-  if (count > TILE) return 2 * largest_norm;
-  float most = 0;
-  for (int64_t a = 0; a < count; ++a)
-    for (int64_t b = 0; b < a; ++b) {
-      fw many{};
-      for (int64_t d = 0; d < stride; d += WIDE) {
-        const fw gap = load_wide(&rows[a * stride + d]) - load_wide(&rows[b * stride + d]);
-        many += gap * gap;
-      }
-      float square = 0;
-      for (int i = 0; i < WIDE; ++i) square += many[i];
-      most = std::max(most, square);
+// In double: squares of what floats hold may be larger or smaller than a float.
+double distance(const float *a, const float *b, int64_t width) {
+  double square[LANES] = {}, sum = 0;
+  for (int64_t d = 0; d < width; d += LANES)
+    for (int i = 0; i < LANES; ++i) {
+      const double gap = double(a[d + i]) - b[d + i];
+      square[i] += gap * gap;
     }
-  return std::min(std::sqrt(double(most)), 2 * largest_norm);
+  for (int i = 0; i < LANES; ++i) sum += square[i];
+  return std::sqrt(sum);
+}
+
+// The larger one, and NaN where one is: std::max may drop it.
+double larger(double a, double b) { return a <= b ? b : a + (b - b); }
+
+// The largest distance of two of the rows, or a bound: of many rows it would take too long. NaN where one is not finite.
+double widest(const Buffer<float> &rows, int64_t count, int64_t width) {
+  const std::vector<float> zeros(width, 0);
+  double longest = 0, most = 0;
+  for (int64_t a = 0; a < count; ++a) {
+    longest = larger(longest, distance(&rows[a * width], zeros.data(), width));
+    for (int64_t b = 0; b < a && count <= TILE; ++b) most = larger(most, distance(&rows[a * width], &rows[b * width], width));
+  }
+  return count <= TILE ? most : 2 * longest;
 }
 
 // A table of codes in 8 bits, in memory of `words` numbers that the caller keeps.
@@ -121,7 +129,6 @@ struct Table {
     float apart;     // max‖ê_c − ê_c'‖
     float off;       // max‖δ_c − δ_c'‖, and what rounding adds for every unit of ‖x‖
     float constant;  // what rounding adds whatever x is
-    float unused;
   };
   Head *head;
   float *scale, *bias;  // (codes, padded)
@@ -139,92 +146,86 @@ struct Table {
   }
 
   static int64_t words(int64_t codes, int64_t width) {
-    return 4 + padded(codes, GROUP) * (3 + padded(width, QUAD) / QUAD) + (codes <= TILE ? (width + 1) * TILE : 0);
+    return sizeof(Head) / 4 + padded(codes, GROUP) * (3 + padded(width, QUAD) / QUAD) + (codes <= TILE ? (width + 1) * TILE : 0);
   }
 
   void fill(const float *direction, int64_t codes, int64_t width) const {
-    const int64_t floats = padded(width, WIDE);
-    Buffer<float> rows(BLOCK * floats), turned(BLOCK * floats), coded(codes * floats, 0), missed(codes * floats, 0);
+    const int64_t all = padded(codes, GROUP), floats = padded(width, WIDE);
+    Buffer<float> rows(padded(all, BLOCK) * floats, 0), missed(codes * floats, 0), turned(BLOCK * floats);
     Bytes bytes;
     bytes.quads.resize(stride * BLOCK);
+    for (int64_t c = 0; c < codes; ++c) std::copy_n(direction + c * (width + 1), width, &rows[c * floats]);
+    const std::vector<float> zeros(floats, 0);
+    double longest = 1e-30, most_bias = 0;
+    for (int64_t c = 0; c < codes; ++c) longest = larger(longest, distance(&rows[c * floats], zeros.data(), floats));
+    for (int64_t c = 0; c < all; ++c) {
+      const int64_t lane = c % BLOCK;
+      float *row = &rows[c * floats];
+      if (lane == 0) transposed<BLOCK>(row, floats, width, turned.data()), quantize(turned.data(), width, bytes);
+      const float most = std::accumulate(row, row + width, 0.0f, [](float a, float b) { return std::max(a, std::abs(b)); });
+      scale[c] = most < 1e-30f ? 0 : bytes.scale[lane];  // a code so small, and what fills a group, counts as zeros
+      int32_t sum = 0;
+      for (int64_t i = 0; i < stride; ++i) {
+        int32_t quad = scale[c] == 0 ? 0 : bytes.quads[i * BLOCK + lane] ^ int32_t(0x80808080);  // q + 128 → q
+        quads[c * stride + i] = quad;
+        for (int64_t j = 0; j < QUAD; ++j, quad >>= 8) {
+          const int8_t q = int8_t(quad);
+          sum += q;
+          if (c < codes && QUAD * i + j < width) {
+            missed[c * floats + QUAD * i + j] = row[QUAD * i + j] - scale[c] * q;
+            row[QUAD * i + j] = scale[c] * q;
+          }
+        }
+      }
+      start[c] = -128 * sum;
+      bias[c] = c < codes ? direction[c * (width + 1) + width] : -std::numeric_limits<float>::infinity();
+      if (c < codes) most_bias = larger(most_bias, std::abs(double(bias[c])));
+    }
+    const double rounding = 2 * (width + 64) * std::ldexp(1.0, -24), wider = 1 + 4 * rounding;
+    head->apart = float(wider * widest(rows, codes, floats));
+    head->off = float(wider * (widest(missed, codes, floats) + rounding * longest));
+    // where small results are flushed to zero, each rounding may take as much as the smallest float
+    head->constant = float(wider * rounding * (most_bias + std::ldexp(std::numeric_limits<float>::min(), 24)));
     if (codes <= TILE)
       for (int64_t d = 0; d <= width; ++d)
         for (int64_t c = 0; c < TILE; ++c) columns[d * TILE + c] = c < codes ? direction[c * (width + 1) + d] : 0;
-    double longest = 0, longest_coded = 0, longest_missed = 0, most_bias = 0;
-    std::fill_n(bias, padded(codes, GROUP), -std::numeric_limits<float>::infinity());
-    for (int64_t first = 0; first < padded(codes, GROUP); first += BLOCK) {
-      std::fill(rows.begin(), rows.end(), 0.0f);
-      for (int64_t c = first; c < std::min(first + BLOCK, codes); ++c) std::copy_n(direction + c * (width + 1), width, &rows[(c - first) * floats]);
-      transposed<BLOCK>(rows.data(), floats, width, turned.data());
-      quantize(turned.data(), width, bytes);
-      for (int64_t c = first; c < std::min(first + BLOCK, padded(codes, GROUP)); ++c) {
-        const int64_t lane = c - first;
-        // a code near zero, and those that only fill a group, count as zeros
-        const bool zero = c >= codes || std::all_of(&rows[lane * floats], &rows[lane * floats] + width, [](float e) { return std::abs(e) < 1e-30f; });
-        int32_t sum = 0;
-        scale[c] = zero ? 0 : bytes.scale[lane];
-        double square = 0, coded_square = 0, missed_square = 0;
-        for (int64_t i = 0; i < stride; ++i) {
-          int8_t four[QUAD];
-          for (int64_t j = 0; j < QUAD; ++j) {
-            const int64_t d = QUAD * i + j;
-            four[j] = zero ? 0 : int8_t(int32_t(uint32_t(bytes.quads[i * BLOCK + lane]) >> 8 * j & 255) - 128);
-            sum += four[j];
-            if (c >= codes || d >= width) continue;
-            const float e = rows[lane * floats + d], hat = scale[c] * four[j];
-            coded[c * floats + d] = hat, missed[c * floats + d] = e - hat;
-            square += double(e) * e, coded_square += double(hat) * hat, missed_square += double(e - hat) * (e - hat);
-          }
-          std::memcpy(&quads[c * stride + i], four, sizeof four);
-        }
-        start[c] = -128 * sum;
-        if (c >= codes) continue;
-        bias[c] = direction[c * (width + 1) + width];
-        // written so that NaN stays
-        if (!(square <= longest)) longest = square;
-        if (!(coded_square <= longest_coded)) longest_coded = coded_square;
-        if (!(missed_square <= longest_missed)) longest_missed = missed_square;
-        if (!(std::abs(double(bias[c])) <= most_bias)) most_bias = std::abs(double(bias[c]));
-      }
-    }
-    longest = std::sqrt(longest) + 1e-30;
-    const double rounding = 2 * (width + 64) * std::ldexp(1.0, -24), wider = 1 + 4 * rounding;
-    head->apart = float(wider * widest(coded, codes, floats, std::sqrt(longest_coded)));
-    head->off = float(wider * (widest(missed, codes, floats, std::sqrt(longest_missed)) + rounding * longest));
-    head->constant = float(wider * rounding * (most_bias + std::numeric_limits<float>::min()));
   }
 };
 
 // Looks for the nearest codes of one table after the other; what it needs is kept from block to block.
 class Preselect {
  public:
-  Preselect(int64_t dim, int64_t columns) : resting_(columns, 0), tile_(TILE * BLOCK), turned_(padded(dim, LANES) * 2 * WIDE) {
-    bytes_.quads.resize(padded(dim, QUAD) / QUAD * BLOCK);
-  }
+  Preselect(int64_t dim, int64_t columns) : dim_(dim), columns_(columns) {}
 
-  // The best code of every vector of a block as `search_block` finds it. False where too many are left to gain anything, or were lately.
-  bool search(const float *direction, int32_t *memory, int64_t codes, int64_t width, const float *columns, int64_t column, int32_t *found) {
+  // The best codes of the first `count` vectors of a block as `search_block` finds them in the table of this column. False where too many
+  // are left to gain anything, or were lately.
+  bool search(const float *direction, int32_t *memory, int64_t codes, int64_t width, const float *columns, int64_t count, int64_t column,
+              int32_t *found) {
+    if (resting_.empty()) reserve();
     if (resting_[column] > 0) { --resting_[column]; return false; }
     const Table table(memory, codes, width);
     quantize(columns, width, bytes_);
     __m512 best[WIDES], margin[WIDES], limit[WIDES];
     for (int k = 0; k < WIDES; ++k) {
       const __m512 norm = _mm512_load_ps(bytes_.norm + k * WIDE), error = _mm512_load_ps(bytes_.error + k * WIDE);
-      const __m512 sum = _mm512_fmadd_ps(norm, _mm512_set1_ps(table.head->off), _mm512_mul_ps(error, _mm512_set1_ps(table.head->apart)));
+      const __m512 of_codes = _mm512_mul_ps(norm, _mm512_set1_ps(table.head->off));
+      const __m512 sum = _mm512_fmadd_ps(error, _mm512_set1_ps(table.head->apart), of_codes);
       margin[k] = _mm512_fmadd_ps(sum, _mm512_load_ps(bytes_.scale + k * WIDE), _mm512_set1_ps(table.head->constant));
+      // where scores may overflow nothing is ruled out
+      margin[k] = _mm512_mask_mov_ps(margin[k], _mm512_cmp_ps_mask(margin[k], _mm512_set1_ps(1e30f), _CMP_GT_OQ), _mm512_set1_ps(NAN));
       best[k] = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
     }
     const int64_t most = BLOCK * std::min<int64_t>(codes / 16, 64);
-    reserve(most + TILE * BLOCK);
-    pairs_ = 0;
+    reserve_pairs(codes, most + TILE);
     for (int64_t first = 0; first < codes; first += TILE) {
-      const int64_t count = std::min(TILE, codes - first);
-      for (int64_t c = 0; c < count; c += GROUP) approximate(table, first + c, tile_.data() + c * BLOCK, best);
+      const int64_t here = std::min(TILE, codes - first);
+      for (int64_t c = 0; c < here; c += GROUP) approximate(table, first + c, tile_.data() + c * BLOCK, best);
       for (int k = 0; k < WIDES; ++k) limit[k] = _mm512_sub_ps(best[k], margin[k]);
       uint64_t bits[BLOCK];
-      left(tile_.data(), count, limit, bits);
-      if (codes <= TILE) pair_several(bits, found);
-      else pair(bits, int32_t(first));
+      left(tile_.data(), here, limit, bits);
+      std::fill(bits + count, bits + BLOCK, 0);
+      if (codes <= TILE) pair_several(bits, most, found);
+      else pair(bits, most, int32_t(first));
       if (pairs_ > most) { resting_[column] = 15; return false; }
     }
     if (codes > TILE) drop(limit, found);
@@ -232,18 +233,32 @@ class Preselect {
     for (int v = 0; v < BLOCK; ++v) best_[v] = -std::numeric_limits<float>::infinity();
     for (int64_t i = 0; i < pairs_;) {
       const int64_t ahead = pairs_ - i;
-      if (codes > TILE) score_turned(direction, width, columns, i, found), i += 2 * WIDE;
-      else if (ahead > 2 * WIDE) score_picked<3>(table.columns, width, columns, i, found), i += 3 * WIDE;
-      else if (ahead > WIDE) score_picked<2>(table.columns, width, columns, i, found), i += 2 * WIDE;
-      else score_picked<1>(table.columns, width, columns, i, found), i += WIDE;
+      if (codes > TILE) { score_turned(direction, width, columns, i, found), i += 2 * WIDE; continue; }
+      switch ((ahead + WIDE - 1) / WIDE) {
+        case 1: score_picked<1>(table.columns, width, columns, i, found), i += WIDE; break;
+        case 2: score_picked<2>(table.columns, width, columns, i, found), i += 2 * WIDE; break;
+        case 3: score_picked<3>(table.columns, width, columns, i, found), i += 3 * WIDE; break;
+        case 4: score_picked<4>(table.columns, width, columns, i, found), i += 4 * WIDE; break;
+        case 5: score_picked<5>(table.columns, width, columns, i, found), i += 5 * WIDE; break;
+        default: score_picked<6>(table.columns, width, columns, i, found), i += 6 * WIDE;
+      }
     }
     return true;
   }
 
  private:
-  void reserve(int64_t pairs) {
-    if (int64_t(vector_.size()) >= pairs + 3 * WIDE) return;
-    vector_.resize(pairs + 3 * WIDE, 0), code_.resize(pairs + 3 * WIDE, 0), approximation_.resize(pairs + 3 * WIDE, 0);
+  // Nothing is allocated before it is needed: a single vector does not come here.
+  void reserve() {
+    resting_.resize(columns_, 0);
+    bytes_.quads.resize(padded(dim_, QUAD) / QUAD * BLOCK);
+    tile_.resize(TILE * BLOCK);
+  }
+
+  void reserve_pairs(int64_t codes, int64_t pairs) {
+    pairs_ = 0;
+    if (codes > TILE && turned_.empty()) turned_.resize(padded(dim_, LANES) * 2 * WIDE);
+    if (int64_t(vector_.size()) >= pairs + 7 * WIDE) return;
+    vector_.resize(pairs + 7 * WIDE, 0), code_.resize(pairs + 7 * WIDE, 0), approximation_.resize(pairs + 7 * WIDE, 0);
   }
 
   // The approximate scores of a group of codes for a block, and the best so far.
@@ -296,31 +311,44 @@ class Preselect {
     for (int v = 0; v < BLOCK; ++v) bits[v] = half[0][v] | uint64_t(half[1][v]) << 32;
   }
 
+  // Pairs of a vector with each code of a tile that has its bit. How many there are nobody can predict, so four are written anyway.
   void pair(int32_t v, uint64_t bits, int32_t first) {
-    for (; bits; bits &= bits - 1) {
-      const int32_t c = __builtin_ctzll(bits);
-      vector_[pairs_] = v, code_[pairs_] = first + c, approximation_[pairs_] = tile_[c * BLOCK + v], ++pairs_;
-    }
+    do
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const int32_t c = __builtin_ctzll(bits | uint64_t(1) << 63);
+        vector_[pairs_] = v, code_[pairs_] = first + c, approximation_[pairs_] = tile_[c * BLOCK + v];
+        pairs_ += bits != 0, bits &= bits - 1;
+      }
+    while (bits);
+  }
+
+  // Where 16 pairs would lie in all three registers of vectors, the last pair again and again until they are 16.
+  void fill_up() {
+    const int64_t first = pairs_ / WIDE * WIDE;
+    if (pairs_ > first && vector_[first] < WIDE)
+      for (; pairs_ % WIDE; ++pairs_) vector_[pairs_] = vector_[pairs_ - 1], code_[pairs_] = code_[pairs_ - 1];
   }
 
   // What is left of a table of one tile: where it is a single code, that is found.
-  void pair_several(const uint64_t *bits, int32_t *found) {
+  void pair_several(const uint64_t *bits, int64_t most, int32_t *found) {
     uint64_t several = 0;
     for (int v = 0; v < BLOCK; ++v) {
-      found[v] = __builtin_ctzll(bits[v]);
+      found[v] = __builtin_ctzll(bits[v] | uint64_t(1) << 63);
       several |= uint64_t((bits[v] & (bits[v] - 1)) != 0) << v;
     }
-    for (; several; several &= several - 1) {
+    for (bool third = false; several && pairs_ <= most; several &= several - 1) {
       const int32_t v = __builtin_ctzll(several);
+      if (v >= 2 * WIDE && !third) third = true, fill_up();
       pair(v, bits[v], 0);
     }
   }
 
   // What is left of one of many tiles, most of them without any.
-  void pair(const uint64_t *bits, int32_t first) {
+  void pair(const uint64_t *bits, int64_t most, int32_t first) {
     uint64_t some = 0;
     for (int v = 0; v < BLOCK; ++v) some |= uint64_t(bits[v] != 0) << v;
-    for (; some; some &= some - 1) {
+    for (; some && pairs_ <= most; some &= some - 1) {
       const int32_t v = __builtin_ctzll(some);
       pair(v, bits[v], first);
     }
@@ -331,14 +359,17 @@ class Preselect {
     alignas(64) float limits[BLOCK];
     int32_t count[BLOCK] = {};
     for (int k = 0; k < WIDES; ++k) _mm512_store_ps(limits + k * WIDE, limit[k]);
-    for (int64_t i = 0; i < pairs_; ++i)
-      if (!(approximation_[i] < limits[vector_[i]])) ++count[vector_[i]], found[vector_[i]] = code_[i];
-    int64_t kept = 0;
+    int64_t kept = 0, several = 0;
     for (int64_t i = 0; i < pairs_; ++i) {
-      vector_[kept] = vector_[i], code_[kept] = code_[i];
-      kept += !(approximation_[i] < limits[vector_[i]]) && count[vector_[i]] > 1;
+      const int32_t v = vector_[i], c = code_[i], keep = !(approximation_[i] < limits[v]);
+      vector_[kept] = v, code_[kept] = c, kept += keep;
+      count[v] += keep, found[v] ^= (found[v] ^ c) & -keep;
     }
-    pairs_ = kept;
+    for (int64_t i = 0; i < kept; ++i) {
+      vector_[several] = vector_[i], code_[several] = code_[i];
+      several += count[vector_[i]] > 1;
+    }
+    pairs_ = several;
   }
 
   // Which vector of the block each lane of K registers stands for.
@@ -356,27 +387,32 @@ class Preselect {
     }
   };
 
-  // Scores 16·K pairs from `first` on. A single tile of codes lies as columns: of a dimension all are in four registers.
-  template <int K> void score_picked(const float *tile, int64_t width, const float *x, int64_t first, int32_t *found) {
-    const Lanes<K> lanes(vector_.data() + first);
+  // Scores 16·K pairs from `first` on. A single tile of codes lies as columns: of a dimension all are in four registers, and the vectors
+  // of a register of pairs are in two.
+  template <int K> void score_picked(const float *tile, int64_t width, const float *columns, int64_t first, int32_t *found) {
     __m512 sum[K];
-    __m512i code[K];
+    __m512i vector[K], code[K];
     __mmask16 upper[K];
+    const float *x[K];
     for (int k = 0; k < K; ++k) {
-      code[k] = _mm512_loadu_si512(code_.data() + first + k * WIDE);
+      const int32_t from = std::min<int32_t>(vector_[first + k * WIDE] / WIDE, WIDES - 2) * WIDE;
+      x[k] = columns + from;
+      vector[k] = _mm512_sub_epi32(_mm512_load_si512(vector_.data() + first + k * WIDE), _mm512_set1_epi32(from));
+      code[k] = _mm512_load_si512(code_.data() + first + k * WIDE);
       upper[k] = _mm512_test_epi32_mask(code[k], _mm512_set1_epi32(2 * WIDE));
     }
     const auto each = [&](const float *row, auto work) __attribute__((always_inline)) {
       const __m512 a = kept(row), b = kept(row + WIDE), c = kept(row + 2 * WIDE), d = kept(row + 3 * WIDE);
-#pragma GCC unroll 3
+#pragma GCC unroll 6
       for (int k = 0; k < K; ++k)
         work(k, _mm512_mask_blend_ps(upper[k], _mm512_permutex2var_ps(a, code[k], b), _mm512_permutex2var_ps(c, code[k], d)));
     };
     each(tile + width * TILE, [&](int k, __m512 bias) __attribute__((always_inline)) { sum[k] = bias; });
-    for (int64_t i = 0; i < width; ++i, x += BLOCK) {
-      const __m512 a = kept(x), b = kept(x + WIDE), c = kept(x + 2 * WIDE);
-      each(tile + i * TILE, [&](int k, __m512 e) __attribute__((always_inline)) { sum[k] = _mm512_fmadd_ps(e, lanes.picked(k, a, b, c), sum[k]); });
-    }
+    for (int64_t i = 0; i < width; ++i)
+      each(tile + i * TILE, [&](int k, __m512 e) __attribute__((always_inline)) {
+        const float *at = x[k] + i * BLOCK;
+        sum[k] = _mm512_fmadd_ps(e, _mm512_permutex2var_ps(_mm512_load_ps(at), vector[k], _mm512_load_ps(at + WIDE)), sum[k]);
+      });
     settle<K>(sum, first, found);
   }
 
@@ -430,6 +466,7 @@ class Preselect {
       }
   }
 
+  int64_t dim_, columns_;
   std::vector<int> resting_;  // for how many blocks a table is not tried again
   Bytes bytes_;
   Buffer<float> tile_, turned_;
@@ -451,7 +488,7 @@ inline void prepare(const float *direction, int64_t codes, int64_t width, int32_
 class Preselect {
  public:
   Preselect(int64_t, int64_t) {}
-  bool search(const float *, int32_t *, int64_t, int64_t, const float *, int64_t, int32_t *) { return false; }
+  bool search(const float *, int32_t *, int64_t, int64_t, const float *, int64_t, int64_t, int32_t *) { return false; }
 };
 
 inline int64_t preselect_words(int64_t, int64_t) { return 0; }
