@@ -214,6 +214,10 @@ class Codebook(nn.Module):
             return None
         batch.set_counts(parts[1])
         self.usage.lerp_(counts * (self.num_codes / real.clamp_min(1)), share)
+        # to look costs nothing on a CPU; other devices would wait, and other ranks for the rows of this one
+        looks = self.revive in REPLACED and batch.alone and self.usage.is_cpu and not torch.compiler.is_compiling()
+        if looks and not bool((self.usage < self.restart_threshold).any()):
+            return None
         return picked_places(self.revive, self.anchor, batch, parts[2])
 
     def own_targets(self, batch: JointBatch, places: Int[Tensor, " codes"]) -> Float[Tensor, "codes dim"]:
