@@ -33,9 +33,9 @@ DECAYS = (0.9, 0.99, 0.999)
 ORDERS = {"shuffled": "shuffled batches", "clips": "the clips' own order"}
 STARTS = {
     "uniform": {"init": "uniform", "revive": "none"},
-    "uniform, restart": {"init": "uniform", "revive": "restart"},
+    "uniform, restart": {"init": "uniform", "revive": "restart", "restart_threshold": 0.1},
     "k-means of the first batch": {"init": "kmeans", "revive": "none"},
-    "k-means of the first batch, restart": {"init": "kmeans", "revive": "restart"},
+    "k-means of the first batch, restart": {"init": "kmeans", "revive": "restart", "restart_threshold": 0.1},
 }
 BATCH_KMEANS = "batch k-means on everything"
 LOOKS = {
