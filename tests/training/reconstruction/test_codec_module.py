@@ -226,7 +226,7 @@ def test_run_ends_with_a_line_on_codes_that_the_validation_did_not_use(
     train(module, data, folder=str(tmp_path), steps=2, accelerator="cpu", progress=False, validate_every=1)
     if validated and quantize_after is None:  # else nothing was counted, or the quantizer never took part
         assert module.usage_advice.startswith("RVQ uses ")
-        assert module.usage_advice.endswith("revive='restart', which turns unused codes into vectors of the batch")
+        assert module.usage_advice.endswith("revive='split', which moves unused codes next to those in use")
         assert int(module.usage_advice.split()[2]) <= 3
     else:
         assert module.usage_advice is None
