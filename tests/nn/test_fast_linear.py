@@ -53,6 +53,19 @@ def test_gradients_are_those_of_the_module(layer):
     assert all(map(torch.equal, found, expected))
 
 
+@needs_onednn
+@pytest.mark.parametrize("bias", [True, False])
+def test_frozen_weights_pass_the_gradient_on_by_the_other_library(bias, monkeypatch):
+    torch.manual_seed(0)
+    layer, x = nn.Linear(48, 80, bias=bias).requires_grad_(False), torch.randn(3, 20, 48, requires_grad=True)
+    expected = torch.autograd.grad(layer(x).pow(3).sum(), x, create_graph=True)
+    second = torch.autograd.grad(expected[0].square().sum(), x)
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, x: pytest.fail("the module was called"))
+    found = torch.autograd.grad(fast_linear(layer, x).pow(3).sum(), x, create_graph=True)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.autograd.grad(found[0].square().sum(), x), second, rtol=1e-3, atol=1e-2)
+
+
 @torch.no_grad()
 def test_what_means_something_else_goes_through_the_module(layer):
     x = torch.randn(20, 48)

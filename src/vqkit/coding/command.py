@@ -106,9 +106,17 @@ def main_encode(argv: list[str]) -> int:
         help="how often sound is encoded and decoded to bring the decoded levels near its own, each as slow as doing it once; 0 encodes "
         "once (default: what the codec names, 0 for most)",
     )
+    parser.add_argument(
+        "--refine-steps",
+        type=int,
+        help="how often the codes of sound are then changed by listening to what they decode to, each as slow as decoding three times; 20 "
+        "for the best quality, 0 for speed (default: what the codec names, 0 for most)",
+    )
     add_options(parser)
     asked = parser.parse_args(argv)
     _check_megapixels(asked)
+    if asked.refine_steps is not None and not 0 <= asked.refine_steps <= 1000:
+        raise ValueError(f"--refine-steps is {asked.refine_steps}, it must be in 0 … 1000")
     if asked.level_rounds is not None and not 0 <= asked.level_rounds <= 16:
         raise ValueError(f"--level-rounds is {asked.level_rounds}, it must be in 0 … 16")
     if Path(asked.source).suffix.lower() == VQK or content_of_file(asked.source) == "vqk":
@@ -139,6 +147,7 @@ def main_encode(argv: list[str]) -> int:
             asked.max_megapixels,
             asked.strict,
             asked.level_rounds,
+            asked.refine_steps,
         ),
         pipe,
         asked.force,

@@ -26,6 +26,7 @@ class Encoding:
         max_megapixels: refuse an image, or a video in all frames, whose header says more, in 10^6 pixels.
         strict: refuse sound of which something is missing, cannot be decoded or is doubtful.
         level_rounds: rounds of sound, as in `AudioTokenizer.compress`; None leaves them to the codec.
+        refine_steps: steps of sound, likewise.
     """
 
     rate: Rate
@@ -35,6 +36,7 @@ class Encoding:
     max_megapixels: float = MAX_MEGAPIXELS
     strict: bool = False
     level_rounds: int | None = None
+    refine_steps: int | None = None
 
     @property
     def for_header(self) -> dict[str, Any]:

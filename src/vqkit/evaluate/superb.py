@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vqkit.evaluate.codecs.coded import checked_mono, fit_length
 from vqkit.evaluate.codecs.saved import load_codec
-from vqkit.models.audio.level_matching import match_levels
+from vqkit.models.audio.compression import codes_of
 from vqkit.models.audio.resampling import resample
 from vqkit.types import Float, Int
 
@@ -93,8 +93,7 @@ class SuperbCodec:
         wav = checked_mono(_mono(data["audio"]["array"]))
         wav = resample(wav[None], int(data["audio"]["sampling_rate"]), self.sampling_rate)[0]
         codec = self._codec
-        changed = match_levels(codec, wav, self._stages, codec.level_rounds)
-        codes = codec.encode(changed[None], self.kbps)[0]
+        codes = codes_of(codec, wav, self._stages, codec.level_rounds, codec.refine_steps)[0]
         return ExtractedUnit(codes, (codes, wav.shape[-1]))
 
     def decode_unit(self, stuff_for_synth: tuple[Int[Tensor, "codes frames"], int]) -> Float[np.ndarray, "1 samples"]:

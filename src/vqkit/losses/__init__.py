@@ -4,6 +4,7 @@ from vqkit.losses.adaptive_weight import adaptive_weight
 from vqkit.losses.adversarial import feature_matching, hinge_discriminator, hinge_generator
 from vqkit.losses.balancer import Balancer
 from vqkit.losses.band_levels import BandLevels
+from vqkit.losses.loudness import LoudnessDisturbance
 from vqkit.losses.mel import MultiScaleMel
 from vqkit.losses.spectrum import CompressedSpectra
 from vqkit.losses.waveform import waveform_l1
@@ -13,6 +14,7 @@ __all__ = [
     "Balancer",
     "BandLevels",
     "CompressedSpectra",
+    "LoudnessDisturbance",
     "MultiScaleMel",
     "WeightedLoss",
     "WeightedLosses",

@@ -154,12 +154,12 @@ class Tokenizer(HubModel, ABC):
         """The latent of a signal, as the quantizer gets it; errors as in `forward`."""
         return self._analyzed(signal, None)[0]
 
-    @torch.no_grad()
     def synthesize(
-        self, z: Float[Tensor, "batch *grid dim"], size: Any = None, /
+        self, z: Float[Tensor, "batch *grid dim"], size: Any = None, /, *, gradient: bool = False
     ) -> Float[Tensor, "batch channels *size"]:
-        """The signal of a latent, of a size as in `decode`; errors as there."""
-        return self._finished(self._cut(self._synthesized(z, None), size))
+        """The signal of a latent, of a size as in `decode`, errors as there; it has a gradient only where that is asked for."""
+        with torch.set_grad_enabled(gradient and torch.is_grad_enabled()):
+            return self._finished(self._cut(self._synthesized(z, None), size))
 
     # --- codes and files; a subclass has words for its signal and its rate
 

@@ -5,6 +5,7 @@ than half the rate of oneDNN, which lies in the same builds; on Intel's they are
 """
 
 import platform
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ _X86 = platform.machine().lower() in ("x86_64", "amd64")  # other processors hav
 
 
 def fast_linear(layer: nn.Linear, x: Float[Tensor, "*shape inputs"]) -> Float[Tensor, "*shape outputs"]:
-    """``layer(x)``, by the faster library where that gives the same within float rounding and nobody needs a gradient.
+    """``layer(x)``, by the faster library where that gives the same within float rounding and no weight needs a gradient.
 
     Example:
         >>> layer, x = nn.Linear(6, 4), torch.randn(2, 20, 6)
@@ -32,16 +33,17 @@ def fast_linear(layer: nn.Linear, x: Float[Tensor, "*shape inputs"]) -> Float[Te
     if not takes_onednn(layer, x):
         plain: Tensor = layer(x)
         return plain
-    try:
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "none", [], "")
-    except (RuntimeError, TypeError):  # an operation that PyTorch keeps for itself may change
-        return functional.linear(x, layer.weight, layer.bias)
-    return found
+    if torch.is_grad_enabled() and x.requires_grad:
+        found: Tensor = _OfFrozenWeights.apply(x, layer.weight, layer.bias)
+        return found
+    return _by_onednn(x, layer.weight, layer.bias)
 
 
 def takes_onednn(layer: nn.Linear, x: Float[Tensor, "*shape inputs"]) -> bool:
-    """Whether `fast_linear` may leave the module out: plain float32 weights and values on an x86 processor, no gradient, no hooks."""
-    if torch.compiler.is_compiling() or torch.is_grad_enabled() or not _AVAILABLE or not takes_fast_paths(x):
+    """Whether `fast_linear` may leave the module out: plain float32 weights and values on x86, no gradient of weights, no hooks."""
+    if torch.compiler.is_compiling() or not _AVAILABLE or not takes_fast_paths(x):
+        return False
+    if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in layer.parameters()):
         return False
     # a subclass, a hook or a dtype of autocast means something else than weight @ x + bias in float32
     plain = type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
@@ -53,6 +55,31 @@ def takes_onednn(layer: nn.Linear, x: Float[Tensor, "*shape inputs"]) -> bool:
         and x.numel() >= _LEAST_ROWS * x.shape[-1]
         and bool(torch.backends.mkldnn.enabled)
     )
+
+
+class _OfFrozenWeights(torch.autograd.Function):
+    """The sum and its gradient by the inputs alone, both by the faster library."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """``x @ weight.T + bias``."""
+        ctx.save_for_backward(weight)
+        return _by_onednn(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """``gradient @ weight``, which has a gradient itself."""
+        (weight,) = ctx.saved_tensors
+        found: Tensor = _OfFrozenWeights.apply(gradient.contiguous(), weight.T.contiguous(), None)
+        return found, None, None
+
+
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    try:
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    except (RuntimeError, TypeError):  # an operation that PyTorch keeps for itself may change
+        return functional.linear(x, weight, bias)
+    return found
 
 
 def _has_operation() -> bool:

@@ -96,6 +96,8 @@ class TokenizeColumn:
         ((_, model),) = self._loaded.items()
         wav = torch.from_numpy(samples if samples.ndim == 2 else samples[None])
         stages = self.encoder._rate().stages_of(model)
-        data = model.compress(wav, sample_rate, model.rates_kbps[stages - 1], plain=True, level_rounds=0)
+        data = model.compress(
+            wav, sample_rate, model.rates_kbps[stages - 1], plain=True, level_rounds=0, refine_steps=0
+        )
         found: np.ndarray = VqkReader(io.BytesIO(data)).read().numpy()
         return found

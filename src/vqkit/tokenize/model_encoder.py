@@ -4,7 +4,7 @@ import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,8 +167,9 @@ class ModelEncoder:
     def _how(self) -> Any:
         from vqkit.coding.kind import Encoding
 
-        # tokens are the codes that the encoder gives: rounds of listening would cost several times as much
-        return Encoding(self._rate(), plain=not self.keep_vqk, max_megapixels=self.max_megapixels, level_rounds=0)
+        # tokens are the codes that the encoder gives: listening to them would cost many times as much
+        encoding = Encoding(self._rate(), plain=not self.keep_vqk, max_megapixels=self.max_megapixels)
+        return replace(encoding, level_rounds=0, refine_steps=0)
 
     def _encoded(self, kind: "Kind", model: Any, file: io.BytesIO, coded: Any) -> Encoded:
         """Read the codes of a ``.vqk`` file that the model has just written."""

@@ -6,6 +6,7 @@ blocks of a second ─ mixed to the codec's channels ─ resampled ─ levels ma
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -20,6 +21,7 @@ from vqkit.data import AudioBlocks
 from vqkit.data.audio.readers.sample_check import Cancellation
 from vqkit.models.audio.compression import open_writer
 from vqkit.models.audio.level_matching import LevelMatching
+from vqkit.models.audio.refinement import LatentRefinement
 from vqkit.models.audio.resampling_stream import ResamplingStream, resampled_length
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.types import Float, Int
@@ -38,6 +40,7 @@ def encode_file(
     metadata: Mapping[str, str] | None = None,
     strict: bool = False,
     level_rounds: int | None = None,
+    refine_steps: int | None = None,
     watch: Watch = unwatched,
 ) -> CodedSound:
     """Encode a sound file, or the sound of a video file, of any length in constant memory.
@@ -56,6 +59,7 @@ def encode_file(
         metadata: free text by name, for the header.
         strict: whether what is missing, cannot be decoded or is doubtful is an error instead.
         level_rounds: rounds that bring the decoded levels near the sound's, as in `AudioTokenizer.compress`.
+        refine_steps: steps that refine the codes by listening to them, likewise.
         watch: called with the seconds done and their share of all.
 
     Returns:
@@ -64,7 +68,7 @@ def encode_file(
     Raises:
         FileNotFoundError: there is no such source.
         ValueError: the source is no sound, or damaged with strict; it holds NaN, has more channels than the codec can take, the rate is
-            too low, or level_rounds is no integer in 0 … 16.
+            too low, level_rounds is no integer in 0 … 16, or refine_steps none in 0 … 1000.
     """
     stages = rate.stages_of(codec)
     with ExitStack() as stack:
@@ -72,10 +76,13 @@ def encode_file(
         header: dict[str, Any] = {"plain": plain, "licence": licence, "metadata": metadata}
         header["variable_stages"] = rate.rate_weight is not None
         rounds = codec.level_rounds if level_rounds is None else level_rounds
-        with SoundOnItsWay(
-            codec, source, file, stages, strict=strict, level_rounds=rounds, watch=watch, **header
-        ) as way:
-            for codes in encoded_blocks(codec, way.blocks, rate.rate_weight):
+        steps = codec.refine_steps if refine_steps is None else refine_steps
+        refining = LatentRefinement(codec, stages, steps, rounds, rate.rate_weight) if steps else None
+        # refining matches levels itself: it needs the sound beside the matched one
+        before: dict[str, Any] = {"strict": strict, "watch": watch, "level_rounds": 0 if refining else rounds}
+        with SoundOnItsWay(codec, source, file, stages, **before, **header) as way:
+            plain_codes = partial(encoded_blocks, codec, rate_weight=rate.rate_weight)
+            for codes in (refining.through if refining else plain_codes)(way.blocks):
                 way.take(codes)
             coded = way.finish()
         if rate.max_bytes is not None and not isinstance(file, str | Path):

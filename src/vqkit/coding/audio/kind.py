@@ -38,6 +38,7 @@ class _Sound(Kind):
             how.rate,
             strict=how.strict,
             level_rounds=how.level_rounds,
+            refine_steps=how.refine_steps,
             watch=watch,
             **how.for_header,
         )

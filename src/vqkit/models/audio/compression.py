@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import torch
 from torch import Tensor
@@ -13,13 +13,14 @@ from torch import Tensor
 from vqkit.bitstream import VqkHeader, VqkWriter
 from vqkit.modality import SOUND
 from vqkit.models.audio.level_matching import check_level_rounds, match_levels
+from vqkit.models.audio.refinement import LatentRefinement, check_refine_steps
 from vqkit.models.audio.resampling import resample
-from vqkit.models.input_checks import check_floating, check_wav_scale, transposed
+from vqkit.models.input_checks import check_floating, check_wav_scale, home, transposed
 from vqkit.models.lost import cover_lost, without_lost
 from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader, packed_codes, unpacked_codes
 from vqkit.types import Float, Int
 
-__all__ = ["Codec", "coded", "compress", "decompress", "in_frames", "open_writer", "vqk_header"]
+__all__ = ["Codec", "coded", "codes_of", "compress", "decompress", "in_frames", "open_writer", "vqk_header"]
 
 
 class Codec(HasCodes, Protocol):
@@ -29,6 +30,7 @@ class Codec(HasCodes, Protocol):
     channels: int
     hop_samples: int
     level_rounds: int
+    refine_steps: int
 
     def bitrate_kbps(self, stages: int | None = None) -> float:
         """Bitrate of the first ``stages`` stages in kbit/s; of all by default."""
@@ -97,9 +99,27 @@ def open_writer(
 @torch.no_grad()
 def coded(codec: Codec, wav: Float[Tensor, "channels samples"]) -> CodedSignal:
     """See `AudioTokenizer.coded`."""
-    codes = codec.encode(match_levels(codec, wav, rounds=codec.level_rounds)[None])
+    codes = codes_of(codec, wav, None, codec.level_rounds, codec.refine_steps)
     milliseconds = codes.shape[-1] * codec.hop_samples / codec.sample_rate * 1000
     return CodedSignal(packed_codes(codec.quantizer, codes).cpu(), vqk_header(codec), milliseconds)
+
+
+@torch.no_grad()
+def codes_of(
+    codec: Any,
+    wav: Float[Tensor, "channels samples"],
+    stages: int | None,
+    level_rounds: int,
+    refine_steps: int,
+    rate_weight: float | None = None,
+) -> Int[Tensor, "1 num_codes frames"]:
+    """The codes of a whole signal of a codec's rate and channels as its file has them: of these stages, or of all."""
+    if refine_steps:
+        codes = LatentRefinement(codec, stages, refine_steps, level_rounds, rate_weight).whole(wav)
+        return codes.T[None].to(home(codec).device)
+    by_need = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
+    codes = codec.encode(match_levels(codec, wav, stages, level_rounds)[None], **by_need)
+    return codes if stages is None else codes[:, : codec.quantizer.stage_ends[stages - 1]]
 
 
 @torch.no_grad()
@@ -111,9 +131,11 @@ def compress(
     plain: bool = False,
     rate_weight: float | None = None,
     level_rounds: int | None = None,
+    refine_steps: int | None = None,
 ) -> bytes:
     """See `AudioTokenizer.compress`."""
     rounds = check_level_rounds(codec.level_rounds if level_rounds is None else level_rounds)
+    steps = check_refine_steps(codec.refine_steps if refine_steps is None else refine_steps)
     check_floating("wav", wav)
     if wav.ndim != 2 or 0 in wav.shape:
         raise ValueError(f"wav must be (channels, samples), got shape {tuple(wav.shape)}")
@@ -128,11 +150,7 @@ def compress(
     stages = None if kbps is None else codec.stages_within(kbps)
     fitting = wav.mean(dim=0, keepdim=True) if codec.channels == 1 else wav.expand(codec.channels, -1)
     resampled = resample(fitting[None], sample_rate, codec.sample_rate)
-    if rounds:
-        resampled = match_levels(codec, resampled[0], stages, rounds)[None]
-    by_need = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
-    codes = codec.encode(resampled, **by_need)
-    codes = codes if stages is None else codes[:, : codec.quantizer.stage_ends[stages - 1]]
+    codes = codes_of(codec, resampled[0], stages, rounds, steps, rate_weight)
     file, length = io.BytesIO(), resampled.shape[-1]
     with open_writer(
         codec, file, stages, plain=plain, length=length, variable_stages=rate_weight is not None

@@ -27,10 +27,10 @@ from vqkit.erb_bands import erb_bands
 from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis
 from vqkit.types import Float, Int
 
-__all__ = ["LevelMatching", "check_level_rounds", "match_levels"]
+__all__ = ["CONTEXT_FRAMES", "SEGMENT_FRAMES", "LevelMatching", "check_level_rounds", "match_levels"]
 
 _FRAME_SECONDS = 0.02
-_SEGMENT_FRAMES, _CONTEXT_FRAMES = 200, 20  # of a segment, and of what the codec hears before and after it
+SEGMENT_FRAMES, CONTEXT_FRAMES = 200, 20  # of a segment, and of what the codec hears before and after it
 _LOUD_FRAMES = 75  # before and after a frame, among which the loudest band is found, however long a segment is
 _BANDS = 24
 _STEP = 0.7  # of a difference in level that a round makes up for; all of it overshoots
@@ -62,6 +62,9 @@ class LevelMatching:
         stages: stages that will be kept; all by default.
         rounds: how often each segment is encoded and decoded; more bring the levels closer. 0 changes nothing.
 
+    Attributes:
+        rounds: as given.
+
     Raises:
         ValueError: rounds is no integer in 0 … 16.
 
@@ -76,7 +79,7 @@ class LevelMatching:
     """
 
     def __init__(self, codec: _Codec, stages: int | None = None, rounds: int = 3) -> None:
-        self._codec, self._rounds = codec, check_level_rounds(rounds)
+        self._codec, self.rounds = codec, check_level_rounds(rounds)
         if not rounds:
             return
         self._kbps = codec.bitrate_kbps(stages)
@@ -92,22 +95,22 @@ class LevelMatching:
     @torch.no_grad()
     def push(self, wav: Float[Tensor, "channels samples"]) -> Float[Tensor, "channels _"]:
         """Take the next samples at the codec's rate, and give those that are determined, float32 on the CPU."""
-        if not self._rounds:
+        if not self.rounds:
             return wav
         wav = wav.detach().float().cpu()
         self._heard = wav if self._heard is None else torch.cat([self._heard, wav], dim=-1)
         self._samples += wav.shape[-1]
-        needed = (_SEGMENT_FRAMES + _CONTEXT_FRAMES) * self._hop
+        needed = (SEGMENT_FRAMES + CONTEXT_FRAMES) * self._hop
         made = [wav[:, :0]]
         while self._heard.shape[-1] >= self._context + needed:
-            made.append(self._segment(_SEGMENT_FRAMES * self._hop, last=False))
+            made.append(self._segment(SEGMENT_FRAMES * self._hop, last=False))
         self._given += sum(part.shape[-1] for part in made)
         return torch.cat(made, dim=-1)
 
     @torch.no_grad()
     def finish(self) -> Float[Tensor, "channels _"]:
         """The rest."""
-        if not self._rounds or self._heard is None:
+        if not self.rounds or self._heard is None:
             return torch.zeros(1, 0)
         made = self._segment(self._heard.shape[-1] - self._context, last=True)
         return made[:, : self._samples - self._given]
@@ -122,14 +125,14 @@ class LevelMatching:
         """Find the gains of the next samples, and give what they determine."""
         assert self._heard is not None
         begin = self._context
-        around = self._heard[:, : begin + size + _CONTEXT_FRAMES * self._hop]
+        around = self._heard[:, : begin + size + CONTEXT_FRAMES * self._hop]
         frames = -(-size // self._hop)
         first = begin // self._hop
         gains = self._gains(around)[..., first : first + frames]
         core = functional.pad(self._heard[:, begin : begin + size], (0, frames * self._hop - size))
         # each channel is an item of its own; the stream's last frame needs samples of the next segment, its gains wait for it
         spectra = self._analysis.push(core[:, None], last)
-        kept = begin + size - min(begin + size, _CONTEXT_FRAMES * self._hop)
+        kept = begin + size - min(begin + size, CONTEXT_FRAMES * self._hop)
         self._heard, self._context = self._heard[:, kept:], begin + size - kept
         gains = gains if self._waiting is None else torch.cat([self._waiting, gains], dim=-1)
         using, self._waiting = gains[..., : spectra.shape[-1]], gains[..., spectra.shape[-1] :]
@@ -148,7 +151,7 @@ class LevelMatching:
             return self._factors(gains)
         audible = (goal > loudest * _HEARD) & (goal > _FLOOR)
         changed = wav
-        for _ in range(self._rounds):
+        for _ in range(self.rounds):
             decoded = self._codec.decode(self._codec.encode(changed[None], self._kbps), wav.shape[-1])[0].float().cpu()
             missing = (goal + _FLOOR).log10() - (self._levels(self._lapped(decoded[:, None])) + _FLOOR).log10()
             gains = (gains + _STEP * missing * audible).clamp(-_MOST, _MOST)

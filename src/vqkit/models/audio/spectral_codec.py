@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from vqkit.models.audio.level_matching import check_level_rounds
 from vqkit.models.audio.rates import check_sample_rate
+from vqkit.models.audio.refinement import check_refine_steps
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.nn.convnext import ConvNeXtBlock
 from vqkit.nn.fast_linear import fast_linear
@@ -160,6 +161,7 @@ class SpectralCodec(WaveformCodec):
         decoder_blocks: number of blocks of the decoder.
         causal: whether the blocks see no future.
         level_rounds: rounds in which files are encoded so that the decoded levels are right, by default.
+        refine_steps: steps in which the codes of files are refined by listening to them, by default.
 
     Raises:
         ValueError: an argument out of range.
@@ -188,10 +190,12 @@ class SpectralCodec(WaveformCodec):
         decoder_blocks: int = 6,
         causal: bool = False,
         level_rounds: int = 0,
+        refine_steps: int = 0,
     ) -> None:
         super().__init__()
         check_sample_rate(sample_rate)
         self.level_rounds = check_level_rounds(level_rounds)
+        self.refine_steps = check_refine_steps(refine_steps)
         if channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, got {channels}")
         if hop_samples < 2 or hop_samples % 2:

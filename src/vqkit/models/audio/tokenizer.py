@@ -26,12 +26,15 @@ class AudioTokenizer(Tokenizer):
         hop_samples: samples from frame to frame.
         level_rounds: rounds in which files are encoded so that the decoded levels are right, see
             `vqkit.models.audio.level_matching.LevelMatching`; 0 encodes once.
+        refine_steps: steps in which the codes of files are refined by listening to what they decode to, see
+            `vqkit.models.audio.refinement.LatentRefinement`; 0 takes the codes that the encoder finds.
     """
 
     sample_rate: int
     channels: int
     hop_samples: int
     level_rounds: int = 0
+    refine_steps: int = 0
     modality = SOUND
     saved_as = "codec"
 
@@ -66,10 +69,10 @@ class AudioTokenizer(Tokenizer):
     # --- coding
 
     def synthesize(
-        self, z: Float[Tensor, "batch frames dim"], samples: int | None = None
+        self, z: Float[Tensor, "batch frames dim"], samples: int | None = None, *, gradient: bool = False
     ) -> Float[Tensor, "batch channels samples"]:
-        """The waveforms of latents; ``samples`` and errors as in `decode`."""
-        return super().synthesize(z, samples)
+        """The waveforms of latents; ``samples`` and errors as in `decode`, ``gradient`` as in `Tokenizer.synthesize`."""
+        return super().synthesize(z, samples, gradient=gradient)
 
     @torch.no_grad()
     def encode(
@@ -138,6 +141,7 @@ class AudioTokenizer(Tokenizer):
         plain: bool = False,
         rate_weight: float | None = None,
         level_rounds: int | None = None,
+        refine_steps: int | None = None,
     ) -> bytes:
         """The bytes of a ``.vqk`` file, coded with the `prior` if there is one.
 
@@ -149,7 +153,9 @@ class AudioTokenizer(Tokenizer):
             rate_weight: λ; every frame keeps only the stages that are worth their bits, as in `encode`, and the file is of format
                 version 3.
             level_rounds: how often a second of the sound is encoded and decoded to bring the decoded levels near those of wav, each as
-                slow as encoding and decoding once; by default the codec's own number. 0 writes the codes that `encode` gives.
+                slow as encoding and decoding once; by default the codec's own number.
+            refine_steps: steps in which the latent is then moved until what its codes decode to is nearer to wav for the ear, each as slow
+                as decoding three times; by default the codec's own number. With 0 of both the codes are those that `encode` gives.
 
         Returns:
             A file that `decompress` of the same weights and prior reads, and `vqkit.bitstream` without the weights.
@@ -157,9 +163,9 @@ class AudioTokenizer(Tokenizer):
         Raises:
             TypeError: wav is not floating.
             ValueError: wav has another shape, NaN, Inf or samples far outside −1 … 1, a sample rate below 1 Hz, kbps is below the
-                first stage, or level_rounds is no integer in 0 … 16.
+                first stage, level_rounds is no integer in 0 … 16, or refine_steps none in 0 … 1000.
         """
-        return compression.compress(self, wav, sample_rate, kbps, plain, rate_weight, level_rounds)
+        return compression.compress(self, wav, sample_rate, kbps, plain, rate_weight, level_rounds, refine_steps)
 
     def decompress(self, data: bytes) -> tuple[Float[Tensor, "channels samples"], int]:
         """The waveform of a ``.vqk`` file, float32 on the CPU, and its sample rate in Hz.

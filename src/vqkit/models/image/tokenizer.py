@@ -138,10 +138,10 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
     # --- coding
 
     def synthesize(
-        self, z: Float[Tensor, "batch *grid dim"], size: tuple[int, int] | None = None
+        self, z: Float[Tensor, "batch *grid dim"], size: tuple[int, int] | None = None, *, gradient: bool = False
     ) -> Float[Tensor, "batch channels height width"]:
-        """The images of latents, clamped to [0, 1]; ``size`` and errors as in `decode`."""
-        return super().synthesize(z, size)
+        """The images of latents, clamped to [0, 1]; ``size`` and errors as in `decode`, ``gradient`` as in `Tokenizer.synthesize`."""
+        return super().synthesize(z, size, gradient=gradient)
 
     @torch.no_grad()
     def encode(

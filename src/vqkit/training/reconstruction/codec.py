@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import nn
 
-from vqkit.losses import BandLevels, CompressedSpectra, MultiScaleMel, WeightedLoss
+from vqkit.losses import BandLevels, CompressedSpectra, LoudnessDisturbance, MultiScaleMel, WeightedLoss
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.training.adversary import Adversary
 from vqkit.training.optimisation import Optimisation
@@ -34,6 +34,7 @@ class CodecModule(ReconstructionModule):
         mel_weight: weight of the multi-scale mel distance.
         spectrum_weight: weight of the distance of compressed complex spectra.
         level_weight: weight of the difference of levels in the ear's bands, which holds pure tones and what has no phase to code.
+        loudness_weight: weight of the disturbance that listeners of speech hear, PESQ's with a gradient.
         windows_per_step: STFT windows that each spectral distance looks through at a step, drawn anew each time; None for all, as
             in validation.
         quantizer_weight: weight of the quantizer's own losses (beside the weights within the quantizer).
@@ -63,6 +64,7 @@ class CodecModule(ReconstructionModule):
         mel_weight: float = 1.0,
         spectrum_weight: float = 0.0,
         level_weight: float = 0.0,
+        loudness_weight: float = 0.0,
         windows_per_step: int | None = None,
         quantizer_weight: float = 1.0,
         balance: bool = False,
@@ -74,6 +76,7 @@ class CodecModule(ReconstructionModule):
             ("mel", MultiScaleMel(codec.sample_rate, windows_per_call=windows_per_step), mel_weight),
             ("spectrum", CompressedSpectra(windows_per_call=windows_per_step), spectrum_weight),
             ("level", BandLevels(codec.sample_rate, windows_per_call=windows_per_step), level_weight),
+            ("loudness", LoudnessDisturbance(codec.sample_rate), loudness_weight),
         )
         optimisation = Optimisation(
             learning_rate=learning_rate,

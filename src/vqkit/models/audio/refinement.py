@@ -1,0 +1,232 @@
+"""Refinement: codes that are found by listening to what they decode to.
+
+wav ─ levels matched ─ segments ─ encoder ─ z ─┬─ quantizer ─ codes ─ decoder ─ what it sounds like beside wav ─┐
+                                               └──────────────── moved against its gradient, some steps ────────┘
+
+An encoder guesses in one go, for the average sound, what a decoder will make of the nearest codes. Here the latent of this sound
+is moved until its codes decode to what is nearest for the ear: analysis by synthesis. The codes stay codes of the same model; nothing
+changes for whoever decodes them.
+
+Conventions
+    Segments are those of `vqkit.models.audio.level_matching`: they lie on a fixed grid, and each is searched with some context on both
+    sides, so that a signal in blocks of any sizes gets the codes of the whole. The codes before a segment stay as they are.
+
+References:
+    Kroon & Deprettere, "A class of analysis-by-synthesis predictive coders" (1988), section II; Campos, Meierhans, Djelouah & Schroers,
+    "Content adaptive optimization for neural image compression" (2019), arXiv:1906.01223 (a latent moved by gradient); van den Oord,
+    Vinyals & Kavukcuoglu, VQ-VAE (2017), arXiv:1711.00937 (the straight-through gradient).
+"""
+
+import copy
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vqkit.losses import BandLevels, LoudnessDisturbance
+from vqkit.models.audio.level_matching import CONTEXT_FRAMES, SEGMENT_FRAMES, LevelMatching
+from vqkit.quantize import Quantizer
+from vqkit.quantize.straight_through import straight_through
+from vqkit.types import Float, Int
+
+__all__ = ["LatentRefinement", "check_refine_steps"]
+
+_RATE, _LAST_RATE = 0.06, 0.012  # of the first and last step, in standard deviations of the latent
+_BETAS = (0.5, 0.9)  # of Adam: a few steps have no time for long averages
+_LEVEL_WEIGHT = (
+    8.0  # of BandLevels beside LoudnessDisturbance: tones stay as loud as they are, and speech gains as well
+)
+_LEVEL_WINDOW_SECONDS = 0.064
+_LEAST_SPREAD = 1e-3  # of the latent of silence
+_MOST_STEPS = 1000
+
+
+class _Codec(Protocol):
+    """Interface of `AudioTokenizer` that refinement relies on, beside that of `LevelMatching`."""
+
+    sample_rate: int
+    channels: int
+    hop_samples: int
+    quantizer: Quantizer
+
+    def analyze(self, signal: Tensor, /) -> Float[Tensor, "batch frames dim"]:
+        """Latents of waveforms."""
+
+    def synthesize(self, z: Tensor, samples: int | None = None, /, *, gradient: bool = False) -> Tensor:
+        """Waveforms of latents."""
+
+    def bitrate_kbps(self, stages: int | None = None) -> float:
+        """Bitrate of the first ``stages`` stages in kbit/s."""
+
+    def encode(self, wav: Tensor, kbps: float | None = None, /) -> Int[Tensor, "batch num_codes frames"]:
+        """Codes."""
+
+    def decode(self, codes: Tensor, samples: int | None = None, /) -> Float[Tensor, "batch channels samples"]:
+        """Waveforms."""
+
+
+class LatentRefinement:
+    """Codes of a signal in blocks of any sizes, refined by listening to them.
+
+    Args:
+        codec: codec in evaluation mode that finds and decodes the codes; what it is made of must have gradients.
+        stages: stages that will be kept; all by default.
+        steps: steps of gradient descent for each segment; each takes about as long as three decodings.
+        level_rounds: rounds of level matching before, see `vqkit.models.audio.level_matching.LevelMatching`.
+        rate_weight: λ; every frame keeps only the stages that are worth their bits, as in `AudioTokenizer.encode`.
+
+    Raises:
+        ValueError: steps is no integer in 0 … 1000, level_rounds none in 0 … 16, a codec below 4000 Hz, or one whose quantizer codes
+            several frames together.
+
+    Example:
+        >>> from vqkit import RVQ
+        >>> from vqkit.models import SpectralCodec
+        >>> codec = SpectralCodec(RVQ(16, 64, 4), encoder_width=16, decoder_width=16).eval()
+        >>> refinement, wav = LatentRefinement(codec, steps=2), 0.1 * torch.randn(1, 80000)
+        >>> codes = torch.cat([refinement.push(wav[:, :70001]), refinement.push(wav[:, 70001:]), refinement.finish()])
+        >>> codes.shape, torch.equal(codes, LatentRefinement(codec, steps=2).whole(wav))
+        (torch.Size([250, 4]), True)
+    """
+
+    def __init__(
+        self,
+        codec: _Codec,
+        stages: int | None = None,
+        steps: int = 3,
+        level_rounds: int = 0,
+        rate_weight: float | None = None,
+    ) -> None:
+        self._steps = check_refine_steps(steps)
+        if codec.quantizer.block != 1:
+            raise ValueError("codes of several scales cannot be refined: refine_steps must be 0")
+        self._codec, self._frozen = codec, _without_weight_gradients(codec)
+        self._stages, self._rate_weight = stages, rate_weight
+        self._matching = LevelMatching(codec, stages, level_rounds)
+        window = max(8, 4 * round(_LEVEL_WINDOW_SECONDS * codec.sample_rate / 4))
+        self._loudness = LoudnessDisturbance(codec.sample_rate)
+        self._levels = BandLevels(codec.sample_rate, window_samples=(window,))
+        self._least_samples = 2 * window  # of what the distances look at
+        empty = torch.zeros(codec.channels, 0)
+        self._goal, self._start = empty, empty  # from the context of the next segment on
+        self._before: Tensor | None = None  # quantized latents (1, frames, dim) of that context
+
+    @torch.no_grad()
+    def push(self, wav: Float[Tensor, "channels samples"]) -> Int[Tensor, "frames num_codes"]:
+        """Take the next samples at the codec's rate, and give the codes that are determined, on the CPU."""
+        wav = wav.detach().float().cpu()
+        self._goal = torch.cat([self._goal, wav], dim=-1)
+        self._start = torch.cat([self._start, self._matching.push(wav)], dim=-1)
+        needed = (SEGMENT_FRAMES + CONTEXT_FRAMES) * self._codec.hop_samples
+        found = []
+        while self._start.shape[-1] >= self._context * self._codec.hop_samples + needed:
+            found.append(self._segment(SEGMENT_FRAMES))
+        return torch.cat(found) if found else self._no_codes()
+
+    @torch.no_grad()
+    def finish(self) -> Int[Tensor, "frames num_codes"]:
+        """The codes of the rest."""
+        rest = self._matching.finish()
+        if self._matching.rounds:
+            self._start = torch.cat([self._start, rest], dim=-1)
+        frames = -(-self._start.shape[-1] // self._codec.hop_samples) - self._context
+        return self._segment(frames) if frames > 0 else self._no_codes()
+
+    def through(self, blocks: Iterable[Float[Tensor, "channels _"]]) -> Iterator[Int[Tensor, "frames num_codes"]]:
+        """A signal's blocks through `push` and `finish`."""
+        for block in blocks:
+            yield self.push(block)
+        yield self.finish()
+
+    def whole(self, wav: Float[Tensor, "channels samples"]) -> Int[Tensor, "frames num_codes"]:
+        """The codes of a whole signal."""
+        return torch.cat(list(self.through([wav])))
+
+    @property
+    def _context(self) -> int:
+        """Frames at the start of what is held whose codes are given already."""
+        return 0 if self._before is None else self._before.shape[1]
+
+    def _no_codes(self) -> Tensor:
+        return torch.zeros(0, self._num_codes, dtype=torch.long)
+
+    @property
+    def _num_codes(self) -> int:
+        return self._codec.quantizer.stage_ends[-1 if self._stages is None else self._stages - 1]
+
+    def _segment(self, frames: int) -> Tensor:
+        """Find the codes of the next frames."""
+        hop, context = self._codec.hop_samples, self._context
+        stop = (context + frames + CONTEXT_FRAMES) * hop
+        goal, start = self._goal[:, :stop], self._start[:, :stop]
+        latent = self._codec.analyze(start[None])
+        moved = self._moved(latent, goal) if self._steps else latent
+        quantizer = self._codec.quantizer
+        codes = quantizer.encode(moved, rate_weight=self._rate_weight)[:, context : context + frames]
+        codes = quantizer.first_stages(codes, self._stages)
+        known = quantizer.decode(codes)
+        known = known if self._before is None else torch.cat([self._before, known], dim=1)
+        self._before = known[:, -CONTEXT_FRAMES:]
+        done = (context + frames - self._before.shape[1]) * hop
+        self._goal, self._start = self._goal[:, done:], self._start[:, done:]
+        return codes[0].cpu()
+
+    def _moved(self, latent: Float[Tensor, "1 frames dim"], goal: Float[Tensor, "channels samples"]) -> Tensor:
+        """The latent where its codes sounded best, of all places that the steps led through."""
+        padded = functional.pad(goal, (0, max(0, self._least_samples - goal.shape[-1])))[None].to(latent)
+        best, least = latent, float("inf")
+        # what an inference mode around made could not take part in gradients
+        with torch.inference_mode(False), torch.enable_grad():
+            latent, padded = latent.clone(), padded.clone()
+            moved = nn.Parameter(latent.clone())
+            rate = _RATE * max(float(latent.std(correction=0)), _LEAST_SPREAD)
+            optimizer = torch.optim.Adam([moved], lr=rate, betas=_BETAS)
+            for step in range(self._steps + 1):
+                distance = self._distance(moved, goal.shape[-1], padded)
+                if distance.item() < least:
+                    best, least = moved.detach().clone(), distance.item()
+                if step == self._steps:
+                    break
+                optimizer.param_groups[0]["lr"] = rate * (_LAST_RATE / _RATE) ** (step / self._steps)
+                (moved.grad,) = torch.autograd.grad(distance, moved)
+                optimizer.step()
+        return best
+
+    def _distance(self, moved: Tensor, samples: int, goal: Tensor) -> Tensor:
+        """How far what the codes of a latent decode to is from the goal."""
+        quantizer = self._codec.quantizer
+        with torch.no_grad():
+            quantized = quantizer.decode(quantizer.first_stages(quantizer.encode(moved), self._stages))
+            if self._before is not None:
+                quantized = torch.cat([self._before, quantized[:, self._context :]], dim=1)
+        latent = straight_through(moved, quantized.to(moved))
+        made = self._frozen.synthesize(latent, samples, gradient=True).float()
+        made = functional.pad(made, (0, goal.shape[-1] - samples))
+        distance: Tensor = self._loudness(made, goal) + _LEVEL_WEIGHT * self._levels(made, goal)
+        return distance
+
+
+def check_refine_steps(steps: int) -> int:
+    """The number of steps.
+
+    Raises:
+        ValueError: no integer in 0 … 1000; a saved codec of a stranger may name any.
+    """
+    if type(steps) is not int or not 0 <= steps <= _MOST_STEPS:
+        raise ValueError(f"refine_steps must be an integer in 0 … {_MOST_STEPS}, got {steps!r}")
+    return steps
+
+
+def _without_weight_gradients(codec: _Codec) -> _Codec:
+    """The same codec over the same memory, whose networks have no gradients of their own: a step need not compute them."""
+    network = cast(nn.Module, codec)
+    shared: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in network.parameters()}
+    shared |= {id(b): b for b in network.buffers()}
+    twin: Any = copy.copy(codec)
+    twin._modules = {
+        name: module if module is codec.quantizer else copy.deepcopy(module, shared)
+        for name, module in network._modules.items()
+    }
+    return cast(_Codec, twin)
