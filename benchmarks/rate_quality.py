@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -75,7 +75,7 @@ def own_systems(arguments: argparse.Namespace, notes: list[str]) -> list[System]
         notes.append("No codec of vqkit was given: only the classical codecs were measured.")
         return []
     codec = load_codec(folder_of(arguments.model))
-    found: dict[int, System] = {}
+    found: dict[int, SavedCodec] = {}
     for kbps in sorted(arguments.kbps):
         if kbps < codec.rates_kbps[0]:
             notes.append(
@@ -87,7 +87,12 @@ def own_systems(arguments: argparse.Namespace, notes: list[str]) -> list[System]
             notes.append(f"{arguments.name} at {kbps:g} kbps would be the same as {found[stages].name}; left out.")
             continue
         found[stages] = SavedCodec(folder_of(arguments.model), kbps, arguments.name)
-    return list(found.values())
+    more = [
+        replace(own, family=f"{arguments.name} in {steps} steps", refine_steps=steps)
+        for steps in arguments.refine_steps
+        for own in found.values()
+    ]
+    return [*found.values(), *more]
 
 
 def all_systems(arguments: argparse.Namespace, sample_rate: int, notes: list[str]) -> dict[str, list[System]]:
@@ -172,6 +177,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", default=None, help="folder of a saved codec, or 'shipped'")
     parser.add_argument("--name", default="vqkit", help="what the codec is called in tables and plots")
     parser.add_argument("--kbps", type=float, nargs="+", default=[0.75, 1.5, 3, 6], help="rates of the codec")
+    parser.add_argument(
+        "--refine-steps", type=int, nargs="*", default=[], help="the codec's curve once more with so many steps of refinement"
+    )
     parser.add_argument("--speech", type=Path, nargs="+", default=[])
     parser.add_argument("--music", type=Path, nargs="+", default=[])
     parser.add_argument("--split", default="test")

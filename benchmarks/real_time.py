@@ -41,9 +41,10 @@ def work(codec: AudioTokenizer, wav: torch.Tensor, kbps: float) -> dict[str, Cal
             return function()
 
     found: dict[str, Callable[[], Any]] = {}
-    for rounds in sorted({0, 1, codec.level_rounds}):
-        found[f"encode, {rounds} rounds"] = lambda rounds=rounds: codec.compress(  # type: ignore[misc]
-            wav, codec.sample_rate, kbps, level_rounds=rounds
+    efforts = {(0, 0), (1, 0), (codec.level_rounds, 0), (codec.level_rounds, codec.refine_steps), (0, 3), (0, 20)}
+    for rounds, steps in sorted(efforts):
+        found[f"encode, {rounds} rounds, {steps} steps"] = lambda rounds=rounds, steps=steps: codec.compress(  # type: ignore[misc]
+            wav, codec.sample_rate, kbps, level_rounds=rounds, refine_steps=steps
         )
     found["decode"] = lambda: codec.decompress(file)
     for name in list(found):

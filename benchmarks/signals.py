@@ -73,15 +73,16 @@ def share_in_place(wave: Tensor, partials: tuple[float, ...], rate: int) -> floa
 
 
 @torch.no_grad()
-def measure(codec: AudioTokenizer, kbps: float, level_rounds: int | None = None) -> dict[str, dict[str, float]]:
+def measure(
+    codec: AudioTokenizer, kbps: float, level_rounds: int | None = None, refine_steps: int | None = None
+) -> dict[str, dict[str, float]]:
     """Level and share of each signal, without its first and last quarter of a second."""
     rate = codec.sample_rate
     edge = round(EDGE * rate)
     found = {}
     for name, (wave, partials) in signals(rate).items():
-        back = codec.decompress(
-            codec.compress(wave[None].repeat(codec.channels, 1), rate, kbps, level_rounds=level_rounds)
-        )[0][0]
+        how = {"level_rounds": level_rounds, "refine_steps": refine_steps}
+        back = codec.decompress(codec.compress(wave[None].repeat(codec.channels, 1), rate, kbps, **how))[0][0]
         before, after = wave[edge:-edge], back[edge:-edge]
         silent = not before.any()
         row = {"level dB": level_db(after) - (0 if silent else level_db(before))}
@@ -136,13 +137,14 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=sorted(path.name for path in SHIPPED.parent.glob("vqkit-codec-*")))
     parser.add_argument("--kbps", type=float, nargs="+", default=[6.0])
     parser.add_argument("--level-rounds", type=int, help="rounds of encoding; by default each codec's own")
+    parser.add_argument("--refine-steps", type=int, help="steps of refinement; by default each codec's own")
     parser.add_argument("--out", type=Path, help="folder for signals.json, signals.md and signals.png")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     results = {}
     for name in asked.models:
         codec = load_codec(name).eval()
-        results |= {f"{Path(name).name} {kbps:g} kbps": measure(codec, kbps, asked.level_rounds) for kbps in asked.kbps}
+        results |= {f"{Path(name).name} {kbps:g} kbps": measure(codec, kbps, asked.level_rounds, asked.refine_steps) for kbps in asked.kbps}
     print(table(results))
     if asked.out:
         asked.out.mkdir(parents=True, exist_ok=True)

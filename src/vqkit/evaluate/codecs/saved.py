@@ -37,11 +37,13 @@ class SavedCodec:
         folder: folder of ``save_pretrained``; None for the codec that ships with vqkit.
         kbps: keep as many stages as fit into this rate.
         family: what the codec is called in tables and plots.
+        refine_steps: steps that refine the codes of its files; None for the codec's own number.
     """
 
     folder: Path | None
     kbps: float
     family: str = "vqkit"
+    refine_steps: int | None = None
 
     @property
     def name(self) -> str:
@@ -54,6 +56,8 @@ class SavedCodec:
         codec = load_codec(self.folder)
         return {
             "kbps": self.kbps,
+            "level_rounds": codec.level_rounds,
+            "refine_steps": codec.refine_steps if self.refine_steps is None else self.refine_steps,
             "model": type(codec).__name__,
             "parameters": sum(parameter.numel() for parameter in codec.parameters()),
             "sample_rate": codec.sample_rate,
@@ -68,7 +72,7 @@ class SavedCodec:
             raise ValueError(
                 f"the codec in {self.folder or loading.SHIPPED} has {codec.channels} channels, mono is compared"
             )
-        data = codec.compress(wav, sample_rate, self.kbps)
+        data = codec.compress(wav, sample_rate, self.kbps, refine_steps=self.refine_steps)
         decoded, rate = codec.decompress(data)
         back = resample(decoded[None], rate, sample_rate)[0]
         packet_bytes = sum(inspect(io.BytesIO(data))["stage_bytes"])
