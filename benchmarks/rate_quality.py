@@ -178,7 +178,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--name", default="vqkit", help="what the codec is called in tables and plots")
     parser.add_argument("--kbps", type=float, nargs="+", default=[0.75, 1.5, 3, 6], help="rates of the codec")
     parser.add_argument(
-        "--refine-steps", type=int, nargs="*", default=[], help="the codec's curve once more with so many steps of refinement"
+        "--refine-steps",
+        type=int,
+        nargs="*",
+        default=[],
+        help="the codec's curve once more with so many steps of refinement",
     )
     parser.add_argument("--speech", type=Path, nargs="+", default=[])
     parser.add_argument("--music", type=Path, nargs="+", default=[])

@@ -144,7 +144,10 @@ def main() -> None:
     results = {}
     for name in asked.models:
         codec = load_codec(name).eval()
-        results |= {f"{Path(name).name} {kbps:g} kbps": measure(codec, kbps, asked.level_rounds, asked.refine_steps) for kbps in asked.kbps}
+        results |= {
+            f"{Path(name).name} {kbps:g} kbps": measure(codec, kbps, asked.level_rounds, asked.refine_steps)
+            for kbps in asked.kbps
+        }
     print(table(results))
     if asked.out:
         asked.out.mkdir(parents=True, exist_ok=True)
