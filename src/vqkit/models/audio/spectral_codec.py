@@ -216,9 +216,8 @@ class SpectralCodec(WaveformCodec):
         self.decoder = SpectralDecoder(quantizer.dim, hop_samples, channels, decoder_width, decoder_blocks, causal)
         self.initialized: Tensor
         self.register_buffer("initialized", torch.tensor(False))
-        if (
-            not self.encoder.turn.weight.is_meta
-        ):  # a plan has no values, and PyTorch would import its compiler to compute none
+        # a plan has no values, and PyTorch would import its compiler to compute none
+        if not self.encoder.turn.weight.is_meta:
             self._start_linear(torch.eye(channels * hop_samples)[:, : quantizer.dim])
 
     @torch.no_grad()
