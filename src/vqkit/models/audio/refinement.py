@@ -31,7 +31,7 @@ from vqkit.quantize import Quantizer
 from vqkit.quantize.straight_through import straight_through
 from vqkit.types import Float, Int
 
-__all__ = ["LatentRefinement", "check_refine_steps"]
+__all__ = ["LatentRefinement", "LatentSearch", "check_refine_steps"]
 
 _RATE, _LAST_RATE = 0.06, 0.012  # of the first and last step, in standard deviations of the latent
 _BETAS = (0.5, 0.9)  # of Adam: a few steps have no time for long averages
@@ -67,6 +67,74 @@ class _Codec(Protocol):
         """Waveforms."""
 
 
+class LatentSearch:
+    """Latents whose codes decode to what is nearer to the goal for the ear: by loudness as listeners are disturbed, and levels of bands.
+
+    Args:
+        codec: codec in evaluation mode; its networks must have gradients.
+        steps: steps of gradient descent; each takes about as long as three decodings.
+
+    Raises:
+        ValueError: steps is no integer in 0 … 1000, or a codec below 4000 Hz.
+    """
+
+    def __init__(self, codec: _Codec, steps: int) -> None:
+        self._quantizer, self._frozen = codec.quantizer, _without_weight_gradients(codec)
+        self._steps = check_refine_steps(steps)
+        window = max(8, 4 * round(_LEVEL_WINDOW_SECONDS * codec.sample_rate / 4))
+        self._loudness = LoudnessDisturbance(codec.sample_rate)
+        self._levels = BandLevels(codec.sample_rate, window_samples=(window,))
+        self._least_samples = 2 * window  # of what the distances look at
+
+    def __call__(
+        self,
+        latent: Float[Tensor, "batch frames dim"],
+        goal: Float[Tensor, "batch channels samples"],
+        stages: int | None = None,
+        before: Float[Tensor, "batch first_frames dim"] | None = None,
+    ) -> Float[Tensor, "batch frames dim"]:
+        """Of all places that the steps led through the one whose codes of these stages sounded best; the latent itself is the first.
+
+        Args:
+            latent: where the search begins.
+            goal: what is to be heard.
+            stages: stages that are decoded; all by default.
+            before: quantized latents of the first frames, which are given.
+        """
+        if not self._steps:
+            return latent
+        padded = functional.pad(goal, (0, max(0, self._least_samples - goal.shape[-1]))).to(latent)
+        best, least = latent, float("inf")
+        # what an inference mode around made could not take part in gradients
+        with torch.inference_mode(False), torch.enable_grad():
+            padded, moved = padded.clone(), nn.Parameter(latent.clone())
+            rate = _RATE * max(float(moved.detach().std(correction=0)), _LEAST_SPREAD)
+            optimizer = torch.optim.Adam([moved], lr=rate, betas=_BETAS)
+            for step in range(self._steps + 1):
+                distance = self._distance(moved, goal.shape[-1], padded, stages, before)
+                if distance.item() < least:
+                    best, least = moved.detach().clone(), distance.item()
+                if step == self._steps:
+                    break
+                optimizer.param_groups[0]["lr"] = rate * (_LAST_RATE / _RATE) ** (step / self._steps)
+                (moved.grad,) = torch.autograd.grad(distance, moved)
+                optimizer.step()
+        return best
+
+    def _distance(self, moved: Tensor, samples: int, goal: Tensor, stages: int | None, before: Tensor | None) -> Tensor:
+        """How far what the codes of a latent decode to is from the goal."""
+        quantizer = self._quantizer
+        with torch.no_grad():
+            quantized = quantizer.decode(quantizer.first_stages(quantizer.encode(moved), stages))
+            if before is not None:
+                quantized = torch.cat([before, quantized[:, before.shape[1] :]], dim=1)
+        latent = straight_through(moved, quantized.to(moved))
+        made = self._frozen.synthesize(latent, samples, gradient=True).float()
+        made = functional.pad(made, (0, goal.shape[-1] - samples))
+        distance: Tensor = self._loudness(made, goal) + _LEVEL_WEIGHT * self._levels(made, goal)
+        return distance
+
+
 class LatentRefinement:
     """Codes of a signal in blocks of any sizes, refined by listening to them.
 
@@ -99,16 +167,11 @@ class LatentRefinement:
         level_rounds: int = 0,
         rate_weight: float | None = None,
     ) -> None:
-        self._steps = check_refine_steps(steps)
         if codec.quantizer.block != 1:
             raise ValueError("codes of several scales cannot be refined: refine_steps must be 0")
-        self._codec, self._frozen = codec, _without_weight_gradients(codec)
+        self._codec, self._search = codec, LatentSearch(codec, steps)
         self._stages, self._rate_weight = stages, rate_weight
         self._matching = LevelMatching(codec, stages, level_rounds)
-        window = max(8, 4 * round(_LEVEL_WINDOW_SECONDS * codec.sample_rate / 4))
-        self._loudness = LoudnessDisturbance(codec.sample_rate)
-        self._levels = BandLevels(codec.sample_rate, window_samples=(window,))
-        self._least_samples = 2 * window  # of what the distances look at
         empty = torch.zeros(codec.channels, 0)
         self._goal, self._start = empty, empty  # from the context of the next segment on
         self._before: Tensor | None = None  # quantized latents (1, frames, dim) of that context
@@ -162,7 +225,7 @@ class LatentRefinement:
         stop = (context + frames + CONTEXT_FRAMES) * hop
         goal, start = self._goal[:, :stop], self._start[:, :stop]
         latent = self._codec.analyze(start[None])
-        moved = self._moved(latent, goal) if self._steps else latent
+        moved = self._search(latent, goal[None], self._stages, self._before)
         quantizer = self._codec.quantizer
         codes = quantizer.encode(moved, rate_weight=self._rate_weight)[:, context : context + frames]
         codes = quantizer.first_stages(codes, self._stages)
@@ -172,40 +235,6 @@ class LatentRefinement:
         done = (context + frames - self._before.shape[1]) * hop
         self._goal, self._start = self._goal[:, done:], self._start[:, done:]
         return codes[0].cpu()
-
-    def _moved(self, latent: Float[Tensor, "1 frames dim"], goal: Float[Tensor, "channels samples"]) -> Tensor:
-        """The latent where its codes sounded best, of all places that the steps led through."""
-        padded = functional.pad(goal, (0, max(0, self._least_samples - goal.shape[-1])))[None].to(latent)
-        best, least = latent, float("inf")
-        # what an inference mode around made could not take part in gradients
-        with torch.inference_mode(False), torch.enable_grad():
-            latent, padded = latent.clone(), padded.clone()
-            moved = nn.Parameter(latent.clone())
-            rate = _RATE * max(float(latent.std(correction=0)), _LEAST_SPREAD)
-            optimizer = torch.optim.Adam([moved], lr=rate, betas=_BETAS)
-            for step in range(self._steps + 1):
-                distance = self._distance(moved, goal.shape[-1], padded)
-                if distance.item() < least:
-                    best, least = moved.detach().clone(), distance.item()
-                if step == self._steps:
-                    break
-                optimizer.param_groups[0]["lr"] = rate * (_LAST_RATE / _RATE) ** (step / self._steps)
-                (moved.grad,) = torch.autograd.grad(distance, moved)
-                optimizer.step()
-        return best
-
-    def _distance(self, moved: Tensor, samples: int, goal: Tensor) -> Tensor:
-        """How far what the codes of a latent decode to is from the goal."""
-        quantizer = self._codec.quantizer
-        with torch.no_grad():
-            quantized = quantizer.decode(quantizer.first_stages(quantizer.encode(moved), self._stages))
-            if self._before is not None:
-                quantized = torch.cat([self._before, quantized[:, self._context :]], dim=1)
-        latent = straight_through(moved, quantized.to(moved))
-        made = self._frozen.synthesize(latent, samples, gradient=True).float()
-        made = functional.pad(made, (0, goal.shape[-1] - samples))
-        distance: Tensor = self._loudness(made, goal) + _LEVEL_WEIGHT * self._levels(made, goal)
-        return distance
 
 
 def check_refine_steps(steps: int) -> int:
