@@ -40,13 +40,13 @@ A neural codec for speech and music: mono, {sample_rate} Hz, {frame_rate:g} fram
 - made by: `vqkit train --config recipes/{recipe}.yaml --data.source DATA --steps {steps}`, then
   `python recipes/ship_codec.py --run runs/{recipe} --recipe {recipe} --data DATA --steps {steps} --out {name}{flags}`; torch {torch}
 
-{origin}How good it is, and where it falls short: docs/results/shipped-codec of the repository.
+{origin}How good it is, and where it falls short: docs/results/{results} of the repository.
 
 ## What it is for, and what not
 
 - Speech and music at low rates, to be heard by people. Any stage can be the last: 1 stage is the least, 6 are 3 kbit/s.
 - What lies above {nyquist:g} kHz is lost, and so is stereo.
-{signals}{rounds}- It looks ahead: {latency:.2f} s of latency in a stream. It is not made for conversation.
+{signals}{rounds}{refined}- It looks ahead: {latency:.2f} s of latency in a stream. It is not made for conversation.
 - It was trained for a few hours on two CPU cores with {hours:.1f} hours of sound; published codecs saw thousands on GPUs, and an
   adversary. It changes voices at low rates: do not use it where a person has to be recognised, or where every word counts.
 
@@ -68,14 +68,19 @@ ROUNDS = """- Files are encoded in {rounds} rounds in which the encoder hears wh
   `AudioCodec.encode` and `vqkit tokenize` do without: they are faster, and their tones quieter.
 """
 
+STEPS = """- The codes of files are then refined in {steps} steps by listening to what they decode to. `--refine-steps 20` sounds better yet and
+  takes several times as long; `--refine-steps 0`, `AudioCodec.encode` and `vqkit tokenize` do without: they are faster, and sound worse.
+"""
 
-def smaller(codec: SpectralCodec, level_rounds: int) -> SpectralCodec:
-    """The same codec in half precision, without what only training needs, and with rounds of its own."""
+
+def smaller(codec: SpectralCodec, level_rounds: int, refine_steps: int) -> SpectralCodec:
+    """The same codec in half precision, without what only training needs, and with rounds and steps of its own."""
     trained = codec.quantizer
     sizes = trained.code_sizes
-    made = {name: value for name, value in codec._hub_mixin_config.items() if name not in ("quantizer", "level_rounds")}
+    given = ("quantizer", "level_rounds", "refine_steps")
+    made = {name: value for name, value in codec._hub_mixin_config.items() if name not in given}
     plain = RVQ(trained.dim, sizes[0], len(sizes), update="gradient", init="uniform", revive="none")
-    found = SpectralCodec(plain, **made, level_rounds=level_rounds)
+    found = SpectralCodec(plain, **made, level_rounds=level_rounds, refine_steps=refine_steps)
     names = found.state_dict().keys()
     found.load_state_dict({name: value for name, value in codec.state_dict().items() if name in names})
     return found.half().eval()
@@ -111,8 +116,10 @@ def write_card(
             argument="" if name == SHIPPED.name else f'"{name}"',
             flag="" if name == SHIPPED.name else f" --model {name}",
             recipe=recipe,
+            results=name.replace("vqkit-codec-16khz", "shipped-codec"),
             origin=f"{origin}\n\n" if origin else "",
             rounds=ROUNDS.format(rounds=codec.level_rounds) if codec.level_rounds else "",
+            refined=STEPS.format(steps=codec.refine_steps) if codec.refine_steps else "",
             signals=signals_line(signals, name) if signals else "",
             sample_rate=codec.sample_rate,
             frame_rate=codec.frame_rate,
@@ -128,7 +135,8 @@ def write_card(
             kind=type(codec).__name__,
             description="ConvNeXt blocks between a windowed Fourier transform and its inverse, beside a learned transform codec",
             steps=steps,
-            flags=f" --level-rounds {codec.level_rounds}" if codec.level_rounds else "",
+            flags=(f" --level-rounds {codec.level_rounds}" if codec.level_rounds else "")
+            + (f" --refine-steps {codec.refine_steps}" if codec.refine_steps else ""),
             torch=torch.__version__,
             nyquist=codec.sample_rate / 2000,
             latency=codec.streaming().latency_seconds,
@@ -146,10 +154,12 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    parser.add_argument("--codec", type=Path, help="folder of the codec, where the run's own was trained on")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True, help="that the run took")
     parser.add_argument("--recipe", default="codec-shipped", help="name of the run's YAML file, for the card")
     parser.add_argument("--level-rounds", type=int, default=0, help="in which its files are encoded, by default")
+    parser.add_argument("--refine-steps", type=int, default=0, help="in which its codes are refined, by default")
     parser.add_argument("--minutes", type=float, default=60, help="of sound that the prior is fitted to")
     parser.add_argument("--origin", default="", help="a sentence on what the run began with, for the card")
     parser.add_argument("--signals", type=Path, help="signals.json of benchmarks/signals.py, for the card")
@@ -163,7 +173,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / asked.out.name
-        smaller(SpectralCodec.from_pretrained(asked.run / "codec"), asked.level_rounds).save_pretrained(folder)
+        trained = SpectralCodec.from_pretrained(asked.codec or asked.run / "codec")
+        smaller(trained, asked.level_rounds, asked.refine_steps).save_pretrained(folder)
         # 32 classes save less, and take 1.5 MB
         if vqkit(["fit-prior", str(folder), str(asked.data), "--classes", "6", "--minutes", f"{asked.minutes:g}"]):
             raise SystemExit(1)
