@@ -68,8 +68,8 @@ ROUNDS = """- Files are encoded in {rounds} rounds in which the encoder hears wh
   `AudioCodec.encode` and `vqkit tokenize` do without: they are faster, and their tones quieter.
 """
 
-STEPS = """- The codes of files are then refined in {steps} steps by listening to what they decode to. `--refine-steps 20` sounds better yet and
-  takes several times as long; `--refine-steps 0`, `AudioCodec.encode` and `vqkit tokenize` do without: they are faster, and sound worse.
+STEPS = """- The codes of files are then refined in {steps} steps by listening to what they decode to. `--refine-steps 20` sounds better
+  yet and takes several times as long; `--refine-steps 0`, `AudioCodec.encode` and `vqkit tokenize` do without: faster, and worse.
 """
 
 

@@ -1,5 +1,6 @@
 """Codes that are found by listening: nearer for the ear, of the same model, and the same in blocks as of the whole."""
 
+import copy
 import io
 
 import numpy as np
@@ -118,6 +119,14 @@ def test_other_codecs_too():
     assert codes.shape == (29, 2)
     with pytest.raises(ValueError, match="codes of several scales cannot be refined"):
         LatentRefinement(SpectralCodec(Multiscale([VQ(16, 64), VQ(16, 64)], sizes=(1, 2))), None, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_codecs_of_other_precision_search_in_single(codec, dtype):
+    wav, expected = noise(16000), LatentRefinement(codec, None, 3).whole(noise(16000))
+    found = LatentRefinement(copy.deepcopy(codec).to(dtype), None, 3).whole(wav)
+    assert (found[:, 0] == expected[:, 0]).float().mean() > 0.9
+    assert not torch.equal(found, codec.encode(wav[None])[0].T)
 
 
 def test_frames_may_keep_only_what_is_worth_its_bits(codec):

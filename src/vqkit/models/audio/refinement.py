@@ -103,6 +103,7 @@ class LatentSearch:
         """
         if not self._steps:
             return latent
+        latent = latent.float()  # half precision has no room for such steps
         padded = functional.pad(goal, (0, max(0, self._least_samples - goal.shape[-1]))).to(latent)
         best, least = latent, float("inf")
         # what an inference mode around made could not take part in gradients
