@@ -83,7 +83,7 @@ class LatentSearch:
         self._steps = check_refine_steps(steps)
         window = max(8, 4 * round(_LEVEL_WINDOW_SECONDS * codec.sample_rate / 4))
         self._loudness = LoudnessDisturbance(codec.sample_rate)
-        self._levels = BandLevels(codec.sample_rate, window_samples=(window,))
+        self._levels = BandLevels(codec.sample_rate, window_samples=(window,), power=_LEVEL_POWER)
         self._least_samples = 2 * window  # of what the distances look at
 
     def __call__(
