@@ -35,9 +35,8 @@ __all__ = ["LatentRefinement", "LatentSearch", "check_refine_steps"]
 
 _RATE, _LAST_RATE = 0.06, 0.012  # of the first and last step, in standard deviations of the latent
 _BETAS = (0.5, 0.9)  # of Adam: a few steps have no time for long averages
-_LEVEL_WEIGHT = (
-    8.0  # of BandLevels beside LoudnessDisturbance: tones stay as loud as they are, and speech gains as well
-)
+# of BandLevels beside LoudnessDisturbance: tones stay as loud as they are, and speech gains as well
+_LEVEL_WEIGHT, _LEVEL_POWER = 8.0, 0.5
 _LEVEL_WINDOW_SECONDS = 0.064
 _LEAST_SPREAD = 1e-3  # of the latent of silence
 _MOST_STEPS = 1000
