@@ -4,7 +4,8 @@
 
 The sound is the sample speech and music, one after the other. Everything runs in one process and one thread, in turns, and the least of
 several times counts. Two numbers a row: by the clock, which other programs on the machine slow down, and by the processor's time of this
-process. "plain" takes the plain twin of every fast path: of oneDNN's linear layers, of the fast Fourier transform and of the search. One
+process. "plain" takes the plain twin of every fast path: of oneDNN's linear layers, of the fast Fourier transform and of the search. Beside
+it stand the parameters, and the multiplications and additions (one of each together) that the plain twins make for a second of sound. One
 core: about a minute. Prints a table; --out also writes it as JSON.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from vqkit.cache import write_json
 from vqkit.code_digest import commit
@@ -64,6 +66,23 @@ def measured(tasks: dict[str, Callable[[], Any]], seconds: float, goes: int) -> 
     return {name: {"by_clock": seconds / clock, "by_processor": seconds / cpu} for name, (clock, cpu) in least.items()}
 
 
+@torch.no_grad()
+def counted(codec: AudioTokenizer) -> dict[str, float]:
+    """Parameters, and multiply–adds a second of sound in millions: of the networks, and of the search of all stages."""
+    second = torch.zeros(1, codec.channels, codec.sample_rate)
+    frames = round(codec.frame_rate)
+    found: dict[str, float] = {"parameters": sum(parameter.numel() for parameter in codec.parameters())}
+    tasks = {"encoder": lambda: codec.analyze(second), "decoder": lambda: codec.synthesize(codec.analyze(second))}
+    with plain_paths():
+        for name, task in tasks.items():
+            with FlopCounterMode(display=False) as counter:
+                task()
+            found[name] = counter.get_total_flops() / 2e6
+    found["decoder"] -= found["encoder"]
+    found["search"] = codec.quantizer.codebook_numel * frames / 1e6
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a folder of save_pretrained; the codec that ships by default")
@@ -79,10 +98,13 @@ def main() -> None:
     print("| × real time, one core | by the clock | by the processor's time |\n|---|---|---|")
     for name, row in rows.items():
         print(f"| {name} | {row['by_clock']:.1f} | {row['by_processor']:.1f} |")
+    cost = counted(codec)
+    print(
+        ", ".join(f"{name} {value:,.0f}" for name, value in cost.items()) + " (million multiply–adds a second of sound)"
+    )
     if arguments.out:
-        write_json(
-            arguments.out, {"commit": commit(), "kbps": arguments.kbps, "seconds": arguments.seconds, "rows": rows}
-        )
+        record = {"commit": commit(), "kbps": arguments.kbps, "seconds": arguments.seconds, "rows": rows, "cost": cost}
+        write_json(arguments.out, record)
 
 
 if __name__ == "__main__":
