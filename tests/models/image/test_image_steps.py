@@ -8,7 +8,9 @@ import torch
 from vqkit import RVQ, SteppedFSQ
 from vqkit.bitstream import VqkReader, inspect
 from vqkit.cli import main
-from vqkit.data import write_image
+from vqkit.coding.image.lanes import encode_images
+from vqkit.coding.rate import Rate
+from vqkit.data import read_image, write_image
 from vqkit.models import ImageTokenizer, TransformBackbone
 from vqkit.models.image.compression import encode_image
 from vqkit.models.image.to_size import encode_to_fit
@@ -128,3 +130,16 @@ def test_the_command_line_keeps_to_the_rate(tokenizer, tmp_path, flag, capsys):
     assert 0.7 * limit < (tmp_path / "a.vqk").stat().st_size <= limit
     assert main(["decode", str(tmp_path / "a.vqk"), str(tmp_path / "b.png"), *model]) == 0
     capsys.readouterr()
+
+
+def test_images_in_lanes_keep_to_the_rate_each(tokenizer, tmp_path):
+    paths, targets = [], [io.BytesIO(), io.BytesIO()]
+    for seed in (98, 99):
+        paths.append(tmp_path / f"{seed}.png")
+        write_image(paths[-1], waves(seed=seed))
+    limit = sizes_by_step(tokenizer, waves(seed=99))[3]
+    encode_images(tokenizer, paths, targets, 2, Rate(max_bytes=limit))
+    for path, target in zip(paths, targets, strict=True):
+        alone = io.BytesIO()
+        encode_to_fit(tokenizer, alone, read_image(path, 3), max_bytes=limit)
+        assert target.getvalue() == alone.getvalue()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SHIPPED", "ImageTokenizer", "TokenizerOutput"]
 
-SHIPPED = Path(__file__).parents[1] / "weights" / "vqkit-image"
+SHIPPED = Path(__file__).parents[1] / "weights" / "vqkit-image-2"
 """The image tokenizer that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
 
 
