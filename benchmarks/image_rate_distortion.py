@@ -3,10 +3,11 @@
     python benchmarks/image_rate_distortion.py --images DATA --split test --size 512 --count 50 --out docs/results/shipped-image
 
 DATA: what vqkit.data.list_images takes. Each image is made at most --size long (or cut to its middle with --crop) and rounded to 8 bits.
-The tokenizer (--model, by default the one that ships) writes a real .vqk file at each number of stages; every other codec gets the
-highest quality whose file is not larger than that one. Where even its smallest file is larger, that is taken, and counted in the table.
-Writes results.json, report.md and rate_distortion.png. --fast leaves the perceptual distance out, which needs a network; --frechet adds the
-Fréchet distance, which says something for hundreds of images only, and keeps two covariances of 13 MB for each codec and number of stages.
+The tokenizer (--model, by default the one that ships) writes a real .vqk file at each number of stages, or with each second step where
+its quantizer has steps; every other codec gets the highest quality whose file is not larger than that one. Where even its smallest file
+is larger, that is taken, and counted in the table. Writes results.json, report.md and rate_distortion.png. --fast leaves the perceptual
+distance out, which needs a network; --frechet adds the Fréchet distance, which says something for hundreds of images only, and keeps two
+covariances of 13 MB for each codec and rate.
 """
 
 import argparse
@@ -34,10 +35,10 @@ from vqkit.report.figures import axis_style, legend_below, log_axis, look_handle
 from vqkit.report.palette import system_looks
 
 OWN = "vqkit"
-READING = """Each block has one number of the tokenizer's stages; the other codecs have the largest file that is not larger than the
-tokenizer's of the same image. † counts images where even their smallest file is larger, which is then taken. Bytes are those of whole
-files; JPEG's are the smaller of progressive and baseline with optimized tables. Headers (JPEG's tables and all) are shown where known,
-because at such sizes they weigh.
+READING = """Each block has one number of the tokenizer's stages, or one of its steps; the other codecs have the largest file that is not
+larger than the tokenizer's of the same image. † counts images where even their smallest file is larger, which is then taken. Bytes are
+those of whole files; JPEG's are the smaller of progressive and baseline with optimized tables. Headers (JPEG's tables and all) are shown
+where known, because at such sizes they weigh.
 """
 
 
@@ -163,31 +164,39 @@ def pillow(image: Tensor) -> Image.Image:
 def measure(
     tokenizer: ImageTokenizer, items: list[ImageItem], size: int, crop: bool, metrics: Callable[[], object]
 ) -> dict:
-    stages = range(1, tokenizer.quantizer.num_stages + 1)
-    rows = {(name, stage): Row(metrics) for name in (OWN, *CODECS) for stage in stages}
+    rates = settings(tokenizer)
+    rows = {(name, rate): Row(metrics) for name in (OWN, *CODECS) for rate in range(1, len(rates) + 1)}
     for number, item in enumerate(items, start=1):
         image = load(item, tokenizer.channels, size, crop)
         others = {name: Searched(pillow(image), codec) for name, codec in CODECS.items()}
-        for stage in stages:
+        for rate, options in enumerate(rates, start=1):
             file = io.BytesIO()
-            encode_image(tokenizer, file, image, stage)
+            encode_image(tokenizer, file, image, **options)
             data = file.getvalue()
             headers = inspect(io.BytesIO(data))["overhead_bytes"]
             made = eight_bits(decode_image(tokenizer, io.BytesIO(data)).image)
-            rows[OWN, stage].add(made, image, len(data), len(data), headers)
+            rows[OWN, rate].add(made, image, len(data), len(data), headers)
             for name, searched in others.items():
                 found = searched.within(len(data))
                 headers = jpeg_header_bytes(found) if name == "JPEG" else 0
-                rows[name, stage].add(opened(found, tokenizer.channels), image, len(found), len(data), headers)
+                rows[name, rate].add(opened(found, tokenizer.channels), image, len(found), len(data), headers)
         print(f"{number} of {len(items)}: {item.name}", flush=True)
     return {key: row.result() for key, row in rows.items()}
+
+
+def settings(tokenizer: ImageTokenizer) -> list[dict]:
+    """Arguments of `encode_image` for each rate, from the fewest bits to the most."""
+    weights = tokenizer.quantizer.rate_weights
+    if weights:
+        return [{"rate_weight": weight} for weight in reversed(weights[::2])]
+    return [{"stages": stages} for stages in range(1, tokenizer.quantizer.num_stages + 1)]
 
 
 def table(results: dict, names: list[str]) -> str:
     arrows = {"mae": "↓", "psnr": "↑", "ssim": "↑"}
     heads = [f"{name} {arrows.get(name, '↓')}" for name in names]
     lines = [
-        f"| stages | codec | bits a pixel | bytes | of these headers | {' | '.join(heads)} |",
+        f"| rate | codec | bits a pixel | bytes | of these headers | {' | '.join(heads)} |",
         "|---:|---|" + "---:|" * (3 + len(names)),
     ]
     for (name, stage), row in sorted(results.items(), key=lambda pair: pair[0][1]):

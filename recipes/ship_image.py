@@ -1,4 +1,4 @@
-"""Make the image tokenizer that ships with vqkit out of a training run: half precision, its prior, and its model card.
+"""Make vqkit-image, the first tokenizer of images that shipped, out of a training run: half precision, its prior, and its card.
 
     vqkit train --config recipes/image-shipped.yaml --data.source '[DATA/images/photos, DATA/images/illustrations]'
     python recipes/ship_image.py --run runs/image-shipped --data DATA --steps 5000
@@ -82,7 +82,7 @@ def write_card(folder: Path, data: Path, steps: int) -> None:
     (folder / "README.md").unlink(missing_ok=True)
     (folder / "MODEL_CARD.md").write_text(
         CARD.format(
-            name=SHIPPED.name,
+            name="vqkit-image",
             stages=tokenizer.quantizer.num_stages,
             bits=tokenizer.quantizer.bits_per_vector / tokenizer.quantizer.num_stages,
             low=rates[0],
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True, help="that the run took")
-    parser.add_argument("--out", type=Path, default=SHIPPED)
+    parser.add_argument("--out", type=Path, default=SHIPPED.with_name("vqkit-image"))
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / asked.out.name

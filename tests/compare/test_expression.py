@@ -193,6 +193,7 @@ def test_a_recipe_can_allow_it(package):
 
 EVERY = {
     "BSQ": "BSQ(dim, 8)",
+    "Bands": "Bands([VQ(dim // 2, 8), RVQ(dim // 2, 8, 2)])",
     "FSQ": "FSQ(dim, [5, 5], bound='clamp')",
     "GainShape": "GainShape(VQ(1, 8), RVQ(dim, 8, 2))",
     "GroupedRVQ": "GroupedRVQ(dim, 8, 2, 2)",
@@ -213,6 +214,8 @@ EVERY = {
     "ResidualLFQ": "ResidualLFQ(dim, 4, 2)",
     "Rotated": "Rotated(PVQ(dim, 8, 4), method='balanced')",
     "SimVQ": "SimVQ(dim, 8)",
+    "Stepped": "Stepped(FSQ(dim, [9] * 4, bound='clamp', scale=4.5), steps=[0.5, 1.0])",
+    "SteppedFSQ": "SteppedFSQ([[[[3] * 12], [[9, 9, 9], [9, 9, 9], [9, 9, 9], [9, 9, 9]]], [[[5] * 12]]], steps=[0.5, 1.0])",
     "Sum": "Sum(dim, [VQ(8, 8), RVQ(8, 8, 2)])",
     "System": "System(VQ(dim, 8))",
     "TurboQuant": "TurboQuant(dim, 2)",

@@ -25,6 +25,7 @@ from vqkit.models import (
     ConvBackbone,
     DacCodec,
     ImageTokenizer,
+    LappedBackbone,
     SpectralCodec,
     TransformBackbone,
     VideoTokenizer,
@@ -67,6 +68,7 @@ MAKE = {
     "TransformBackbone": lambda: ImageTokenizer(
         TransformBackbone(6, width=8, encoder_blocks=(1, 1), decoder_blocks=(1, 1)), quantizer(6)
     ),
+    "LappedBackbone": lambda: ImageTokenizer(LappedBackbone(6), quantizer(6)),
     "ViTBackbone": lambda: ImageTokenizer(
         ViTBackbone(6, image_size=32, patch=8, tokens=5, width=8, depth=1, heads=2), quantizer(6)
     ),
@@ -465,7 +467,7 @@ def test_on_a_gpu(case):
 
 
 STREAMED = ("SpectralCodec", "SpectralCodec, stereo", "AudioCodec")
-TILED = ("ConvBackbone", "TransformBackbone")
+TILED = ("ConvBackbone", "TransformBackbone", "LappedBackbone")
 
 
 @each

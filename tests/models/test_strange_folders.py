@@ -16,6 +16,7 @@ from vqkit.models import (
     ConvBackbone,
     DacCodec,
     ImageTokenizer,
+    LappedBackbone,
     SpectralCodec,
     TransformBackbone,
     ViTBackbone,
@@ -51,6 +52,7 @@ MODELS = {
     "Transform": lambda: ImageTokenizer(
         TransformBackbone(8, width=4, encoder_blocks=(1, 1), decoder_blocks=(1, 1)), quantizer()
     ),
+    "Lapped": lambda: ImageTokenizer(LappedBackbone(8), quantizer()),
     "VQ": lambda: VQ(8, 4, update="ema"),
     "RVQ": quantizer,
     "FSQ": lambda: FSQ(4, [3, 3]),

@@ -14,6 +14,7 @@ from vqkit import (
     PVQ,
     RVQ,
     VQ,
+    Bands,
     GainShape,
     GroupedRVQ,
     Interpolated,
@@ -30,6 +31,8 @@ from vqkit import (
     ResidualLFQ,
     Rotated,
     SimVQ,
+    Stepped,
+    SteppedFSQ,
     Sum,
     System,
     TurboQuant,
@@ -72,7 +75,7 @@ BITS = {
     "commitment_weight": ({}, 0.5, "loss of commitment"),
 }
 GRID = {"bound": ({}, "sigmoid", "z_q"), "noise": ({}, 1.0, "z_q")}
-LEARN_NOTHING = (LloydMax, RandomProjection, TurboQuant)
+LEARN_NOTHING = (LloydMax, RandomProjection, TurboQuant, Stepped, SteppedFSQ)
 
 
 def sizes(value):
@@ -189,6 +192,22 @@ OPTIONS = {
             "shape": sizes(lambda: RVQ(DIM, 4, 2)),
             "commitment_weight": ({}, 0.5, "loss of commitment"),
         },
+    ),
+    Bands: (
+        {"bands": lambda: [VQ(DIM - 4, 8), VQ(4, 8)]},
+        {"bands": sizes(lambda: [VQ(DIM - 4, 4), VQ(4, 8)])},
+    ),
+    Stepped: (
+        {"quantizer": lambda: FSQ(DIM, [9] * DIM, scale=4.5, bound="clamp"), "steps": [0.5, 1.0]},
+        {
+            "quantizer": sizes(lambda: FSQ(DIM, [7] * DIM, scale=3.5, bound="clamp")),
+            "steps": sizes([0.5]),
+            "slope": ({}, 2.0, "codes"),
+        },
+    ),
+    SteppedFSQ: (
+        {"bands": [[[[3] * DIM], [[9] * DIM]]], "steps": [0.5, 1.0]},
+        {"bands": sizes([[[[9] * DIM]]]), "steps": sizes([0.5]), "slope": ({}, 2.0, "codes")},
     ),
     Projected: (
         {"dim": DIM, "quantizer": lambda: VQ(4, 8)},

@@ -10,7 +10,7 @@ from vqkit.bitstream.context_model import ContextModel
 from vqkit.bitstream.editing import cut, join, thin
 from vqkit.bitstream.entropy_model import EntropyModel, read_tables
 from vqkit.bitstream.errors import BitstreamError, OtherModelError
-from vqkit.bitstream.fitting import thin_to_fit
+from vqkit.bitstream.fitting import size_limit, thin_to_fit
 from vqkit.bitstream.foreign_tokens import TokenRate, token_frames, token_rates
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.inspection import inspect
@@ -44,6 +44,7 @@ __all__ = [
     "join",
     "prefix_bytes",
     "read_tables",
+    "size_limit",
     "thin",
     "thin_to_fit",
     "token_frames",

@@ -2,13 +2,14 @@
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from vqkit.bitstream.editing import thin
 from vqkit.bitstream.inspection import inspect
 
-__all__ = ["thin_to_fit"]
+__all__ = ["size_limit", "thin_to_fit"]
 
 
 def thin_to_fit(
@@ -30,7 +31,7 @@ def thin_to_fit(
     """
     file.seek(0)
     found = inspect(file)
-    limit, asked = _limit(found, max_bytes, bpp)
+    limit, asked = size_limit(() if found["sample_rate"] else found["image_size"], max_bytes, bpp)
     sizes: list[int] = found["thinned_bytes"][: max(1, found["stages"][1])]
     stages = sum(size <= limit for size in sizes)
     if not stages:
@@ -40,13 +41,21 @@ def thin_to_fit(
     return stages, sizes[stages - 1]
 
 
-def _limit(found: dict[str, Any], max_bytes: int | None, bpp: float | None) -> tuple[int, str]:
-    """The largest size in bytes, and in words."""
+def size_limit(size: Sequence[int], max_bytes: int | None, bpp: float | None) -> tuple[int, str]:
+    """The largest size in bytes, and in words.
+
+    Args:
+        size: sides of the image in pixels; empty for what is none.
+        max_bytes: largest size of the file, headers included.
+        bpp: largest size in bits a pixel; either this or ``max_bytes``.
+
+    Raises:
+        ValueError: both or neither are given, or bpp is not above 0 or for no image.
+    """
     if max_bytes is not None and bpp is None:
         return max_bytes, f"max_bytes is {max_bytes}"
     if bpp is None or max_bytes is not None:
         raise ValueError(f"one of max_bytes and bpp must be given, got {max_bytes} and {bpp}")
-    size = () if found["sample_rate"] else found["image_size"]
     if not bpp > 0 or not size:
         raise ValueError(
             f"bpp is {bpp}, it must be more than 0" if size else "bpp is for images, and this file holds none"

@@ -52,11 +52,13 @@ class Kind(ABC):
         modality: modality of the content.
         read: suffixes of files that can be encoded, in lower case: those of other modalities too that hold such a signal.
         written: suffixes of files that can be made, the usual one first.
+        token_model: name of the model that ships whose codes are tokens, where another one makes the smaller files; else None.
     """
 
     modality: ClassVar[Modality]
     read: ClassVar[frozenset[str]]
     written: ClassVar[tuple[str, ...]]
+    token_model: ClassVar[str | None] = None
 
     @property
     def name(self) -> str:

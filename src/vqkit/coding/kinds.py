@@ -141,12 +141,13 @@ class _Rejoined(io.RawIOBase):
         return len(found)
 
 
-def open_models(kinds: Iterable[Kind], folders: Iterable[str] = ()) -> dict[Kind, Any]:
+def open_models(kinds: Iterable[Kind], folders: Iterable[str] = (), *, tokens: bool = False) -> dict[Kind, Any]:
     """Load a model for each kind.
 
     Args:
         kinds: kinds that are to be coded.
         folders: folders of ``save_pretrained``, at most one a kind; for the others the models that ship.
+        tokens: whether the codes are what is wanted, and not files.
 
     Raises:
         ValueError: there is no such folder, it holds no model, or none of these kinds, or two are of one kind.
@@ -165,4 +166,4 @@ def open_models(kinds: Iterable[Kind], folders: Iterable[str] = ()) -> dict[Kind
         if kind in named:
             raise ValueError(f"{named[kind]} and {folder} are both models of {kind.name}: give one")
         named[kind] = folder
-    return {kind: kind.load(named.get(kind)) for kind in wanted}
+    return {kind: kind.load(named.get(kind) or (kind.token_model if tokens else None)) for kind in wanted}

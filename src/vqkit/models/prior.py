@@ -8,6 +8,7 @@ and, in images, the code of the cell above (`vqkit.bitstream.fit_contexts`); and
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from vqkit.types import Float
 
 __all__ = ["CodingCost", "code_vectors", "codes_of", "coding_cost", "fit_prior"]
 
+_GOLDEN = 0.6180339887  # of a circle: turns of it spread evenly, however many there are
 _MOST_VECTORS = 1 << 18  # codes in all whose vectors are decoded
 
 
@@ -45,8 +47,15 @@ class CodingCost:
 
 @torch.no_grad()
 def codes_of(model: Tokenizer, signals: Iterable[Float[Tensor, "channels *size"]]) -> list[CodedSignal]:
-    """The codes of clips at the codec's rate, or of images of any sizes, one at a time."""
-    return [model.coded(signal) for signal in signals]
+    """The codes of clips at the codec's rate, or of images of any sizes, one at a time.
+
+    Where the quantizer has steps (`rate_weights`), signals take them in turn, in a scattered order: a prior is for all of them.
+    """
+    weights = model.quantizer.rate_weights
+    if not weights:
+        return [model.coded(signal) for signal in signals]
+    places = (round(number * _GOLDEN * len(weights)) % len(weights) for number in count())
+    return [model.coded(signal, rate_weight=weights[place]) for signal, place in zip(signals, places, strict=False)]  # type: ignore[call-arg]
 
 
 def fit_prior(
@@ -104,7 +113,9 @@ def fit_prior(
 
 @torch.no_grad()
 def code_vectors(quantizer: Quantizer) -> list[Float[Tensor, "code_size dim"]] | None:
-    """Compute the vector that each code of each position adds to the decoded one; exact where codes add up: residual, product quantizers.
+    """Compute the vector that each code of each position adds to that of the middle codes, which on a grid is 0.
+
+    It is exact where codes add up: residual and product quantizers.
 
     Args:
         quantizer: the quantizer.
@@ -117,19 +128,20 @@ def code_vectors(quantizer: Quantizer) -> list[Float[Tensor, "code_size dim"]] |
         >>> quantizer = RVQ(dim=6, codebook_size=8, num_quantizers=2)
         >>> first, second = code_vectors(quantizer)
         >>> codes = torch.tensor([[3, 5]])
-        >>> torch.allclose(first[3] + second[5], quantizer.decode(codes)[0] - quantizer.decode(0 * codes)[0], atol=1e-6)
+        >>> torch.allclose(first[3] + second[5], quantizer.decode(codes)[0] - quantizer.decode(0 * codes + 4)[0], atol=1e-6)
         True
     """
     sizes = quantizer.code_sizes
     if sum(sizes) > _MOST_VECTORS:
         return None
     device = next((tensor.device for tensor in quantizer.state_dict().values()), torch.device("cpu"))
-    zero = quantizer.decode(torch.zeros(1, len(sizes), dtype=torch.long, device=device)).float()
+    middle = torch.tensor([size // 2 for size in sizes], device=device)
+    around = quantizer.decode(middle[None]).float()
     found = []
     for position, size in enumerate(sizes):
-        codes = torch.zeros(size, len(sizes), dtype=torch.long, device=device)
+        codes = middle.repeat(size, 1)
         codes[:, position] = torch.arange(size, device=device)
-        found.append((quantizer.decode(codes).float() - zero).cpu())
+        found.append((quantizer.decode(codes).float() - around).cpu())
     return found
 
 

@@ -1,10 +1,11 @@
 """Quantizers: leaves, combinators, and the systems made of them.
 
-Leaves: `VQ`, `SimVQ`, `FSQ`, `LFQ`, `LloydMax`, `RandomProjection`. Combinators: `Residual`, `Product`, `Interpolated`, `Projected`,
-`Rotated`, `GainShape`, `Sum`, `Multiscale`. Systems: `RVQ`, `PVQ`, `GroupedRVQ`, `ResidualFSQ`, `ResidualLFQ`, `BSQ`, `TurboQuant`,
-`QINCo`, `IVQ`, `LooC`.
+Leaves: `VQ`, `SimVQ`, `FSQ`, `LFQ`, `LloydMax`, `RandomProjection`. Combinators: `Residual`, `Product`, `Bands`, `Interpolated`,
+`Projected`, `Rotated`, `GainShape`, `Stepped`, `Sum`, `Multiscale`. Systems: `RVQ`, `PVQ`, `GroupedRVQ`, `ResidualFSQ`, `ResidualLFQ`,
+`SteppedFSQ`, `BSQ`, `TurboQuant`, `QINCo`, `IVQ`, `LooC`.
 """
 
+from vqkit.quantize.bands import Bands
 from vqkit.quantize.base import Quantizer
 from vqkit.quantize.distinct import DistinctCodes, distinct_codes
 from vqkit.quantize.fsq import FSQ
@@ -24,6 +25,8 @@ from vqkit.quantize.random_projection import RandomProjection
 from vqkit.quantize.residual import Residual
 from vqkit.quantize.rotated import Rotated
 from vqkit.quantize.simvq import SimVQ
+from vqkit.quantize.stepped import Stepped
+from vqkit.quantize.stepped_fsq import SteppedFSQ
 from vqkit.quantize.sum import Sum
 from vqkit.quantize.system import System
 from vqkit.quantize.usage import usage_advice
@@ -37,6 +40,7 @@ __all__ = [
     "PVQ",
     "RVQ",
     "VQ",
+    "Bands",
     "DistinctCodes",
     "GainShape",
     "GroupedRVQ",
@@ -54,6 +58,8 @@ __all__ = [
     "ResidualLFQ",
     "Rotated",
     "SimVQ",
+    "Stepped",
+    "SteppedFSQ",
     "Sum",
     "System",
     "TurboQuant",

@@ -188,8 +188,8 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         Args:
             z: (batch, *spatial, dim), any floating dtype.
             mask: (batch, *spatial) of bool, True = real.
-            rate_weight: λ ≥ 0 spends bits where they help: every vector keeps the number n ≥ 1 of stages with the least
-                ‖z − ẑ_n‖² + λ·bits_n, and its later codes are −1. By default all stages are kept.
+            rate_weight: λ ≥ 0 spends bits where they help: every vector keeps the n ≥ 1 stages with the least ‖z − ẑ_n‖² + λ·bits_n,
+                and its later codes are −1. By default all stages stay, and always with `rate_weights`.
 
         Raises:
             TypeError: z is not floating, or mask is not bool.

@@ -58,6 +58,14 @@ class CodeLayout(ABC):
         return stage_bits(self.code_sizes, self.codes_per_stage, self.code_density)
 
     @property
+    def rate_weights(self) -> tuple[float, ...]:
+        """The λ at which ``encode(z, rate_weight=λ)`` gives other rates with all stages kept, from the most bits to the fewest.
+
+        Empty, but for a `Stepped`: elsewhere λ leaves out stages, or nothing.
+        """
+        return ()
+
+    @property
     def block(self) -> int:
         """Positions along each axis that `pack` makes one vector of codes of: 1, but for a `Multiscale`."""
         return 1

@@ -37,6 +37,11 @@ class Wrapper(Quantizer):
         return self.quantizer.code_density
 
     @property
+    def rate_weights(self) -> tuple[float, ...]:
+        """The λ of other rates of the inner quantizer."""
+        return self.quantizer.rate_weights
+
+    @property
     def codebook_numel(self) -> int:
         """Floats that the inner quantizer stores in codebooks."""
         return self.quantizer.codebook_numel

@@ -100,7 +100,7 @@ class ModelEncoder:
         if VIDEO.name in names and (self.video_sound or not any(_codes_video(model) for model in self.models)):
             names = names - {VIDEO.name} | {SOUND.name}
         wanted = [kind for kind in KINDS if kind.name in names]
-        return {kind: model.to(device) for kind, model in open_models(wanted, self.models).items()}
+        return {kind: model.to(device) for kind, model in open_models(wanted, self.models, tokens=True).items()}
 
     def encode(self, loaded: dict["Kind", Any], item: Item) -> Encoded:
         """Codes of a file.

@@ -1,4 +1,4 @@
-"""The image tokenizer that ships: it loads without a name, codes photographs at every rate, and is what its card says."""
+"""The image tokenizers that ship: the newest loads without a name, each codes photographs at every rate, and is what its card says."""
 
 import copy
 import hashlib
@@ -9,7 +9,7 @@ import torch
 
 from vqkit.cli import main
 from vqkit.data import list_images, read_image, sample_folder
-from vqkit.models import ImageTokenizer, TransformBackbone
+from vqkit.models import ImageTokenizer, LappedBackbone, TransformBackbone
 from vqkit.models.identity import weight_hash
 from vqkit.models.image.tiles import encode_tiles
 from vqkit.models.image.tokenizer import SHIPPED
@@ -29,9 +29,34 @@ BFLOAT16_FILE = bytes.fromhex(
 )
 
 
+SECOND_HASH = "7e75e402f6422175cf5b98b6286728f965398f8e88c0fb8158b8a0f8142f504f"
+# of the same pixels at 1 bit a pixel
+SECOND_FILE = bytes.fromhex(
+    "8956514b0275620b19012104512a7d0451037d0451037d0451037d04f30140040702060507040808020301040102300140010000"
+    "0003207e75e402f6422175cf5b98b6286728f965398f8e88c0fb8158b8a0f8142f504f10693854987335ea41b6b6994cd0ef992e"
+    "0000000e496d616765546f6b656e697a657200a38c6703f563000c13140e01010101010101010101010101010101011aa423e300"
+    "e2196ee1c945e05d402044b0b063b0564df7b08f3043893b2b9bd9cc1767c6c0715d2c201b0f1616121228282728282727296e79"
+    "4e66f5650c00142b4884"
+)
+NAMES = ("vqkit-image", "vqkit-image-2")
+
+
 @pytest.fixture(scope="module")
-def tokenizer():
-    return ImageTokenizer.from_pretrained()
+def models():
+    return {name: ImageTokenizer.from_pretrained(name) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(models):
+    return models["vqkit-image"]
+
+
+@pytest.fixture(scope="module")
+def second(models):
+    return models["vqkit-image-2"]
+
+
+each = pytest.mark.parametrize("name", NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +75,18 @@ def test_it_is_a_tokenizer_in_evaluation_mode(tokenizer):
     assert tokenizer.stage_bits(160, 160) == tuple(1000.0 * stages for stages in range(1, 17))
 
 
-def test_more_bits_are_better(tokenizer, photographs):
+def test_the_newest_needs_no_name(second):
+    assert SHIPPED.name == NAMES[-1]
+    newest = ImageTokenizer.from_pretrained()
+    assert weight_hash(newest) == weight_hash(second)
+    assert isinstance(newest.backbone, LappedBackbone)
+    assert newest.prior.coding == "network"
+    assert not newest.training
+
+
+@each
+def test_more_bits_are_better(models, name, photographs):
+    tokenizer = models[name]
     for image in photographs:
         found = [psnr_db(tokenizer.decompress(tokenizer.compress(image, bpp=bpp)), image) for bpp in (0.06, 0.25, 0.7)]
         assert found == sorted(found)
@@ -58,12 +94,23 @@ def test_more_bits_are_better(tokenizer, photographs):
         assert found[-1] > 27
 
 
-def test_the_prior_saves_bits(tokenizer, photographs):
-    image = photographs[0]
+def test_the_second_is_better_at_equal_bits(models, photographs):
+    for image in photographs:
+        for bpp in (0.25, 0.5):
+            files = [model.compress(image, bpp=bpp) for model in models.values()]
+            before, now = (psnr_db(m.decompress(file), image) for m, file in zip(models.values(), files, strict=True))
+            assert now > before + 0.5
+
+
+@each
+def test_the_prior_saves_bits(models, name, photographs):
+    tokenizer, image = models[name], photographs[0]
     assert len(tokenizer.compress(image)) < 0.97 * len(tokenizer.compress(image, plain=True))
 
 
-def test_tiles_leave_no_seams(tokenizer):
+@each
+def test_tiles_leave_no_seams(models, name):
+    tokenizer = models[name]
     generator = torch.Generator().manual_seed(0)
     image = torch.nn.functional.interpolate(torch.rand(1, 3, 40, 50, generator=generator), (640, 800), mode="bicubic")
     image = image.clamp(0, 1)
@@ -73,11 +120,13 @@ def test_tiles_leave_no_seams(tokenizer):
     assert (tiled != whole).float().mean() < 0.002  # near-ties that float rounding decides
 
 
-def test_the_card_says_what_it_is():
-    card = (SHIPPED / "MODEL_CARD.md").read_text(encoding="utf-8")
-    digest = hashlib.sha256((SHIPPED / "model.safetensors").read_bytes()).hexdigest()
+@each
+def test_the_card_says_what_it_is(name):
+    folder = SHIPPED.with_name(name)
+    card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     assert re.search(r"sha256 `(\w+)`", card)[1] == digest
-    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 12e6
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 12e6
 
 
 def test_the_command_line_needs_no_model(tmp_path, capsys):
@@ -100,3 +149,19 @@ def test_files_written_with_it_decode_for_ever(tokenizer, dtype):
     assert psnr_db(model.decompress(FILE), expected) > 35
     if dtype == torch.bfloat16:
         assert torch.equal(model.decompress(BFLOAT16_FILE), model.decompress(FILE))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_files_written_with_the_second_decode_for_ever(second, dtype):
+    model = copy.deepcopy(second).to(dtype)
+    assert weight_hash(model) == SECOND_HASH
+    expected = second.decompress(SECOND_FILE)
+    assert expected.mean((1, 2)).tolist() == pytest.approx([0.1685, 0.5, 0.8315], abs=1e-3)
+    assert psnr_db(model.decompress(SECOND_FILE), expected) > 35
+
+
+def test_a_file_of_the_first_finds_its_model(tmp_path, capsys):
+    (tmp_path / "a.vqk").write_bytes(FILE)
+    assert main(["decode", str(tmp_path / "a.vqk"), str(tmp_path / "a.png")]) == 0
+    assert read_image(tmp_path / "a.png", 3).shape == (3, 48, 64)
+    capsys.readouterr()

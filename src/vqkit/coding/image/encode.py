@@ -6,17 +6,17 @@ file ─ pixels, upright ─ the tokenizer's channels ─ tiles ─ codes ─ ch
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from vqkit.bitstream import thin_to_fit
 from vqkit.coding.coded import CodedImage, Watch, unwatched
-from vqkit.coding.rate import Rate, spooled
+from vqkit.coding.rate import Rate
 from vqkit.coding.temporary import read_as_file
 from vqkit.data import MAX_MEGAPIXELS, read_image_with_notes
 from vqkit.models.image.compression import encode_image, with_channels
 from vqkit.models.image.tiles import check_size
+from vqkit.models.image.to_size import encode_to_fit
 from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.types import Float
 
@@ -59,21 +59,17 @@ def encode_image_file(
     image, notes = prepared.image, prepared.notes
     height, width = image.shape[-2:]
     stages = rate.check_stages(tokenizer.quantizer.num_stages, "tokenizer")
-    limited = rate.max_bytes is not None or rate.bpp is not None
-    with spooled(target, limited) as file:
-        size = encode_image(
-            tokenizer,
-            file,
-            image,
-            stages,
-            plain=plain,
-            licence=licence,
-            metadata=metadata,
-            rate_weight=rate.rate_weight,
-            watch=lambda share: watch(0.0, share),
-        )
-        if limited and not isinstance(file, str | Path):
-            stages, size = thin_to_fit(file, target, max_bytes=rate.max_bytes, bpp=rate.bpp)
+    options: dict[str, Any] = {
+        "plain": plain,
+        "licence": licence,
+        "metadata": metadata,
+        "rate_weight": rate.rate_weight,
+    }
+    options["watch"] = lambda share: watch(0.0, share)
+    if rate.max_bytes is None and rate.bpp is None:
+        size = encode_image(tokenizer, target, image, stages, **options)
+    else:
+        stages, size = encode_to_fit(tokenizer, target, image, max_bytes=rate.max_bytes, bpp=rate.bpp, **options)
     return CodedImage(height=height, width=width, bytes=size, stages=stages, notes=notes)
 
 

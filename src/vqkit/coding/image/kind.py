@@ -20,6 +20,7 @@ __all__ = ["IMAGE"]
 class _Image(Kind):
     modality = modalities.IMAGE
     read, written = modalities.IMAGE.suffixes, tuple(WRITTEN_IMAGE_SUFFIXES)
+    token_model = "vqkit-image"  # 16 codes a cell, coarse to fine; the one that makes the smaller files has 136
 
     def load(self, folder: str | None) -> ImageTokenizer:
         need("PIL", "image")

@@ -2,7 +2,7 @@
 
 The networks always see ``lanes`` images, of which those that are missing are black: so the codes of an image in some lane depend neither on
 the images beside it nor on how many there are. With other numbers of lanes, or in another lane, latents differ within float rounding. An
-image that takes more than one tile goes by itself.
+image that takes more than one tile goes by itself, and so does each whose step has to be found by the size of its file.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +72,7 @@ def encode_images(
     """
     if lanes < 1:
         raise ValueError(f"lanes must be at least 1, got {lanes}")
+    chosen = bool(tokenizer.quantizer.rate_weights) and (rate.max_bytes is not None or rate.bpp is not None)
     results: list[CodedImage | Exception] = [ValueError("it was not encoded")] * len(sources)
     waiting: dict[tuple[int, int], list[_Waiting]] = {}
     pixels = 0
@@ -92,7 +93,7 @@ def encode_images(
             results[index] = error
             continue
         size = image.image.shape[-2], image.image.shape[-1]
-        if max(size) > TILE_PIXELS:
+        if max(size) > TILE_PIXELS or chosen:
             try:
                 options = {"max_megapixels": max_megapixels, **header}
                 results[index] = encode_image_file(tokenizer, source, target, rate, **options)

@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 import torch
 from torch import Tensor
 
-from vqkit.bitstream import BitstreamError, VqkHeader, VqkWriter, thin_to_fit
+from vqkit.bitstream import BitstreamError, VqkHeader, VqkWriter
 from vqkit.data.image.file import MAX_MEGAPIXELS
 from vqkit.data.image.pixels import pixels_to_tensor
 from vqkit.modality import IMAGE
@@ -28,7 +28,6 @@ __all__ = [
     "DecodedImage",
     "ImageModel",
     "coded",
-    "compress",
     "decode_image",
     "decompress",
     "encode_image",
@@ -109,7 +108,7 @@ def encode_image(
         plain: plain bits although there is a prior.
         licence: licence of the content.
         metadata: free text by name.
-        rate_weight: λ; every cell keeps only the stages that are worth their bits, see `ImageTokenizer.encode`.
+        rate_weight: λ; every cell keeps only the stages that are worth their bits, or has the step of this λ, see `ImageTokenizer.encode`.
         watch: called with the share that is done.
 
     Returns:
@@ -127,7 +126,7 @@ def encode_image(
     height, width = image.shape[-2:]
     check_size(tokenizer, height, width)
     fitting = with_channels(image, tokenizer.channels)
-    by_need = rate_weight is not None
+    by_need = rate_weight is not None and not tokenizer.quantizer.rate_weights
     with open_image_writer(
         tokenizer,
         target,
@@ -213,27 +212,13 @@ def decode_image(
     return DecodedImage(image, cells.stages, cells.bytes, cells.warnings)
 
 
-def coded(tokenizer: ImageModel, image: Float[Tensor, "channels height width"]) -> CodedSignal:
+def coded(
+    tokenizer: ImageModel, image: Float[Tensor, "channels height width"], rate_weight: float | None = None
+) -> CodedSignal:
     """See `ImageTokenizer.coded`."""
     height, width = image.shape[-2:]
-    codes = torch.cat(list(encode_tiles(tokenizer, image)))
+    codes = torch.cat(list(encode_tiles(tokenizer, image, rate_weight=rate_weight)))
     return CodedSignal(codes, image_header(tokenizer, height, width), height * width)
-
-
-def compress(
-    tokenizer: ImageModel,
-    image: Float[Tensor, "channels height width"],
-    bpp: float | None = None,
-    plain: bool = False,
-    rate_weight: float | None = None,
-) -> bytes:
-    """See `ImageTokenizer.compress`."""
-    file, fitting = io.BytesIO(), io.BytesIO()
-    encode_image(tokenizer, file, image, plain=plain, rate_weight=rate_weight)
-    if bpp is None:
-        return file.getvalue()
-    thin_to_fit(file, fitting, bpp=bpp)
-    return fitting.getvalue()
 
 
 def decompress(tokenizer: ImageModel, data: bytes) -> Float[Tensor, "channels height width"]:

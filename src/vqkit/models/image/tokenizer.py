@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqkit.modality import IMAGE
-from vqkit.models.image import compression
+from vqkit.models.image import compression, to_size
 from vqkit.models.image.backbone import ImageBackbone, read_backbone
 from vqkit.models.input_checks import check_image_scale, check_images, home
 from vqkit.models.reconstruction import Reconstruction
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SHIPPED", "ImageTokenizer", "TokenizerOutput"]
 
-SHIPPED = Path(__file__).parents[1] / "weights" / "vqkit-image"
+SHIPPED = Path(__file__).parents[1] / "weights" / "vqkit-image-2"
 """The image tokenizer that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
 
 
@@ -78,7 +78,8 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
         """Read what ``save_pretrained`` wrote; the model comes in evaluation mode.
 
         Args:
-            name: a folder, or the name of a repository on the hub; the tokenizer that ships with vqkit by default.
+            name: a folder, the name of a tokenizer that ships with vqkit, such as ``"vqkit-image"``, or that of a repository on the hub;
+                by default ``"vqkit-image-2"``.
             options: ``revision``, ``cache_dir``, ``token`` and ``local_files_only``, as in `HubModel.from_pretrained`.
 
         Returns:
@@ -87,7 +88,8 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
         Raises:
             ValueError: not such a folder or repository, or weights that do not fit the config.
         """
-        return super().from_pretrained(SHIPPED if name is None else name, **options)
+        shipped = {path.name: path for path in SHIPPED.parent.iterdir()}
+        return super().from_pretrained(SHIPPED if name is None else shipped.get(str(name), name), **options)
 
     @classmethod
     def from_diffusers(cls, model: "VQModel", quantizer: Quantizer | None = None) -> Self:
@@ -157,7 +159,8 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
             images: images in [0, 1].
             bpp: keep as many stages as fit into so many bits a pixel, before entropy coding; all by default.
             rate_weight: λ of error + λ·bits, with the squared error of a latent vector: every cell keeps only the stages that are worth
-                their bits, and its later codes are −1, see `Quantizer.encode`; with bpp at most as many as fit.
+                their bits, and its later codes are −1, see `Quantizer.encode`; with bpp at most as many as fit. Where the quantizer has
+                `rate_weights`, it takes the step of the nearest.
 
         Returns:
             int64 codes; the first stages come first.
@@ -200,9 +203,14 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
 
     # --- files
 
-    def coded(self, image: Float[Tensor, "channels height width"]) -> CodedSignal:
-        """The codes of one image of any size and the tokenizer's channels, as its file holds them; errors as in `compress`."""
-        return compression.coded(self, image)
+    def coded(self, image: Float[Tensor, "channels height width"], *, rate_weight: float | None = None) -> CodedSignal:
+        """The codes of one image of any size and the tokenizer's channels, as its file holds them.
+
+        Args:
+            image: an image in [0, 1].
+            rate_weight: λ of a quantizer with `rate_weights`; errors as in `compress`.
+        """
+        return compression.coded(self, image, rate_weight)
 
     def compress(
         self,
@@ -216,10 +224,10 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
 
         Args:
             image: an image in [0, 1], on any device; RGB is made gray for a gray tokenizer (BT.601 luma), and gray RGB.
-            bpp: keep as many stages as fit into a file of so many bits a pixel; all by default.
+            bpp: the best file of so many bits a pixel: with the finest step of the quantizer that fits, or else as many stages.
             plain: plain bits although there is a `prior`.
             rate_weight: λ; every cell keeps only the stages that are worth their bits, as in `encode`, and the file is of format
-                version 3.
+                version 3; or the step of this λ.
 
         Returns:
             The bytes of the file.
@@ -229,7 +237,7 @@ class ImageTokenizer(Tokenizer, coders={ImageBackbone: (expression, read_backbon
             ValueError: the shape is wrong, NaN, Inf or a pixel far outside 0 … 1, the backbone does not take such an image, or not even
                 one stage fits.
         """
-        return compression.compress(self, image, bpp, plain, rate_weight)
+        return to_size.compress(self, image, bpp, plain, rate_weight)
 
     def decompress(self, data: bytes) -> Float[Tensor, "channels height width"]:
         """The image of a ``.vqk`` file; what is damaged or cut off is gray, with a warning.
