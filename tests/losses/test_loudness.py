@@ -26,7 +26,7 @@ def plain(one: np.ndarray, other: np.ndarray, rate: int = 16000) -> float:
     energy = (librosa.filters.get_window("hann", window) ** 2).sum()
     powers = []
     for wav in (one, other):
-        stft = librosa.stft(wav.astype(np.float64), n_fft=window, hop_length=window // 4, pad_mode="reflect")
+        stft = librosa.stft(wav.astype(np.float64), n_fft=window, hop_length=window // 2, pad_mode="reflect")
         powers.append(bands @ (2 * np.abs(stft) ** 2 / (window * energy)))
     total = powers[1].sum(axis=0)
     scale = 10**7.9 / ((total**2).mean() / total.mean())
@@ -52,7 +52,7 @@ def plain(one: np.ndarray, other: np.ndarray, rate: int = 16000) -> float:
         weight = ((audible + 1e5) / 1e7) ** -0.04 * 0.5 * count
         disturbances[:, t] = math.sqrt(squares / count) * weight, added / count * weight
     disturbances = np.where(disturbances < 45, disturbances, 45 + 0.02 * (disturbances - 45))
-    length = min(round(0.32 * rate / (window // 4)), ours.shape[1])
+    length = min(round(0.32 * rate / (window // 2)), ours.shape[1])
     starts = range(0, ours.shape[1] - length + 1, length // 2)
     parts = [math.sqrt(np.mean([np.mean(row[s : s + length] ** 6) ** (2 / 6) for s in starts])) for row in disturbances]
     return 0.1 * parts[0] + 0.0309 * parts[1]

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ class WindowedDistance(nn.Module):
     Raises:
         ValueError: windows that no hop fits, or more windows a call than there are.
     """
+
+    _hops: ClassVar[int] = 4  # in a window
 
     def __init__(self, window_samples: Sequence[int], windows_per_call: int | None) -> None:
         super().__init__()
@@ -51,7 +54,7 @@ class WindowedDistance(nn.Module):
     def _spectrum(self, wav: Tensor, window: int) -> tuple[Tensor, Tensor]:
         """(rows, samples) → complex (rows, bins, frames), and the energy of the window."""
         shape = self._windows[window].on(wav.device)
-        spectrum = torch.stft(wav, window, window // 4, window=shape, pad_mode="reflect", return_complex=True)
+        spectrum = torch.stft(wav, window, window // self._hops, window=shape, pad_mode="reflect", return_complex=True)
         return spectrum, shape.square().sum()
 
 
