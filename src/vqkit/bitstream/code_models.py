@@ -89,7 +89,9 @@ def exact_weights(histogram: np.ndarray, total: int | None = None) -> np.ndarray
     bounds = np.cumsum(np.maximum(histogram >> excess, 1), axis=-1)
     bounds = bounds * free // bounds[..., -1:]
     weights = bounds.astype(np.float64)
-    weights[..., 1:] -= bounds[..., :-1]  # a decoder does this for one code after the other, where diff takes twice as long
+    weights[..., 1:] -= bounds[
+        ..., :-1
+    ]  # a decoder does this for one code after the other, where diff takes twice as long
     return weights
 
 
