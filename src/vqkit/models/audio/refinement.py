@@ -37,6 +37,7 @@ _RATE, _LAST_RATE = 0.06, 0.012  # of the first and last step, in standard devia
 _BETAS = (0.5, 0.9)  # of Adam: a few steps have no time for long averages
 # of BandLevels beside LoudnessDisturbance: tones stay as loud as they are, and speech gains as well
 _LEVEL_WEIGHT, _LEVEL_POWER = 8.0, 0.5
+_LEVELS_MAY_LOSE = 0.02  # a fifth of a decibel; a tone that became quieter is not worth what else was gained
 _LEVEL_WINDOW_SECONDS = 0.064
 _LEAST_SPREAD = 1e-3  # of the latent of silence
 _MOST_STEPS = 1000
@@ -83,6 +84,7 @@ class LatentSearch:
         window = max(8, 4 * round(_LEVEL_WINDOW_SECONDS * codec.sample_rate / 4))
         self._loudness = LoudnessDisturbance(codec.sample_rate)
         self._levels = BandLevels(codec.sample_rate, window_samples=(window,), power=_LEVEL_POWER)
+        self._wide_levels = BandLevels(codec.sample_rate, window_samples=(window,), power=1.0, num_bands=4)
         self._least_samples = 2 * window  # of what the distances look at
 
     def __call__(
@@ -92,7 +94,7 @@ class LatentSearch:
         stages: int | None = None,
         before: Float[Tensor, "batch first_frames dim"] | None = None,
     ) -> Float[Tensor, "batch frames dim"]:
-        """Of all places that the steps led through the one whose codes of these stages sounded best; the latent itself is the first.
+        """Of all places that the steps led through, and where the levels of wide bands are as right as in the first, the one whose codes sounded best.
 
         Args:
             latent: where the search begins.
@@ -104,15 +106,16 @@ class LatentSearch:
             return latent
         latent = latent.float()  # half precision has no room for such steps
         padded = functional.pad(goal, (0, max(0, self._least_samples - goal.shape[-1]))).to(latent)
-        best, least = latent, float("inf")
+        best, least, allowed = latent, float("inf"), float("inf")
         # what an inference mode around made could not take part in gradients
         with torch.inference_mode(False), torch.enable_grad():
             padded, moved = padded.clone(), nn.Parameter(latent.clone())
             rate = _RATE * max(float(moved.detach().std(correction=0)), _LEAST_SPREAD)
             optimizer = torch.optim.Adam([moved], lr=rate, betas=_BETAS)
             for step in range(self._steps + 1):
-                distance = self._distance(moved, goal.shape[-1], padded, stages, before)
-                if distance.item() < least:
+                distance, apart = self._distances(moved, goal.shape[-1], padded, stages, before)
+                allowed = apart.item() + _LEVELS_MAY_LOSE if step == 0 else allowed
+                if distance.item() < least and apart.item() <= allowed:
                     best, least = moved.detach().clone(), distance.item()
                 if step == self._steps:
                     break
@@ -121,8 +124,10 @@ class LatentSearch:
                 optimizer.step()
         return best
 
-    def _distance(self, moved: Tensor, samples: int, goal: Tensor, stages: int | None, before: Tensor | None) -> Tensor:
-        """How far what the codes of a latent decode to is from the goal."""
+    def _distances(
+        self, moved: Tensor, samples: int, goal: Tensor, stages: int | None, before: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """How far what the codes of a latent decode to is from the goal, and how far its levels in a few wide bands are."""
         quantizer = self._quantizer
         with torch.no_grad():
             quantized = quantizer.decode(quantizer.first_stages(quantizer.encode(moved), stages))
@@ -131,8 +136,9 @@ class LatentSearch:
         latent = straight_through(moved, quantized.to(moved))
         made = self._frozen.synthesize(latent, samples, gradient=True).float()
         made = functional.pad(made, (0, goal.shape[-1] - samples))
-        distance: Tensor = self._loudness(made, goal) + _LEVEL_WEIGHT * self._levels(made, goal)
-        return distance
+        with torch.no_grad():
+            wide = self._wide_levels(made, goal)
+        return self._loudness(made, goal) + _LEVEL_WEIGHT * self._levels(made, goal), wide
 
 
 class LatentRefinement:
