@@ -19,8 +19,8 @@ from vqkit.models import AudioCodec, SpectralCodec
 from vqkit.models.identity import weight_hash
 from vqkit.models.loading import SHIPPED
 
-# of 0.3 s of a sine of 440 Hz and amplitude 0.3, at 1 kbit/s; by commits cf9f42d, fad47da, and those of the third and fourth model: the weights, the
-# file, the root mean square of what it decodes to, and six of its samples
+# of 0.3 s of a sine of 440 Hz and amplitude 0.3, at 1 kbit/s; by commits cf9f42d, fad47da, and those of the third and fourth model: the
+# weights, the file, the root mean square of what it decodes to, and six of its samples
 FILES = {
     "vqkit-codec-16khz": (
         "1bf125b41afa393a66c6eb19cd942c3a4708ad77dd1e93e80e9889526c5a95dc",

@@ -94,7 +94,7 @@ class LatentSearch:
         stages: int | None = None,
         before: Float[Tensor, "batch first_frames dim"] | None = None,
     ) -> Float[Tensor, "batch frames dim"]:
-        """Of all places that the steps led through, and where the levels of wide bands are as right as in the first, the one whose codes sounded best.
+        """Of the places that the steps led through that where codes sounded best; levels of wide bands are as right as in the first.
 
         Args:
             latent: where the search begins.
