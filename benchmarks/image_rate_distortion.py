@@ -162,9 +162,13 @@ def pillow(image: Tensor) -> Image.Image:
 
 
 def measure(
-    tokenizer: ImageTokenizer, items: list[ImageItem], size: int, crop: bool, metrics: Callable[[], object]
+    tokenizer: ImageTokenizer,
+    items: list[ImageItem],
+    rates: list[dict],
+    size: int,
+    crop: bool,
+    metrics: Callable[[], object],
 ) -> dict:
-    rates = settings(tokenizer)
     rows = {(name, rate): Row(metrics) for name in (OWN, *CODECS) for rate in range(1, len(rates) + 1)}
     for number, item in enumerate(items, start=1):
         image = load(item, tokenizer.channels, size, crop)
@@ -184,12 +188,19 @@ def measure(
     return {key: row.result() for key, row in rows.items()}
 
 
-def settings(tokenizer: ImageTokenizer) -> list[dict]:
+def rates_of(tokenizer: ImageTokenizer) -> list[dict]:
     """Arguments of `encode_image` for each rate, from the fewest bits to the most."""
     weights = tokenizer.quantizer.rate_weights
     if weights:
         return [{"rate_weight": weight} for weight in reversed(weights[::2])]
     return [{"stages": stages} for stages in range(1, tokenizer.quantizer.num_stages + 1)]
+
+
+def evenly(rates: list[dict], most: int) -> list[dict]:
+    """At most so many of them, the first and the last among them."""
+    if len(rates) <= most:
+        return rates
+    return [rates[round(number * (len(rates) - 1) / max(1, most - 1))] for number in range(most)]
 
 
 def table(results: dict, names: list[str]) -> str:
@@ -233,6 +244,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="longest side in pixels, or side of the crop")
     parser.add_argument("--crop", action="store_true", help="cut the middle instead of making the image smaller")
     parser.add_argument("--count", type=int, default=50, help="images, evenly from the list")
+    parser.add_argument("--rates", type=int, default=1024, help="rates of the tokenizer, evenly from all")
     parser.add_argument("--fast", action="store_true", help="only PSNR, SSIM and MAE")
     parser.add_argument("--frechet", action="store_true", help="the Fréchet distance as well")
     parser.add_argument("--threads", type=int, default=1)
@@ -249,7 +261,8 @@ def main() -> None:
         trunk = EfficientNetLite0.from_package()
         networks = {"distance": None if asked.fast else PerceptualDistance(trunk)}
         networks["extractor"] = trunk if asked.frechet else None
-    results = measure(tokenizer, items, asked.size, asked.crop, lambda: image_metrics(**networks))
+    rates = evenly(rates_of(tokenizer), asked.rates)
+    results = measure(tokenizer, items, rates, asked.size, asked.crop, lambda: image_metrics(**networks))
     names = list(next(iter(results.values()))["metrics"])
     asked.out.mkdir(parents=True, exist_ok=True)
     settings = {key: str(value) for key, value in vars(asked).items()} | {

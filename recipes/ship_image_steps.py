@@ -5,8 +5,8 @@
 DATA: a folder whose manifest names licences and attributions. Crops of the train split choose the coefficients of the transform and fit
 the quantizer; the prior, a network in whole numbers, is fitted to codes of the train split at several sizes and at all steps. Nothing of
 the test split is read; of the valid split, what the prior costs is printed.
-Hardware: one CPU core, about 40 minutes, nearly all for the prior; 8 GB of memory.
-Expected: EXPECTED
+Hardware: half an hour of one CPU core beside other work, nearly all for the prior; 8 GB of memory.
+Expected: 446,530 cells of 317 images; valid split, all steps: 0.361 bits a code, files of 0.203 bits a pixel; a folder of 4.9 MB.
 """
 
 import argparse
@@ -57,7 +57,8 @@ How good it is, and where it falls short, beside JPEG and WebP: docs/results/{re
 
 - Colour images at low and medium rates. The rate is chosen by the step; `--stages` keeps the low frequencies only.
 - It invents nothing: at very low rates images are smooth, as those of other transform codecs.
-- Decoding takes a second or so for every 400 blocks of 16×16 pixels, because codes are predicted one after the other.
+- Codes are decoded one after the other, 4 ms of a CPU core for each block of 16×16 pixels: 2.5 s for 512×320 pixels, 15 s for a
+  megapixel. Encoding takes a tenth of that, and with `--bpp` half.
 
 ## What it was trained on
 

@@ -86,12 +86,10 @@ def exact_weights(histogram: np.ndarray, total: int | None = None) -> np.ndarray
     free = (1 << PRECISION_BITS) - size if total is None else total
     # cumulative count × free must stay below 2^63
     excess = max(0, int(histogram.max()).bit_length() + size.bit_length() + PRECISION_BITS - 63)
-    bounds = np.cumsum(np.maximum(histogram >> excess, 1), axis=-1)
-    bounds = bounds * free // bounds[..., -1:]
-    weights = bounds.astype(np.float64)
-    weights[..., 1:] -= bounds[
-        ..., :-1
-    ]  # a decoder does this for one code after the other, where diff takes twice as long
+    bounds = np.cumsum(np.maximum(histogram >> excess if excess else histogram, 1), axis=-1)
+    ends = bounds * free // bounds[..., -1:]
+    weights = ends.astype(np.float64)
+    weights[..., 1:] -= ends[..., :-1]  # whole numbers below 2^24, exact in float64
     return weights
 
 

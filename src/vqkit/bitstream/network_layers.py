@@ -68,7 +68,8 @@ class Layer:
 
 
 def _rectified(values: np.ndarray) -> np.ndarray:
-    return np.minimum(np.maximum(values, 0), LARGEST_ACTIVATION).astype(np.float32)  # twice as fast as clip for a row
+    # numpy.clip takes longer to begin than this takes for a row, and decoding has a row at a time
+    return np.minimum(np.maximum(values, 0), LARGEST_ACTIVATION).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -78,10 +78,16 @@ def main_encode(argv: list[str]) -> int:
         type=float,
         help="highest rate of sound or video: as many stages as fit into this rate, before entropy coding",
     )
-    rates.add_argument("--max-bytes", type=int, help="keep as many stages as fit into a file of this size")
+    rates.add_argument(
+        "--max-bytes",
+        type=int,
+        help="keep as many stages as fit into a file of this size; of images the finest step, where the model has steps",
+    )
     rates.add_argument("--stages", type=int, help="keep so many stages")
     parser.add_argument(
-        "--bpp", type=float, help="highest rate of images: as many stages as fit into so many bits a pixel of the file"
+        "--bpp",
+        type=float,
+        help="highest rate of images: the finest step, or as many stages, as fit into so many bits a pixel of the file",
     )
     parser.add_argument(
         "--rate-weight",

@@ -22,9 +22,11 @@ class Rate:
     Args:
         kbps: highest rate of sound and video: as many stages as fit into this rate, before entropy coding.
         stages: number of stages to keep.
-        max_bytes: keep as many stages as fit into a file of so many bytes, headers included.
-        bpp: highest rate of images: as many stages as fit into a file of so many bits a pixel, headers included.
-        rate_weight: λ of error + λ·bits: every frame or cell keeps only the stages that are worth their bits, see `Quantizer.encode`.
+        max_bytes: keep as many stages as fit into a file of so many bytes, headers included; of images the finest step, where the model has
+            steps.
+        bpp: highest rate of images: the finest step, or as many stages, as fit into a file of so many bits a pixel, headers included.
+        rate_weight: λ of error + λ·bits: every frame or cell keeps only the stages that are worth their bits, see `Quantizer.encode`; or
+            the step of this λ.
 
     Raises:
         ValueError: more than one of the first four is given, one of them is not above 0, or λ is negative or not finite.
