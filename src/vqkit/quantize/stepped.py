@@ -114,7 +114,7 @@ class Stepped(Quantizer):
         for other in ((best - 1).clamp_min(0), torch.zeros_like(best)):
             cost = (size - other).square() + self.slope * cauchy_bits(other, scaled)
             best, least = torch.where(cost < least, other, best), torch.minimum(cost, least)
-        return torch.copysign(best, x)
+        return best * x.sign()
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         if not self.training:
