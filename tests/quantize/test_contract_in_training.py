@@ -43,7 +43,7 @@ def train_step(quantizer: Quantizer, z: torch.Tensor, mask: torch.Tensor | None 
 
 
 # outputs of a training forward that depend on its own draws or on the batch: stage dropout, noise, balanced codes
-DRAWN = {"RVQ", "RVQ-beam", "VQ-nsvq", "VQ-diveq", "VQ-unit", "FSQ-clamp"}
+DRAWN = {"RVQ", "RVQ-beam", "VQ-nsvq", "VQ-diveq", "VQ-unit", "FSQ-clamp", "Stepped", "SteppedFSQ"}
 
 # --- loaders
 

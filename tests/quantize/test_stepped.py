@@ -63,6 +63,16 @@ def test_the_rate_weight_names_the_step():
     assert q.decode(codes).tolist() == [[[1.0], [0.0]]]
 
 
+def test_a_vector_beyond_reach_takes_a_coarser_step():
+    steps = [0.5 * 2 ** (index / 4) for index in range(13)]
+    q = with_scale(Stepped(whole_numbers(2), steps, slope=1e-6), 1.0)
+    codes = q.encode(torch.tensor([[[1.9, 0.4], [7.6, 0.4], [2.3, 0.4], [50.0, 0.0]]]))
+    # of 0.5, 1, 2 and 4, of which each reaches four steps: 1.9 stays; 7.6 is off by 5.6, 3.6, 0.4 and 0.4; 2.3 by 0.3 whichever it takes
+    found = q.decode(codes)[0]
+    assert codes[0, :, 0].tolist() == [0, 8, 0, 12]
+    torch.testing.assert_close(found[:, 0], torch.tensor([2.0, 8.0, 2.0, 16.0]))
+
+
 def test_training_draws_steps():
     torch.manual_seed(0)
     q = Stepped(whole_numbers(2), [0.5, 0.75, 1.0]).train()

@@ -15,6 +15,7 @@ from vqkit.types import Float
 __all__ = ["Stepped", "cauchy_bits"]
 
 _MAX_STEPS = 256
+_COARSER = 4  # every fourth step is tried for a vector beyond reach
 _FIT_ROUNDS, _FIT_ROWS = 150, 2048
 _SMALLEST = 1e-30  # of a probability: log2 of it is finite
 
@@ -27,8 +28,9 @@ class Stepped(Quantizer):
     under a Cauchy distribution of the coordinate's own scale, which a fit finds. The inner quantizer has to represent whole numbers, as
     ``FSQ(2, [9, 9], scale=4.5, bound="clamp")`` does those from −4 to 4.
 
-    Encoding takes the finest step. With ``rate_weight`` λ it takes the step with slope·Δ² = λ, where error + λ·bits is least; all stages
-    stay. In training every batch element draws a step. The inner quantizer learns the whole numbers, and gets no gradient from the task.
+    Encoding takes the finest step, and a coarser one for a vector whose numbers the inner quantizer cannot hold. With ``rate_weight`` λ it
+    takes the step with slope·Δ² = λ, where error + λ·bits is least, instead of the finest; all stages stay. In training every batch
+    element draws a step. The inner quantizer learns the whole numbers, and gets no gradient from the task.
 
     Args:
         quantizer: inner quantizer; its first stage also holds the code of the step.
@@ -112,12 +114,13 @@ class Stepped(Quantizer):
         for other in ((best - 1).clamp_min(0), torch.zeros_like(best)):
             cost = (size - other).square() + self.slope * cauchy_bits(other, scaled)
             best, least = torch.where(cost < least, other, best), torch.minimum(cost, least)
-        return torch.copysign(best, x)
+        return best * x.sign()
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
-        index = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
-        if self.training:
-            index = torch.randint(len(self.steps), (x.shape[0],), device=x.device)
+        if not self.training:
+            codes = self._encode(x, mask)
+            return straight_through(_real(x, mask), self._decode(codes, self.num_stages)), codes, {}
+        index = torch.randint(len(self.steps), (x.shape[0],), device=x.device)
         index = index.view(-1, *[1] * (x.ndim - 1)).expand(*x.shape[:-1], 1)
         step = self._each_step.on(x.device)[index]
         with torch.no_grad():
@@ -126,13 +129,27 @@ class Stepped(Quantizer):
         z_q = step * inner.detach()
         if mask is not None:
             index, z_q = torch.where(mask[..., None], index, -1), torch.where(mask[..., None], z_q, 0.0)
-        passed = x if mask is None else torch.where(mask[..., None], x, 0.0)
-        return straight_through(passed, z_q), torch.cat([index, codes], dim=-1), losses
+        return straight_through(_real(x, mask), z_q), torch.cat([index, codes], dim=-1), losses
 
     def _encode_with(self, x: Tensor, mask: Tensor | None, index: int) -> Tensor:
-        codes = self.quantizer._encode(self._whole(x, self._each_step.on(x.device)[index]), mask)
+        """Codes with one step. A vector with numbers beyond the inner quantizer's reach takes the coarser step that has the least error."""
+        best, least, cut = self._with_step(x, mask, index)
+        for coarser in range(index + _COARSER, len(self.steps), _COARSER):
+            codes, error, _ = self._with_step(x, mask, coarser)
+            better = cut & (error < least)
+            best, least = torch.where(better[..., None], codes, best), torch.where(better, error, least)
+        return best
+
+    def _with_step(self, x: Tensor, mask: Tensor | None, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes with one step, their squared error, and whether the inner quantizer cuts a number off."""
+        step = self._each_step.on(x.device)[index]
+        whole = self._whole(x, step)
+        codes = self.quantizer._encode(whole, mask)
+        found = self.quantizer._decode(codes, self.quantizer.num_stages)
         first = torch.full_like(codes[..., :1], index)
-        return torch.cat([first if mask is None else torch.where(mask[..., None], first, -1), codes], dim=-1)
+        first = first if mask is None else torch.where(mask[..., None], first, -1)
+        error = (x - step * found).square().sum(dim=-1)
+        return torch.cat([first, codes], dim=-1), error, ((found - whole).abs() > 0.5).any(dim=-1)
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return self._encode_with(x, mask, 0)
@@ -167,6 +184,10 @@ class Stepped(Quantizer):
             cauchy_bits(numbers, step / log_scale.exp()).mean(dim=0).sum().backward()
             optimizer.step()
         return log_scale.detach()
+
+
+def _real(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else torch.where(mask[..., None], x, 0.0)
 
 
 def cauchy_bits(numbers: Float[Tensor, "*shape"], step: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
