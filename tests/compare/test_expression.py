@@ -53,7 +53,7 @@ def test_a_new_quantizer_draws_as_its_class_does():
         ("RVQ(dim", "not an expression"),
         ("RVQ(dim, 64)", "missing 1 required positional argument: 'num_quantizers'"),
         ("RVQ(dim, 64, 4, rate=3)", "unexpected keyword argument 'rate'"),
-        ("RVG(dim, 64, 4)", "unknown quantizer 'RVG'; known: BSQ, FSQ, IVQ, LFQ, PVQ, RVQ, VQ, GainShape"),
+        ("RVG(dim, 64, 4)", "unknown quantizer 'RVG'; known: BSQ, FSQ, IVQ, LFQ, PVQ, RVQ, VQ, Bands"),
         ("usage_advice(dim)", "unknown quantizer 'usage_advice'"),
         ("os.system('true')", "unknown quantizer 'os.system'"),
         ("__import__('os')", "unknown quantizer '__import__'"),

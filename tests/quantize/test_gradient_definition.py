@@ -10,6 +10,7 @@ from vqkit import (
     FSQ,
     LFQ,
     VQ,
+    Bands,
     GainShape,
     Interpolated,
     Multiscale,
@@ -122,6 +123,9 @@ def twin(quantizer: Quantizer, x: Tensor) -> Tensor:
         runs = x.split([piece.dim for piece in quantizer.pieces for _ in range(quantizer.repeats)], dim=-1)
         owners = [piece for piece in quantizer.pieces for _ in range(quantizer.repeats)]
         return torch.cat([twin(piece, run) for piece, run in zip(owners, runs, strict=True)], dim=-1)
+    if isinstance(quantizer, Bands):
+        parts = x.split([band.dim for band in quantizer.bands], dim=-1)
+        return torch.cat([twin(band, part) for band, part in zip(quantizer.bands, parts, strict=True)], dim=-1)
     if quantizer.straight_through:  # of a residual the gradient passes once, not once a stage
         return rounded(x, quantizer.decode(quantizer.encode(x.detach())))
     if isinstance(quantizer, GainShape):
