@@ -190,8 +190,8 @@ def _real(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else torch.where(mask[..., None], x, 0.0)
 
 
-def cauchy_bits(numbers: Float[Tensor, "*shape"], step: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """−log2 of the probability of an interval of one step around each number of steps, for a Cauchy variable of scale 1.
+def cauchy_bits(numbers: Float[Tensor, "*shape"], step: Float[Tensor, "..."]) -> Float[Tensor, "*shape"]:
+    """−log2 of the probability of an interval of one step, which broadcasts, around each number of steps, for a Cauchy variable of scale 1.
 
     P(n) = (arctan((n + ½)Δ) − arctan((n − ½)Δ)) / π, as one arctan, so that nothing cancels far out.
 

@@ -16,7 +16,7 @@ from vqkit.losses import LoudnessDisturbance
 from vqkit.models import AudioCodec, SpectralCodec
 from vqkit.models.audio.compression import codes_of
 from vqkit.models.audio.level_matching import match_levels
-from vqkit.models.audio.refinement import LatentRefinement
+from vqkit.models.audio.refinement import LatentRefinement, _Adam
 
 
 def made_codec(channels: int = 1, **options) -> SpectralCodec:
@@ -65,6 +65,18 @@ def test_blocks_give_bit_for_bit_what_the_whole_gives(codec, samples, rounds):
     blocks = list(LatentRefinement(codec, 3, 1, rounds).through(wav.split(17003, dim=-1)))
     assert whole.shape == (-(-samples // 320), 3)
     assert torch.equal(torch.cat(blocks), whole)
+
+
+def test_its_adam_is_that_of_torch():
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.arange(6.0)) for _ in range(2))
+    mine, reference = _Adam(ours), torch.optim.Adam([theirs], betas=(0.5, 0.9))
+    for rate in (0.1, 0.05, 0.02):
+        theirs.grad = torch.randn(6)
+        reference.param_groups[0]["lr"] = rate
+        reference.step()
+        mine.step(theirs.grad, rate)
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_without_steps_codes_are_those_of_the_encoder(codec):

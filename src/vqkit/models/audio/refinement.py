@@ -14,7 +14,7 @@ Conventions
 References:
     Kroon & Deprettere, "A class of analysis-by-synthesis predictive coders" (1988), section II; Campos, Meierhans, Djelouah & Schroers,
     "Content adaptive optimization for neural image compression" (2019), arXiv:1906.01223 (a latent moved by gradient); van den Oord,
-    Vinyals & Kavukcuoglu, VQ-VAE (2017), arXiv:1711.00937 (the straight-through gradient).
+    Vinyals & Kavukcuoglu, VQ-VAE (2017), arXiv:1711.00937 (the straight-through gradient); Kingma & Ba, "Adam" (2015), arXiv:1412.6980.
 """
 
 import copy
@@ -111,7 +111,7 @@ class LatentSearch:
         with torch.inference_mode(False), torch.enable_grad():
             padded, moved = padded.clone(), nn.Parameter(latent.clone())
             rate = _RATE * max(float(moved.detach().std(correction=0)), _LEAST_SPREAD)
-            optimizer = torch.optim.Adam([moved], lr=rate, betas=_BETAS)
+            adam = _Adam(moved)
             for step in range(self._steps + 1):
                 distance, apart = self._distances(moved, goal.shape[-1], padded, stages, before)
                 allowed = apart.item() + _LEVELS_MAY_LOSE if step == 0 else allowed
@@ -119,9 +119,8 @@ class LatentSearch:
                     best, least = moved.detach().clone(), distance.item()
                 if step == self._steps:
                     break
-                optimizer.param_groups[0]["lr"] = rate * (_LAST_RATE / _RATE) ** (step / self._steps)
-                (moved.grad,) = torch.autograd.grad(distance, moved)
-                optimizer.step()
+                (gradient,) = torch.autograd.grad(distance, moved)
+                adam.step(gradient, rate * (_LAST_RATE / _RATE) ** (step / self._steps))
         return best
 
     def _distances(
@@ -241,6 +240,25 @@ class LatentRefinement:
         done = (context + frames - self._before.shape[1]) * hop
         self._goal, self._start = self._goal[:, done:], self._start[:, done:]
         return codes[0].cpu()
+
+
+class _Adam:
+    """Kingma & Ba's algorithm 1 on one tensor: ``torch.optim`` would import PyTorch's compiler, which takes a second at each start."""
+
+    def __init__(self, moved: nn.Parameter) -> None:
+        self._moved, self._steps = moved, 0
+        self._mean, self._square = torch.zeros_like(moved), torch.zeros_like(moved)
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor, rate: float) -> None:
+        """Go one step against the gradient."""
+        self._steps += 1
+        self._mean.lerp_(gradient, 1 - _BETAS[0])
+        self._square.lerp_(gradient.square(), 1 - _BETAS[1])
+        mean, square = (
+            average / (1 - beta**self._steps) for average, beta in zip((self._mean, self._square), _BETAS, strict=True)
+        )
+        self._moved.sub_(rate * mean / (square.sqrt() + 1e-8))
 
 
 def check_refine_steps(steps: int) -> int:
