@@ -1,9 +1,11 @@
-"""Write what transforms find hard as image files: checkerboards, text and line art, for benchmarks/image_rate_distortion.py.
+"""What transforms find hard, as image files: checkerboards, text and line art; and how well the shipped tokenizer carries them.
 
     python benchmarks/drawn_images.py --out runs/drawn
-    python benchmarks/image_rate_distortion.py --images runs/drawn/text --size 512 --out runs/drawn-text
+    python benchmarks/drawn_images.py --out runs/drawn --compare
 
-One folder a kind, with images of 512×384 pixels; nothing is read, and the same files come every time with the same Pillow.
+One folder a kind, with images of 512×384 pixels; nothing is read, and the same files come every time with the same Pillow. --compare prints
+a table of PSNR at the tokenizer's sizes of file, beside the largest JPEG and WebP files that are no larger (their smallest, where even that
+is): three minutes of a core.
 """
 
 import argparse
@@ -11,7 +13,11 @@ import math
 from pathlib import Path
 
 import numpy as np
+import torch
+from image_rate_distortion import CODECS, Searched, opened
 from PIL import Image, ImageDraw, ImageFont
+
+from vqkit.models import ImageTokenizer
 
 SIZE = (512, 384)
 TEXT = (
@@ -20,6 +26,7 @@ TEXT = (
 )
 SIDES = (1, 3, 8, 20)  # pixels of a square
 POINTS = (10, 14, 20, 32)
+STEPS = (24, 16, 8)  # of the tokenizer's step sizes, from the coarsest
 
 
 def checkerboard(side: int, colours: bool) -> Image.Image:
@@ -60,10 +67,38 @@ def lines(width: int, colours: bool) -> Image.Image:
     return image.resize(SIZE, Image.Resampling.BOX)
 
 
+@torch.no_grad()
+def compared(
+    pictures: list[Image.Image], tokenizer: ImageTokenizer, rate_weight: float
+) -> dict[str, tuple[float, float]]:
+    """Mean bits a pixel and PSNR of each codec over pictures of one kind."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for picture in pictures:
+        image = opened_picture(picture)
+        size = len(tokenizer.compress(image, rate_weight=rate_weight))
+        codes = tokenizer.quantizer.encode(tokenizer.analyze(image[None]), rate_weight=rate_weight)
+        # what the file decodes to, without decoding it
+        made = tokenizer.synthesize(tokenizer.quantizer.decode(codes), tuple(image.shape[1:]))[0]
+        rows = {"vqkit-image-2": (size, made)}
+        for name in ("JPEG", "WebP"):
+            file = Searched(picture, CODECS[name]).within(size)
+            rows[name] = len(file), opened(file, 3)
+        for name, (number, other) in rows.items():
+            error = (other.mul(255).round().div(255) - image).square().mean().clamp_min(1e-10)
+            found.setdefault(name, []).append((8 * number / image[0].numel(), float(-10 * error.log10())))
+    return {name: tuple(np.mean(values, axis=0).tolist()) for name, values in found.items()}
+
+
+def opened_picture(picture: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(picture, np.float32) / 255).permute(2, 0, 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    parser.add_argument("--compare", action="store_true", help="print a table beside JPEG and WebP")
+    asked = parser.parse_args()
+    out = asked.out
     made = {
         f"checkerboards/{side}_{name}": checkerboard(side, name == "colour")
         for side in SIDES
@@ -76,6 +111,15 @@ def main() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)
         print(path)
+    if not asked.compare:
+        return
+    tokenizer = ImageTokenizer.from_pretrained()
+    for kind in ("lines", "text", "checkerboards"):
+        pictures = [image for name, image in made.items() if name.startswith(kind)]
+        for step in STEPS:
+            found = compared(pictures, tokenizer, tokenizer.quantizer.rate_weights[step])
+            cells = " | ".join(f"{name} {bits:.3f} bits a pixel, {psnr:.1f} dB" for name, (bits, psnr) in found.items())
+            print(f"| {kind} ({len(pictures)}) | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Rate:
         Raises:
             ValueError: it has no stages to leave out, looks at neighbours, or chooses the stages of every piece by themselves.
         """
-        if self.rate_weight is not None:
+        if self.rate_weight is not None and not quantizer.rate_weights:
             check_variable_stages(quantizer)
 
     def check_stages(self, most: int, model: str) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 __all__ = [
     "channels_last",
+    "check_count",
     "check_floating",
     "check_image_scale",
     "check_images",
@@ -31,6 +32,17 @@ def home(network: nn.Module) -> Tensor:
         if tensor.is_floating_point():
             return tensor
     return torch.empty(0)
+
+
+def check_count(name: str, count: int, most: int) -> int:
+    """Return a number of repetitions after checking it; a saved codec of a stranger may name any.
+
+    Raises:
+        ValueError: no integer in 0 … ``most``.
+    """
+    if type(count) is not int or not 0 <= count <= most:
+        raise ValueError(f"{name} must be an integer in 0 … {most}, got {count!r}")
+    return count
 
 
 def check_floating(name: str, signal: Tensor) -> None:

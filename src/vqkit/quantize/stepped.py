@@ -10,6 +10,7 @@ from torch import Tensor
 from vqkit.constants import Constant
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.straight_through import straight_through
+from vqkit.quantize.wrapper import Wrapper
 from vqkit.types import Float
 
 __all__ = ["Stepped", "cauchy_bits"]
@@ -20,7 +21,7 @@ _FIT_ROUNDS, _FIT_ROWS = 150, 2048
 _SMALLEST = 1e-30  # of a probability: log2 of it is finite
 
 
-class Stepped(Quantizer):
+class Stepped(Wrapper):
     """z_q = Δ_s·q(round(z/Δ_s)): the first code s names one of several steps, so one quantizer serves many rates.
 
     Each coordinate is rounded to the whole number n, of the nearest, the next one towards 0, and 0, with the least
@@ -54,7 +55,7 @@ class Stepped(Quantizer):
     """
 
     def __init__(self, quantizer: Quantizer, steps: Sequence[float], *, slope: float = 0.13) -> None:
-        super().__init__()
+        super().__init__(quantizer, quantizer.dim)
         self.steps = tuple(float(step) for step in steps)
         if (
             not 1 <= len(self.steps) <= _MAX_STEPS
@@ -68,8 +69,7 @@ class Stepped(Quantizer):
             raise ValueError(f"slope must be positive, and all finite, got {slope} and steps up to {self.steps[-1]}")
         if quantizer.needs_grid:
             raise ValueError("Stepped rounds single vectors: put Interpolated around it")
-        self.quantizer, self.slope = quantizer, slope
-        self.dim, self.straight_through = quantizer.dim, True
+        self.slope, self.straight_through = slope, True
         self.log_scale: Tensor
         self.register_buffer("log_scale", torch.empty(quantizer.dim, dtype=torch.float32))
         self.reset_parameters()
@@ -92,14 +92,9 @@ class Stepped(Quantizer):
         return (1 + first, *others)
 
     @property
-    def codebook_numel(self) -> int:
-        """Floats that the inner quantizer stores in codebooks."""
-        return self.quantizer.codebook_numel
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Dtype of the inner quantizer's codebook."""
-        return self.quantizer.dtype
+    def code_density(self) -> tuple[float, ...]:
+        """Every position has the code of the step, and the inner quantizer's as it gives them."""
+        return (1.0, *self.quantizer.code_density)
 
     @property
     def rate_weights(self) -> tuple[float, ...]:

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqkit.erb_bands import erb_bands
+from vqkit.models.input_checks import check_count
 from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis
 from vqkit.types import Float, Int
 
@@ -178,8 +179,6 @@ def check_level_rounds(rounds: int) -> int:
     """The number of rounds.
 
     Raises:
-        ValueError: no integer in 0 … 16; a saved codec of a stranger may name any.
+        ValueError: no integer in 0 … 16.
     """
-    if type(rounds) is not int or not 0 <= rounds <= _MOST_ROUNDS:
-        raise ValueError(f"level_rounds must be an integer in 0 … {_MOST_ROUNDS}, got {rounds!r}")
-    return rounds
+    return check_count("level_rounds", rounds, _MOST_ROUNDS)

@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from vqkit.losses import BandLevels, LoudnessDisturbance
 from vqkit.models.audio.level_matching import CONTEXT_FRAMES, SEGMENT_FRAMES, LevelMatching
+from vqkit.models.input_checks import check_count
 from vqkit.quantize import Quantizer
 from vqkit.quantize.straight_through import straight_through
 from vqkit.types import Float, Int
@@ -94,7 +95,7 @@ class LatentSearch:
         stages: int | None = None,
         before: Float[Tensor, "batch first_frames dim"] | None = None,
     ) -> Float[Tensor, "batch frames dim"]:
-        """Of the places that the steps led through that where codes sounded best; levels of wide bands are as right as in the first.
+        """The place, of those that the steps led through, whose codes sounded best, with levels of wide bands as right as in the first.
 
         Args:
             latent: where the search begins.
@@ -265,11 +266,9 @@ def check_refine_steps(steps: int) -> int:
     """The number of steps.
 
     Raises:
-        ValueError: no integer in 0 … 1000; a saved codec of a stranger may name any.
+        ValueError: no integer in 0 … 1000.
     """
-    if type(steps) is not int or not 0 <= steps <= _MOST_STEPS:
-        raise ValueError(f"refine_steps must be an integer in 0 … {_MOST_STEPS}, got {steps!r}")
-    return steps
+    return check_count("refine_steps", steps, _MOST_STEPS)
 
 
 def _without_weight_gradients(codec: _Codec) -> _Codec:
