@@ -40,6 +40,14 @@ def in_inference() -> Scaled:
         return Scaled()
 
 
+def copied_in_inference() -> Scaled:
+    module = Scaled()
+    with torch.inference_mode():
+        factor = copy.deepcopy(module.factor)
+    module.factor = factor
+    return module
+
+
 def filled() -> Scaled:
     module = Scaled()
     for value in (*module.parameters(), *module.buffers(), *module.state_dict().values()):
@@ -55,6 +63,7 @@ LIVES = {
     "tensors filled in place": filled,
     "built in inference mode": in_inference,
     "deepcopy": lambda: copy.deepcopy(Scaled()),
+    "deepcopy in inference mode": copied_in_inference,
     "pickle": lambda: pickle.loads(pickle.dumps(Scaled())),  # noqa: S301  # our own bytes
     "to another device": lambda: Scaled().to("meta"),
 }

@@ -6,6 +6,7 @@ copied to a device when the first input from there arrives.
 """
 
 from collections.abc import Callable
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -41,6 +42,10 @@ class Constant:
         with _CPU, torch.inference_mode(False), torch.no_grad():
             self.value = compute()
         self._copies: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copies of a module share it: nothing can change it, and a copy made in inference mode could not take part in autograd."""
+        return self
 
     def on(self, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
         """Return the tensor on a device, in a dtype, its own by default; a copy is cached: later calls transfer and round nothing."""

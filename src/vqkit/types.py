@@ -16,19 +16,19 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Bool, Complex, Float, Int
     from torch import Tensor
 elif "jaxtyping" in sys.modules:  # somebody checks shapes, as tests/test_shapes.py does
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Bool, Complex, Float, Int
 else:  # shapes are documentation; the core needs only torch and numpy, and importing jaxtyping takes 0.2 s
 
     class _Shape:
         def __class_getitem__(cls, item: Any) -> Any:
             return item[0]
 
-    Bool = Float = Int = _Shape
+    Bool = Complex = Float = Int = _Shape
 
-__all__ = ["Bool", "Float", "Int", "Quantized", "check_installed", "need"]
+__all__ = ["Bool", "Complex", "Float", "Int", "Quantized", "check_installed", "need"]
 
 
 @dataclass(frozen=True)

@@ -365,6 +365,25 @@ def test_the_first_stages_decode_alone(name, layout):
 
 
 @every_system
+def test_the_first_stages_are_found_alone(name):
+    """As the codes of all stages begin; a beam may find better ones for fewer stages."""
+    layout = "map"
+    quantizer, z, mask = build(name, layout), latents(layout), padding(layout)
+    codes = quantizer.encode(z, mask)
+    for stages in range(1, quantizer.num_stages + 1):
+        prefix, first = quantizer.first_stages(codes, stages), quantizer.encode(z, mask, stages=stages)
+        if "beam" in name and stages < quantizer.num_stages:
+            assert torch.equal(first < 0, prefix < 0)
+            errors = [(z - quantizer.decode(found))[first[..., 0] >= 0].square().sum() for found in (first, prefix)]
+            assert errors[0] <= errors[1] + 1e-5
+        else:
+            assert torch.equal(first, prefix)
+    for stages in (0, quantizer.num_stages + 1):
+        with pytest.raises(ValueError, match=f"stages must be in 1 … {quantizer.num_stages}, got {stages}"):
+            quantizer.encode(z, stages=stages)
+
+
+@every_system
 def test_rate_and_size_add_up(name):
     quantizer = build(name)
     assert sum(quantizer.codes_per_stage) == quantizer.num_codes == len(quantizer.code_sizes)

@@ -46,7 +46,7 @@ def test_codes_and_vectors_are_those_of_the_plain_twins(name, offset):
     quantizer = built(name, offset)
     z = torch.randn(3, 1500, DIM) + offset * len(quantizer.stages)
     codes, plain = quantizer.encode(z), quantizer._encode_plain(z, None)
-    assert quantizer._chosen(z, None, None) is not None  # the fast path ran
+    assert quantizer._chosen(z, None, None, quantizer.sequence) is not None  # the fast path ran
     near_ties = (codes != plain).any(dim=-1)
     assert near_ties.float().mean() < 0.002
     codes[0, :5], codes[1, 0, quantizer.stage_ends[0] :] = -1, -1

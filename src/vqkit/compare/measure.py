@@ -232,7 +232,7 @@ class Measure(ABC, Generic[_Item]):
         for stages in curve_stages(quantizer):
             metrics, kept = self.metrics(), []
             for signals in self.batches(test):
-                codes = quantizer.first_stages(quantizer.encode(model.analyze(signals)), stages)
+                codes = quantizer.encode(model.analyze(signals), stages=stages)
                 made = model.synthesize(quantizer.decode(codes), self.size(signals))
                 metrics.update(self.judged(made), self.judged(signals))
                 kept.append(_packed(quantizer, codes))

@@ -65,11 +65,12 @@ class BandLevels(WindowedDistance):
             window: Constant(partial(_bands, sample_rate, window, num_bands)) for window in self.window_samples
         }
 
-    def _distance(self, pair: Tensor, window: int) -> Tensor:
-        spectrum, energy = self._spectrum(pair, window)
-        power = (spectrum.real.square() + spectrum.imag.square()) / energy
+    def _features(self, spectra: Tensor, window: int) -> Tensor:
+        power = (spectra.real.square() + spectra.imag.square()) / self._energy(window, spectra.device)
         # the floor under the logarithm keeps its gradient finite, and lets silence of both weigh next to nothing
-        ours, theirs = (self._bands[window].on(pair.device) @ power + self.floor**2).chunk(2)
+        return self._bands[window].on(spectra.device) @ power + self.floor**2
+
+    def _distance(self, ours: Tensor, theirs: Tensor) -> Tensor:
         weight = (ours.detach() + theirs.detach()).pow(self.power)
         weight = weight / weight.sum(dim=(1, 2), keepdim=True)
         return (weight * (ours.log10() - theirs.log10()).abs()).sum(dim=(1, 2)).mean()

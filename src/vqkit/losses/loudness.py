@@ -69,12 +69,13 @@ class LoudnessDisturbance(WindowedDistance):
         self._thresholds = Constant(partial(_thresholds, sample_rate))
         self._segment = round(_SEGMENT_SECONDS * sample_rate / (window // self._hops))
 
-    def _distance(self, pair: Tensor, window: int) -> Tensor:
-        spectrum, energy = self._spectrum(pair, window)
-        power = (spectrum.real.square() + spectrum.imag.square()) * (2 / (window * energy))
-        ours, theirs = (self._bands.on(pair.device) @ power).chunk(2)
+    def _features(self, spectra: Tensor, window: int) -> Tensor:
+        power = (spectra.real.square() + spectra.imag.square()) * (2 / (window * self._energy(window, spectra.device)))
+        return self._bands.on(spectra.device) @ power
+
+    def _distance(self, ours: Tensor, theirs: Tensor) -> Tensor:
         scale = _to_pressure(theirs)
-        ours, theirs, threshold = ours * scale, theirs * scale, self._thresholds.on(pair.device)
+        ours, theirs, threshold = ours * scale, theirs * scale, self._thresholds.on(ours.device)
         loudness, goal = _loudness(ours, threshold), _loudness(theirs, threshold)
         masked = _MASKED * torch.minimum(loudness, goal).clamp_min(0)
         difference = ((loudness - goal).abs() - masked).clamp_min(0)

@@ -53,18 +53,18 @@ class CompressedSpectra(WindowedDistance):
             )
         self.power, self.phase_weight, self.floor = power, phase_weight, floor
 
-    def _distance(self, pair: Tensor, window: int) -> Tensor:
-        spectrum, energy = self._spectrum(pair, window)
-        real, imaginary = (part / energy.sqrt() for part in (spectrum.real, spectrum.imag))
-        square = real.square() + imaginary.square() + self.floor**2
-        distance = pair.new_zeros(())
+    def _features(self, spectra: Tensor, window: int) -> Tensor:
+        return torch.view_as_real(spectra) * self._energy(window, spectra.device).rsqrt()
+
+    def _distance(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        distance = ours.new_zeros(())
+        squares = [parts.square().sum(dim=-1) + self.floor**2 for parts in (ours, theirs)]
         if self.phase_weight < 1:
-            ours, theirs = square.pow(self.power / 2).chunk(2)
-            distance = distance + (1 - self.phase_weight) * (ours - theirs).abs().mean()
+            level, goal = (square.pow(self.power / 2) for square in squares)
+            distance = distance + (1 - self.phase_weight) * (level - goal).abs().mean()
         if self.phase_weight > 0:
-            gain = square.pow((self.power - 1) / 2)
-            across, along = (torch.sub(*(part * gain).chunk(2)) for part in (real, imaginary))
+            gains = [square.pow((self.power - 1) / 2)[..., None] for square in squares]
             # the floor keeps the root's gradient finite where both are the same
-            apart = (across.square() + along.square() + self.floor**2).sqrt() - self.floor
+            apart = ((ours * gains[0] - theirs * gains[1]).square().sum(dim=-1) + self.floor**2).sqrt() - self.floor
             distance = distance + self.phase_weight * apart.mean()
         return distance

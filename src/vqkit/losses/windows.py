@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.constants import Constant
-from vqkit.types import Float
+from vqkit.types import Complex, Float
 
 __all__ = ["WindowedDistance", "check_pair", "check_windows", "drawn_windows"]
 
@@ -45,17 +45,39 @@ class WindowedDistance(nn.Module):
         windows = drawn_windows(self.window_samples, self.windows_per_call if self.training else None)
         with torch.autocast(device_type=estimate.device.type, enabled=False):
             pair = torch.stack([estimate.float(), reference.float()]).flatten(end_dim=2)
-            return torch.stack([self._distance(pair, window) for window in windows]).mean()
+            seen = (self._features(self._spectrum(pair, window), window) for window in windows)
+            return torch.stack([self._distance(*pairs.chunk(2)) for pairs in seen]).mean()
+
+    def spectra(self, wav: Float[Tensor, "batch channels samples"]) -> list[Complex[Tensor, "rows bins frames"]]:
+        """Spectra of a waveform through each window, for `features`; distances of the same windows have the same."""
+        with torch.autocast(device_type=wav.device.type, enabled=False):
+            rows = wav.float().flatten(end_dim=1)
+            return [self._spectrum(rows, window) for window in self.window_samples]
+
+    def features(self, spectra: Sequence[Complex[Tensor, "rows bins frames"]]) -> list[Tensor]:
+        """What the distance compares of a waveform, for `between`: a reference that meets many estimates needs it only once."""
+        with torch.autocast(device_type=spectra[0].device.type, enabled=False):
+            return [self._features(one, window) for one, window in zip(spectra, self.window_samples, strict=True)]
+
+    def between(self, estimate: Sequence[Tensor], reference: Sequence[Tensor]) -> Tensor:
+        """The distance of two waveforms of one shape by their `features`, through all windows."""
+        return torch.stack([self._distance(*pair) for pair in zip(estimate, reference, strict=True)]).mean()
 
     @abstractmethod
-    def _distance(self, pair: Float[Tensor, "rows samples"], window: int) -> Tensor:
-        """Compute the distance in the spectra of one window; the first half of the rows are estimates, the second their references."""
+    def _features(self, spectra: Complex[Tensor, "rows bins frames"], window: int) -> Tensor:
+        """What is compared of the spectra of one window."""
 
-    def _spectrum(self, wav: Tensor, window: int) -> tuple[Tensor, Tensor]:
-        """(rows, samples) → complex (rows, bins, frames), and the energy of the window."""
-        shape = self._windows[window].on(wav.device)
-        spectrum = torch.stft(wav, window, window // self._hops, window=shape, pad_mode="reflect", return_complex=True)
-        return spectrum, shape.square().sum()
+    @abstractmethod
+    def _distance(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """The mean distance of the features of estimates and their references."""
+
+    def _spectrum(self, wav: Float[Tensor, "rows samples"], window: int) -> Complex[Tensor, "rows bins frames"]:
+        shape, hop = self._windows[window].on(wav.device), window // self._hops
+        return torch.stft(wav, window, hop, window=shape, pad_mode="reflect", return_complex=True)
+
+    def _energy(self, window: int, device: torch.device) -> Tensor:
+        """The sum of a window's squares: power of a bin over it is that of noise."""
+        return self._windows[window].on(device).square().sum()
 
 
 def check_windows(window_samples: Sequence[int], windows_per_call: int | None) -> None:

@@ -187,8 +187,7 @@ class Tokenizer(HubModel, ABC):
         self, signal: Tensor, lengths: Tensor | None, stages: int | None, rate_weight: float | None = None
     ) -> Tensor:
         latent, mask = self._analyzed(signal, lengths)
-        codes = self.quantizer.encode(latent, mask, rate_weight=rate_weight)
-        return self.quantizer.first_stages(codes, stages).movedim(-1, 1)
+        return self.quantizer.encode(latent, mask, rate_weight=rate_weight, stages=stages).movedim(-1, 1)
 
     def _decoded(self, codes: Tensor, size: Any, mask: Tensor | None = None) -> Tensor:
         z_q = self.quantizer.decode(codes.movedim(1, -1))

@@ -70,7 +70,7 @@ class _OfFrozenWeights(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """``gradient @ weight``, which has a gradient itself."""
         (weight,) = ctx.saved_tensors
-        found: Tensor = _OfFrozenWeights.apply(gradient.contiguous(), weight.T.contiguous(), None)
+        found: Tensor = _OfFrozenWeights.apply(gradient.contiguous(), weight.T, None)
         return found, None, None
 
 

@@ -24,7 +24,7 @@ from vqkit.quantize.layout import CodeLayout
 from vqkit.quantize.learning import Learner, Step
 from vqkit.quantize.losses import rank_weight
 from vqkit.quantize.memo import OfParts
-from vqkit.quantize.sampling import sample_rows
+from vqkit.quantize.sampling import first_fields, sample_rows
 from vqkit.ranks import num_ranks, own_rank
 from vqkit.types import Bool, Float, Int, Quantized
 
@@ -114,6 +114,9 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         """Codebooks of consecutive equal pieces, where this is one stage that takes each piece's nearest code and nothing else."""
         return None
 
+    def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
+        return self.first_stages(self._encode(x, mask), stages)
+
     def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
         raise ValueError(f"{type(self).__name__} has no stages to leave out: rate_weight needs a Residual, as in RVQ")
 
@@ -182,6 +185,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         mask: Bool[Tensor, "*shape"] | None = None,
         *,
         rate_weight: float | None = None,
+        stages: int | None = None,
     ) -> Int[Tensor, "*shape codes"]:
         """Codes of z, int64 (batch, *spatial, num_codes). Never changes state.
 
@@ -190,16 +194,19 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
             mask: (batch, *spatial) of bool, True = real.
             rate_weight: λ ≥ 0 spends bits where they help: every vector keeps the n ≥ 1 stages with the least ‖z − ẑ_n‖² + λ·bits_n,
                 and its later codes are −1. By default all stages stay, and always with `rate_weights`.
+            stages: only the first so many; all by default.
 
         Raises:
             TypeError: z is not floating, or mask is not bool.
-            ValueError: wrong shape, NaN or Inf at a real position, a negative λ, or a λ where there are no stages.
+            ValueError: wrong shape, NaN or Inf at a real position, a negative λ, or a λ or number of stages where there are none such.
         """
         x = self._checked(z, mask, finite=True)
         if rate_weight is not None and not 0 <= rate_weight < math.inf:
             raise ValueError(f"rate_weight must be at least 0 and finite, got {rate_weight!r}")
         with full_precision(z.device):
-            return self._encode(x, mask) if rate_weight is None else self._encode_at_rate(x, mask, rate_weight)
+            if rate_weight is None:
+                return self._encode(x, mask) if stages is None else self._encode_first(x, mask, stages)
+            return self.first_stages(self._encode_at_rate(x, mask, rate_weight), stages)
 
     def decode(
         self, codes: Int[Tensor, "*shape codes"], stages: int | None = None, *, gradient: bool = False
@@ -262,15 +269,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         """
         tensors = [vectors] if isinstance(vectors, Tensor) else vectors
         if self._fits_fields:
-            fields: list[Tensor] = []
-            for z in tensors:
-                x = self._checked(z, None, finite=True)
-                grid = x.ndim == self._grid_dims + 2  # bare vectors are fields of one position
-                fields.append(x if grid else x.reshape(-1, *[1] * self._grid_dims, self.dim))
-                if sum(field[..., 0].numel() for field in fields) >= max_vectors:
-                    break
-            if not fields:
-                raise ValueError("no vectors to fit: the tensor or iterator is empty")
+            fields = first_fields((self._checked(z, None, finite=True) for z in tensors), self._grid_dims, max_vectors)
             self._fit_fields(fields, max_vectors=max_vectors, iterations=iterations, seed=seed, joint=joint)
             return self
         rows = (self._fit_rows(self._checked(z, None, finite=True)) for z in tensors)

@@ -33,6 +33,15 @@ class FastStages:
         self._fit = StageTables.fit(sizes, sum(table.shape[1] for table in tables[0]))
         self._composed: StageTables | None = None
         self._native: native.NativeSearch | None = None
+        self._first: dict[int, FastStages] = {}
+
+    def first(self, count: int) -> "FastStages":
+        """The first so many of the stages."""
+        if count >= len(self._tables):
+            return self
+        if count not in self._first:
+            self._first = {count: FastStages(self._tables[:count])}  # the next call will ask for as many
+        return self._first[count]
 
     def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"] | None:
         """Codes of all stages, each the nearest to what the stages before it left; None where no fast way fits."""

@@ -120,13 +120,20 @@ class CodeLayout(ABC):
     def first_stages(self, codes: Int[Tensor, "*shape codes"], stages: int | None) -> Int[Tensor, "*shape kept"]:
         """The codes of the first so many stages; of all by default.
 
+        Raises:
+            ValueError: there are not so many stages.
+
         Example:
             >>> import torch
             >>> from vqkit import RVQ
             >>> RVQ(dim=8, codebook_size=64, num_quantizers=4).first_stages(torch.zeros(1, 5, 4, dtype=torch.int64), 3).shape
             torch.Size([1, 5, 3])
         """
-        return codes if stages is None else codes[..., : self.stage_ends[stages - 1]]
+        if stages is None:
+            return codes
+        if not 1 <= stages <= self.num_stages:
+            raise ValueError(f"stages must be in 1 … {self.num_stages}, got {stages}")
+        return codes[..., : self.stage_ends[stages - 1]]
 
     def stages_within(self, bits: float) -> int:
         """Most stages whose rate is at most ``bits`` a position.

@@ -75,6 +75,9 @@ class Projected(Wrapper):
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return self.quantizer._encode(self._inward(x), mask)
 
+    def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
+        return self.quantizer._encode_first(self._inward(x), mask, stages)
+
     def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
         return self.quantizer._encode_at_rate(self._inward(x), mask, rate_weight)
 

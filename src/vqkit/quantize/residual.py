@@ -138,7 +138,7 @@ class Residual(Quantizer):
             self._start(x.detach(), mask, kept)
         stages = self.sequence
         weights = None if kept is None or num_ranks() == 1 else stage_weights(kept, len(stages), mask, x)
-        found = self._chosen(x, mask, kept)
+        found = self._chosen(x, mask, kept, stages)
         chosen = None if found is None else self._by_stage(found)
         real = [mask if kept is None else narrowed(mask, kept > index, x) for index in range(len(stages))]
         leaves = None if takes_plain_twins() else plain_leaves(stages, chosen is not None)
@@ -150,19 +150,21 @@ class Residual(Quantizer):
         """Stages each batch element keeps, or None when all keep all."""
         return kept_stages(x, len(self.sequence), self.stage_dropout) if self.training else None
 
-    def _chosen(self, x: Tensor, mask: Tensor | None, kept: Tensor | None) -> Tensor | None:
-        """Codes of all stages, by beam search or from plain tables; None where the stages search for themselves, one after the other."""
+    def _chosen(
+        self, x: Tensor, mask: Tensor | None, kept: Tensor | None, sequence: Sequence[Quantizer]
+    ) -> Tensor | None:
+        """Codes of a sequence of stages, by beam search or from plain tables; None where they search for themselves, one by one."""
         if self.beam == 1:
             if torch.compiler.is_compiling() or (self.training and waits(self)):
                 return None
             fast = fast_stages(self, self.sequence, x, self._ready)
             flat = x.detach().reshape(-1, self.dim)
-            found = fused_codes(self.sequence, flat) if fast is None else fast.search(flat)
+            found = fused_codes(sequence, flat) if fast is None else fast.first(len(sequence)).search(flat)
             return None if found is None else found.view(*x.shape[:-1], found.shape[-1])
         if self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)
         with torch.no_grad():
-            prefixes, _ = best_prefixes(self.sequence, x.detach().reshape(-1, self.dim), self.beam)
+            prefixes, _ = best_prefixes(sequence, x.detach().reshape(-1, self.dim), self.beam)
             if kept is None:
                 codes = prefixes[-1]
             else:
@@ -211,15 +213,24 @@ class Residual(Quantizer):
         return codes if mask is None else torch.where(mask[..., None], codes, -1)
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        chosen = self._chosen(x, mask, None)
+        return self._encode_sequence(x, mask, self.sequence)
+
+    def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
+        ends = accumulate(stage.num_stages for stage in self.sequence)
+        # the last of them may have stages of its own, and more than asked for
+        needed = self.sequence[: 1 + sum(end < stages for end in ends)]
+        return self.first_stages(self._encode_sequence(x, mask, needed), stages)
+
+    def _encode_sequence(self, x: Tensor, mask: Tensor | None, sequence: Sequence[Quantizer]) -> Tensor:
+        chosen = self._chosen(x, mask, None, sequence)
         if chosen is not None:
             return chosen if mask is None else torch.where(mask[..., None], chosen, -1)
-        return self._encode_plain(x, mask)
+        return self._encode_plain(x, mask, sequence)
 
-    def _encode_plain(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _encode_plain(self, x: Tensor, mask: Tensor | None, sequence: Sequence[Quantizer] | None = None) -> Tensor:
         """The plain twin: every stage searches what the stages before it left."""
         codes = []
-        for stage in self.sequence:
+        for stage in self.sequence if sequence is None else sequence:
             codes.append(stage._encode(x, mask))
             x = x - stage._decode(codes[-1], stage.num_stages)
         return torch.cat(codes, dim=-1)

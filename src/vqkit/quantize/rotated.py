@@ -85,6 +85,9 @@ class Rotated(Wrapper):
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return self.quantizer._encode(self._turned(x), mask)
 
+    def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
+        return self.quantizer._encode_first(self._turned(x), mask, stages)
+
     def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
         return self.quantizer._encode_at_rate(self._turned(x), mask, rate_weight)
 

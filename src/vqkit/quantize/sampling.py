@@ -1,4 +1,4 @@
-"""A uniform sample of rows from a stream, in constant memory."""
+"""Samples of streams in constant memory: rows, each as likely as any other, or the first whole tensors."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from vqkit.ranks import gather_ranks
 from vqkit.types import Float
 
-__all__ = ["sample_rows"]
+__all__ = ["first_fields", "sample_rows"]
 
 
 def sample_rows(
@@ -70,3 +70,19 @@ def _over_ranks(rows: Tensor, keys: Tensor, most: int) -> Tensor:
     joined = torch.cat([part[:length] for part, length in zip(gather_ranks(padded), lengths, strict=True)])
     stay = joined[:, dim].topk(min(most, len(joined))).indices.sort().values
     return joined[stay, :dim]
+
+
+def first_fields(tensors: Iterable[Tensor], grid_dims: int, vectors: int) -> list[Tensor]:
+    """The first whole tensors (items, *spatial, dim) that together hold so many vectors; bare vectors are fields of one position.
+
+    Raises:
+        ValueError: there are none.
+    """
+    fields: list[Tensor] = []
+    for x in tensors:
+        fields.append(x if x.ndim == grid_dims + 2 else x.reshape(-1, *[1] * grid_dims, x.shape[-1]))
+        if sum(field[..., 0].numel() for field in fields) >= vectors:
+            break
+    if not fields:
+        raise ValueError("no vectors to fit: the tensor or iterator is empty")
+    return fields

@@ -58,6 +58,9 @@ class System(Wrapper):
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return self.quantizer._encode(x, mask)
 
+    def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
+        return self.quantizer._encode_first(x, mask, stages)
+
     def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
         return self.quantizer._encode_at_rate(x, mask, rate_weight)
 

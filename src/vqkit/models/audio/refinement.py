@@ -41,6 +41,9 @@ _LEVEL_WEIGHT, _LEVEL_POWER = 8.0, 0.5
 _LEVELS_MAY_LOSE = 0.02  # a fifth of a decibel; a tone that became quieter is not worth what else was gained
 _LEVEL_WINDOW_SECONDS = 0.064
 _LEAST_SPREAD = 1e-3  # of the latent of silence
+_SEARCHED_AROUND = (
+    8  # frames on both sides of a segment: fewer than the networks hear, for the search need not be exact at its ends
+)
 _MOST_STEPS = 1000
 
 
@@ -110,11 +113,12 @@ class LatentSearch:
         best, least, allowed = latent, float("inf"), float("inf")
         # what an inference mode around made could not take part in gradients
         with torch.inference_mode(False), torch.enable_grad():
-            padded, moved = padded.clone(), nn.Parameter(latent.clone())
+            heard, moved = self._heard(padded.clone()), nn.Parameter(latent.clone())
             rate = _RATE * max(float(moved.detach().std(correction=0)), _LEAST_SPREAD)
             adam = _Adam(moved)
             for step in range(self._steps + 1):
-                distance, apart = self._distances(moved, goal.shape[-1], padded, stages, before)
+                made = self._made(moved, goal.shape[-1], stages, before)
+                distance, apart = self._distances(functional.pad(made, (0, padded.shape[-1] - goal.shape[-1])), heard)
                 allowed = apart.item() + _LEVELS_MAY_LOSE if step == 0 else allowed
                 if distance.item() < least and apart.item() <= allowed:
                     best, least = moved.detach().clone(), distance.item()
@@ -124,21 +128,28 @@ class LatentSearch:
                 adam.step(gradient, rate * (_LAST_RATE / _RATE) ** (step / self._steps))
         return best
 
-    def _distances(
-        self, moved: Tensor, samples: int, goal: Tensor, stages: int | None, before: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """How far what the codes of a latent decode to is from the goal, and how far its levels in a few wide bands are."""
+    def _made(self, moved: Tensor, samples: int, stages: int | None, before: Tensor | None) -> Tensor:
+        """What the codes of a latent decode to, with a gradient as though it were decoded itself."""
         quantizer = self._quantizer
         with torch.no_grad():
-            quantized = quantizer.decode(quantizer.first_stages(quantizer.encode(moved), stages))
+            quantized = quantizer.decode(quantizer.encode(moved, stages=stages))
             if before is not None:
                 quantized = torch.cat([before, quantized[:, before.shape[1] :]], dim=1)
         latent = straight_through(moved, quantized.to(moved))
-        made = self._frozen.synthesize(latent, samples, gradient=True).float()
-        made = functional.pad(made, (0, goal.shape[-1] - samples))
+        return self._frozen.synthesize(latent, samples, gradient=True).float()
+
+    def _heard(self, wav: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """What loudness, levels and levels of wide bands are told from; the goal's is computed once."""
+        spectra = self._levels.spectra(wav)
         with torch.no_grad():
-            wide = self._wide_levels(made, goal)
-        return self._loudness(made, goal) + _LEVEL_WEIGHT * self._levels(made, goal), wide
+            wide = self._wide_levels.features(spectra)
+        return self._loudness.features(self._loudness.spectra(wav)), self._levels.features(spectra), wide
+
+    def _distances(self, made: Tensor, goal: tuple[list[Tensor], list[Tensor], list[Tensor]]) -> tuple[Tensor, Tensor]:
+        """How far a sound is from the goal, and how far its levels in a few wide bands are."""
+        loudness, levels, wide = zip(self._heard(made), goal, strict=True)
+        distance = self._loudness.between(*loudness) + _LEVEL_WEIGHT * self._levels.between(*levels)
+        return distance, self._wide_levels.between(*wide)
 
 
 class LatentRefinement:
@@ -231,10 +242,12 @@ class LatentRefinement:
         stop = (context + frames + CONTEXT_FRAMES) * hop
         goal, start = self._goal[:, :stop], self._start[:, :stop]
         latent = self._codec.analyze(start[None])
-        moved = self._search(latent, goal[None], self._stages, self._before)
+        first, last = max(0, context - _SEARCHED_AROUND), context + frames + _SEARCHED_AROUND
+        before = None if self._before is None else self._before[:, first:]
+        moved = self._search(latent[:, first:last], goal[None, :, first * hop : last * hop], self._stages, before)
         quantizer = self._codec.quantizer
-        codes = quantizer.encode(moved, rate_weight=self._rate_weight)[:, context : context + frames]
-        codes = quantizer.first_stages(codes, self._stages)
+        codes = quantizer.encode(moved, rate_weight=self._rate_weight, stages=self._stages)
+        codes = codes[:, context - first : context - first + frames]
         known = quantizer.decode(codes)
         known = known if self._before is None else torch.cat([self._before, known], dim=1)
         self._before = known[:, -CONTEXT_FRAMES:]

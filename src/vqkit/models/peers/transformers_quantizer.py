@@ -155,11 +155,10 @@ class EncodecAdapter(QuantizerAdapter):
         self, embeddings: Float[Tensor, "batch dim frames"], bandwidth: float | None = None
     ) -> Int[Tensor, "num_codes batch frames"]:
         """Return the codes of as many stages as fit into ``bandwidth``, in kbit/s; of all without it."""
-        codes = self.quantizer.encode(embeddings.transpose(1, 2))
+        stages = None
         if bandwidth:
             stages = stages_within(self.rates_kbps, bandwidth, "bandwidth", "this quantizer has", "kbit/s")
-            codes = self.quantizer.first_stages(codes, stages)
-        return codes.permute(2, 0, 1)
+        return self.quantizer.encode(embeddings.transpose(1, 2), stages=stages).permute(2, 0, 1)
 
     def decode(self, codes: Int[Tensor, "num_codes batch frames"]) -> Float[Tensor, "batch dim frames"]:
         """Latents of the codes of all stages or the first ones."""
