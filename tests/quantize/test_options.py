@@ -15,6 +15,7 @@ from vqkit import (
     RVQ,
     VQ,
     Bands,
+    BlockTruncation,
     GainShape,
     GroupedRVQ,
     Interpolated,
@@ -75,7 +76,7 @@ BITS = {
     "commitment_weight": ({}, 0.5, "loss of commitment"),
 }
 GRID = {"bound": ({}, "sigmoid", "z_q"), "noise": ({}, 1.0, "z_q")}
-LEARN_NOTHING = (LloydMax, RandomProjection, TurboQuant, Stepped, SteppedFSQ)
+LEARN_NOTHING = (BlockTruncation, LloydMax, RandomProjection, TurboQuant, Stepped, SteppedFSQ)
 
 
 def sizes(value):
@@ -180,6 +181,18 @@ OPTIONS = {
     LloydMax: (
         {"dim": DIM, "bits": 2},
         {"dim": ({}, 6, "dim"), "bits": sizes(3), "scale": ({}, 2.0, "z_q")},
+    ),
+    BlockTruncation: (
+        {"pixels": 8, "channels": 2},
+        {
+            "pixels": ({}, 16, "dim"),
+            "channels": ({}, 1, "dim"),
+            "refinements": sizes(1),
+            "levels": sizes(20),
+            "run": sizes(4),
+            "low": ({}, -3.0, "z_q"),
+            "high": ({}, 3.0, "z_q"),
+        },
     ),
     TurboQuant: (
         {"dim": DIM, "bits": 2},

@@ -154,6 +154,7 @@ def main_encode(argv: list[str]) -> int:
             asked.strict,
             asked.level_rounds,
             asked.refine_steps,
+            choose=not asked.model,
         ),
         pipe,
         asked.force,

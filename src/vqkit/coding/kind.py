@@ -27,6 +27,7 @@ class Encoding:
         strict: refuse sound of which something is missing, cannot be decoded or is doubtful.
         level_rounds: rounds of sound, as in `AudioTokenizer.compress`; None leaves them to the codec.
         refine_steps: steps of sound, likewise.
+        choose: whether a kind of which several models ship may take for each file the one that serves it best.
     """
 
     rate: Rate
@@ -37,6 +38,7 @@ class Encoding:
     strict: bool = False
     level_rounds: int | None = None
     refine_steps: int | None = None
+    choose: bool = False
 
     @property
     def for_header(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vqkit.models.generator.token_generator import TokenGenerator
     from vqkit.models.image.conv_backbone import ConvBackbone
     from vqkit.models.image.lapped_backbone import LappedBackbone
+    from vqkit.models.image.pixel_backbone import PixelBackbone
     from vqkit.models.image.tokenizer import ImageTokenizer
     from vqkit.models.image.transform_backbone import TransformBackbone
     from vqkit.models.image.vit_backbone import ViTBackbone
@@ -45,6 +46,7 @@ __all__ = [
     "FrameCodec",
     "ImageTokenizer",
     "LappedBackbone",
+    "PixelBackbone",
     "QuantizedVQModel",
     "Reconstruction",
     "SpectralCodec",
@@ -69,6 +71,7 @@ _HOMES = {
     "FrameCodec": ("vqkit.models.audio.frames", "torch_mdct", "audio"),
     "ImageTokenizer": ("vqkit.models.image.tokenizer", "huggingface_hub", "image"),
     "LappedBackbone": ("vqkit.models.image.lapped_backbone", "torch", "image"),
+    "PixelBackbone": ("vqkit.models.image.pixel_backbone", "torch", "image"),
     "Reconstruction": ("vqkit.models.reconstruction", "torch", "train"),
     "SpectralCodec": ("vqkit.models.audio.spectral_codec", "huggingface_hub", "audio"),
     "Tokenizer": ("vqkit.models.tokenizer", "huggingface_hub", "train"),

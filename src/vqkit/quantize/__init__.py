@@ -1,12 +1,13 @@
 """Quantizers: leaves, combinators, and the systems made of them.
 
-Leaves: `VQ`, `SimVQ`, `FSQ`, `LFQ`, `LloydMax`, `RandomProjection`. Combinators: `Residual`, `Product`, `Bands`, `Interpolated`,
-`Projected`, `Rotated`, `GainShape`, `Stepped`, `Sum`, `Multiscale`. Systems: `RVQ`, `PVQ`, `GroupedRVQ`, `ResidualFSQ`, `ResidualLFQ`,
-`SteppedFSQ`, `BSQ`, `TurboQuant`, `QINCo`, `IVQ`, `LooC`.
+Leaves: `VQ`, `SimVQ`, `FSQ`, `LFQ`, `LloydMax`, `RandomProjection`, `BlockTruncation`. Combinators: `Residual`, `Product`, `Bands`,
+`Interpolated`, `Projected`, `Rotated`, `GainShape`, `Stepped`, `Sum`, `Multiscale`. Systems: `RVQ`, `PVQ`, `GroupedRVQ`, `ResidualFSQ`,
+`ResidualLFQ`, `SteppedFSQ`, `BSQ`, `TurboQuant`, `QINCo`, `IVQ`, `LooC`.
 """
 
 from vqkit.quantize.bands import Bands
 from vqkit.quantize.base import Quantizer
+from vqkit.quantize.block_truncation import BlockTruncation
 from vqkit.quantize.distinct import DistinctCodes, distinct_codes
 from vqkit.quantize.fsq import FSQ
 from vqkit.quantize.gain_shape import GainShape
@@ -41,6 +42,7 @@ __all__ = [
     "RVQ",
     "VQ",
     "Bands",
+    "BlockTruncation",
     "DistinctCodes",
     "GainShape",
     "GroupedRVQ",

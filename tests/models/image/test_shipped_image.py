@@ -4,15 +4,17 @@ import copy
 import hashlib
 import re
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw, ImageFont
 
 from vqkit.cli import main
 from vqkit.data import list_images, read_image, sample_folder
 from vqkit.models import ImageTokenizer, LappedBackbone, TransformBackbone
 from vqkit.models.identity import weight_hash
 from vqkit.models.image.tiles import encode_tiles
-from vqkit.models.image.tokenizer import SHIPPED
+from vqkit.models.image.tokenizer import DRAWN, SHIPPED
 
 HASH = "149dbaa0fbbd76981023004554ed61e59202a375ce239428b3b2632124d6d018"
 # of 48 × 64 pixels whose values rise evenly from 0 to 1, at 0.4 bits a pixel, by commit cf9f42d; then the same by a copy in bfloat16,
@@ -37,6 +39,14 @@ SECOND_FILE = bytes.fromhex(
     "0000000e496d616765546f6b656e697a657200a38c6703f563000c13140e01010101010101010101010101010101011aa423e300"
     "e2196ee1c945e05d402044b0b063b0564df7b08f3043893b2b9bd9cc1767c6c0715d2c201b0f1616121228282728282727296e79"
     "4e66f5650c00142b4884"
+)
+DRAWN_HASH = "34740b6b1e2488f3af5ae83b6fffa6f2c805d55838a7c769577e5b3df462ce44"
+# a slanted line in two colours of 24 × 32 pixels, see `slanted_line`
+DRAWN_FILE = bytes.fromhex(
+    "8956514b01635003340335038002180303010b01080202030104010218012001000000022034740b6b1e2488f3af5ae83b6fffa6"
+    "f2c805d55838a7c769577e5b3df462ce4410698213d8430f84d4aa43cf751ab26d090000000e496d616765546f6b656e697a6572"
+    "00cc54042cf563000c040f2f0202f88834f12b64fa3787ef1f40c419aa5669782bf75a8c65271bcf9678b56c1b0c2d0015e2c4e1"
+    "87d631abae0f8ec51fc013fff91d1e7a3ce2966c6fc26e73d39e803d00000000eedc7f59f5650c00eedadc5b"
 )
 NAMES = ("vqkit-image", "vqkit-image-2")
 
@@ -120,7 +130,7 @@ def test_tiles_leave_no_seams(models, name):
     assert (tiled != whole).float().mean() < 0.002  # near-ties that float rounding decides
 
 
-@each
+@pytest.mark.parametrize("name", [*NAMES, DRAWN.name])
 def test_the_card_says_what_it_is(name):
     folder = SHIPPED.with_name(name)
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -158,6 +168,35 @@ def test_files_written_with_the_second_decode_for_ever(second, dtype):
     expected = second.decompress(SECOND_FILE)
     assert expected.mean((1, 2)).tolist() == pytest.approx([0.1685, 0.5, 0.8315], abs=1e-3)
     assert psnr_db(model.decompress(SECOND_FILE), expected) > 35
+
+
+def slanted_line() -> torch.Tensor:
+    rows, columns = torch.meshgrid(torch.arange(24), torch.arange(32), indexing="ij")
+    ink, paper = torch.tensor([40.0, 60.0, 180.0]) / 255, torch.tensor([255.0, 255.0, 245.0]) / 255
+    return torch.where((rows - columns).abs() < 3, ink[:, None, None], paper[:, None, None])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_files_of_drawn_images_decode_for_ever(dtype):
+    model = ImageTokenizer.from_pretrained(DRAWN)
+    assert model.compress(slanted_line()) == DRAWN_FILE
+    assert weight_hash(model.to(dtype)) == DRAWN_HASH
+    near = {torch.float16: 1e-3, torch.bfloat16: 5e-3}.get(dtype, 1e-6)
+    torch.testing.assert_close(model.decompress(DRAWN_FILE), slanted_line(), rtol=0, atol=near)
+
+
+def test_drawn_images_that_its_recipe_does_not_draw():
+    """A font, sizes and colours of its own: as well as it does the ones it was fitted to."""
+    model, image = ImageTokenizer.from_pretrained(DRAWN), Image.new("RGB", (320, 160), (255, 250, 240))
+    for line, points in enumerate((11, 14, 18, 24)):
+        place = 6, 6 + 38 * line
+        ImageDraw.Draw(image).text(
+            place, "Vector quantization, 1984", font=ImageFont.load_default(points), fill=(30, 30, 90)
+        )
+    image = torch.from_numpy(np.array(image, np.float32) / 255).permute(2, 0, 1)
+    file = model.compress(image, bpp=0.7)
+    assert psnr_db(model.decompress(file), image) > 30
+    assert len(file) < 0.4 * len(model.compress(image, bpp=9, plain=True))
 
 
 def test_a_file_of_the_first_finds_its_model(tmp_path, capsys):

@@ -20,7 +20,7 @@ from vqkit.models.image.to_size import encode_to_fit
 from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.types import Float
 
-__all__ = ["PreparedImage", "encode_image_file", "prepared_image"]
+__all__ = ["PreparedImage", "encode_image_file", "encode_prepared", "prepared_image"]
 
 
 def encode_image_file(
@@ -56,21 +56,40 @@ def encode_image_file(
         ValueError: the source is no image or damaged, the tokenizer does not take its size, or the rate is too low.
     """
     prepared = prepared_image(tokenizer, source, max_megapixels)
-    image, notes = prepared.image, prepared.notes
-    height, width = image.shape[-2:]
+    options = {"plain": plain, "licence": licence, "metadata": metadata}
+    return encode_prepared(tokenizer, prepared, target, rate, watch=watch, **options)
+
+
+def encode_prepared(
+    tokenizer: ImageTokenizer,
+    prepared: "PreparedImage",
+    target: str | Path | BinaryIO,
+    rate: Rate = Rate(),  # noqa: B008  # frozen
+    *,
+    watch: Watch = unwatched,
+    **options: Any,
+) -> CodedImage:
+    """Encode an image that was read before.
+
+    Args:
+        tokenizer: a tokenizer in evaluation mode.
+        prepared: the image, with the tokenizer's channels.
+        target: path, which appears when it is complete, or open file or pipe.
+        rate: stages to keep.
+        watch: called with 0 and the share that is done.
+        options: ``plain``, ``licence`` and ``metadata``, as in `encode_image_file`.
+
+    Returns:
+        What was written; errors as in `encode_image_file`.
+    """
+    image, height, width = prepared.image, *prepared.image.shape[-2:]
     stages = rate.check_stages(tokenizer.quantizer.num_stages, "tokenizer")
-    options: dict[str, Any] = {
-        "plain": plain,
-        "licence": licence,
-        "metadata": metadata,
-        "rate_weight": rate.rate_weight,
-    }
-    options["watch"] = lambda share: watch(0.0, share)
+    options |= {"rate_weight": rate.rate_weight, "watch": lambda share: watch(0.0, share)}
     if rate.max_bytes is None and rate.bpp is None:
         size = encode_image(tokenizer, target, image, stages, **options)
     else:
         stages, size = encode_to_fit(tokenizer, target, image, max_bytes=rate.max_bytes, bpp=rate.bpp, **options)
-    return CodedImage(height=height, width=width, bytes=size, stages=stages, notes=notes)
+    return CodedImage(height=height, width=width, bytes=size, stages=stages, notes=prepared.notes)
 
 
 @dataclass(frozen=True)

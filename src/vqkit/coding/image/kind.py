@@ -5,8 +5,9 @@ from typing import Any
 
 from vqkit import modality as modalities
 from vqkit.coding.coded import Coded, Watch
+from vqkit.coding.image.choice import better_tokenizer
 from vqkit.coding.image.decode import decode_image_file
-from vqkit.coding.image.encode import encode_image_file
+from vqkit.coding.image.encode import encode_prepared, prepared_image
 from vqkit.coding.image.lanes import encode_images
 from vqkit.coding.kind import Encoding, Kind
 from vqkit.coding.rate import Rate
@@ -33,8 +34,10 @@ class _Image(Kind):
         rate.check_stages(model.quantizer.num_stages, "tokenizer")
 
     def encode(self, model: ImageTokenizer, source: Any, target: Any, how: Encoding, watch: Watch) -> Coded:
-        limit = how.max_megapixels
-        return encode_image_file(model, source, target, how.rate, max_megapixels=limit, watch=watch, **how.for_header)
+        image = prepared_image(model, source, how.max_megapixels)
+        if how.choose:
+            model = better_tokenizer(model, image, how.rate, plain=how.plain)
+        return encode_prepared(model, image, target, how.rate, watch=watch, **how.for_header)
 
     def encode_together(
         self,

@@ -10,7 +10,7 @@ from vqkit.bitstream import size_limit, thin_to_fit
 from vqkit.models.image.compression import ImageModel, encode_image
 from vqkit.types import Float
 
-__all__ = ["compress", "encode_to_fit"]
+__all__ = ["compress", "encode_to_fit", "finest_file"]
 
 
 def encode_to_fit(
@@ -38,19 +38,34 @@ def encode_to_fit(
     Returns:
         The stages, and the bytes written; errors as in `encode_image` and `vqkit.bitstream.thin_to_fit`.
     """
+    limit, _ = size_limit(image.shape[-2:], max_bytes, bpp)
+    _, best = finest_file(tokenizer, image, limit, **options)
+    return thin_to_fit(best, target, max_bytes=max_bytes, bpp=bpp)
+
+
+def finest_file(
+    tokenizer: ImageModel, image: Float[Tensor, "channels height width"], limit: float, **options: Any
+) -> tuple[float | None, io.BytesIO]:
+    """The λ of the finest step whose file keeps to a limit in bytes, or of the coarsest, and the file with all its stages.
+
+    Args:
+        tokenizer: a tokenizer in evaluation mode.
+        image: an image in [0, 1].
+        limit: largest size of the file.
+        options: further arguments of `encode_image`; a ``rate_weight`` stays as it is.
+    """
     given = options.pop("rate_weight", None)
     weights = (
         (given,) if given is not None or not tokenizer.quantizer.rate_weights else tokenizer.quantizer.rate_weights
     )
-    limit, _ = size_limit(image.shape[-2:], max_bytes, bpp)
-    first, last, best = 0, len(weights), io.BytesIO()
+    first, last, best, weight = 0, len(weights), io.BytesIO(), weights[-1]
     while first < last:  # everything from ``last`` on fits
         tried, file = min((first + last) // 2, len(weights) - 1), io.BytesIO()
         fits = encode_image(tokenizer, file, image, rate_weight=weights[tried], **options) <= limit
         first, last = (first, tried) if fits else (tried + 1, last)
         if fits or tried == len(weights) - 1:
-            best = file
-    return thin_to_fit(best, target, max_bytes=max_bytes, bpp=bpp)
+            best, weight = file, weights[tried]
+    return weight, best
 
 
 def compress(

@@ -27,10 +27,13 @@ from vqkit.types import Float, Int, need
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.vq_model import VQModel
 
-__all__ = ["SHIPPED", "ImageTokenizer", "TokenizerOutput"]
+__all__ = ["DRAWN", "SHIPPED", "ImageTokenizer", "TokenizerOutput"]
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "vqkit-image-2"
 """The image tokenizer that ships with vqkit; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
+
+DRAWN = SHIPPED.with_name("vqkit-image-drawn")
+"""The one for text, lines and diagrams."""
 
 
 TokenizerOutput = Reconstruction
