@@ -6,8 +6,12 @@ Files of a codec have refined codes (`vqkit.models.audio.refinement`), which tra
 latents of each batch are refined in a few steps first, and the decoder learns from what their codes decode to. Encoder and codebooks
 stay: an encoder that learns the refined latents runs away, since a straight-through gradient does not end where the codes have changed.
 
+With ``--adversarial-share`` a discriminator of spectrograms plays as well, on half a second of each crop: distances leave noise that a
+listener without the reference hears. Its gradient has that share of all that reaches the waveforms, half of it by feature matching.
+
 DATA: as for recipes/codec-loudness.yaml, whose losses and crops these are. The average of the weights is written every hundred steps, and
-another run can start from there. Hardware: one CPU core, 0.6 steps a second.
+another run can start from there. Hardware: one CPU core, 1.6 steps a
+second, one with a discriminator.
 """
 
 import argparse
@@ -20,12 +24,37 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from vqkit.data import AudioAugmentation, AudioCrops, list_clips
-from vqkit.losses import BandLevels, CompressedSpectra, LoudnessDisturbance, MultiScaleMel
+from vqkit.losses import Balancer, BandLevels, CompressedSpectra, LoudnessDisturbance, MultiScaleMel
 from vqkit.models import SpectralCodec
 from vqkit.models.audio.refinement import LatentSearch
+from vqkit.nn import STFTDiscriminator
+from vqkit.training.adversary import Adversary
 
-STAGES = (3, 4, 5, 6, 6, 6, 7, 8, 10, 12)  # drawn from, for each batch
+STAGES = (3, 3, 3, 4, 5, 6, 6, 6, 7, 8, 10, 12)  # drawn from, for each batch
 WARMUP, AVERAGE = 20, 0.02
+JUDGED_SECONDS, WINDOWS = 0.5, (1024, 512, 256)  # of what the discriminator hears, and its windows
+LEARNS_ALONE = 200  # steps before the decoder listens to it
+
+
+class Opponent:
+    """The discriminator, its optimizer, and the piece of each batch that it hears."""
+
+    def __init__(self, sample_rate: int, learning_rate: float, draw: random.Random, device: torch.device) -> None:
+        self._draw, self._steps, self._judged = draw, 0, round(JUDGED_SECONDS * sample_rate)
+        judge = STFTDiscriminator(num_filters=16, window_samples=WINDOWS)
+        self._adversary = Adversary(judge, update_share=0.5).to(device)
+        self._optimizer = torch.optim.AdamW(self._adversary.parameters(), lr=learning_rate, betas=(0.8, 0.99))
+
+    def losses(self, made: torch.Tensor, wav: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Learn from a batch, and say what it has against what was made."""
+        begin = self._draw.randrange(wav.shape[-1] - self._judged + 1)
+        made, wav = (signal[..., begin : begin + self._judged] for signal in (made, wav))
+        self._steps += 1
+        if self._steps <= LEARNS_ALONE or self._adversary.learns(self._steps):
+            self._optimizer.zero_grad()
+            self._adversary.own_loss(made, wav).backward()
+            self._optimizer.step()
+        return {} if self._steps <= LEARNS_ALONE else self._adversary.model_losses(made, wav)
 
 
 def crops(data: str, count: int, seed: int, sample_rate: int) -> AudioCrops:
@@ -54,47 +83,59 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=40, help="the learning rate falls to zero over them")
     parser.add_argument("--refine-steps", type=int, default=3)
     parser.add_argument("--learning-rate", type=float, default=4e-4)
+    parser.add_argument("--adversarial-share", type=float, default=0.0, help="of the gradient; 0 for no discriminator")
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=0, help="processes that read sound")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     torch.manual_seed(asked.seed)
     draw = random.Random(asked.seed)
-    codec = SpectralCodec.from_pretrained(asked.start).float().eval()
+    device = torch.device(asked.device)
+    codec = SpectralCodec.from_pretrained(asked.start).float().eval().to(device)
     quantizer, networks = codec.quantizer, list(codec.decoder.parameters())
     losses = {
-        "loudness": (1.0, LoudnessDisturbance(codec.sample_rate)),
+        "loudness": (1.5, LoudnessDisturbance(codec.sample_rate)),
         "mel": (2.0, MultiScaleMel(codec.sample_rate, windows_per_call=2)),
         "spectrum": (2.0, CompressedSpectra(windows_per_call=2)),
         "level": (2.0, BandLevels(codec.sample_rate, windows_per_call=2)),
     }
     search = LatentSearch(codec, asked.refine_steps)
+    share = asked.adversarial_share
+    opponent = Opponent(codec.sample_rate, asked.learning_rate, draw, device) if share else None
+    weights = {"distance": 1 - share} | ({"adversarial": share / 2, "features": share / 2} if share else {})
+    balancer = Balancer(weights, decay=0.99).to(device)
     optimizer = torch.optim.AdamW(networks, lr=asked.learning_rate, betas=(0.8, 0.99), weight_decay=0.01)
     average = [parameter.detach().clone() for parameter in networks]
-    loader = DataLoader(crops(asked.data, 10**7, asked.seed, codec.sample_rate), batch_size=asked.batch)
+    sound = crops(asked.data, 10**7, asked.seed, codec.sample_rate)
+    loader = DataLoader(sound, batch_size=asked.batch, num_workers=asked.workers)
     begin, told = time.monotonic(), []
-    for step, wav in enumerate(loader):
+    for step, wav in enumerate(batch.to(device) for batch in loader):
         gone = (time.monotonic() - begin) / (60 * asked.minutes)
         optimizer.param_groups[0]["lr"] = asked.learning_rate * min(1.0, (step + 1) / WARMUP) * max(0.0, 1 - gone)
         stages = draw.choice(STAGES)
         with torch.no_grad():
             latent = codec.encoder(wav).transpose(1, 2)
         refined = search(latent, wav, stages)
-        quantized = quantizer.decode(quantizer.first_stages(quantizer.encode(refined), stages))
-        made = codec.decoder(quantized.transpose(1, 2))[..., : wav.shape[-1]]
+        quantized = quantizer.decode(quantizer.encode(refined, stages=stages))
+        with torch.autocast(device.type, torch.bfloat16):
+            made = codec.decoder(quantized.transpose(1, 2))[..., : wav.shape[-1]].float()
         terms = {name: weight * distance(made, wav) for name, (weight, distance) in losses.items()}
-        total = torch.stack([*terms.values()]).sum()
+        against = opponent.losses(made, wav) if opponent else {}
+        total = balancer({"distance": torch.stack([*terms.values()]).sum()} | against, made)
         optimizer.zero_grad()
         total.backward()
-        nn.utils.clip_grad_norm_(networks, 3.0)
+        nn.utils.clip_grad_norm_(networks, 1.0)
         optimizer.step()
         with torch.no_grad():
             for mean, parameter in zip(average, networks, strict=True):
                 mean.lerp_(parameter, AVERAGE)
-        told.append([float(terms["loudness"].detach()), float(terms["mel"].detach())])
+        terms = {name: term.detach() for name, term in {**terms, **against}.items()}
+        told.append([float(terms["loudness"]), float(terms["mel"]), float(terms.get("adversarial", 0))])
         if (step + 1) % 100 == 0 or gone >= 1:
-            loudness, mel = torch.tensor(told[-100:]).mean(dim=0).tolist()
+            loudness, mel, unreal = torch.tensor(told[-100:]).mean(dim=0).tolist()
             print(
-                f"step {step + 1}, {100 * gone:.0f} %: loudness {loudness:.3f}, mel {mel:.3f}",
+                f"step {step + 1}, {100 * gone:.0f} %: loudness {loudness:.3f}, mel {mel:.3f}, adversarial {unreal:.3f}",
                 flush=True,
             )
             save(codec, networks, average, asked.out)

@@ -56,7 +56,8 @@ How good it is, and where it falls short, beside JPEG and WebP: docs/results/{re
 ## What it is for, and what not
 
 - Colour images at low and medium rates. The rate is chosen by the step; `--stages` keeps the low frequencies only.
-- Text is no better than with JPEG, and fine checkerboards are lost: of 768 coefficients of a block those are kept that photographs have.
+- Text is worse than with JPEG, and fine checkerboards are lost: of 768 coefficients of a block those are kept that photographs have.
+  `vqkit encode` takes vqkit-image-drawn for such images.
 - It invents nothing: at very low rates images are smooth, as those of other transform codecs.
 - Codes are decoded one after the other, 4 ms of a CPU core for each block of 16×16 pixels: 2.5 s for 512×320 pixels, 15 s for a
   megapixel. Encoding takes a tenth of that, and with `--bpp` half.
