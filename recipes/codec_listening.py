@@ -116,8 +116,8 @@ def main() -> None:
         stages = draw.choice(STAGES)
         with torch.no_grad():
             latent = codec.encoder(wav).transpose(1, 2)
-        refined = search(latent, wav, stages)
-        quantized = quantizer.decode(quantizer.encode(refined, stages=stages))
+        _, codes = search(latent, wav, stages)
+        quantized = quantizer.decode(codes)
         with torch.autocast(device.type, torch.bfloat16):
             made = codec.decoder(quantized.transpose(1, 2))[..., : wav.shape[-1]].float()
         terms = {name: weight * distance(made, wav) for name, (weight, distance) in losses.items()}

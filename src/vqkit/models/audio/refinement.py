@@ -97,8 +97,10 @@ class LatentSearch:
         goal: Float[Tensor, "batch channels samples"],
         stages: int | None = None,
         before: Float[Tensor, "batch first_frames dim"] | None = None,
-    ) -> Float[Tensor, "batch frames dim"]:
+    ) -> tuple[Float[Tensor, "batch frames dim"], Int[Tensor, "batch frames num_codes"]]:
         """The place, of those that the steps led through, whose codes sounded best, with levels of wide bands as right as in the first.
+
+        And these codes.
 
         Args:
             latent: where the search begins.
@@ -106,33 +108,37 @@ class LatentSearch:
             stages: stages that are decoded; all by default.
             before: quantized latents of the first frames, which are given.
         """
+        codes = self._quantizer.encode(latent, stages=stages)
         if not self._steps:
-            return latent
+            return latent, codes
         latent = latent.float()  # half precision has no room for such steps
         padded = functional.pad(goal, (0, max(0, self._least_samples - goal.shape[-1]))).to(latent)
-        best, least, allowed = latent, float("inf"), float("inf")
+        best, least, allowed = (latent, codes), float("inf"), float("inf")
         # what an inference mode around made could not take part in gradients
         with torch.inference_mode(False), torch.enable_grad():
             heard, moved = self._heard(padded.clone()), nn.Parameter(latent.clone())
             rate = _RATE * max(float(moved.detach().std(correction=0)), _LEAST_SPREAD)
             adam = _Adam(moved)
             for step in range(self._steps + 1):
-                made = self._made(moved, goal.shape[-1], stages, before)
-                distance, apart = self._distances(functional.pad(made, (0, padded.shape[-1] - goal.shape[-1])), heard)
+                with torch.set_grad_enabled(step < self._steps):
+                    made = self._made(moved, codes, goal.shape[-1], before)
+                    distance, apart = self._distances(
+                        functional.pad(made, (0, padded.shape[-1] - goal.shape[-1])), heard
+                    )
                 allowed = apart.item() + _LEVELS_MAY_LOSE if step == 0 else allowed
                 if distance.item() < least and apart.item() <= allowed:
-                    best, least = moved.detach().clone(), distance.item()
+                    best, least = (moved.detach().clone(), codes), distance.item()
                 if step == self._steps:
                     break
                 (gradient,) = torch.autograd.grad(distance, moved)
                 adam.step(gradient, rate * (_LAST_RATE / _RATE) ** (step / self._steps))
+                codes = self._quantizer.encode(moved, stages=stages)
         return best
 
-    def _made(self, moved: Tensor, samples: int, stages: int | None, before: Tensor | None) -> Tensor:
+    def _made(self, moved: Tensor, codes: Tensor, samples: int, before: Tensor | None) -> Tensor:
         """What the codes of a latent decode to, with a gradient as though it were decoded itself."""
-        quantizer = self._quantizer
         with torch.no_grad():
-            quantized = quantizer.decode(quantizer.encode(moved, stages=stages))
+            quantized = self._quantizer.decode(codes)
             if before is not None:
                 quantized = torch.cat([before, quantized[:, before.shape[1] :]], dim=1)
         latent = straight_through(moved, quantized.to(moved))
@@ -244,9 +250,12 @@ class LatentRefinement:
         latent = self._codec.analyze(start[None])
         first, last = max(0, context - _SEARCHED_AROUND), context + frames + _SEARCHED_AROUND
         before = None if self._before is None else self._before[:, first:]
-        moved = self._search(latent[:, first:last], goal[None, :, first * hop : last * hop], self._stages, before)
+        moved, codes = self._search(
+            latent[:, first:last], goal[None, :, first * hop : last * hop], self._stages, before
+        )
         quantizer = self._codec.quantizer
-        codes = quantizer.encode(moved, rate_weight=self._rate_weight, stages=self._stages)
+        if self._rate_weight is not None:
+            codes = quantizer.encode(moved, rate_weight=self._rate_weight, stages=self._stages)
         codes = codes[:, context - first : context - first + frames]
         known = quantizer.decode(codes)
         known = known if self._before is None else torch.cat([self._before, known], dim=1)
