@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from vqkit.data import AudioAugmentation, AudioCrops, list_clips
 from vqkit.losses import Balancer, BandLevels, CompressedSpectra, LoudnessDisturbance, MultiScaleMel
-from vqkit.models import SpectralCodec
+from vqkit.models import AudioTokenizer, load_codec
 from vqkit.models.audio.refinement import LatentSearch
 from vqkit.nn import STFTDiscriminator
 from vqkit.training.adversary import Adversary
@@ -92,7 +92,7 @@ def main() -> None:
     torch.manual_seed(asked.seed)
     draw = random.Random(asked.seed)
     device = torch.device(asked.device)
-    codec = SpectralCodec.from_pretrained(asked.start).float().eval().to(device)
+    codec = load_codec(asked.start).float().eval().to(device)
     quantizer, networks = codec.quantizer, list(codec.decoder.parameters())
     losses = {
         "loudness": (1.5, LoudnessDisturbance(codec.sample_rate)),
@@ -144,7 +144,7 @@ def main() -> None:
 
 
 @torch.no_grad()
-def save(codec: SpectralCodec, networks: list[nn.Parameter], average: list[torch.Tensor], folder: Path) -> None:
+def save(codec: AudioTokenizer, networks: list[nn.Parameter], average: list[torch.Tensor], folder: Path) -> None:
     """Write the codec with the average of its weights."""
     own = [parameter.detach().clone() for parameter in networks]
     for parameter, mean in zip(networks, average, strict=True):
