@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vqkit import BlockTruncation
+from vqkit.bitstream import ContextModel
 from vqkit.coding.image.choice import MOST_COLOURS
 from vqkit.models import ImageTokenizer, PixelBackbone
 from vqkit.models.image.tokenizer import DRAWN
@@ -157,11 +158,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=DRAWN)
     parser.add_argument("--share", type=float, default=1.0, help="of the images, for a try")
+    parser.add_argument("--prior", type=Path, help="a prior.vqe that was fitted before, instead of a new one")
     asked = parser.parse_args()
     tokenizer = ImageTokenizer(PixelBackbone(8), BlockTruncation(64, 3)).eval()
     tokenizer.initialized.fill_(True)
     images = drawings(0, asked.share)
-    tokenizer.prior = fit_prior(tokenizer, codes_of(tokenizer, images), classes=CLASSES)
+    if asked.prior is None:
+        tokenizer.prior = fit_prior(tokenizer, codes_of(tokenizer, images), classes=CLASSES)
+    else:
+        tokenizer.prior = ContextModel.from_bytes(asked.prior.read_bytes())
     cost = coding_cost(tokenizer.prior, codes_of(tokenizer, drawings(1, HELD_OUT / PAGES)))
     print(f"other drawings: {cost.bits_per_code:.3f} bits a code, files of {cost.files_rate:.3f} bits a pixel")
     with tempfile.TemporaryDirectory() as temporary:

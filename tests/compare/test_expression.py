@@ -194,6 +194,7 @@ def test_a_recipe_can_allow_it(package):
 EVERY = {
     "BSQ": "BSQ(dim, 8)",
     "Bands": "Bands([VQ(dim // 2, 8), RVQ(dim // 2, 8, 2)])",
+    "BlockTruncation": "BlockTruncation(dim // 3, 3)",
     "FSQ": "FSQ(dim, [5, 5], bound='clamp')",
     "GainShape": "GainShape(VQ(1, 8), RVQ(dim, 8, 2))",
     "GroupedRVQ": "GroupedRVQ(dim, 8, 2, 2)",

@@ -26,6 +26,7 @@ from vqkit.models import (
     DacCodec,
     ImageTokenizer,
     LappedBackbone,
+    PixelBackbone,
     SpectralCodec,
     TransformBackbone,
     VideoTokenizer,
@@ -69,6 +70,7 @@ MAKE = {
         TransformBackbone(6, width=8, encoder_blocks=(1, 1), decoder_blocks=(1, 1)), quantizer(6)
     ),
     "LappedBackbone": lambda: ImageTokenizer(LappedBackbone(6), quantizer(6)),
+    "PixelBackbone": lambda: ImageTokenizer(PixelBackbone(4), quantizer(48)),
     "ViTBackbone": lambda: ImageTokenizer(
         ViTBackbone(6, image_size=32, patch=8, tokens=5, width=8, depth=1, heads=2), quantizer(6)
     ),
@@ -467,7 +469,7 @@ def test_on_a_gpu(case):
 
 
 STREAMED = ("SpectralCodec", "SpectralCodec, stereo", "AudioCodec")
-TILED = ("ConvBackbone", "TransformBackbone", "LappedBackbone")
+TILED = ("ConvBackbone", "TransformBackbone", "LappedBackbone", "PixelBackbone")
 
 
 @each

@@ -37,6 +37,14 @@ class PixelBackbone(ImageBackbone):
         if not 1 <= cell <= 64:
             raise ValueError(f"cell must be in 1 … 64, got {cell}")
         self.cell, self.channels, self.dim = cell, channels, cell * cell * channels
+        self.middle: Tensor
+        self.register_buffer("middle", torch.empty(channels))  # the value of each channel whose latent is 0
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Begin anew, as the constructor does."""
+        self.middle.fill_(0.5)
 
     @property
     def last_layer(self) -> nn.Parameter:
@@ -50,11 +58,11 @@ class PixelBackbone(ImageBackbone):
     def encode(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch rows columns dim"]:
         """Latents (batch, height / cell, width / cell, dim)."""
         blocks = images.unflatten(3, (-1, self.cell)).unflatten(2, (-1, self.cell))
-        return blocks.permute(0, 2, 4, 3, 5, 1).flatten(3) - 0.5
+        return (blocks.permute(0, 2, 4, 3, 5, 1) - self.middle).flatten(3)
 
     def decode(self, latent: Float[Tensor, "batch rows columns dim"]) -> Float[Tensor, "batch channels height width"]:
         """Images."""
-        blocks = latent.unflatten(3, (self.cell, self.cell, self.channels)) + 0.5
+        blocks = latent.unflatten(3, (self.cell, self.cell, self.channels)) + self.middle
         return blocks.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
 
     @torch.no_grad()
