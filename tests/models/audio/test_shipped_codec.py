@@ -19,7 +19,7 @@ from vqkit.models import AudioCodec, SpectralCodec
 from vqkit.models.identity import weight_hash
 from vqkit.models.loading import SHIPPED
 
-# of 0.3 s of a sine of 440 Hz and amplitude 0.3, at 1 kbit/s; by commits cf9f42d, fad47da, and those of the third and fourth model: the
+# of 0.3 s of a sine of 440 Hz and amplitude 0.3, at 1 kbit/s; by commits cf9f42d, fad47da, and those of the models after them: the
 # weights, the file, the root mean square of what it decodes to, and six of its samples
 FILES = {
     "vqkit-codec-16khz": (
@@ -57,6 +57,15 @@ FILES = {
         "9c717d22f011f3cbf5650fc1255108ed7d",
         0.2417,
         [-0.041, -0.094, -0.1446, -0.191, -0.2322, -0.2659],
+    ),
+    "vqkit-codec-16khz-5": (
+        "3c58d173f708d2d33651c0a4fca757a4670d74897cd2641e77fcf8ff3941d953",
+        "8956514b015542018008020101020000807dc0020102203c58d173f708d2d33651c0a4fca757a4670d74897cd2641e77fcf8"
+        "ff3941d95310af27a4e0a3d2ccadcb941944f2d1f76700c125000d537065637472616c436f64656300ac075fcaf563000f02"
+        "1e14c3e988dfb439defb8a24a950804a2edfab86f4d95ac589393f6caa7ddb5003e2ba47767ea2e9fbf08124e7225282d24b"
+        "dbaf88848ffbac6899cef5650fc1257cbe7305",
+        0.1850,
+        [0.0072, -0.0442, -0.0945, -0.1418, -0.1852, -0.2224],
     ),
 }
 
