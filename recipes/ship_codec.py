@@ -64,11 +64,11 @@ some of the sources are under the GPL or under share-alike licences. If that mat
 sounds of your own with the commands above.
 """
 
-ROUNDS = """- Files are encoded in {rounds} rounds in which the encoder hears what is decoded and corrects its levels. `--level-rounds 0`,
+ROUNDS = """- Files are encoded in {rounds} in which the encoder hears what is decoded and corrects its levels. `--level-rounds 0`,
   `AudioCodec.encode` and `vqkit tokenize` do without: they are faster, and their tones quieter.
 """
 
-STEPS = """- The codes of files are then refined in {steps} steps by listening to what they decode to. `--refine-steps 20` sounds better
+STEPS = """- The codes of files are then refined in {steps} by listening to what they decode to. `--refine-steps 20` sounds better
   yet and takes several times as long; `--refine-steps 0`, `AudioCodec.encode` and `vqkit tokenize` do without: faster, and worse.
 """
 
@@ -84,6 +84,11 @@ def smaller(codec: SpectralCodec, level_rounds: int, refine_steps: int) -> Spect
     names = found.state_dict().keys()
     found.load_state_dict({name: value for name, value in codec.state_dict().items() if name in names})
     return found.half().eval()
+
+
+def times(number: int, what: str) -> str:
+    """So many of what is counted."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def signals_line(results: Path, name: str) -> str:
@@ -118,8 +123,8 @@ def write_card(
             recipe=recipe,
             results=name.replace("vqkit-codec-16khz", "shipped-codec"),
             origin=f"{origin}\n\n" if origin else "",
-            rounds=ROUNDS.format(rounds=codec.level_rounds) if codec.level_rounds else "",
-            refined=STEPS.format(steps=codec.refine_steps) if codec.refine_steps else "",
+            rounds=ROUNDS.format(rounds=times(codec.level_rounds, "round")) if codec.level_rounds else "",
+            refined=STEPS.format(steps=times(codec.refine_steps, "step")) if codec.refine_steps else "",
             signals=signals_line(signals, name) if signals else "",
             sample_rate=codec.sample_rate,
             frame_rate=codec.frame_rate,

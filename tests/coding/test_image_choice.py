@@ -100,3 +100,12 @@ def test_the_commands_choose_and_find_it_again(page, tmp_path, capsys):
     assert main(["decode", str(named), str(tmp_path / "named.png")]) == 0
     assert psnr_db(tmp_path / "a.png", page) > psnr_db(tmp_path / "named.png", page) + 6
     capsys.readouterr()
+
+
+def test_errors_are_summed_over_tiles(usual, page, monkeypatch):
+    image = prepared_image(usual, page).image
+    whole = [choice._error(model, image) for model in (usual, choice._drawn())]
+    monkeypatch.setattr(choice, "TILE_PIXELS", 48)
+    tiled = [choice._error(model, image) for model in (usual, choice._drawn())]
+    assert tiled[0] == pytest.approx(whole[0], rel=0.2)  # blocks lap into their neighbours
+    assert tiled[1] == pytest.approx(whole[1], rel=1e-3)

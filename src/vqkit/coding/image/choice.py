@@ -15,6 +15,7 @@ from vqkit.bitstream import size_limit, thin_to_fit
 from vqkit.coding.image.encode import PreparedImage
 from vqkit.coding.rate import Rate
 from vqkit.models.image.compression import encode_image
+from vqkit.models.image.tiles import TILE_PIXELS
 from vqkit.models.image.to_size import encode_to_fit, finest_file
 from vqkit.models.image.tokenizer import DRAWN, ImageTokenizer
 from vqkit.types import Float
@@ -85,8 +86,11 @@ def _error(
     weight: float | None = None,
     stages: int | None = None,
 ) -> float:
-    """Mean squared error of what a file decodes to, without writing and reading it."""
-    quantizer = tokenizer.quantizer
-    codes = quantizer.encode(tokenizer.analyze(image[None]), rate_weight=weight, stages=stages)
-    made = tokenizer.synthesize(quantizer.decode(codes), (image.shape[-2], image.shape[-1]))[0]
-    return float((made.cpu() - image.cpu()).square().mean())
+    """Squared error of what a file decodes to, without writing and reading it, in tiles that do not see each other."""
+    quantizer, error = tokenizer.quantizer, 0.0
+    for rows in image.split(TILE_PIXELS, dim=1):
+        for tile in rows.split(TILE_PIXELS, dim=2):
+            codes = quantizer.encode(tokenizer.analyze(tile[None]), rate_weight=weight, stages=stages)
+            made = tokenizer.synthesize(quantizer.decode(codes), (tile.shape[1], tile.shape[2]))[0]
+            error += float((made.cpu() - tile.cpu()).square().sum())
+    return error
