@@ -25,7 +25,7 @@ ONNX = [
     ["RVQ", "PVQ", "Product-shared", "TurboQuant", "GainShape", "Normalised-each-stage", "Sum", "Projected"],
     ["IVQ-yin-yang", "RVQ-beam", "LooC-2", "QINCo"],
     ["Residual-interpolated", "Multiscale-SNAC"],
-    ["Bands", "Stepped"],
+    ["Bands", "Stepped", "BlockTruncation"],
 ]  # fmt: skip
 EXPORTED = [
     ["FSQ", "FSQ-bare", "FSQ-clamp", "FSQ-sigmoid", "LFQ-bare", "LloydMax", "Product", "ResidualFSQ-each"],

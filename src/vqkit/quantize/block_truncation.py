@@ -12,6 +12,7 @@ from vqkit.types import Float, Int
 __all__ = ["BlockTruncation"]
 
 _ROUNDS = 2  # of fitting the ends to the places, and the places to the ends
+_SQUARINGS = 5  # of a covariance, to its 32nd power
 _TINY = 1e-12
 
 
@@ -113,16 +114,17 @@ class BlockTruncation(Quantizer):
         places = self._places(blocks, self._colours(first), self._colours(last))
         swapped = places.mean(dim=1, keepdim=True) > 0.5
         first, last = torch.where(swapped, last, first), torch.where(swapped, first, last)
-        whole = ((1 << 1 + self.refinements) - 1) * torch.where(swapped, 1 - places, places)
-        number = whole.round().long()
+        most = (1 << 1 + self.refinements) - 1
+        number = (most * torch.where(swapped, 1 - places, places)).round().long()
         flat = (first == last).all(dim=1, keepdim=True)
         number = torch.where(flat, 0, number)
         codes = [first, torch.where(flat, 0, last + 1)]
-        far = number >> self.refinements  # nearer to b
-        codes.append(self._runs(far))
-        inward = number ^ -far & ((1 << self.refinements) - 1)  # steps from the nearer end
-        codes += [self._runs(inward >> bit & 1) for bit in reversed(range(self.refinements))]
-        found = torch.cat(codes, dim=1).reshape(*x.shape[:-1], -1)
+        codes.append(self._runs((number > most // 2).long()))
+        inward = torch.minimum(number, most - number)  # steps from the nearer end
+        bits = (inward.div(1 << bit, rounding_mode="floor") % 2 for bit in reversed(range(self.refinements)))
+        codes += [self._runs(bit) for bit in bits]
+        found = torch.cat(codes, dim=1)
+        found = found.reshape(*x.shape[:-1], found.shape[1])
         return found if mask is None else torch.where(mask[..., None], found, -1)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
@@ -139,7 +141,7 @@ class BlockTruncation(Quantizer):
 
     def _between(self, runs: Tensor, refined: list[Tensor]) -> Float[Tensor, "blocks pixels"]:
         """The places of pixels, from the bits of the nearer end and those of as many refinements as there are."""
-        steps = torch.zeros(len(runs), self.pixels, device=runs.device)
+        steps = torch.zeros(runs.shape[0], self.pixels, device=runs.device)
         left = float(1 << self.refinements)
         for part in refined:
             left /= 2
@@ -153,7 +155,7 @@ class BlockTruncation(Quantizer):
         """The ends of the line through each block's colours."""
         mean = blocks.mean(dim=1, keepdim=True)
         around = blocks - mean
-        axis = torch.linalg.eigh(around.transpose(1, 2) @ around).eigenvectors[..., -1:]
+        axis = _main_axis(around.transpose(1, 2) @ around)
         along = around @ axis
         ends = [mean[:, 0] + axis[..., 0] * extreme for extreme in (along.amin(dim=1), along.amax(dim=1))]
         steps = (1 << 1 + self.refinements) - 1
@@ -195,3 +197,13 @@ class BlockTruncation(Quantizer):
 
     def _fit(self, x: Tensor, iterations: int) -> None:
         self.bounds.copy_(torch.stack(list(x.aminmax())))
+
+
+def _main_axis(square: Float[Tensor, "blocks channels channels"]) -> Float[Tensor, "blocks channels 1"]:
+    """The eigenvector of the largest eigenvalue: a column of a high power. ``torch.linalg.eigh`` cannot be exported."""
+    for _ in range(_SQUARINGS):
+        square = square / square.diagonal(dim1=1, dim2=2).sum(dim=1).clamp_min(_TINY)[:, None, None]
+        square = square @ square
+    largest = square.diagonal(dim1=1, dim2=2).argmax(dim=1)[:, None, None].expand(-1, square.shape[1], 1)
+    axis = square.gather(2, largest)
+    return axis / axis.square().sum(dim=1, keepdim=True).sqrt().clamp_min(_TINY)
