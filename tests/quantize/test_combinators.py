@@ -2,6 +2,7 @@ import pytest
 import torch
 from plain import RVQ, VQ, GroupedRVQ, LooC
 
+import vqkit
 from vqkit import Interpolated, Product, Residual, System
 
 
@@ -235,3 +236,16 @@ def test_a_residual_with_an_interpolated_stage_is_fitted_wherever_it_stands(make
     assert after < 0.8 * before
     with pytest.raises(ValueError, match="no vectors to fit"):
         quantizer.fit([])
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"), [(vqkit.RVQ, (4, 8, 3)), (Residual, ([vqkit.VQ(4, 8), vqkit.VQ(4, 8), vqkit.VQ(4, 8)],))]
+)
+def test_a_subclass_that_encodes_in_its_own_way_does_so_for_the_first_stages(kind, arguments):
+    class Turned(kind):
+        def _encode(self, x, mask):
+            return super()._encode(-x, mask)
+
+    torch.manual_seed(0)
+    quantizer, z = Turned(*arguments).eval(), torch.randn(1, 9, 4)
+    assert torch.equal(quantizer.encode(z, stages=2), quantizer.encode(z)[..., :2])

@@ -39,9 +39,11 @@ class FastStages:
         """The first so many of the stages."""
         if count >= len(self._tables):
             return self
-        if count not in self._first:
-            self._first = {count: FastStages(self._tables[:count])}  # the next call will ask for as many
-        return self._first[count]
+        found = self._first.get(count)
+        if found is None:
+            found = FastStages(self._tables[:count])
+            self._first = {count: found}  # the next call will ask for as many
+        return found
 
     def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"] | None:
         """Codes of all stages, each the nearest to what the stages before it left; None where no fast way fits."""

@@ -42,7 +42,7 @@ _LEVELS_MAY_LOSE = 0.02  # a fifth of a decibel; a tone that became quieter is n
 _LEVEL_WINDOW_SECONDS = 0.064
 _LEAST_SPREAD = 1e-3  # of the latent of silence
 _SEARCHED_AROUND = (
-    8  # frames on both sides of a segment: fewer than the networks hear, for the search need not be exact at its ends
+    8  # frames on both sides of a segment: fewer than the networks hear, but nothing has to be exact there
 )
 _MOST_STEPS = 1000
 
