@@ -10,8 +10,8 @@ With ``--adversarial-share`` a discriminator of spectrograms plays as well, on h
 listener without the reference hears. Its gradient has that share of all that reaches the waveforms, half of it by feature matching.
 
 DATA: as for recipes/codec-loudness.yaml, whose losses and crops these are. The average of the weights is written every hundred steps, and
-another run can start from there. Hardware: one CPU core, 1.6 steps a
-second, one with a discriminator.
+another run can start from there. Hardware: one CPU core, 1.6
+steps a second, one with a discriminator.
 """
 
 import argparse

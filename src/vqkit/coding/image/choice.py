@@ -5,7 +5,6 @@ does not need to know.
 """
 
 import io
-import math
 from functools import cache
 
 import torch
@@ -23,7 +22,7 @@ from vqkit.types import Float
 __all__ = ["MOST_COLOURS", "better_tokenizer", "has_few_colours"]
 
 MOST_COLOURS = 4096
-"""Of an image that may have been drawn. Photographs have more, unless they are tiny."""
+"""Most colours of an image that may have been drawn. Photographs have more, unless they are tiny."""
 
 
 def better_tokenizer(usual: ImageTokenizer, image: PreparedImage, rate: Rate, *, plain: bool = False) -> ImageTokenizer:
@@ -45,23 +44,23 @@ def better_tokenizer(usual: ImageTokenizer, image: PreparedImage, rate: Rate, *,
         or not has_few_colours(image.image)
     ):
         return usual
-    drawn, limited, made = _drawn(), rate.max_bytes is not None or rate.bpp is not None, io.BytesIO()
-    limit = size_limit(image.image.shape[-2:], rate.max_bytes, rate.bpp)[0] if limited else math.inf
-    weight, file = finest_file(usual, image.image, limit, plain=plain)
-    if not limited:
-        if encode_image(drawn, made, image.image, plain=plain) > len(file.getvalue()):
+    drawn, pixels = _drawn(), image.image
+    file, other = io.BytesIO(), io.BytesIO()
+    if rate.max_bytes is None and rate.bpp is None:
+        if encode_image(drawn, other, pixels, plain=plain) > encode_image(usual, file, pixels, plain=plain):
             return usual
-        return drawn if _error(drawn, image.image) < _error(usual, image.image, weight) else usual
+        return drawn if _error(drawn, pixels) < _error(usual, pixels) else usual
+    limit, _ = size_limit(pixels.shape[-2:], rate.max_bytes, rate.bpp)
     try:
-        stages, _ = encode_to_fit(drawn, made, image.image, max_bytes=int(limit), plain=plain)
+        stages, _ = encode_to_fit(drawn, other, pixels, max_bytes=limit, plain=plain)
     except ValueError:  # not even one stage fits
         return usual
+    weight, file = finest_file(usual, pixels, limit, plain=plain)
     try:
-        usual_stages, _ = thin_to_fit(file, io.BytesIO(), max_bytes=int(limit))
+        usual_stages, _ = thin_to_fit(file, other, max_bytes=limit)
     except ValueError:
         return drawn
-    drawn_error = _error(drawn, image.image, stages=stages)
-    return drawn if drawn_error < _error(usual, image.image, weight, usual_stages) else usual
+    return drawn if _error(drawn, pixels, None, stages) < _error(usual, pixels, weight, usual_stages) else usual
 
 
 def has_few_colours(image: Float[Tensor, "channels height width"]) -> bool:
