@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from vqkit.data import AudioAugmentation, AudioCrops, list_clips
 from vqkit.losses import Balancer, BandLevels, CompressedSpectra, LoudnessDisturbance, MultiScaleMel
 from vqkit.models import AudioTokenizer, load_codec
-from vqkit.models.audio.refinement import LatentSearch
+from vqkit.models.audio.latent_search import LatentSearch
 from vqkit.nn import STFTDiscriminator
 from vqkit.training.adversary import Adversary
 

@@ -258,6 +258,8 @@ def test_names_that_the_terminal_cannot_show_do_not_end_the_job(run, sound, tmp_
 
 def test_a_full_disk_leaves_nothing(run, sound, tmp_path):
     source = sound(tmp_path / "a.wav", 2.0)
+    run("encode", source, tmp_path / "a.vqk")  # memory that processes share is a file as well: now it is there
+    (tmp_path / "a.vqk").unlink()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # the system refuses what a file has beyond
     try:

@@ -16,12 +16,14 @@ class Coded(ABC):
     Attributes:
         bytes: size of the ``.vqk`` file.
         stages: number of stages that it holds; of a file with several rates the most.
+        variable_stages: whether it may hold fewer of some frames or cells.
         notes: changes to the signal that are no fault, such as stereo mixed to mono.
         warnings: what is damaged or missing.
     """
 
     bytes: int
     stages: int
+    variable_stages: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

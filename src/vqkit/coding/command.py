@@ -76,7 +76,8 @@ def main_encode(argv: list[str]) -> int:
     rates.add_argument(
         "--kbps",
         type=float,
-        help="highest rate of sound or video: as many stages as fit into this rate, before entropy coding",
+        help="highest rate of sound or video before entropy coding: as many stages as fit; where the codes of sound are refined, frames get "
+        "one more or less, where it is heard",
     )
     rates.add_argument(
         "--max-bytes",

@@ -20,7 +20,8 @@ class Rate:
     """A rate for each kind of file, or ``stages``, or ``max_bytes``; none means all stages. ``rate_weight`` goes with any of them.
 
     Args:
-        kbps: highest rate of sound and video: as many stages as fit into this rate, before entropy coding.
+        kbps: highest rate of sound and video: as many stages as fit into this rate, before entropy coding. Where the codes of sound are
+            refined, frames get one more or less, see `vqkit.models.audio.stage_choice`.
         stages: number of stages to keep.
         max_bytes: keep as many stages as fit into a file of so many bytes, headers included; of images the finest step, where the model has
             steps.

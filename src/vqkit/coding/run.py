@@ -123,7 +123,7 @@ def _lines(outcome: Outcome, how: Manner) -> Iterator[tuple[str, TextIO | None]]
     if how.json:
         yield json.dumps(_record(outcome)), results
     elif coded is not None and not how.quiet:
-        stages = f"{coded.stages} stage{'s' * (coded.stages != 1)}"
+        stages = f"{'up to ' * coded.variable_stages}{coded.stages} stage{'s' * (coded.stages != 1)}"
         text = "; ".join([f"{job.source} → {job.target}: {coded.sizes()}, {stages}", *coded.notes])
         yield printable(text), results
     elif job.exists and not how.folder and not how.quiet:

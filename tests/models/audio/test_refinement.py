@@ -15,8 +15,9 @@ from vqkit.data import sample_folder
 from vqkit.losses import LoudnessDisturbance
 from vqkit.models import AudioCodec, SpectralCodec
 from vqkit.models.audio.compression import codes_of
+from vqkit.models.audio.latent_search import _Adam
 from vqkit.models.audio.level_matching import match_levels
-from vqkit.models.audio.refinement import LatentRefinement, _Adam
+from vqkit.models.audio.refinement import LatentRefinement
 
 
 def made_codec(channels: int = 1, **options) -> SpectralCodec:
@@ -88,7 +89,7 @@ def test_without_steps_codes_are_those_of_the_encoder(codec):
 
 def test_it_is_never_further_from_the_goal_than_where_it_began(codec, monkeypatch):
     """Steps of any length: the best place counts, and the first is one of them."""
-    monkeypatch.setattr("vqkit.models.audio.refinement._RATE", 1e6)
+    monkeypatch.setattr("vqkit.models.audio.latent_search._RATE", 1e6)
     wav = noise(16000)
     assert torch.equal(LatentRefinement(codec, None, 2).whole(wav), codec.encode(wav[None])[0].T)
 

@@ -19,9 +19,8 @@ from vqkit.coding.coded import CodedSound, Watch, unwatched
 from vqkit.coding.rate import Rate, spooled
 from vqkit.data import AudioBlocks
 from vqkit.data.audio.readers.sample_check import Cancellation
-from vqkit.models.audio.compression import open_writer
+from vqkit.models.audio.compression import open_writer, refinement_of
 from vqkit.models.audio.level_matching import LevelMatching
-from vqkit.models.audio.refinement import LatentRefinement
 from vqkit.models.audio.resampling_stream import ResamplingStream, resampled_length
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.types import Float, Int
@@ -74,10 +73,12 @@ def encode_file(
     with ExitStack() as stack:
         file = stack.enter_context(spooled(target, rate.max_bytes is not None))
         header: dict[str, Any] = {"plain": plain, "licence": licence, "metadata": metadata}
-        header["variable_stages"] = rate.rate_weight is not None
         rounds = codec.level_rounds if level_rounds is None else level_rounds
         steps = codec.refine_steps if refine_steps is None else refine_steps
-        refining = LatentRefinement(codec, stages, steps, rounds, rate.rate_weight) if steps else None
+        by = {"rate_weight": rate.rate_weight, "kbps": rate.kbps, "plain": plain}
+        refining = refinement_of(codec, stages, rounds, steps, **by)
+        stages = refining.stages if refining else stages
+        header["variable_stages"] = refining.variable_stages if refining else rate.rate_weight is not None
         # refining matches levels itself: it needs the sound beside the matched one
         before: dict[str, Any] = {"strict": strict, "watch": watch, "level_rounds": 0 if refining else rounds}
         with SoundOnItsWay(codec, source, file, stages, **before, **header) as way:
@@ -147,6 +148,7 @@ class SoundOnItsWay:
             seconds=self._prepared.samples / self._codec.sample_rate,
             bytes=self._writer.bytes_written,
             stages=self._stages,
+            variable_stages=self._writer.header.variable_stages,
             notes=self._sound.notes,
             warnings=self._sound.warnings,
             missing_seconds=self._sound.missing_seconds,

@@ -35,7 +35,7 @@ class SavedCodec:
 
     Args:
         folder: folder of ``save_pretrained``; None for the codec that ships with vqkit.
-        kbps: keep as many stages as fit into this rate.
+        kbps: highest rate before entropy coding, as in `AudioTokenizer.compress`.
         family: what the codec is called in tables and plots.
         refine_steps: steps that refine the codes of its files; None for the codec's own number.
     """
@@ -75,5 +75,6 @@ class SavedCodec:
         data = codec.compress(wav, sample_rate, self.kbps, refine_steps=self.refine_steps)
         decoded, rate = codec.decompress(data)
         back = resample(decoded[None], rate, sample_rate)[0]
-        packet_bytes = sum(inspect(io.BytesIO(data))["stage_bytes"])
+        found = inspect(io.BytesIO(data))
+        packet_bytes = sum(found["stage_bytes"]) + found["count_bytes"]
         return Coded(fit_length(back, wav.shape[1]), packet_bytes, len(data), data)

@@ -12,15 +12,26 @@ from torch import Tensor
 
 from vqkit.bitstream import VqkHeader, VqkWriter
 from vqkit.modality import SOUND
+from vqkit.models.audio.latent_search import check_refine_steps
 from vqkit.models.audio.level_matching import check_level_rounds, match_levels
-from vqkit.models.audio.refinement import LatentRefinement, check_refine_steps
+from vqkit.models.audio.refinement import LatentRefinement
 from vqkit.models.audio.resampling import resample
 from vqkit.models.input_checks import check_floating, check_wav_scale, home, transposed
 from vqkit.models.lost import cover_lost, without_lost
 from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader, packed_codes, unpacked_codes
 from vqkit.types import Float, Int
 
-__all__ = ["Codec", "coded", "codes_of", "compress", "decompress", "in_frames", "open_writer", "vqk_header"]
+__all__ = [
+    "Codec",
+    "coded",
+    "codes_of",
+    "compress",
+    "decompress",
+    "in_frames",
+    "open_writer",
+    "refinement_of",
+    "vqk_header",
+]
 
 
 class Codec(HasCodes, Protocol):
@@ -115,11 +126,31 @@ def codes_of(
 ) -> Int[Tensor, "1 num_codes frames"]:
     """The codes of a whole signal of a codec's rate and channels as its file has them: of these stages, or of all."""
     if refine_steps:
-        codes = LatentRefinement(codec, stages, refine_steps, level_rounds, rate_weight).whole(wav)
-        return codes.T[None].to(home(codec).device)
+        return _refined(codec, LatentRefinement(codec, stages, refine_steps, level_rounds, rate_weight), wav)
     by_need = {} if rate_weight is None else {"rate_weight": rate_weight}  # a codec of one's own may not know it
     codes = codec.encode(match_levels(codec, wav, stages, level_rounds)[None], **by_need)
     return codes if stages is None else codes[:, : codec.quantizer.stage_ends[stages - 1]]
+
+
+def refinement_of(
+    codec: Any,
+    stages: int | None,
+    level_rounds: int,
+    refine_steps: int,
+    *,
+    rate_weight: float | None,
+    kbps: float | None,
+    plain: bool,
+) -> LatentRefinement | None:
+    """The refinement of a file's codes, if it has steps. Frames get stages of their own where a prior makes their numbers cheap."""
+    if not refine_steps:
+        return None
+    rate = None if plain or codec.prior is None else kbps
+    return LatentRefinement(codec, stages, refine_steps, level_rounds, rate_weight, rate)
+
+
+def _refined(codec: Any, refining: LatentRefinement, wav: Tensor) -> Int[Tensor, "1 num_codes frames"]:
+    return refining.whole(wav).T[None].to(home(codec).device)
 
 
 @torch.no_grad()
@@ -150,11 +181,14 @@ def compress(
     stages = None if kbps is None else codec.stages_within(kbps)
     fitting = wav.mean(dim=0, keepdim=True) if codec.channels == 1 else wav.expand(codec.channels, -1)
     resampled = resample(fitting[None], sample_rate, codec.sample_rate)
-    codes = codes_of(codec, resampled[0], stages, rounds, steps, rate_weight)
+    refining = refinement_of(codec, stages, rounds, steps, rate_weight=rate_weight, kbps=kbps, plain=plain)
+    if refining is None:
+        codes, variable = codes_of(codec, resampled[0], stages, rounds, 0, rate_weight), rate_weight is not None
+    else:
+        codes, variable = _refined(codec, refining, resampled[0]), refining.variable_stages
+        stages = refining.stages
     file, length = io.BytesIO(), resampled.shape[-1]
-    with open_writer(
-        codec, file, stages, plain=plain, length=length, variable_stages=rate_weight is not None
-    ) as writer:
+    with open_writer(codec, file, stages, plain=plain, length=length, variable_stages=variable) as writer:
         writer.write(packed_codes(codec.quantizer, codes).cpu())
     return file.getvalue()
 

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vqkit.models.audio.latent_search import check_refine_steps
 from vqkit.models.audio.level_matching import check_level_rounds
 from vqkit.models.audio.rates import check_sample_rate
-from vqkit.models.audio.refinement import check_refine_steps
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.nn.convnext import ConvNeXtBlock
 from vqkit.nn.fast_linear import fast_linear

@@ -148,8 +148,10 @@ class AudioTokenizer(Tokenizer):
         Args:
             wav: waveform, in about −1 … 1, on any device; resampled, mixed to mono or doubled to stereo as the codec needs.
             sample_rate: sample rate of wav, in Hz.
-            kbps: keep as many stages as fit into this rate; all by default.
-            plain: plain bits although there is a prior.
+            kbps: highest rate before entropy coding, the numbers of stages included; all stages by default. As many stages as fit are
+                kept; where there is a prior and codes are refined, frames get one more or less where it is heard, as many bits on
+                average, and the file is of format version 3.
+            plain: plain bits although there is a prior; all frames then have as many stages.
             rate_weight: λ; every frame keeps only the stages that are worth their bits, as in `encode`, and the file is of format
                 version 3.
             level_rounds: how often a second of the sound is encoded and decoded to bring the decoded levels near those of wav, each as
