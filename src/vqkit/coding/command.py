@@ -76,8 +76,8 @@ def main_encode(argv: list[str]) -> int:
     rates.add_argument(
         "--kbps",
         type=float,
-        help="highest rate of sound or video before entropy coding: as many stages as fit; where the codes of sound are refined, frames get "
-        "one more or less, where it is heard",
+        help="highest rate of sound or video before entropy coding: as many stages as fit; where the codes of sound are refined, frames "
+        "get one more or less, as it is heard",
     )
     rates.add_argument(
         "--max-bytes",
