@@ -75,8 +75,8 @@ def encode_file(
         header: dict[str, Any] = {"plain": plain, "licence": licence, "metadata": metadata}
         rounds = codec.level_rounds if level_rounds is None else level_rounds
         steps = codec.refine_steps if refine_steps is None else refine_steps
-        by = {"rate_weight": rate.rate_weight, "kbps": rate.kbps, "plain": plain}
-        refining = refinement_of(codec, stages, rounds, steps, **by)
+        how = partial(refinement_of, rate_weight=rate.rate_weight, kbps=rate.kbps, plain=plain)
+        refining = how(codec, stages, rounds, steps)
         stages = refining.stages if refining else stages
         header["variable_stages"] = refining.variable_stages if refining else rate.rate_weight is not None
         # refining matches levels itself: it needs the sound beside the matched one
