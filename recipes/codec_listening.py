@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from vqkit.data import AudioAugmentation, AudioCrops, list_clips
-from vqkit.losses import Balancer, BandLevels, CompressedSpectra, LoudnessDisturbance, MultiScaleMel
+from vqkit.losses import Balancer, BandLevels, CompressedSpectra, LoudnessDisturbance, LowWave, MultiScaleMel
 from vqkit.models import AudioTokenizer, load_codec
 from vqkit.models.audio.latent_search import LatentSearch
 from vqkit.nn import STFTDiscriminator
@@ -99,6 +99,7 @@ def main() -> None:
         "mel": (2.0, MultiScaleMel(codec.sample_rate, windows_per_call=2)),
         "spectrum": (2.0, CompressedSpectra(windows_per_call=2)),
         "level": (2.0, BandLevels(codec.sample_rate, windows_per_call=2)),
+        "wave": (3.0, LowWave(codec.sample_rate)),
     }
     search = LatentSearch(codec, asked.refine_steps)
     share = asked.adversarial_share
@@ -131,13 +132,11 @@ def main() -> None:
             for mean, parameter in zip(average, networks, strict=True):
                 mean.lerp_(parameter, AVERAGE)
         terms = {name: term.detach() for name, term in {**terms, **against}.items()}
-        told.append([float(terms["loudness"]), float(terms["mel"]), float(terms.get("adversarial", 0))])
+        told.append([float(terms[name]) for name in losses] + [float(terms.get("adversarial", 0))])
         if (step + 1) % 100 == 0 or gone >= 1:
-            loudness, mel, unreal = torch.tensor(told[-100:]).mean(dim=0).tolist()
-            print(
-                f"step {step + 1}, {100 * gone:.0f} %: loudness {loudness:.3f}, mel {mel:.3f}, adversarial {unreal:.3f}",
-                flush=True,
-            )
+            means = zip([*losses, "adversarial"], torch.tensor(told[-100:]).mean(dim=0).tolist(), strict=True)
+            shown = ", ".join(f"{name} {mean:.3f}" for name, mean in means)
+            print(f"step {step + 1}, {100 * gone:.0f} %: {shown}", flush=True)
             save(codec, networks, average, asked.out)
         if gone >= 1:
             break

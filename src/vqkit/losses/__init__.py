@@ -5,6 +5,7 @@ from vqkit.losses.adversarial import feature_matching, hinge_discriminator, hing
 from vqkit.losses.balancer import Balancer
 from vqkit.losses.band_levels import BandLevels
 from vqkit.losses.loudness import LoudnessDisturbance
+from vqkit.losses.low_wave import LowWave
 from vqkit.losses.mel import MultiScaleMel
 from vqkit.losses.spectrum import CompressedSpectra
 from vqkit.losses.waveform import waveform_l1
@@ -15,6 +16,7 @@ __all__ = [
     "BandLevels",
     "CompressedSpectra",
     "LoudnessDisturbance",
+    "LowWave",
     "MultiScaleMel",
     "WeightedLoss",
     "WeightedLosses",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqkit.losses import BandLevels, LoudnessDisturbance
+from vqkit.losses import BandLevels, LoudnessDisturbance, LowWave
 from vqkit.models.audio.stage_choice import StageChoice
 from vqkit.models.input_checks import check_count
 from vqkit.quantize import Quantizer
@@ -29,6 +29,7 @@ _RATE, _LAST_RATE = 0.06, 0.012  # of the first and last step, in standard devia
 _BETAS = (0.5, 0.9)  # of Adam: a few steps have no time for long averages
 # of BandLevels beside LoudnessDisturbance: tones stay as loud as they are, and speech gains as well
 _LEVEL_WEIGHT, _LEVEL_POWER = 8.0, 0.5
+_WAVE_WEIGHT = 4.0  # of LowWave: less noise between the low harmonics of voices
 _LEVELS_MAY_LOSE = 0.02  # a fifth of a decibel; a tone that became quieter is not worth what else was gained
 _LEVEL_WINDOW_SECONDS = 0.064
 _LEAST_SPREAD = 1e-3  # of the latent of silence
@@ -46,7 +47,7 @@ class _Codec(Protocol):
 
 
 class LatentSearch:
-    """Latents whose codes decode to what is nearer to the goal for the ear: by loudness as listeners are disturbed, and levels of bands.
+    """Latents whose codes decode to what is nearer to the goal for the ear: by loudness as listeners are disturbed, levels of bands, and the low wave.
 
     Args:
         codec: codec in evaluation mode; its networks must have gradients.
@@ -62,6 +63,7 @@ class LatentSearch:
         window = max(8, 4 * round(_LEVEL_WINDOW_SECONDS * codec.sample_rate / 4))
         self._loudness = LoudnessDisturbance(codec.sample_rate)
         self._levels = BandLevels(codec.sample_rate, window_samples=(window,), power=_LEVEL_POWER)
+        self._wave = LowWave(codec.sample_rate)
         self._wide_levels = BandLevels(codec.sample_rate, window_samples=(window,), power=1.0, num_bands=4)
         self._least_samples = 2 * window  # of what the distances look at
 
@@ -130,18 +132,19 @@ class LatentSearch:
         latent = straight_through(moved, quantized.to(moved))
         return self._frozen.synthesize(latent, samples, gradient=True).float()
 
-    def _heard(self, wav: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """What loudness, levels and levels of wide bands are told from; the goal's is computed once."""
+    def _heard(self, wav: Tensor) -> tuple[list[Tensor], ...]:
+        """What loudness, levels, the low wave and levels of wide bands are told from; the goal's is computed once."""
         spectra = self._levels.spectra(wav)
         with torch.no_grad():
             wide = self._wide_levels.features(spectra)
-        return self._loudness.features(self._loudness.spectra(wav)), self._levels.features(spectra), wide
+        loudness, wave = (distance.features(distance.spectra(wav)) for distance in (self._loudness, self._wave))
+        return loudness, self._levels.features(spectra), wave, wide
 
-    def _distances(self, made: Tensor, goal: tuple[list[Tensor], list[Tensor], list[Tensor]]) -> tuple[Tensor, Tensor]:
+    def _distances(self, made: Tensor, goal: tuple[list[Tensor], ...]) -> tuple[Tensor, Tensor]:
         """How far a sound is from the goal, and how far its levels in a few wide bands are."""
-        loudness, levels, wide = zip(self._heard(made), goal, strict=True)
+        loudness, levels, wave, wide = zip(self._heard(made), goal, strict=True)
         distance = self._loudness.between(*loudness) + _LEVEL_WEIGHT * self._levels.between(*levels)
-        return distance, self._wide_levels.between(*wide)
+        return distance + _WAVE_WEIGHT * self._wave.between(*wave), self._wide_levels.between(*wide)
 
 
 class _Adam:
