@@ -78,6 +78,24 @@ def test_thin_an_image(image, capsys, how, stages):
     assert ((codes >= 0).sum(dim=1) == stages).all()
 
 
+def test_thin_says_what_a_file_lacks_as_inspect_does(file, tmp_path, capsys):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    for name, content, said in (
+        ("altered", data, "a chunk is altered"),
+        ("cut", data[:400], "the end record is missing"),
+    ):
+        (tmp_path / f"{name}.vqk").write_bytes(content)
+        assert main(["thin", str(tmp_path / f"{name}.vqk"), str(tmp_path / f"{name}-1.vqk"), "--stages", "1"]) == 1
+        err = capsys.readouterr().err
+        assert err.startswith(f"vqkit: warning: {tmp_path / name}.vqk: ")
+        assert said in err
+    (tmp_path / "short.vqk").write_bytes(data[:10])
+    assert main(["thin", str(tmp_path / "short.vqk"), str(tmp_path / "x.vqk"), "--stages", "1"]) == 2
+    assert str(tmp_path / "short.vqk") in capsys.readouterr().err
+    assert not (tmp_path / "x.vqk").exists()
+
+
 def test_rates_of_the_other_kind(file, image, capsys):
     assert main(["thin", str(image), str(image.with_name("x.vqk")), "--kbps", "3"]) == 2
     assert f"{image} has no time, so no --kbps: give --stages or --max-bytes" in capsys.readouterr().err

@@ -326,6 +326,37 @@ def test_damage_is_a_warning_and_exit_code_1(run, sound, tmp_path):
     assert back[16000:].any()
 
 
+def test_sound_beyond_full_scale_is_said_to_be_so(run, tmp_path):
+    loud = 3 * np.sin(np.arange(8000) / 4)
+    soundfile.write(tmp_path / "a.wav", loud, 8000, subtype="FLOAT")
+    assert "; reaches 3 × full scale, where decoded files are cut off" in run("encode", tmp_path / "a.wav")[0]
+    soundfile.write(tmp_path / "b.wav", loud / 3, 8000, subtype="FLOAT")
+    assert "full scale" not in run("encode", tmp_path / "b.wav")[0]
+
+
+def test_numbers_that_overflow_are_refused_as_others_that_are_too_large(run, tmp_path):
+    soundfile.write(tmp_path / "a.wav", 1e20 * np.sin(np.arange(8000) / 4), 8000, subtype="FLOAT")
+    for words in ([], ["--level-rounds", "1"], ["--refine-steps", "1"]):
+        _, err = run("encode", tmp_path / "a.wav", *words, code=2)
+        assert "a.wav: wav reaches 1e+20, a codec takes samples of about −1 … 1" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_json_has_the_error_of_a_single_file_too(run, tmp_path):
+    (tmp_path / "a.wav").write_text("no sound")
+    out, err = run("encode", tmp_path / "a.wav", "--json", code=2)
+    found = json.loads(out)
+    assert found["source"] == str(tmp_path / "a.wav")
+    assert "is not audio" in found["error"]
+    assert "is not audio" in err
+
+
+def test_a_pipe_by_its_path_is_explained(run, tmp_path):
+    os.mkfifo(tmp_path / "a.vqk")
+    _, err = run("decode", tmp_path / "a.vqk", tmp_path / "a.wav", code=2)
+    assert "a.vqk is a pipe, which can be read once: give - and the pipe as standard input" in err
+
+
 def test_pipes(model, sound, tmp_path):
     data = sound(tmp_path / "a.flac", 2.0, 16000, 2).read_bytes()
     coded = vqkit("encode", "-", "-", "--model", model, "--stages", "2", input=data)

@@ -1,5 +1,8 @@
 """Images of few colours go to the tokenizer that has less error in no more bytes; files name it, and decode without being told."""
 
+import io
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -85,6 +88,48 @@ def test_stages_and_weights_are_those_of_the_usual_one(usual, page):
 def test_it_is_done_without_where_it_does_not_ship(usual, page, tmp_path, monkeypatch):
     monkeypatch.setattr(choice, "DRAWN", tmp_path / "none")
     assert chosen(usual, page, Rate()) is usual
+
+
+def test_as_little_error_in_fewer_bytes_is_better(usual, tmp_path):
+    Image.new("RGB", (3, 3000), "white").save(tmp_path / "white.png")
+    assert weight_hash(chosen(usual, tmp_path / "white.png", Rate())) == weight_hash(
+        ImageTokenizer.from_pretrained(DRAWN)
+    )
+
+
+def test_where_none_fits_the_error_names_the_least(usual, tmp_path, capsys):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "red.png")
+    words = ["encode", str(tmp_path / "red.png"), str(tmp_path / "a.vqk"), "--max-bytes"]
+    assert main([*words, "100"]) == 2
+    least = int(re.search(r"of one stage, has (\d+) bytes", capsys.readouterr().err)[1])
+    assert main([*words, str(least - 1)]) == 2
+    assert main([*words, str(least)]) == 0
+
+
+def test_a_pipe_finds_it_again_too(page, tmp_path, monkeypatch, capsys):
+    assert main(["encode", page, str(tmp_path / "a.vqk")]) == 0
+    assert main(["decode", str(tmp_path / "a.vqk"), str(tmp_path / "a.png")]) == 0
+    for words, code in (([], 0), (["--model", "vqkit-image-2"], 2)):
+        with (tmp_path / "a.vqk").open("rb") as file:
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(_Pipe(file.read()))))
+            assert main(["decode", "-", str(tmp_path / "b.png"), *words, "-f"]) == code
+    assert "give --model vqkit-image-drawn" in capsys.readouterr().err
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+class _Pipe(io.RawIOBase):
+    """Bytes that can be read once, a few at a time."""
+
+    def __init__(self, data):
+        self._data = data
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        part, self._data = self._data[: min(700, len(buffer))], self._data[min(700, len(buffer)) :]
+        buffer[: len(part)] = part
+        return len(part)
 
 
 def test_the_commands_choose_and_find_it_again(page, tmp_path, capsys):

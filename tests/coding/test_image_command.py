@@ -273,6 +273,8 @@ def test_all_else_counts_as_sound(head):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["encode", "a.png", "--refine-steps", "3"], "--refine-steps is for sound, and a.png is not"),
+        (["encode", "a.png", "--strict"], "--strict is for sound, and a.png is not"),
         (
             ["encode", "a.png", "--kbps", "3"],
             "--kbps is for sound and video, and a.png is not: give --bpp, --stages or --max-bytes",

@@ -1,4 +1,5 @@
 import io
+import re
 import sys
 
 import pytest
@@ -29,6 +30,19 @@ def test_a_line_on_a_terminal(monkeypatch):
     assert out.getvalue() == "a line\n"
     assert "62 %" in terminal.getvalue()
     assert "× real time" in terminal.getvalue()
+
+
+def test_a_plain_line_now_and_then_elsewhere(capsys, monkeypatch):
+    monkeypatch.setattr("vqkit.coding.progress._LINE_SECONDS", 0)
+    board = Board(1)
+    with ProgressLine(board, [1], shown=True) as line:
+        board.note(0, 30.0, 0.25)
+        line.show()
+        monkeypatch.setattr("vqkit.coding.progress._LINE_SECONDS", 1000)
+        line.show()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"vqkit: 25%, [\d.]+× real time, \d+:\d\d left\n", err)
 
 
 def test_nothing_elsewhere(capsys):

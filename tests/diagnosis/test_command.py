@@ -27,6 +27,17 @@ def sounds(tmp_path_factory):
     return folder
 
 
+def test_models_without_networks(tmp_path, capsys):
+    """The image tokenizers that ship have a fixed transform and no parameters."""
+    (tmp_path / "in").mkdir()
+    random = np.random.default_rng(0)
+    for index in range(2):
+        Image.fromarray(random.integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / f"in/{index}.png")
+    for name in ("vqkit-image-2", "vqkit-image-drawn"):
+        assert main(["doctor", name, str(tmp_path / "in")]) in (0, 1)
+        assert "vectors" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     torch.manual_seed(0)

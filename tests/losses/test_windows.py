@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from vqkit.losses import BandLevels, CompressedSpectra, LoudnessDisturbance, MultiScaleMel
+from vqkit.losses import BandLevels, CompressedSpectra, LoudnessDisturbance, LowWave, MultiScaleMel
 
 DISTANCES = {
     "band levels": lambda: BandLevels(16000),
     "spectra": CompressedSpectra,
     "loudness": lambda: LoudnessDisturbance(16000),
+    "low wave": lambda: LowWave(16000),
     "mel": lambda: MultiScaleMel(16000),
 }
 
@@ -25,6 +26,14 @@ def test_features_of_one_reference_serve_many_estimates(name):
         torch.testing.assert_close(by_features, distance(estimate, reference))
         gradients = [torch.autograd.grad(found, estimate)[0] for found in (by_features, distance(estimate, reference))]
         torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+
+
+def test_the_low_wave_is_heard_in_the_spectra_of_loudness():
+    loudness = LoudnessDisturbance(16000)
+    wave = LowWave(16000, window_samples=loudness.window_samples)
+    wavs = [torch.randn(1, 1, 4000, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    features = [wave.features(loudness.spectra(wav)) for wav in wavs]
+    torch.testing.assert_close(wave.between(*features), wave(*wavs))
 
 
 def test_distances_of_the_same_windows_share_spectra():

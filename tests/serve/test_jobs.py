@@ -42,6 +42,17 @@ def test_a_sound_and_back(codecs: dict[str, SpectralCodec], tone: Path, tmp_path
     assert sum(path.stat().st_size for path in (tmp_path / "kept").iterdir()) < result_bytes(codecs, LIMITS)
 
 
+def test_files_of_models_that_ship_and_are_not_on_the_page(
+    codecs: dict[str, SpectralCodec], photograph: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.vqk"
+    picture = read_image(photograph, 3)
+    file.write_bytes(ImageTokenizer.from_pretrained().compress(picture, bpp=2))
+    back = decode_job(codecs, file, tmp_path, LIMITS)
+    assert back.notes == "<p>Written by vqkit-image-2.</p>"
+    assert read_image(back.file).shape == picture.shape
+
+
 def test_an_image_and_back(
     codecs: dict[str, SpectralCodec], image_model: Path, photograph: Path, tmp_path: Path
 ) -> None:

@@ -45,7 +45,7 @@ def main_inspect(argv: list[str]) -> int:
 
 
 def main_thin(argv: list[str]) -> int:
-    """Copy a file without its last stages."""
+    """Copy a file without its last stages; exit code 1 if it is damaged or ends early, and so does the copy."""
     parser = argparse.ArgumentParser(
         prog="vqkit thin", description="Lower the rate of a .vqk file without decoding it."
     )
@@ -67,6 +67,10 @@ def main_thin(argv: list[str]) -> int:
     if asked.target.exists() and not asked.force:
         raise ValueError(f"{asked.target} exists; -f overwrites it")
     source, stages, size = _existing(asked.source), asked.stages, asked.source.stat().st_size
+    try:
+        found = inspect(source)
+    except ValueError as error:
+        raise BitstreamError(f"{source}: {error}") from None
     if asked.bpp is not None or asked.max_bytes is not None:
         if asked.bpp is not None and not _header(source).pixels:
             raise BitstreamError(f"{source} has no pixels, so no --bpp: give --stages or --max-bytes")
@@ -77,8 +81,11 @@ def main_thin(argv: list[str]) -> int:
         with _target(asked) as new:
             thin(source, new.file, stages)
     before, after = size, asked.target.stat().st_size
-    print(printable(f"{asked.target}: {stages} stages, {after} bytes of {before}"))
-    return 0
+    print(printable(f"{asked.target}: {stages} stages, {after} bytes of {before}"), flush=True)
+    lacks = _lacks(found)
+    for line in lacks:
+        print(printable(f"vqkit: warning: {source}: {line}"), file=sys.stderr)
+    return 1 if lacks else 0
 
 
 def _target(asked: argparse.Namespace) -> NewFile:
@@ -138,16 +145,22 @@ def _described(path: Path, found: dict[str, Any]) -> list[str]:
     if found["licence"]:
         lines.append(f"  licence: {found['licence']}")
     lines += [f"  {name}: {value}" for name, value in found["metadata"].items()]
-    lines += [
-        f"  damaged: {damage['reason']} at byte {damage['offset']}, {damage['frames']} frames lost"
+    lines += [f"  {line}" for line in _lacks(found)]
+    return list(map(printable, lines))
+
+
+def _lacks(found: dict[str, Any]) -> list[str]:
+    """What is damaged or missing, a line each."""
+    lines = [
+        f"damaged: {damage['reason']} at byte {damage['offset']}, {damage['frames']} frames lost"
         for damage in found["damage"]
     ]
     if not found["complete"]:
         pending = f", and {found['pending_bytes']} bytes are no whole record" if found["pending_bytes"] else ""
-        lines.append(f"  unfinished: the end record is missing{pending}")
+        lines.append(f"unfinished: the end record is missing{pending}")
     elif found["pending_bytes"]:
-        lines.append(f"  damaged: {found['pending_bytes']} bytes follow the end that do not belong to the file")
-    return list(map(printable, lines))
+        lines.append(f"damaged: {found['pending_bytes']} bytes follow the end that do not belong to the file")
+    return lines
 
 
 def _rate(value: float | None, unit: str, digits: int) -> str:

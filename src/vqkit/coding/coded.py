@@ -4,7 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Coded", "CodedImage", "CodedSound", "CodedVideo", "Watch", "unwatched"]
+__all__ = ["LOUD_PEAK", "Coded", "CodedImage", "CodedSound", "CodedVideo", "Watch", "unwatched"]
+
+LOUD_PEAK = 1.25
+"""Peak beyond full scale from which on a sound is said to be too loud; less is what lossy coding and resampling do to loud sound."""
 
 Watch = Callable[[float, float | None], None]  # seconds of sound done (0 of an image), and the share of all, if known
 

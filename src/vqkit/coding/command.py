@@ -21,6 +21,15 @@ from vqkit.coding.kinds import (
 )
 from vqkit.coding.names import VQK, decoded_names, encoded_names
 from vqkit.coding.one_file import DecodeOne, EncodeOne, standard_input
+from vqkit.coding.option_checks import (
+    WRITTEN,
+    check_kinds,
+    check_megapixels,
+    check_rate,
+    check_sound_options,
+    check_target,
+    shown_source,
+)
 from vqkit.coding.options import add_options, add_places
 from vqkit.coding.rate import Rate
 from vqkit.coding.run import Manner, run
@@ -30,7 +39,6 @@ from vqkit.modality import MODALITIES
 __all__ = ["main_decode", "main_encode"]
 
 _READ = frozenset(suffix for kind in KINDS for suffix in kind.read)
-_WRITTEN = tuple(suffix for kind in KINDS for suffix in kind.written)
 
 
 @dataclass
@@ -121,7 +129,7 @@ def main_encode(argv: list[str]) -> int:
     )
     add_options(parser)
     asked = parser.parse_args(argv)
-    _check_megapixels(asked)
+    check_megapixels(asked)
     if asked.refine_steps is not None and not 0 <= asked.refine_steps <= 1000:
         raise ValueError(f"--refine-steps is {asked.refine_steps}, it must be in 0 … 1000")
     if asked.level_rounds is not None and not 0 <= asked.level_rounds <= 16:
@@ -144,7 +152,8 @@ def main_encode(argv: list[str]) -> int:
         # what is nothing we know may be sound all the same
         jobs = [replace(job, kind=job.kind or kind_of(job.source) or SOUND) if job.is_open else job for job in jobs]
     jobs = _only(wanted, jobs, Path(asked.source).is_dir())
-    _check_rate(rate, [job for job in jobs if job.is_open])
+    check_rate(rate, [job for job in jobs if job.is_open])
+    check_sound_options(asked, [job for job in jobs if job.is_open])
     encode = EncodeOne(
         Encoding(
             rate,
@@ -170,7 +179,7 @@ def main_decode(argv: list[str]) -> int:
         description="Sound, images and video of .vqk files; what is damaged in them is silent or gray, and named.",
     )
     add_places(parser, "a .vqk file", "its suffix decides the format")
-    formats = [suffix.removeprefix(".") for suffix in _WRITTEN]
+    formats = [suffix.removeprefix(".") for suffix in WRITTEN]
     parser.add_argument(
         "--to",
         choices=formats,
@@ -178,7 +187,9 @@ def main_decode(argv: list[str]) -> int:
     )
     add_options(parser)
     asked = parser.parse_args(argv)
-    _check_megapixels(asked)
+    check_megapixels(asked)
+    if Path(asked.source).is_fifo():
+        raise ValueError(f"{asked.source} is a pipe, which can be read once: give - and the pipe as standard input")
     if Path(asked.source).suffix.lower() in _READ:
         raise ValueError(f"{asked.source} is no {VQK} file; `vqkit encode {asked.source}` makes one of it")
     wished = None if asked.to is None else kind_named(f"x.{asked.to}")
@@ -187,12 +198,12 @@ def main_decode(argv: list[str]) -> int:
     if jobs[0].target == PIPE and asked.to is None:
         raise ValueError(f"standard output has no suffix: give --to, one of {', '.join(formats)}")
     if asked.target not in (None, PIPE) and not Path(asked.source).is_dir():
-        _check_target(Path(jobs[0].target), asked.to)
+        check_target(Path(jobs[0].target), asked.to)
     if asked.source == PIPE:  # what it holds is found out when it is read
         jobs = [replace(jobs[0], kind=wished if jobs[0].target == PIPE else kind_named(jobs[0].target))]
     else:
         jobs = [found.job(job) for job in jobs]
-    _check_kinds(jobs, wished, asked.to)
+    check_kinds(jobs, wished, asked.to)
     decode = DecodeOne(found.suffixes, asked.force, asked.max_megapixels, bool(asked.model))
     return run(jobs, _loading(jobs, asked), decode, _how(asked))
 
@@ -209,61 +220,13 @@ def _only(wanted: Kind | None, jobs: list[Job], folder: bool) -> list[Job]:
     if other and (not folder or len(other) == sum(job.is_open for job in jobs)):
         kind = other[0].kind
         assert kind is not None
-        raise ValueError(f"--as {wanted.modality.word}: {_shown(other[0])} holds {kind.name}")
+        raise ValueError(f"--as {wanted.modality.word}: {shown_source(other[0])} holds {kind.name}")
     return [
         replace(job, passed_over=f"{job.kind.name}, and --as says {wanted.modality.word}")
         if job in other and job.kind is not None
         else job
         for job in jobs
     ]
-
-
-def _check_megapixels(asked: argparse.Namespace) -> None:
-    if not asked.max_megapixels > 0:
-        raise ValueError(f"--max-megapixels is {asked.max_megapixels:g}, it must be more than 0")
-
-
-def _check_target(target: Path, form: str | None) -> None:
-    suffix = target.suffix.lower()
-    if suffix == VQK:
-        raise ValueError(f"{target}: decoding makes sound, images or video; `vqkit encode` makes {VQK} files of them")
-    if suffix not in _WRITTEN:
-        raise ValueError(f"cannot write {target}: the suffix is {suffix!r}, allowed are {', '.join(_WRITTEN)}")
-    if form is not None and suffix != f".{form}":
-        raise ValueError(f"--to {form} and the suffix of {target} disagree")
-
-
-def _check_kinds(jobs: list[Job], wished: Kind | None, form: str | None) -> None:
-    """Refuse a requested format that is of another kind than the files."""
-    kinds = {job.kind for job in jobs if job.kind is not None}
-    if wished is not None and kinds and wished not in kinds:
-        raise ValueError(f"--to {form} is for {wished.name}, and {jobs[0].source} holds {next(iter(kinds)).name}")
-    job = jobs[0]
-    if len(jobs) == 1 and job.kind is not None and job.target != PIPE and kind_named(job.target) != job.kind:
-        raise ValueError(f"{job.source} holds {job.kind.name}, and {job.target} would be {kind_named(job.target).name}")
-
-
-def _check_rate(rate: Rate, jobs: list[Job]) -> None:
-    """Refuse rates that leave some file without one, or that apply to no file."""
-    for name in dict.fromkeys(kind.rate for kind in KINDS):
-        if getattr(rate, name) is None or not jobs:
-            continue
-        limited = " and ".join(kind.name for kind in KINDS if kind.rate == name)
-        if all(job.kind is None or job.kind.rate != name for job in jobs):
-            raise ValueError(f"--{name} is for {limited}, and {_shown(jobs[0])} is not: {_rates(jobs[0].kind)}")
-        for job in jobs:
-            if job.kind is not None and getattr(rate, job.kind.rate) is None:
-                raise ValueError(
-                    f"--{name} is for {limited}, and {_shown(job)} is not: give --{job.kind.rate}, too, or --stages or --max-bytes"
-                )
-
-
-def _rates(kind: Kind | None) -> str:
-    return f"give {'--' + kind.rate + ', ' if kind is not None else ''}--stages or --max-bytes"
-
-
-def _shown(job: Job) -> str:
-    return "standard input" if job.source == PIPE else job.source
 
 
 def _loading(jobs: list[Job], asked: argparse.Namespace) -> partial[dict[Kind, Any]]:

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from vqkit import modality as modalities
 from vqkit.bitstream import VqkHeader, VqkReader
@@ -20,6 +20,7 @@ __all__ = [
     "SOUND",
     "VIDEO",
     "header_in",
+    "header_of_pipe",
     "kind_in",
     "kind_named",
     "kind_of_content",
@@ -125,6 +126,39 @@ def sniffed(stream: BinaryIO, wanted: Kind | None = None) -> tuple[Kind, BinaryI
     return kind, io.BufferedReader(_Rejoined(head, stream))
 
 
+def header_of_pipe(stream: BinaryIO) -> tuple[VqkHeader, BinaryIO]:
+    """Read the header of a ``.vqk`` file that comes through a pipe; return it with a stream that still has all bytes.
+
+    Raises:
+        BitstreamError: it is none.
+    """
+    recorded = _Recorded(stream)
+    with VqkReader(cast(BinaryIO, recorded)) as reader:
+        return reader.header, io.BufferedReader(_Rejoined(recorded.head, stream))
+
+
+class _Recorded(io.RawIOBase):
+    """Stream that keeps what was read of it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self.head = stream, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = _arrived(self._stream, len(buffer))
+        self.head += found
+        buffer[: len(found)] = found
+        return len(found)
+
+
+def _arrived(stream: BinaryIO, size: int) -> bytes:
+    """At most so many bytes: those that have arrived, of a live stream, which may be long in coming."""
+    found: bytes = getattr(stream, "read1", stream.read)(size)
+    return found
+
+
 class _Rejoined(io.RawIOBase):
     """Stream of the bytes that were read already, followed by the rest of the stream they came from."""
 
@@ -135,7 +169,7 @@ class _Rejoined(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        found = self._head[: len(buffer)] or self._stream.read(len(buffer))
+        found = self._head[: len(buffer)] or _arrived(self._stream, len(buffer))
         self._head = self._head[len(found) :]
         buffer[: len(found)] = found
         return len(found)

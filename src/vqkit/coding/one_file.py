@@ -11,8 +11,9 @@ from vqkit.bitstream import OtherModelError
 from vqkit.coding.coded import Coded, Watch
 from vqkit.coding.jobs import PIPE, Job
 from vqkit.coding.kind import Encoding, Kind
-from vqkit.coding.kinds import SOUND, header_in, kind_of_file
+from vqkit.coding.kinds import SOUND, header_in, header_of_pipe, kind_of_file
 from vqkit.files import NewFile
+from vqkit.models.identity import accepted_hashes
 from vqkit.models.loading import shipped_with
 
 __all__ = ["DecodeOne", "EncodeOne", "standard_input"]
@@ -63,27 +64,38 @@ class DecodeOne:
         Raises:
             OtherModelError: another model wrote it, and ``--model`` was given, or none that ships did.
         """
-        assert job.kind is not None
-        source = standard_input() if job.source == PIPE else job.source
+        kind, written_by = job.kind, ""
+        source: Any = job.source
+        assert kind is not None
+        if job.source == PIPE:  # it can be read once: what is decoded with is chosen before
+            header, source = header_of_pipe(standard_input())
+            written_by = header.model_hash
         if job.target != PIPE:
             Path(job.target).parent.mkdir(parents=True, exist_ok=True)
         target = sys.stdout.buffer if job.target == PIPE else job.target
-        suffix = self.suffixes[job.kind]
 
         def decoded(model: Any) -> Coded:
-            assert job.kind is not None
-            return job.kind.decode(model, source, target, suffix, watch, self.overwrite, self.max_megapixels)
+            suffix = self.suffixes[kind]
+            return kind.decode(model, source, target, suffix, watch, self.overwrite, self.max_megapixels)
 
+        model = models[kind]
+        if written_by and not self.models_given and written_by not in accepted_hashes(model):
+            folder = shipped_with(written_by)
+            model = model if folder is None else self._other(kind, folder)
         try:
-            return decoded(models[job.kind])
+            return decoded(model)
         except OtherModelError as error:
-            folder = None if job.source == PIPE else shipped_with(header_in(job.source).model_hash)
-            if folder is None or self.models_given:
+            folder = shipped_with(written_by or header_in(job.source).model_hash)
+            if folder is None or self.models_given or job.source == PIPE:
                 name = "FOLDER, that of the model that wrote it" if folder is None else folder.name
                 raise OtherModelError(f"{error}: give --model {name}") from None
+        return decoded(self._other(kind, folder))
+
+    def _other(self, kind: Kind, folder: Path) -> Any:
+        """A model that ships, loaded once."""
         if folder.name not in self._others:
-            self._others[folder.name] = job.kind.load(str(folder))
-        return decoded(self._others[folder.name])
+            self._others[folder.name] = kind.load(str(folder))
+        return self._others[folder.name]
 
 
 def standard_input() -> BinaryIO:

@@ -1,4 +1,4 @@
-"""Progress of a run, in one line on a terminal: share, rate, time left."""
+"""Progress of a run: share, rate and time left, in one line on a terminal, and in a plain line now and then where there is none."""
 
 import sys
 import time
@@ -13,6 +13,7 @@ from vqkit.terminal import duration
 __all__ = ["ProgressLine", "rate_and_rest"]
 
 _PATIENCE_SECONDS = 1.0  # what is done sooner needs no bar
+_LINE_SECONDS = 30.0  # between plain lines
 
 
 def rate_and_rest(elapsed: float, seconds: float, share: float) -> str:
@@ -29,7 +30,7 @@ def rate_and_rest(elapsed: float, seconds: float, share: float) -> str:
 
 
 class ProgressLine:
-    """Progress bar of a board on a terminal, where rich is installed; use it in a ``with``.
+    """Progress of a board on standard error, a bar on a terminal where rich is installed; use it in a ``with``.
 
     Args:
         board: board of the jobs.
@@ -39,10 +40,10 @@ class ProgressLine:
 
     def __init__(self, board: Board, sizes: Sequence[float], shown: bool) -> None:
         self._board, self._sizes = board, sizes
-        self._begin = time.monotonic()
-        self._started = False
+        self._begin = self._last = time.monotonic()
+        self._shown, self._started = shown, False
         self._bar: Any = None
-        if shown and find_spec("rich") is not None:
+        if shown and sys.stderr.isatty() and find_spec("rich") is not None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
@@ -55,12 +56,17 @@ class ProgressLine:
 
     def show(self) -> None:
         """Show the board's progress now."""
-        elapsed = time.monotonic() - self._begin
-        if self._bar is None or elapsed < _PATIENCE_SECONDS:
+        now = time.monotonic()
+        elapsed = now - self._begin
+        if not self._shown or now - self._last < (_PATIENCE_SECONDS if self._bar is not None else _LINE_SECONDS):
             return
         done = sum(share * size for share, size in zip(self._board.shares, self._sizes, strict=True))
         share = done / (sum(self._sizes) or 1.0)
         text = rate_and_rest(elapsed, sum(self._board.seconds), share)
+        if self._bar is None:
+            self._last = now
+            print(f"vqkit: {share:.0%}, {text}", file=sys.stderr, flush=True)
+            return
         self._bar.update(self._task, completed=share, description=text)
         if not self._started:
             self._bar.start()

@@ -67,14 +67,14 @@ def run(
     settled = [Outcome(job, None, job.fault) for job in jobs if not job.is_open]
     for outcome in settled:
         if not how.folder and outcome.error:
-            raise ValueError(_error(outcome))
+            raise _failed(outcome, how)
     # also where only other processes need them: what is wrong with them or the rate is said once
     models = load() if todo else {}
     if rate is not None:
         for kind, model in models.items():
             kind.check(model, rate)
     board, total = Board(len(todo)), Total()
-    with ProgressLine(board, [_size(job) for job in todo], not how.quiet and sys.stderr.isatty()) as progress:
+    with ProgressLine(board, [_size(job) for job in todo], not how.quiet) as progress:
 
         def say(outcome: Outcome) -> None:
             total.add(outcome)
@@ -89,7 +89,7 @@ def run(
             if how.skip and outcome.appeared:  # another run was quicker
                 outcome = replace(outcome, job=replace(outcome.job, exists=True), error="")
             if outcome.error and not how.folder:
-                raise ValueError(_error(outcome))
+                raise _failed(outcome, how)
             say(outcome)
     if how.folder and how.json:
         print(
@@ -108,6 +108,13 @@ def _size(job: Job) -> float:
     with suppress(OSError):  # it may be gone, which is found out when it is read
         return 1.0 if job.source == PIPE else os.stat(job.source).st_size
     return 1.0
+
+
+def _failed(outcome: Outcome, how: Manner) -> ValueError:
+    """The error that ends a run of one file, which a program that reads lines is told as well."""
+    if how.json:
+        print(json.dumps(_record(outcome)), file=sys.stderr if outcome.job.target == PIPE else sys.stdout, flush=True)
+    return ValueError(_error(outcome))
 
 
 def _error(outcome: Outcome) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vqkit.data.unreadable import readable
 from vqkit.modality import IMAGE, VIDEO
+from vqkit.models.input_checks import home
 from vqkit.models.loading import load_tokenizer
 from vqkit.types import need
 
@@ -42,13 +43,13 @@ def item_latents(model: Any, source: Path, seed: int = 0) -> Iterator[Tensor]:
         FileNotFoundError: There is no such source.
         ValueError: It holds nothing that the model takes.
     """
-    home = next(model.parameters())
+    place = home(model)
     readers = {IMAGE: _images, VIDEO: _videos}
     items, read = readers.get(model.modality, _sounds)(model, source)
     items = random.Random(seed).sample(items, len(items))
     with torch.no_grad():
         for _, signal in readable(items, lambda item: item.path, read):
-            yield model.analyze(signal[None].to(home)).float()
+            yield model.analyze(signal[None].to(place)).float()
 
 
 def _sounds(model: Any, source: Path) -> tuple[list[Any], Any]:

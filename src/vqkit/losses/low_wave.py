@@ -1,5 +1,7 @@
 """Distance of the waves of two sounds where the ear follows them: of complex spectra below a frequency, beside the sound's own."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ class LowWave(WindowedDistance):
 
     Args:
         sample_rate: sample rate of the waveforms, in Hz.
-        window_samples: windows of the STFT; the hop is a quarter.
+        window_samples: windows of the STFT; the hop is a half, as that of `LoudnessDisturbance`, which can share its spectra.
         highest_hz: frequency below which bins count.
         power: p, 1 for no compression.
 
@@ -38,6 +40,8 @@ class LowWave(WindowedDistance):
         Wilson et al., "Exploring tradeoffs in models for low-latency speech enhancement" (2018), section 3 (compressed complex spectra);
         Plomp, "The ear as a frequency analyzer" (1964) (partials that are told apart).
     """
+
+    _hops: ClassVar[int] = 2  # in a window
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from vqkit.data import MAX_MEGAPIXELS, list_items
 from vqkit.modality import IMAGE, VIDEO
 from vqkit.models.export.codec import export_onnx
 from vqkit.models.export.int8 import to_int8
-from vqkit.models.loading import load_codec, load_tokenizer
+from vqkit.models.loading import load_codec, load_tokenizer, shipped_folder
 from vqkit.models.prior import CodingCost, codes_of, coding_cost, fit_prior
 from vqkit.models.prior_file import PRIOR_FILE, save_prior
 from vqkit.models.prior_signals import image_signals, sound_signals, video_signals
@@ -80,7 +80,7 @@ def main_export(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="vqkit export", description="Write a codec as encoder.onnx (wav → codes) and decoder.onnx (codes → wav)."
     )
-    parser.add_argument("model", type=Path, help="folder of a saved codec")
+    parser.add_argument("model", type=Path, help="folder of a saved codec, or the name of one that ships")
     parser.add_argument("folder", type=Path, help="folder for the files")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite files that are there")
     parser.add_argument(
@@ -89,6 +89,7 @@ def main_export(argv: list[str]) -> int:
         help="also encoder.int8.onnx and decoder.int8.onnx: half as large, faster on a CPU",
     )
     asked = parser.parse_args(argv)
+    asked.model = shipped_folder(asked.model) or asked.model
     if not asked.model.is_dir():
         raise ValueError(f"no such folder: {asked.model}; a model is a folder that save_pretrained wrote")
     kinds = ("onnx", "int8.onnx") if asked.int8 else ("onnx",)

@@ -90,7 +90,7 @@ def _models(folders: Sequence[str]) -> dict[str, Tokenizer]:
     """The models by the shortest ends of their paths that tell them apart."""
     if not folders:
         return {name: load_tokenizer(folder) for name, folder in _SHIPPED.items() if shipped_folder(folder)}
-    paths = [Path(folder).resolve() for folder in folders]
+    paths = [(shipped_folder(folder) or Path(folder)).resolve() for folder in folders]
     if len(set(paths)) < len(paths):
         raise ValueError(f"a model is named twice: {', '.join(folders)}")
     found: dict[str, Tokenizer] = {}

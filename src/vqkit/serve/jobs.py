@@ -110,7 +110,7 @@ def decode_job(models: Mapping[str, Tokenizer], source: Path, folder: Path, limi
         ValueError: the file is refused, damaged, or of a model that is not there.
     """
     made = restore(source, models, limits)
-    model = models[made.model]
+    model = made.tokenizer
     medium = medium_of(model)
     file = folder / f"{medium.modality.word}{medium.suffix}"
     medium.write(file, model, made.reconstruction)

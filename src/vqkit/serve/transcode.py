@@ -37,6 +37,7 @@ class Restored:
 
     Attributes:
         model: name of the model that decoded it.
+        tokenizer: this model: one of the page, or another that ships.
         reconstruction: the signal, (channels, samples) or (channels, height, width).
         numbers: measurements.
         warnings: damage to the file, a line each.
@@ -45,6 +46,7 @@ class Restored:
     """
 
     model: str
+    tokenizer: Tokenizer
     reconstruction: Tensor
     numbers: Numbers
     warnings: tuple[str, ...]
@@ -168,7 +170,7 @@ def restore(source: Path, models: Mapping[str, Tokenizer], limits: Limits | None
         quality={},
     )
     notes = tuple(str(warning.message) for warning in caught)
-    return Restored(name, back, numbers, notes, (*medium.figures(model, None, back), *codes.figures))
+    return Restored(name, model, back, numbers, notes, (*medium.figures(model, None, back), *codes.figures))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vqkit.bitstream import VqkReader
 from vqkit.coding.audio.blocks import decoded_blocks
-from vqkit.coding.coded import CodedSound, Watch, unwatched
+from vqkit.coding.coded import LOUD_PEAK, CodedSound, Watch, unwatched
 from vqkit.coding.temporary import written_as_file
 from vqkit.data import AudioWriter, WavStream
 from vqkit.modality import SOUND
@@ -74,8 +74,13 @@ def decode_file(
         warnings = [f"{damage}; silence stands for them" if damage.frames else str(damage) for damage in reader.damage]
         if not reader.complete:
             warnings.append(f"the file is cut off after {reader.frames} frames")
+        too_loud = sound.peak > LOUD_PEAK
         return CodedSound(
-            seconds=sound.given / codec.sample_rate, bytes=reader.size, stages=sound.stages, warnings=tuple(warnings)
+            seconds=sound.given / codec.sample_rate,
+            bytes=reader.size,
+            stages=sound.stages,
+            notes=(f"cut off at full scale, of which it reaches {sound.peak:.3g} ×",) if too_loud else (),
+            warnings=tuple(warnings),
         )
 
 
@@ -86,13 +91,14 @@ class _Sound:
         length: samples a channel, where that is known before the end is read; a pipe's header may belong to a part of it.
         given: samples a channel so far.
         stages: largest number of stages of a frame so far.
+        peak: largest magnitude of a sample so far.
     """
 
     def __init__(self, codec: AudioTokenizer, reader: VqkReader, watch: Watch) -> None:
         self._codec, self._reader, self._watch = codec, reader, watch
         frames = reader.frames * codec.quantizer.block if reader.seekable else 0
         self.length = self._length(codec.samples_of(frames)) if reader.seekable else None
-        self.given = self.stages = 0
+        self.given, self.stages, self.peak = 0, 0, 0.0
         self._lost = torch.zeros(
             0, dtype=torch.bool
         )  # whether a frame is lost, for all whose samples have not come yet
@@ -112,6 +118,7 @@ class _Sound:
     def _next(self, wav: Tensor) -> Iterator[Tensor]:
         if wav.shape[-1]:
             self.given += wav.shape[-1]
+            self.peak = max(self.peak, float(wav.abs().max()))
             self._watch(self.given / self._codec.sample_rate, self.given / self.length if self.length else None)
             yield wav
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vqkit.bitstream import thin_to_fit
 from vqkit.coding.audio.blocks import encoded_blocks
-from vqkit.coding.coded import CodedSound, Watch, unwatched
+from vqkit.coding.coded import LOUD_PEAK, CodedSound, Watch, unwatched
 from vqkit.coding.rate import Rate, spooled
 from vqkit.data import AudioBlocks
 from vqkit.data.audio.readers.sample_check import Cancellation
@@ -23,6 +23,7 @@ from vqkit.models.audio.compression import open_writer, refinement_of
 from vqkit.models.audio.level_matching import LevelMatching
 from vqkit.models.audio.resampling_stream import ResamplingStream, resampled_length
 from vqkit.models.audio.tokenizer import AudioTokenizer
+from vqkit.models.input_checks import check_wav_scale
 from vqkit.types import Float, Int
 
 __all__ = ["SoundOnItsWay", "encode_file"]
@@ -183,15 +184,19 @@ class _Prepared:
 
     def __init__(self, sound: AudioBlocks, codec: AudioTokenizer, watch: Watch) -> None:
         self._sound, self._codec, self._watch = sound, codec, watch
-        self.samples = 0
+        self.samples, self._peak = 0, 0.0
 
     def __iter__(self) -> Iterator[Float[Tensor, "channels _"]]:
         for block in self._resampled():
+            check_wav_scale("wav", block)  # before anything is computed of it that could overflow
+            self._peak = max(self._peak, float(block.abs().max()) if block.numel() else 0.0)
             self.samples += block.shape[-1]
             yield block
             # back again: this block is encoded
             seconds = self.samples / self._codec.sample_rate
             self._watch(seconds, min(1.0, seconds / self._sound.seconds) if self._sound.seconds else None)
+        if self._peak > LOUD_PEAK:
+            self._sound.findings.note("peak", f"reaches {self._peak:.3g} × full scale, where decoded files are cut off")
         if not self.samples:
             raise ValueError(f"it is too short: no sample is left at {self._codec.sample_rate} Hz")
 

@@ -10,12 +10,12 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from vqkit.bitstream import size_limit, thin_to_fit
+from vqkit.bitstream import inspect, size_limit
 from vqkit.coding.image.encode import PreparedImage
 from vqkit.coding.rate import Rate
 from vqkit.models.image.compression import encode_image
 from vqkit.models.image.tiles import TILE_PIXELS
-from vqkit.models.image.to_size import encode_to_fit, finest_file
+from vqkit.models.image.to_size import finest_file
 from vqkit.models.image.tokenizer import DRAWN, ImageTokenizer
 from vqkit.types import Float
 
@@ -26,7 +26,7 @@ MOST_COLOURS = 4096
 
 
 def better_tokenizer(usual: ImageTokenizer, image: PreparedImage, rate: Rate, *, plain: bool = False) -> ImageTokenizer:
-    """The usual tokenizer, or the one for drawn images where its file has less error and keeps to the limit.
+    """The usual tokenizer, or the one for drawn images where its file has less error, or as little in fewer bytes, and keeps to the limit.
 
     Without a limit the file of all stages must not be larger than the usual one's. A number of stages or λ means something else to each
     tokenizer, and so the usual one has it.
@@ -47,20 +47,19 @@ def better_tokenizer(usual: ImageTokenizer, image: PreparedImage, rate: Rate, *,
     drawn, pixels = _drawn(), image.image
     file, other = io.BytesIO(), io.BytesIO()
     if rate.max_bytes is None and rate.bpp is None:
-        if encode_image(drawn, other, pixels, plain=plain) > encode_image(usual, file, pixels, plain=plain):
+        size, most = (encode_image(one, there, pixels, plain=plain) for one, there in ((drawn, other), (usual, file)))
+        if size > most:
             return usual
-        return drawn if _error(drawn, pixels) < _error(usual, pixels) else usual
+        return drawn if (_error(drawn, pixels), size) < (_error(usual, pixels), most) else usual
     limit, _ = size_limit(pixels.shape[-2:], rate.max_bytes, rate.bpp)
-    try:
-        stages, _ = encode_to_fit(drawn, other, pixels, max_bytes=limit, plain=plain)
-    except ValueError:  # not even one stage fits
-        return usual
+    encode_image(drawn, other, pixels, plain=plain)
     weight, file = finest_file(usual, pixels, limit, plain=plain)
-    try:
-        usual_stages, _ = thin_to_fit(file, other, max_bytes=limit)
-    except ValueError:
-        return drawn
-    return drawn if _error(drawn, pixels, None, stages) < _error(usual, pixels, weight, usual_stages) else usual
+    kept = [_stages_within(one, limit) for one in (other, file)]
+    if not all(stages for stages, _ in kept):  # the one that fits, or that needs the least, which the error names
+        return drawn if (-kept[0][0], kept[0][1]) < (-kept[1][0], kept[1][1]) else usual
+    (stages, size), (usual_stages, most) = kept
+    own, usual_own = _error(drawn, pixels, None, stages), _error(usual, pixels, weight, usual_stages)
+    return drawn if (own, size) < (usual_own, most) else usual
 
 
 def has_few_colours(image: Float[Tensor, "channels height width"]) -> bool:
@@ -71,6 +70,14 @@ def has_few_colours(image: Float[Tensor, "channels height width"]) -> bool:
         numbers = numbers * 256 + channel
     # a few rows tell most photographs
     return all(len(part.unique()) <= MOST_COLOURS for part in (numbers[:: max(1, len(numbers) // 64)], numbers))
+
+
+def _stages_within(file: io.BytesIO, limit: int) -> tuple[int, int]:
+    """Stages of a file that fit into a limit, and its size with these, or with one if there are none."""
+    file.seek(0)
+    sizes: list[int] = inspect(file)["thinned_bytes"]
+    stages = sum(size <= limit for size in sizes)
+    return stages, sizes[max(stages, 1) - 1]
 
 
 @cache

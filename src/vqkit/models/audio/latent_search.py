@@ -47,7 +47,9 @@ class _Codec(Protocol):
 
 
 class LatentSearch:
-    """Latents whose codes decode to what is nearer to the goal for the ear: by loudness as listeners are disturbed, levels of bands, and the low wave.
+    """Latents whose codes decode to what is nearer to the goal for the ear.
+
+    By three distances: of loudness, as listeners are disturbed by it; of the levels of bands; and of the wave below a kilohertz.
 
     Args:
         codec: codec in evaluation mode; its networks must have gradients.
@@ -63,7 +65,7 @@ class LatentSearch:
         window = max(8, 4 * round(_LEVEL_WINDOW_SECONDS * codec.sample_rate / 4))
         self._loudness = LoudnessDisturbance(codec.sample_rate)
         self._levels = BandLevels(codec.sample_rate, window_samples=(window,), power=_LEVEL_POWER)
-        self._wave = LowWave(codec.sample_rate)
+        self._wave = LowWave(codec.sample_rate, window_samples=self._loudness.window_samples)
         self._wide_levels = BandLevels(codec.sample_rate, window_samples=(window,), power=1.0, num_bands=4)
         self._least_samples = 2 * window  # of what the distances look at
 
@@ -134,11 +136,10 @@ class LatentSearch:
 
     def _heard(self, wav: Tensor) -> tuple[list[Tensor], ...]:
         """What loudness, levels, the low wave and levels of wide bands are told from; the goal's is computed once."""
-        spectra = self._levels.spectra(wav)
+        fine, spectra = self._loudness.spectra(wav), self._levels.spectra(wav)
         with torch.no_grad():
             wide = self._wide_levels.features(spectra)
-        loudness, wave = (distance.features(distance.spectra(wav)) for distance in (self._loudness, self._wave))
-        return loudness, self._levels.features(spectra), wave, wide
+        return self._loudness.features(fine), self._levels.features(spectra), self._wave.features(fine), wide
 
     def _distances(self, made: Tensor, goal: tuple[list[Tensor], ...]) -> tuple[Tensor, Tensor]:
         """How far a sound is from the goal, and how far its levels in a few wide bands are."""

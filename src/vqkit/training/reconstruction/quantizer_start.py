@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vqkit.models.hub import HubModel
+from vqkit.models.input_checks import home
 from vqkit.nn import balanced_rotation
 from vqkit.ranks import follow_first_rank
 
@@ -31,7 +32,7 @@ def fit_quantizer(model: HubModel, items: "Dataset[Tensor]", *, vectors: int = _
     Raises:
         ValueError: as in `Quantizer.fit`.
     """
-    device = next(model.parameters()).device
+    device = home(model).device
     with torch.autocast(device.type, enabled=False):  # a rotation in bfloat16 is none
         _fit(model, items, vectors, seed, device)
     follow_first_rank(model)
