@@ -38,9 +38,14 @@ class Constant:
     """
 
     def __init__(self, compute: Callable[[], Tensor]) -> None:
-        # an inference tensor could never again take part in autograd
-        with _CPU, torch.inference_mode(False), torch.no_grad():
-            self.value = compute()
+        usual = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)  # whatever precision the models are built in
+        try:
+            # an inference tensor could never again take part in autograd
+            with _CPU, torch.inference_mode(False), torch.no_grad():
+                self.value = compute()
+        finally:
+            torch.set_default_dtype(usual)
         self._copies: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

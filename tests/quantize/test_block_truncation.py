@@ -76,3 +76,14 @@ def test_a_fit_takes_the_range_of_the_colours():
 def test_arguments_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         BlockTruncation(64, **options)
+
+
+@pytest.mark.parametrize("far", [1e18, 1e19, 3e38])
+def test_colours_far_away_are_the_nearest_there_are(far):
+    quantizer = BlockTruncation(16, channels=3).eval()
+    z = torch.full((1, 1, 48), far)
+    z[..., 24:] = -far
+    codes = quantizer.encode(z)
+    assert (codes >= 0).all()
+    assert (codes < torch.tensor(quantizer.code_sizes)).all()
+    torch.testing.assert_close(quantizer.decode(codes), z.sign() * 0.5, atol=1e-6, rtol=0)

@@ -31,7 +31,7 @@ def home(network: nn.Module) -> Tensor:
     for tensor in chain(network.parameters(), network.buffers()):
         if tensor.is_floating_point():
             return tensor
-    return torch.empty(0)
+    return torch.empty(0, dtype=torch.float32)
 
 
 def check_count(name: str, count: int, most: int) -> int:

@@ -126,7 +126,7 @@ def check_variable_stages(quantizer: Quantizer) -> None:
         )
     home = next(iter(quantizer.state_dict().values()), torch.zeros(0)).device
     quantizer.encode(
-        torch.zeros(1, 1, quantizer.dim, device=home), rate_weight=0.0
+        torch.zeros(1, 1, quantizer.dim, dtype=torch.float32, device=home), rate_weight=0.0
     )  # raises where there is no such choice
 
 

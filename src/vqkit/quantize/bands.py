@@ -87,7 +87,9 @@ class Bands(Quantizer):
         parts = codes.split([band.num_codes for band in self.bands[:stages]], dim=-1)
         found = [band._decode(own, band.num_stages) for band, own in zip(self.bands, parts, strict=False)]
         rest = sum(band.dim for band in self.bands[stages:])
-        return torch.cat([*found, torch.zeros(*codes.shape[:-1], rest, device=codes.device)], dim=-1)
+        return torch.cat(
+            [*found, torch.zeros(*codes.shape[:-1], rest, dtype=torch.float32, device=codes.device)], dim=-1
+        )
 
     def _fit(self, x: Tensor, iterations: int) -> None:
         for band, part in self._cut(x):

@@ -194,7 +194,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
             mask: (batch, *spatial) of bool, True = real.
             rate_weight: λ ≥ 0 spends bits where they help: every vector keeps the n ≥ 1 stages with the least ‖z − ẑ_n‖² + λ·bits_n,
                 and its later codes are −1. By default all stages stay, and always with `rate_weights`.
-            stages: only the first so many; all by default.
+            stages: only the first so many; all by default. With rate_weight they are cut off a choice among all.
 
         Raises:
             TypeError: z is not floating, or mask is not bool.

@@ -14,6 +14,7 @@ __all__ = ["BlockTruncation"]
 _ROUNDS = 2  # of fitting the ends to the places, and the places to the ends
 _SQUARINGS = 5  # of a covariance, to its 32nd power
 _TINY = 1e-12
+_FAR = 1e12  # beyond which squares could overflow; colours are cut off long before
 
 
 class BlockTruncation(Quantizer):
@@ -79,7 +80,7 @@ class BlockTruncation(Quantizer):
             raise ValueError(f"low must be below high, got {low} and {high}")
         self.refinements, self.levels, self.low, self.high = refinements, levels, float(low), float(high)
         self._powers = Constant(lambda: 2 ** torch.arange(run).flip(0))
-        self.register_buffer("bounds", torch.empty(2))
+        self.register_buffer("bounds", torch.empty(2, dtype=torch.float32))
         self.reset_parameters()
 
     @torch.no_grad()
@@ -109,7 +110,7 @@ class BlockTruncation(Quantizer):
         return straight_through(x, self._decode(codes, self.num_stages)), codes, {}
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        blocks = x.reshape(-1, self.pixels, self.channels)
+        blocks = x.clamp(-_FAR, _FAR).reshape(-1, self.pixels, self.channels)
         first, last = (self._levels_of(end) for end in self._ends(blocks))
         places = self._places(blocks, self._colours(first), self._colours(last))
         swapped = places.mean(dim=1, keepdim=True) > 0.5
@@ -141,11 +142,11 @@ class BlockTruncation(Quantizer):
 
     def _between(self, runs: Tensor, refined: list[Tensor]) -> Float[Tensor, "blocks pixels"]:
         """The places of pixels, from the bits of the nearer end and those of as many refinements as there are."""
-        steps = torch.zeros(runs.shape[0], self.pixels, device=runs.device)
+        steps = torch.zeros(runs.shape[0], self.pixels, dtype=torch.float32, device=runs.device)
         left = float(1 << self.refinements)
         for part in refined:
             left /= 2
-            steps = steps + left * self._bits(part)
+            steps = steps + left * self._bits(part).float()
         # of what is known to lie between the ends, the middle; what may be an end is one
         steps = torch.where(steps > 0, steps + (left - 1) / 2, 0.0) if refined else steps
         inward = steps / ((1 << 1 + self.refinements) - 1)

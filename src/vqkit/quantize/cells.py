@@ -164,7 +164,7 @@ def _windows(size: int, block: int) -> Float[Tensor, "cells positions"]:
 
 def _interpolation(size: int, block: int, *, cubic: bool) -> Float[Tensor, "positions cells"]:
     """Weights of h cells at B positions; edges are repeated, as `torch.nn.functional.interpolate` does."""
-    weights = torch.zeros(block, size)
+    weights = torch.zeros(block, size, dtype=torch.float32)
     for p in range(block):
         centre = (p + 0.5) * size / block - 0.5
         if not cubic:

@@ -88,7 +88,7 @@ class JointBatch:
 
     def draw(self, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), the same on every rank."""
-        numbers = torch.rand(shape, device=self.x.device)
+        numbers = torch.rand(shape, dtype=torch.float32, device=self.x.device)
         return numbers if self.alone else from_first_rank(numbers)
 
     def cluster(

@@ -185,7 +185,7 @@ class Learner(nn.Module, ABC):
         """A batch of one masked vector."""
         device = next(chain(self.parameters(), self.buffers(), [torch.empty(0)])).device
         mask = torch.zeros((1,) * (1 + self._grid_dims), dtype=torch.bool, device=device)
-        return torch.zeros(*mask.shape, self.dim, device=device), mask
+        return torch.zeros(*mask.shape, self.dim, dtype=torch.float32, device=device), mask
 
 
 def refuse_recomputation() -> None:

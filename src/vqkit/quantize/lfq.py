@@ -1,5 +1,7 @@
 """Lookup-free quantization: the signs of a few dimensions."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -83,8 +85,9 @@ class LFQ(Quantizer):
         self._table = GridTable(1 << bits, self.projection)
         self.straight_through = self.projection.inward is None and not sphere
         places = [1 << bit for bit in range(bits - 1, -1, -1)]
-        self._search = GridSearch(lambda: [torch.zeros(1, dtype=torch.float64)] * bits, [2] * bits, places)
-        self._place_values = Constant(lambda: torch.tensor(places))
+        self._search = GridSearch(partial(_signs, bits), [2] * bits, places)
+        self._high = Constant(partial(torch.tensor, self.scale))
+        self._place_values = Constant(partial(torch.tensor, places))
 
     @property
     def code_sizes(self) -> tuple[int, ...]:
@@ -111,12 +114,14 @@ class LFQ(Quantizer):
         return F.normalize(y, dim=-1) if self.sphere else y
 
     def _signs(self, y: Tensor) -> Tensor:
-        return torch.where(y > 0, self.scale, -self.scale)
+        high = self._high.on(y.device)
+        return torch.where(y > 0, high, -high)
 
     def _signs_of(self, codes: Tensor) -> Tensor:
         """The inverse of `_index`, of (…, 1) codes."""
         bits = codes // self._place_values.on(codes.device) % 2
-        return torch.where(bits == 1, self.scale, -self.scale)
+        high = self._high.on(codes.device)
+        return torch.where(bits == 1, high, -high)
 
     def _index(self, y: Tensor) -> Tensor:
         whole = torch.float32 if self.bits <= 24 else torch.long  # float32 counts exactly so far
@@ -184,6 +189,11 @@ class LFQ(Quantizer):
     def _fit(self, x: Tensor, iterations: int) -> None:
         self.projection.fit_inward(x, self.scale)
         self.projection.fit_outward(self._signs(self._inward(x)), x)
+
+
+def _signs(bits: int) -> list[Tensor]:
+    """Thresholds of each dimension: 0."""
+    return [torch.zeros(1, dtype=torch.float64)] * bits
 
 
 def _corner_products(factor: Tensor) -> Tensor:

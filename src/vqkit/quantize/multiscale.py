@@ -182,7 +182,7 @@ class Multiscale(Quantizer):
                 stages -= use
         held = [cells.held(found) for cells, (_, _, found) in zip(self._cells, parts, strict=False)]
         real = finest(held) & within
-        total = torch.zeros(shape, device=codes.device)
+        total = torch.zeros(shape, dtype=torch.float32, device=codes.device)
         for index, (scale, use, found) in enumerate(parts):
             value = self._value(index, scale._decode(found, use), (found >= 0).any(dim=-1), real, shape)
             # where codes of this scale were dropped it adds nothing, not even the bias of its smoothing

@@ -147,7 +147,7 @@ class QINCo(Quantizer):
 
     def _prefixes(self, codes: Int[Tensor, "*shape codes"], stages: int) -> list[Float[Tensor, "*shape dim"]]:
         """x̂ after each stage; a code −1 adds nothing."""
-        total = torch.zeros(*codes.shape[:-1], self.dim, device=codes.device)
+        total = torch.zeros(*codes.shape[:-1], self.dim, dtype=torch.float32, device=codes.device)
         found = []
         for stage in range(stages):
             own = codes[..., stage]

@@ -243,7 +243,7 @@ class Residual(Quantizer):
 
     def _decode_plain(self, codes: Tensor, stages: int) -> Tensor:
         """The plain twin: one look-up a stage, and their sum."""
-        total = torch.zeros(*codes.shape[:-1], self.dim, device=codes.device)
+        total = torch.zeros(*codes.shape[:-1], self.dim, dtype=torch.float32, device=codes.device)
         for stage in self.sequence:
             if stages > 0:
                 use = min(stages, stage.num_stages)

@@ -35,7 +35,7 @@ def random_numbers(revive: str, anchor: str, num_codes: int, like: Tensor) -> Fl
         like: A tensor on the right device.
     """
     if revive in REPLACED:  # places of the vectors, and the order in which codes get them
-        return torch.rand(2, num_codes, device=like.device)
+        return torch.rand(2, num_codes, dtype=torch.float32, device=like.device)
     if anchor == "random":  # whole numbers of 60 bits, in three parts
         return torch.randint(1 << _PART_BITS, (3, num_codes), device=like.device).float()
     return like.new_zeros(0, num_codes)

@@ -63,7 +63,7 @@ def _over_ranks(rows: Tensor, keys: Tensor, most: int) -> Tensor:
     """The rows with the largest keys of all ranks."""
     shapes = gather_ranks(torch.tensor(rows.shape, device=rows.device))
     longest, dim = shapes.amax(dim=0).tolist()
-    padded = torch.zeros(longest, dim + 1, device=rows.device)
+    padded = torch.zeros(longest, dim + 1, dtype=rows.dtype, device=rows.device)
     padded[: len(rows), : rows.shape[1]] = rows
     padded[: len(rows), dim] = keys.to(rows.device)
     lengths = shapes[:, 0].tolist()

@@ -174,7 +174,7 @@ class Stepped(Wrapper):
             optimizer.param_groups[0]["lr"] = 0.1 * (1 - round_ / _FIT_ROUNDS)
             rows = torch.randint(len(x), (_FIT_ROWS,), device=x.device)
             step = self._each_step.on(x.device)[torch.randint(len(self.steps), (_FIT_ROWS, 1), device=x.device)]
-            numbers = x[rows] / step + torch.rand(_FIT_ROWS, self.dim, device=x.device) - 0.5
+            numbers = x[rows] / step + torch.rand(_FIT_ROWS, self.dim, dtype=torch.float32, device=x.device) - 0.5
             optimizer.zero_grad()
             cauchy_bits(numbers, step / log_scale.exp()).mean(dim=0).sum().backward()
             optimizer.step()

@@ -115,7 +115,7 @@ class Sum(Quantizer):
         return torch.cat([branch._encode(maps.into(x), mask) for branch, maps in pairs], dim=-1)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
-        total = torch.zeros(*codes.shape[:-1], self.dim, device=codes.device)
+        total = torch.zeros(*codes.shape[:-1], self.dim, dtype=torch.float32, device=codes.device)
         for branch, maps in zip(self.branches, self.projections, strict=True):
             if stages > 0:
                 use = min(stages, branch.num_stages)

@@ -116,7 +116,7 @@ class StageTables:
         if native.serves(codes, torch.long):
             return native.summed_rows(codes, self._whole[:stages], self.sizes[:stages])
         if self._stacked is None:
-            self._stacked = torch.cat([*self._whole, torch.zeros(1, self.dim)])
+            self._stacked = torch.cat([*self._whole, torch.zeros(1, self.dim, dtype=torch.float32)])
             bounds = [0]
             for table in self._whole:
                 bounds.append(bounds[-1] + len(table))
@@ -157,5 +157,8 @@ def digits(sizes: Sequence[int]) -> Int[Tensor, "composed pieces"]:
 
 def _places(sizes: Sequence[Sequence[int]]) -> Float[Tensor, "codes stages"]:
     """What each code counts in the index of its stage's composed code."""
-    columns = [torch.tensor([float(prod(pieces[i + 1 :])) for i in range(len(pieces))]) for pieces in sizes]
+    columns = [
+        torch.tensor([float(prod(pieces[i + 1 :])) for i in range(len(pieces))], dtype=torch.float32)
+        for pieces in sizes
+    ]
     return torch.block_diag(*(column[:, None] for column in columns))

@@ -188,7 +188,7 @@ class VQ(Quantizer):
         noise = torch.randn_like(vectors) if self.training and self.gradient in ("nsvq", "diveq") else None
         uniform = None
         if self.training and self.assignment == "drawn" and chosen is None:
-            uniform = torch.rand(len(vectors), self.codebook.num_codes, device=x.device)
+            uniform = torch.rand(len(vectors), self.codebook.num_codes, dtype=torch.float32, device=x.device)
         batch = self._started(vectors, real)
         flat = self._assigned(vectors, real, uniform) if chosen is None else chosen.reshape(-1).clamp_min(0)
         codes = flat.reshape(x.shape[:-1])

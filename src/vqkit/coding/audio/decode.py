@@ -106,7 +106,7 @@ class _Sound:
 
     def __iter__(self) -> Iterator[Float[Tensor, "channels _"]]:
         """Yield the samples; of a pipe, the last frame waits for the end, which says how much of it is sound."""
-        held = torch.zeros(self._codec.channels, 0)
+        held = torch.zeros(self._codec.channels, 0, dtype=torch.float32)
         for wav in decoded_blocks(self._codec, self._codes()):
             held = torch.cat([held, self._covered(wav)], dim=-1)
             most = held.shape[-1] - self._codec.hop_samples if self.length is None else self.length - self.given

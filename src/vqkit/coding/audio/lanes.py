@@ -152,7 +152,7 @@ def encoded_lanes(
     samples = frames * codec.hop_samples
     pieces = {index: _pieces(sound, samples) for index, sound in enumerate(sounds)}
     while pieces:
-        wav = torch.zeros(lanes, codec.channels, samples)
+        wav = torch.zeros(lanes, codec.channels, samples, dtype=torch.float32)
         for index in list(pieces):
             at(index)
             try:

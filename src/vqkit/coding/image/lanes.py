@@ -120,7 +120,7 @@ def _encode_group(
     rate: Rate,
     header: dict[str, Any],
 ) -> Iterator[tuple[int, CodedImage | Exception]]:
-    images = torch.zeros(lanes, tokenizer.channels, *size)
+    images = torch.zeros(lanes, tokenizer.channels, *size, dtype=torch.float32)
     for lane, one in enumerate(group):
         images[lane] = one.image.image
     codes = tokenizer.quantizer.encode(tokenizer.analyze(images.to(home(tokenizer.backbone)))).cpu()

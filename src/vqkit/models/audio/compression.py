@@ -228,6 +228,6 @@ def decompress(codec: Codec, data: bytes) -> tuple[Float[Tensor, "channels sampl
     samples = codec.samples_of(len(codes))
     length = min(reader.length or samples, samples)
     if not length or bool(lost.all()):
-        return torch.zeros(codec.channels, length), codec.sample_rate
+        return torch.zeros(codec.channels, length, dtype=torch.float32), codec.sample_rate
     wav = codec.decode(codes.T[None], length)[0].cpu().float()
     return cover_lost(wav, codec.touched(lost)[:length], SOUND), codec.sample_rate

@@ -112,7 +112,7 @@ class LevelMatching:
     def finish(self) -> Float[Tensor, "channels _"]:
         """The rest."""
         if not self.rounds or self._heard is None:
-            return torch.zeros(1, 0)
+            return torch.zeros(1, 0, dtype=torch.float32)
         made = self._segment(self._heard.shape[-1] - self._context, last=True)
         return made[:, : self._samples - self._given]
 

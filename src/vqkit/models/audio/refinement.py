@@ -112,7 +112,7 @@ class LatentRefinement:
         self.variable_stages = rate_weight is not None or self._choice is not None
         self._rate_weight = rate_weight
         self._matching = LevelMatching(codec, stages, level_rounds)
-        empty = torch.zeros(codec.channels, 0)
+        empty = torch.zeros(codec.channels, 0, dtype=torch.float32)
         self._goal, self._start = empty, empty  # from the context of the next segment on
         self._before: Tensor | None = None  # quantized latents (1, frames, dim) of that context
 

@@ -55,7 +55,7 @@ class ResamplingStream:
 
     def finish(self) -> Float[Tensor, "channels resampled"]:
         """Return the remaining output samples; no block can follow."""
-        rest = torch.zeros(self._channels, 0)
+        rest = torch.zeros(self._channels, 0, dtype=torch.float32)
         return rest if self._stream is None else self._pushed(rest, last=True)
 
     def _pushed(self, wav: Tensor, last: bool) -> Tensor:

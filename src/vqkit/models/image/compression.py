@@ -202,7 +202,7 @@ def decode_image(
         cells = read_cells(reader, math.prod(grid), "image")
     lost = cells.lost
     if bool(lost.all()) or (len(grid) == 1 and bool(lost.any())):  # tokens of the whole image
-        image = torch.full((tokenizer.channels, *size), IMAGE.lost_value)
+        image = torch.full((tokenizer.channels, *size), IMAGE.lost_value, dtype=torch.float32)
     else:
         image = decode_tiles(tokenizer, cells.codes, size, watch=watch)
         if len(grid) > 1:  # tokens of a whole image are all there, or it is all gray

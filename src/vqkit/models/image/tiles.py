@@ -171,7 +171,7 @@ def decode_tiles(
         unpacked = tokenizer.quantizer.unpack(places.long().to(home(tokenizer.backbone).device), grid)
         latent = tokenizer.quantizer.decode(unpacked)
     places = places.movedim(-1, 1)  # batch, num_codes, *grid
-    image = torch.empty(tokenizer.channels, *size)
+    image = torch.empty(tokenizer.channels, *size, dtype=torch.float32)
     tiles = list(product(*_spans(tokenizer, grid, tile_pixels)))
     for number, ((top, bottom, above, below), (left, right, before, behind)) in enumerate(tiles, start=1):
         if latent is not None:
