@@ -76,6 +76,15 @@ def test_damage_is_silent_and_named_and_the_rest_is_as_without(codec, file, tmp_
 
 
 @pytest.mark.parametrize("piped", [False, True])
+def test_bytes_behind_the_end_are_told(codec, file, tmp_path, piped):
+    data = file.read_bytes() + b"xxxx"
+    coded = decode_file(codec, Pipe(data) if piped else io.BytesIO(data), tmp_path / "b.wav")
+    assert coded.warnings == ("4 bytes follow the end that do not belong to the file",)
+    with pytest.warns(UserWarning, match="4 bytes follow the end"):
+        codec.decompress(data)
+
+
+@pytest.mark.parametrize("piped", [False, True])
 def test_what_is_cut_off_is_decoded_as_far_as_it_goes(codec, file, tmp_path, piped):
     data = file.read_bytes()[:-200]
     coded = decode_file(codec, Pipe(data) if piped else io.BytesIO(data), tmp_path / "b.wav")

@@ -175,4 +175,6 @@ def read_cells(reader: VqkReader, cells: int, item: str) -> ReadCells:
         found.append(f"the file ends after {reader.frames} of {cells} cells; the others are gray")
     elif not reader.complete:
         found.append("the file is cut off behind its last cell")
+    elif reader.pending_bytes:
+        found.append(f"{reader.pending_bytes} bytes follow the end that do not belong to the file")
     return ReadCells(codes, lost, stages, reader.size, tuple(found))

@@ -74,6 +74,8 @@ def decode_file(
         warnings = [f"{damage}; silence stands for them" if damage.frames else str(damage) for damage in reader.damage]
         if not reader.complete:
             warnings.append(f"the file is cut off after {reader.frames} frames")
+        elif reader.pending_bytes:
+            warnings.append(f"{reader.pending_bytes} bytes follow the end that do not belong to the file")
         too_loud = sound.peak > LOUD_PEAK
         return CodedSound(
             seconds=sound.given / codec.sample_rate,

@@ -224,6 +224,8 @@ def decompress(codec: Codec, data: bytes) -> tuple[Float[Tensor, "channels sampl
         warnings.warn(f"{damage}; silence stands for them", stacklevel=3)
     if not reader.complete:
         warnings.warn(f"the file is cut off after {reader.frames} frames", stacklevel=3)
+    elif reader.pending_bytes:
+        warnings.warn(f"{reader.pending_bytes} bytes follow the end that do not belong to the file", stacklevel=3)
     codes, lost = in_frames(codec, codes, lost, reader.length)
     samples = codec.samples_of(len(codes))
     length = min(reader.length or samples, samples)
