@@ -12,6 +12,7 @@ from PIL import Image
 from vqkit import RVQ, VQ
 from vqkit.cli import main
 from vqkit.diagnosis.callback import DoctorCallback
+from vqkit.diagnosis.latents import item_latents
 from vqkit.models import AudioCodec, ConvBackbone, ImageTokenizer
 
 RATE = 8000
@@ -25,6 +26,16 @@ def sounds(tmp_path_factory):
         soundfile.write(folder / f"{seed}.wav", noise, RATE)
     (folder / "bad.wav").write_bytes(b"RIFF")
     return folder
+
+
+@pytest.mark.filterwarnings("ignore:.*far outside ±1")
+def test_sound_of_no_sensible_size_is_left_out_by_name(tmp_path):
+    noise = np.random.default_rng(0).standard_normal(RATE) * 0.1
+    for name, size in (("a", 1), ("far", 1e20)):
+        soundfile.write(tmp_path / f"{name}.wav", size * noise, RATE, subtype="FLOAT")
+    codec = AudioCodec(RVQ(12, 16, 2), sample_rate=RATE, num_filters=2, strides=(2, 4)).eval()
+    with pytest.warns(UserWarning, match=r"far\.wav.*wav reaches"):
+        assert len(list(item_latents(codec, tmp_path))) == 1
 
 
 def test_models_without_networks(tmp_path, capsys):
