@@ -17,7 +17,7 @@ mkdir -p "$out"
 
 python -m vqkit.cli train --config "$here/codec-loudness.yaml" --data.source "$data" --folder "$out/first" \
   --accelerator "$accelerator" --steps "$steps" --data.batch_size "$batch" --data.num_workers "$workers" \
-  --start "${START:-vqkit-codec-16khz-5}" --validate_every "$steps" --save_every $(((steps + 9) / 10))
+  --start "${START:-vqkit-codec-16khz-6}" --validate_every "$steps" --save_every $(((steps + 9) / 10))
 
 python "$here/codec_listening.py" --start "$out/first/codec" --data "$data" --out "$out/codec" --device "$device" \
   --minutes "$minutes" --batch "$batch" --workers "$workers" --adversarial-share 0.2
