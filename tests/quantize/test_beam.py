@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from vqkit import FSQ, PVQ, RVQ, VQ, GroupedRVQ, Residual, SimVQ
+from vqkit import FSQ, PVQ, RVQ, VQ, GroupedRVQ, QINCo, Residual, SimVQ
 from vqkit.quantize.beam import best_prefixes, cheapest_prefix, cut_to_stages
 
 
@@ -157,3 +157,41 @@ def test_sizes_may_differ_by_stage():
     assert q.code_sizes == (16, 8, 4)
     assert q.stage_bits == (4.0, 7.0, 9.0)
     assert isinstance(q.quantizer.stages[0], VQ)
+
+
+def _qinco():
+    torch.manual_seed(0)
+    return QINCo(4, 6, 3, beam=6).fit(torch.randn(2000, 4), iterations=3).eval()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: trained(beam=6), lambda: GroupedRVQ(4, 6, 3, 2, beam=6).fit(torch.randn(900, 4)).eval(), _qinco]
+)
+def test_first_stages_are_the_best_so_many_not_the_beginning_of_more(make):
+    """What is best for all stages begins with worse codes; a rate weight of 0 asks for the same search."""
+    q, z = make(), torch.randn(1, 500, 4)
+    for stages in (1, 2):
+        codes = q.encode(z, stages=stages)
+        free = q.encode(z, stages=stages, rate_weight=0.0)
+        whole = (free >= 0).all(dim=-1)  # others leave out a stage that would add to their error
+        assert whole.float().mean() > 0.5
+        assert torch.equal(free[whole], codes[whole])
+        assert (error(q, z, free) <= error(q, z, codes) + 1e-5).all()
+        assert error(q, z, codes).mean() < error(q, z, q.first_stages(q.encode(z), stages)).mean()
+    assert torch.equal(q.encode(z, stages=3), q.encode(z))
+    cut = q.encode(z, stages=2, rate_weight=0.1)
+    assert cut.shape[-1] == q.stage_ends[1]
+    assert (cut < 0).any()
+
+
+@pytest.mark.parametrize("stages", [True, False, 0, 4])
+def test_no_such_number_of_stages(stages):
+    q, z = trained(), torch.randn(1, 5, 4)
+    for call in (
+        lambda: q.encode(z, stages=stages),
+        lambda: q.encode(z, stages=stages, rate_weight=0.1),
+        lambda: q.decode(q.encode(z), stages=stages),
+        lambda: q.first_stages(q.encode(z), stages),
+    ):
+        with pytest.raises(ValueError, match=f"stages must be in 1 … 3, got {stages}"):
+            call()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vqkit.quantize import pretrained
 from vqkit.quantize.codebook import Codebook
-from vqkit.quantize.inputs import checked_codes, checked_vectors, full_precision
+from vqkit.quantize.inputs import check_stages, checked_codes, checked_vectors, full_precision
 from vqkit.quantize.layout import CodeLayout
 from vqkit.quantize.learning import Learner, Step
 from vqkit.quantize.losses import rank_weight
@@ -117,7 +117,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
     def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
         return self.first_stages(self._encode(x, mask), stages)
 
-    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float, stages: int) -> Tensor:
         raise ValueError(f"{type(self).__name__} has no stages to leave out: rate_weight needs a Residual, as in RVQ")
 
     # --- what every quantizer offers
@@ -194,7 +194,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
             mask: (batch, *spatial) of bool, True = real.
             rate_weight: λ ≥ 0 spends bits where they help: every vector keeps the n ≥ 1 stages with the least ‖z − ẑ_n‖² + λ·bits_n,
                 and its later codes are −1. By default all stages stay, and always with `rate_weights`.
-            stages: only the first so many; all by default. With rate_weight they are cut off a choice among all.
+            stages: only the first so many; all by default. The search, and the choice by rate_weight, are among them.
 
         Raises:
             TypeError: z is not floating, or mask is not bool.
@@ -203,10 +203,12 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         x = self._checked(z, mask, finite=True)
         if rate_weight is not None and not 0 <= rate_weight < math.inf:
             raise ValueError(f"rate_weight must be at least 0 and finite, got {rate_weight!r}")
+        if stages is not None:
+            check_stages(stages, self.num_stages)
         with full_precision(z.device):
             if rate_weight is None:
                 return self._encode(x, mask) if stages is None else self._encode_first(x, mask, stages)
-            return self.first_stages(self._encode_at_rate(x, mask, rate_weight), stages)
+            return self._encode_at_rate(x, mask, rate_weight, self.num_stages if stages is None else stages)
 
     def decode(
         self, codes: Int[Tensor, "*shape codes"], stages: int | None = None, *, gradient: bool = False

@@ -10,7 +10,7 @@ from torch import Tensor
 from vqkit.quantize import native
 from vqkit.types import Float, Int
 
-__all__ = ["checked_codes", "checked_vectors", "full_precision", "narrowed", "zeroed"]
+__all__ = ["check_stages", "checked_codes", "checked_vectors", "full_precision", "narrowed", "zeroed"]
 
 
 def checked_vectors(z: Tensor, mask: Tensor | None, dim: int, finite: bool) -> Float[Tensor, "*shape dim"]:
@@ -73,8 +73,7 @@ def checked_codes(
         raise ValueError(f"codes must be (batch, *spatial, codes) with {allowed} codes, got shape {tuple(codes.shape)}")
     held = prefix.index(codes.shape[-1]) + 1
     stages = held if stages is None else stages
-    if not 1 <= stages <= held:
-        raise ValueError(f"stages must be in 1 … {held}, got {stages}")
+    check_stages(stages, held)
     codes = codes[..., : prefix[stages - 1]].long()
     if not torch.compiler.is_compiling():
         wanted = code_sizes[: codes.shape[-1]]
@@ -87,6 +86,16 @@ def checked_codes(
             value = int(codes[..., at][bad[..., at]][0])
             raise ValueError(f"code {value} at position {at} is out of range: −1 (masked) or 0 … {int(sizes[at]) - 1}")
     return codes, stages
+
+
+def check_stages(stages: int, most: int) -> None:
+    """Refuse a number of first stages that does not exist; True is a mistaken flag, not one stage.
+
+    Raises:
+        ValueError: a boolean, or not in 1 … ``most``.
+    """
+    if isinstance(stages, bool) or not 1 <= stages <= most:
+        raise ValueError(f"stages must be in 1 … {most}, got {stages}")
 
 
 def _within(codes: Int[Tensor, "*shape codes"], size: int) -> bool:

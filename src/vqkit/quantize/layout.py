@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from vqkit.quantize.inputs import check_stages
 from vqkit.stages import stage_bits, stage_ends, stages_within
 from vqkit.types import Int
 
@@ -131,8 +132,7 @@ class CodeLayout(ABC):
         """
         if stages is None:
             return codes
-        if not 1 <= stages <= self.num_stages:
-            raise ValueError(f"stages must be in 1 … {self.num_stages}, got {stages}")
+        check_stages(stages, self.num_stages)
         return codes[..., : self.stage_ends[stages - 1]]
 
     def stages_within(self, bits: float) -> int:

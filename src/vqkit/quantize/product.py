@@ -142,9 +142,13 @@ class Product(Quantizer):
         codes = [piece._encode(run, real) for piece, run, real in self._cut(x, mask)]
         return self._stage_major(codes, self.num_stages)
 
-    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
-        codes = [piece._encode_at_rate(run, real, rate_weight) for piece, run, real in self._cut(x, mask)]
-        return self._stage_major(codes, self.num_stages)
+    def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
+        codes = [piece._encode_first(run, real, stages) for piece, run, real in self._cut(x, mask)]
+        return self._stage_major(codes, stages)
+
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float, stages: int) -> Tensor:
+        codes = [piece._encode_at_rate(run, real, rate_weight, stages) for piece, run, real in self._cut(x, mask)]
+        return self._stage_major(codes, stages)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
         parts = zip(self.pieces, self._piece_major(codes, stages), strict=True)

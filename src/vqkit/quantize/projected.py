@@ -78,8 +78,8 @@ class Projected(Wrapper):
     def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
         return self.quantizer._encode_first(self._inward(x), mask, stages)
 
-    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
-        return self.quantizer._encode_at_rate(self._inward(x), mask, rate_weight)
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float, stages: int) -> Tensor:
+        return self.quantizer._encode_at_rate(self._inward(x), mask, rate_weight, stages)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
         return self._outward(self.quantizer._decode(codes, stages), (codes >= 0).any(dim=-1))

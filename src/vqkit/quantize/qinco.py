@@ -1,6 +1,7 @@
 """Residual quantization whose codes depend on what was decoded before them."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import ClassVar, cast
 
 import torch
@@ -161,12 +162,12 @@ class QINCo(Quantizer):
 
     # --- vectors to codes
 
-    def _searched(self, x: Float[Tensor, "vectors dim"]) -> tuple[list[Tensor], Tensor]:
+    def _searched(self, x: Float[Tensor, "vectors dim"], stages: int | None = None) -> tuple[list[Tensor], Tensor]:
         """Best codes of the first stage, of the first two, …, and their squared errors, as `best_prefixes` gives them."""
         per_vector = self.beam * max(self.candidates * (self.dim + self.networks_width), self.code_sizes[0])
         rows = max(1, CHUNK_SCORES // per_vector)
         chunks = [x] if torch.compiler.is_exporting() or x.shape[0] <= rows else list(x.split(rows))
-        parts = [list(self._beam(chunk)) for chunk in chunks]
+        parts = [list(islice(self._beam(chunk), stages)) for chunk in chunks]
         steps = list(zip(*parts, strict=True))
         errors = [torch.cat([error for _, error in step]) for step in steps]
         return [torch.cat([codes for codes, _ in step]) for step in steps], torch.stack(errors, dim=1)
@@ -195,9 +196,13 @@ class QINCo(Quantizer):
         codes = self._searched(x.reshape(-1, self.dim))[0][-1].reshape(*x.shape[:-1], len(self.tables))
         return codes if mask is None else torch.where(mask[..., None], codes, -1)
 
-    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
-        prefixes, errors = self._searched(x.reshape(-1, self.dim))
-        codes = cut_to_stages(prefixes, cheapest_prefix(errors, self.stage_bits, rate_weight))
+    def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
+        codes = self._searched(x.reshape(-1, self.dim), stages)[0][-1].reshape(*x.shape[:-1], stages)
+        return codes if mask is None else torch.where(mask[..., None], codes, -1)
+
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float, stages: int) -> Tensor:
+        prefixes, errors = self._searched(x.reshape(-1, self.dim), stages)
+        codes = cut_to_stages(prefixes, cheapest_prefix(errors, self.stage_bits[:stages], rate_weight))
         codes = codes.reshape(*x.shape[:-1], codes.shape[-1])
         return codes if mask is None else torch.where(mask[..., None], codes, -1)
 

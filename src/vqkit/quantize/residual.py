@@ -201,15 +201,16 @@ class Residual(Quantizer):
                 for module in waiting:
                     module.initialized.fill_(False)
 
-    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float, stages: int) -> Tensor:
         if self.needs_grid:
             raise ValueError(
                 "rate_weight chooses stages for single vectors, which a stage that looks at neighbours is not"
             )
-        prefixes, errors = best_prefixes(self.sequence, x.reshape(-1, self.dim), self.beam)
-        last = [end - 1 for end in accumulate(stage.num_stages for stage in self.sequence)]
+        sequence = self._needed(stages)
+        prefixes, errors = best_prefixes(sequence, x.reshape(-1, self.dim), self.beam)
+        last = [end - 1 for end in accumulate(stage.num_stages for stage in sequence)]
         codes = cut_to_stages(prefixes, cheapest_prefix(errors, [self.stage_bits[i] for i in last], rate_weight))
-        codes = codes.reshape(*x.shape[:-1], codes.shape[-1])
+        codes = self.first_stages(codes.reshape(*x.shape[:-1], codes.shape[-1]), stages)
         return codes if mask is None else torch.where(mask[..., None], codes, -1)
 
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -218,10 +219,12 @@ class Residual(Quantizer):
     def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
         if type(self)._encode is not Residual._encode:  # a subclass finds its codes in another way
             return super()._encode_first(x, mask, stages)
+        return self.first_stages(self._encode_sequence(x, mask, self._needed(stages)), stages)
+
+    def _needed(self, stages: int) -> tuple[Quantizer, ...]:
+        """Those of the sequence that the first so many stages need; the last may have stages of its own, and more than asked for."""
         ends = accumulate(stage.num_stages for stage in self.sequence)
-        # the last of them may have stages of its own, and more than asked for
-        needed = self.sequence[: 1 + sum(end < stages for end in ends)]
-        return self.first_stages(self._encode_sequence(x, mask, needed), stages)
+        return self.sequence[: 1 + sum(end < stages for end in ends)]
 
     def _encode_sequence(self, x: Tensor, mask: Tensor | None, sequence: Sequence[Quantizer]) -> Tensor:
         chosen = self._chosen(x, mask, None, sequence)

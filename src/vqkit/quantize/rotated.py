@@ -88,8 +88,8 @@ class Rotated(Wrapper):
     def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
         return self.quantizer._encode_first(self._turned(x), mask, stages)
 
-    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
-        return self.quantizer._encode_at_rate(self._turned(x), mask, rate_weight)
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float, stages: int) -> Tensor:
+        return self.quantizer._encode_at_rate(self._turned(x), mask, rate_weight, stages)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
         return self._back(self.quantizer._decode(codes, stages))

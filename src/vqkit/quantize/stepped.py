@@ -149,9 +149,9 @@ class Stepped(Wrapper):
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return self._encode_with(x, mask, 0)
 
-    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float, stages: int) -> Tensor:
         found = [abs(math.log(max(rate_weight, 1e-30) / each)) for each in self.rate_weights]
-        return self._encode_with(x, mask, found.index(min(found)))
+        return self.first_stages(self._encode_with(x, mask, found.index(min(found))), stages)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
         index, inner = codes.tensor_split([1], dim=-1)

@@ -63,8 +63,8 @@ class System(Wrapper):
             return super()._encode_first(x, mask, stages)
         return self.quantizer._encode_first(x, mask, stages)
 
-    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float) -> Tensor:
-        return self.quantizer._encode_at_rate(x, mask, rate_weight)
+    def _encode_at_rate(self, x: Tensor, mask: Tensor | None, rate_weight: float, stages: int) -> Tensor:
+        return self.quantizer._encode_at_rate(x, mask, rate_weight, stages)
 
     def _candidates(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         return self.quantizer._candidates(x, count)
