@@ -22,6 +22,7 @@ from vqkit import RVQ
 from vqkit.cli import main as vqkit
 from vqkit.data import list_clips
 from vqkit.models import AudioCodec, SpectralCodec
+from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.loading import SHIPPED
 
 CARD = """---
@@ -155,11 +156,23 @@ def write_card(
     assert codec.stages_within(3.0) == 6
 
 
+@torch.no_grad()
+def average(codec: AudioTokenizer, other: AudioTokenizer, share: float) -> None:
+    """Move the weights of a codec towards those of another that it began as: between both lie weights that are good at what either is.
+
+    Source: Wortsman et al., "Robust fine-tuning of zero-shot models" (2021), arXiv:2109.01903, eq. 2.
+    """
+    for own, theirs in zip(codec.parameters(), other.parameters(), strict=True):
+        own.copy_(theirs.to(own).lerp(own, share))
+
+
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--codec", type=Path, help="folder of the codec, where the run's own was trained on")
+    parser.add_argument("--average", help="codec that the run began with, to average its weights with the run's")
+    parser.add_argument("--share", type=float, default=0.8, help="of the run's weights in this average")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True, help="that the run took")
     parser.add_argument("--recipe", default="codec-shipped", help="name of the run's YAML file, for the card")
@@ -179,6 +192,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / asked.out.name
         trained = SpectralCodec.from_pretrained(asked.codec or asked.run / "codec")
+        if asked.average:
+            average(trained, AudioCodec.from_pretrained(asked.average), asked.share)
         smaller(trained, asked.level_rounds, asked.refine_steps).save_pretrained(folder)
         # 32 classes save less, and take 1.5 MB
         if vqkit(["fit-prior", str(folder), str(asked.data), "--classes", "6", "--minutes", f"{asked.minutes:g}"]):
