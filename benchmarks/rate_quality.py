@@ -23,7 +23,7 @@ import vqkit
 from vqkit.cache import write_json
 from vqkit.code_digest import commit
 from vqkit.data import fingerprint
-from vqkit.evaluate.codecs import MP3, Codec2, Opus, Original, SavedCodec, System, load_codec
+from vqkit.evaluate.codecs import MP3, Codec2, Opus, Original, SavedCodec, System, load_codec, rate_in_use
 from vqkit.evaluate.excerpts import Sound, choose_excerpts, load_excerpt, source_clips
 from vqkit.evaluate.listeners import KINDS, listeners, protocols_of
 from vqkit.evaluate.rate_quality import Judged, judge
@@ -75,18 +75,18 @@ def own_systems(arguments: argparse.Namespace, notes: list[str]) -> list[System]
         notes.append("No codec of vqkit was given: only the classical codecs were measured.")
         return []
     codec = load_codec(folder_of(arguments.model))
-    found: dict[int, SavedCodec] = {}
+    found: dict[float, SavedCodec] = {}
     for kbps in sorted(arguments.kbps):
         if kbps < codec.rates_kbps[0]:
             notes.append(
                 f"{arguments.name} has no rate as low as {kbps:g} kbps; its lowest is {codec.rates_kbps[0]:g}."
             )
             continue
-        stages = codec.stages_within(kbps)
-        if stages in found:
-            notes.append(f"{arguments.name} at {kbps:g} kbps would be the same as {found[stages].name}; left out.")
+        used = rate_in_use(codec, kbps)
+        if used in found:
+            notes.append(f"{arguments.name} at {kbps:g} kbps would be the same as {found[used].name}; left out.")
             continue
-        found[stages] = SavedCodec(folder_of(arguments.model), kbps, arguments.name)
+        found[used] = SavedCodec(folder_of(arguments.model), kbps, arguments.name)
     more = [
         replace(own, family=f"{arguments.name} in {steps} steps", refine_steps=steps)
         for steps in arguments.refine_steps

@@ -16,7 +16,7 @@ from vqkit.cache import write_json
 from vqkit.code_digest import commit
 from vqkit.data import fingerprint, sample_folder
 from vqkit.data.unreadable import readable
-from vqkit.evaluate.codecs import Opus, SavedCodec, System, load_codec
+from vqkit.evaluate.codecs import Opus, SavedCodec, System, load_codec, rate_in_use
 from vqkit.evaluate.coded_parts import kept_or_judged, part_of, place_original, place_part
 from vqkit.evaluate.excerpts import Sound, choose_excerpts, load_excerpt, source_clips
 from vqkit.evaluate.listeners import KINDS, listeners, protocols_of
@@ -125,14 +125,14 @@ def _own_systems(what: CodecDemo, notes: list[str]) -> list[SavedCodec]:
     """The codec at the rates that it has."""
     codec = load_codec(what.model)
     rates = codec.rates_kbps
-    found: dict[int, SavedCodec] = {}
+    found: dict[float, SavedCodec] = {}
     for kbps in sorted(what.kbps):
         if kbps < rates[0]:
             notes.append(f"{kbps:g} kbps is left out: the lowest rate of this codec is {rates[0]:.3g} kbps.")
-        elif (stages := codec.stages_within(kbps)) in found:
-            notes.append(f"{kbps:g} kbps is left out: this codec is at its {found[stages].kbps:g} kbps there too.")
+        elif (used := rate_in_use(codec, kbps)) in found:
+            notes.append(f"{kbps:g} kbps is left out: this codec is at its {found[used].kbps:g} kbps there too.")
         else:
-            found[stages] = SavedCodec(what.model, kbps)
+            found[used] = SavedCodec(what.model, kbps)
     if not found:
         raise ValueError(f"kbps must hold a rate from {rates[0]:.3g} up, got {', '.join(map(str, what.kbps))}")
     return list(found.values())

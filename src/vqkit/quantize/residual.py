@@ -222,7 +222,7 @@ class Residual(Quantizer):
         return self.first_stages(self._encode_sequence(x, mask, self._needed(stages)), stages)
 
     def _needed(self, stages: int) -> tuple[Quantizer, ...]:
-        """Those of the sequence that the first so many stages need; the last may have stages of its own, and more than asked for."""
+        """The quantizers that the first so many stages need; the last may have stages of its own, and more than asked for."""
         ends = accumulate(stage.num_stages for stage in self.sequence)
         return self.sequence[: 1 + sum(end < stages for end in ends)]
 

@@ -13,6 +13,7 @@ from vqkit.cli import main
 from vqkit.coding.audio.encode import encode_file
 from vqkit.coding.rate import Rate
 from vqkit.data import list_clips, read_audio, sample_folder
+from vqkit.evaluate.codecs.saved import rate_in_use
 from vqkit.losses import LoudnessDisturbance, LowWave
 from vqkit.models import AudioCodec, SpectralCodec
 from vqkit.models.audio.refinement import LatentRefinement
@@ -135,3 +136,11 @@ def test_the_command_says_how_many(codec, speech, tmp_path, capsys):
     soundfile.write(tmp_path / "a.wav", speech[0, :16000].numpy(), 16000)
     assert main(["encode", str(tmp_path / "a.wav"), str(tmp_path / "a.vqk"), "--kbps", "3"]) == 0
     assert "up to 7 stages" in capsys.readouterr().out
+
+
+def test_comparisons_leave_out_only_rates_that_give_the_same_file(codec, monkeypatch):
+    assert [rate_in_use(codec, kbps) for kbps in (3.0, 3.2, 6.0, 7.0)] == [3.0, 3.2, 6.0, 6.0]
+    monkeypatch.setattr(codec, "refine_steps", 0)
+    assert rate_in_use(codec, 3.2) == 3.0
+    with pytest.raises(ValueError, match="below the first stage"):
+        rate_in_use(codec, 0.1)

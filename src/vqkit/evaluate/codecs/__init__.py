@@ -9,6 +9,6 @@ from vqkit.evaluate.codecs.coded import Coded, System
 from vqkit.evaluate.codecs.mp3 import MP3
 from vqkit.evaluate.codecs.opus import Opus
 from vqkit.evaluate.codecs.original import Original
-from vqkit.evaluate.codecs.saved import SavedCodec, load_codec
+from vqkit.evaluate.codecs.saved import SavedCodec, load_codec, rate_in_use
 
-__all__ = ["MP3", "Codec2", "Coded", "Opus", "Original", "SavedCodec", "System", "load_codec"]
+__all__ = ["MP3", "Codec2", "Coded", "Opus", "Original", "SavedCodec", "System", "load_codec", "rate_in_use"]

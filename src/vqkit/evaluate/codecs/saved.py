@@ -12,11 +12,12 @@ from vqkit.bitstream import inspect
 from vqkit.evaluate.codecs.coded import Coded, checked_mono, fit_length
 from vqkit.models import loading
 from vqkit.models.audio.resampling import resample
+from vqkit.models.audio.stage_choice import StageChoice
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.identity import weight_hash
 from vqkit.types import Float
 
-__all__ = ["SavedCodec", "load_codec"]
+__all__ = ["SavedCodec", "load_codec", "rate_in_use"]
 
 
 @lru_cache(maxsize=2)
@@ -27,6 +28,16 @@ def load_codec(folder: Path | None) -> AudioTokenizer:
         ValueError: not a saved codec.
     """
     return loading.load_codec(folder, local_files_only=True)
+
+
+def rate_in_use(codec: AudioTokenizer, kbps: float) -> float:
+    """The rate that a codec's files of ``kbps`` use: the same where frames may have a stage more or less, else that of the stages that fit.
+
+    Raises:
+        ValueError: kbps is below the first stage.
+    """
+    chosen = codec.prior is not None and codec.refine_steps and StageChoice.at_rate(codec, kbps)
+    return kbps if chosen else codec.bitrate_kbps(codec.stages_within(kbps))
 
 
 @dataclass(frozen=True)
