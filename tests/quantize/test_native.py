@@ -12,6 +12,7 @@ from torch.utils import cpp_extension
 
 from vqkit import BSQ, FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Product, Quantizer, Residual, ResidualFSQ
 from vqkit.quantize import native
+from vqkit.quantize.fast_stages import native_search
 from vqkit.quantize.search import nearest, nearest_plain
 
 needs_compiler = pytest.mark.skipif(
@@ -209,7 +210,7 @@ def test_rows_of_every_width_are_copied_whole(library, width, lines):
 
 
 @needs_compiler
-@pytest.mark.parametrize("make", [lambda: IVQ(24), lambda: RVQ(8, 16, 3)])
+@pytest.mark.parametrize("make", [lambda: IVQ(24), lambda: RVQ(8, 16, 3), lambda: IVQ(120, variant="bottom-up")])
 def test_threads_change_nothing(library, make):
     quantizer = make().eval()
     for table in quantizer.codebooks:
@@ -304,6 +305,79 @@ def test_codes_left_by_8_bit_scores_hold_the_one_that_all_scores_give(library, m
             assert (best - score.gather(1, found[:, None])[:, 0] <= rounding)[good].all()
 
 
+# sizes of the codebooks of each stage's pieces, and the dim
+STAGES = {
+    "bottom-up": ([[2] * 6, [4] * 3, [8] * 2, [64]], 120),
+    "wide": ([[2] * 6, [4] * 3, [8] * 2, [64]], 192),
+    "narrow": ([[2] * 6, [4] * 3, [8] * 2, [64]], 48),
+    "odd": ([[3, 5], [16, 4], [1, 9, 6, 1], [49]], 80),
+    "two": ([[2, 2, 2, 1, 2], [55]], 60),
+}
+CPU = Path("/proc/cpuinfo")
+WITH_VNNI = CPU.is_file() and "avx512_vnni" in CPU.read_text() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+def prepared(monkeypatch, stages, kind="Gaussian"):
+    """A search with 8-bit and Gram tables, the same without any, and the codebooks."""
+    sizes, dim = STAGES[stages]
+    scale = {"huge": 1e12, "overflowing": 1e17, "tiny": 1e-12, "vanishing": 1e-25}.get(kind, 1.0)
+    tables = [[scale * torch.randn(size, dim // len(pieces)) for size in pieces] for pieces in sizes]
+    if kind == "equal":
+        for pieces in tables:
+            pieces[0][-1] = pieces[0][0]
+    if kind == "far":
+        tables[0] = [table + 100 for table in tables[0]]
+    for name in ("_VECTORS_BEFORE", "_VECTORS_BEFORE_GRAM"):
+        monkeypatch.setattr(native, name, 0)  # neither prepares tables by itself
+    fast, complete = native_search(tables), native_search(tables)
+    fast._prepare()
+    fast._prepare_gram()
+    assert (fast._gram is not None) == (WITH_VNNI and kind != "overflowing")
+    return fast, complete, tables
+
+
+def halfway(search, x, y):
+    """Vectors between x and y, more and more closely to where the codes change."""
+    for halvings in range(24):
+        middle = (x + y) / 2
+        same = (search(middle) == search(x)).all(dim=1, keepdim=True)
+        going = torch.arange(len(x))[:, None] % 24 >= halvings
+        x, y = torch.where(going & same, middle, x), torch.where(going & ~same, middle, y)
+    return torch.cat([x, y])
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["Gaussian", "equal", "far", "huge", "overflowing", "tiny", "vanishing"])
+@pytest.mark.parametrize("stages", STAGES)
+def test_codes_from_products_are_those_from_residuals(library, monkeypatch, stages, kind):
+    torch.manual_seed(0)
+    fast, complete, tables = prepared(monkeypatch, stages, kind)
+    scale, centre = tables[0][0].std(), torch.cat([table.mean(dim=0) for table in tables[0]])
+    x, y = (centre + spread * scale * torch.randn(2000, len(centre)) for spread in (1, 3))
+    for z in (x, y, halfway(complete, x, y)):
+        assert torch.equal(fast(z), complete(z))
+    assert kind == "vanishing" or len(fast(y).unique(dim=0)) > 100
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["heavy tails", "zeros", "near zero", "huge", "vast", "not finite"])
+@pytest.mark.parametrize("count", [511, 512, 559, 560, 20_000])
+def test_vectors_in_doubt_are_searched_as_ever(library, monkeypatch, kind, count):
+    """Few among others, or so many that the others are not tried."""
+    torch.manual_seed(0)
+    fast, complete, _ = prepared(monkeypatch, "bottom-up")
+    x = torch.randn(count, 120)
+    if kind == "heavy tails":
+        x = torch.distributions.StudentT(1.0).sample(x.shape)
+    if kind == "zeros":
+        x[count // 3 :] = 0
+    if kind in ("near zero", "huge", "vast"):
+        x[::3] *= {"near zero": 1e-35, "huge": 1e25, "vast": 5e37}[kind]
+    if kind == "not finite":
+        x[::7, 5], x[1::7, 119], x[2::7, 0] = torch.nan, torch.inf, -torch.inf
+    assert torch.equal(fast(x), complete(x))
+
+
 @needs_compiler
 def test_large_tables_get_8_bit_scores_once_many_vectors_were_seen(library, monkeypatch):
     watched = Watched(native._library)
@@ -319,8 +393,23 @@ def test_large_tables_get_8_bit_scores_once_many_vectors_were_seen(library, monk
     assert watched.called.count("vqkit_preselect_words") == 2
     assert native.call("vqkit_preselect_words", 64, 30) == 0
     assert native.call("vqkit_preselect_words", 16, 128) == 0
-    if "avx512_vnni" in Path("/proc/cpuinfo").read_text() and torch.backends.cpu.get_cpu_capability() == "AVX512":
+    if WITH_VNNI:
         assert watched.called.count("vqkit_preselect") == 2
+
+
+@needs_compiler
+def test_stages_get_gram_tables_once_very_many_vectors_were_seen(library, monkeypatch):
+    """In training, where tables change with every step, they would cost more than they gain."""
+    watched = Watched(native._library)
+    monkeypatch.setattr(native, "_library", watched)
+    quantizer, z = IVQ(60, variant="bottom-up").eval(), torch.randn(1, native._VECTORS_BEFORE_GRAM // 2, 60)
+    for table in quantizer.codebooks:
+        table.normal_()
+    counts = []
+    for _ in range(3):
+        quantizer.encode(z)
+        counts.append(watched.called.count("vqkit_gram"))
+    assert counts == [0, 1, 1]
 
 
 @needs_compiler

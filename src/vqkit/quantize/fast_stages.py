@@ -16,7 +16,7 @@ from vqkit.quantize.signs import StageSigns
 from vqkit.quantize.tables import StageTables
 from vqkit.types import Float, Int
 
-__all__ = ["FastStages", "Ready", "decoded", "fast_stages", "fused_codes", "waits"]
+__all__ = ["FastStages", "Ready", "decoded", "fast_stages", "fused_codes", "native_search", "waits"]
 
 
 class FastStages:
@@ -51,7 +51,7 @@ class FastStages:
             return self._signs.search(x)
         if native.NativeSearch.fit(x, self._tables):
             if self._native is None:
-                self._native = _native_search(self._tables)
+                self._native = native_search(self._tables)
             return self._native(x)
         return self._all_composed().search(x) if self._fit else None
 
@@ -79,7 +79,7 @@ class Ready:
         self.tables: Memo[FastStages] = Memo()
 
 
-def _native_search(tables: Sequence[Sequence[Tensor]]) -> native.NativeSearch:
+def native_search(tables: Sequence[Sequence[Tensor]]) -> native.NativeSearch:
     """The search of `StageTables`, piece by piece: relative to the next stage's mean code, a code takes e − ē + ē' from the residual."""
     ready = [[search_table(table) for table in stage] for stage in tables]
     means = [torch.cat([table.mean for table in stage]) for stage in ready]

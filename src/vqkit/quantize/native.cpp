@@ -6,7 +6,10 @@
 // permutation of registers (AVX-512, at most MOST_PERMUTED codes), a block stays transposed from stage to stage; otherwise what a stage
 // leaves is computed row by row and transposed anew.
 
+#include <memory>
+
 #include "native.h"
+#include "native_gram.h"
 #include "native_preselect.h"
 
 namespace {
@@ -15,14 +18,7 @@ namespace {
 constexpr int CODES = WIDE == 16 ? 8 : 4;
 constexpr int64_t FEW = 6;  // vectors up to which a block, most of which they would leave empty, costs more than one by one
 constexpr int64_t MOST_PERMUTED = WIDE == 16 ? 64 : 0;
-
-// One piece of one stage. `direction` is (codes, width + 1), the last column −½‖e‖²; `step` (codes, width) is what a code takes from the
-// residual, null in the last stage.
-struct Piece {
-  int64_t begin, width, codes;
-  const float *direction, *step;
-  int32_t *bytes;
-};
+constexpr int64_t MANY = 512;  // vectors from which products with the vectors pay, since those in doubt fill a block of their own
 
 // How many of the codes from `first` on are scored together: CODES, or the least power of two that holds the rest.
 inline int64_t grouped(const Piece &piece, int64_t first) {
@@ -224,13 +220,6 @@ int64_t search_one(const Piece &piece, const float *x) {
   return found;
 }
 
-struct Stages {
-  const Piece *pieces;
-  const int64_t *widths;  // pieces of each stage
-  int64_t stages, dim, columns;
-  const float *mean;  // of the first stage's codes
-};
-
 // Few vectors one by one, or blocks; the residual is computed row by row.
 void search_rows(const Stages &q, bool blocks, const float *x, int64_t n, int64_t *codes) {
   const int64_t stride = (q.dim + LANES - 1) / LANES * LANES;
@@ -305,6 +294,51 @@ void search_columns(const Stages &q, const std::vector<Steps> &steps, const floa
     }
     write_codes(found.data(), count, q.columns, codes + start * q.columns);
   }
+}
+
+#ifdef PRESELECTS
+// Blocks whose codes come from products with the vectors themselves; those in doubt are searched as above, many together. Where that is
+// most of them, the next ones go there at once.
+template <int R>
+void search_products(const Gram &gram, const Stages &q, const std::vector<Steps> &steps, const float *x, int64_t n, int64_t *codes) {
+  constexpr int64_t TOGETHER = 8 * BLOCK, REST = 16 * TOGETHER;
+  const std::unique_ptr<GramSearch<R>> search(new GramSearch<R>(gram, q.mean));
+  std::vector<int64_t> doubted;
+  Buffer<float> rows;
+  std::vector<int64_t> own;
+  const auto search_doubted = [&] {
+    rows.resize(doubted.size() * q.dim), own.resize(doubted.size() * q.columns);
+    for (size_t i = 0; i < doubted.size(); ++i) std::copy_n(x + doubted[i] * q.dim, q.dim, &rows[i * q.dim]);
+    search_columns(q, steps, rows.data(), doubted.size(), own.data());
+    for (size_t i = 0; i < doubted.size(); ++i) std::copy_n(&own[i * q.columns], q.columns, codes + doubted[i] * q.columns);
+    doubted.clear();
+  };
+  int64_t start = 0, tried = 0;
+  while (n - start >= BLOCK) {
+    const float *block = x + start * q.dim;
+    uint64_t doubt = search->search(block, n - start >= 2 * BLOCK ? block + BLOCK * q.dim : block);
+    write_codes(search->found(), BLOCK, q.columns, codes + start * q.columns);
+    for (; doubt; doubt &= doubt - 1) doubted.push_back(start + __builtin_ctzll(doubt));
+    start += BLOCK, tried += BLOCK;
+    if (doubted.size() < TOGETHER) continue;
+    const int64_t rest = 2 * int64_t(doubted.size()) > tried ? std::min(REST, n - start) : 0;
+    search_doubted();
+    if (rest) search_columns(q, steps, x + start * q.dim, rest, codes + start * q.columns);
+    start += rest, tried = 0;
+  }
+  for (; start < n; ++start) doubted.push_back(start);
+  if (!doubted.empty()) search_doubted();
+}
+#endif
+
+void search_gram(const Gram &gram, const Stages &q, const std::vector<Steps> &steps, const float *x, int64_t n, int64_t *codes) {
+#ifdef PRESELECTS
+  switch (gram.registers) {
+    case 1: search_products<1>(gram, q, steps, x, n, codes); break;
+    case 2: search_products<2>(gram, q, steps, x, n, codes); break;
+    default: search_products<3>(gram, q, steps, x, n, codes);
+  }
+#endif
 }
 
 constexpr int MOST_STAGES = 8;
@@ -465,6 +499,14 @@ void copy_rows(const int64_t *codes, int64_t n, int64_t stages, int64_t pieces, 
   }
 }
 
+std::vector<Piece> pieces_of(const int64_t *layout, int64_t columns) {
+  std::vector<Piece> pieces;
+  for (int64_t i = 0; i < columns; ++i, layout += 6)
+    pieces.push_back({layout[0], layout[1], layout[2], reinterpret_cast<const float *>(layout[3]),
+                      reinterpret_cast<const float *>(layout[4]), reinterpret_cast<int32_t *>(layout[5])});
+  return pieces;
+}
+
 }  // namespace
 
 extern "C" {
@@ -475,23 +517,30 @@ int64_t vqkit_preselect_words(int64_t codes, int64_t width) { return preselect_w
 // The 8-bit table of `direction`, for the layout of `vqkit_search`.
 void vqkit_preselect(const float *direction, int64_t codes, int64_t width, int32_t *out) { prepare(direction, codes, width, out); }
 
+// What `vqkit_search` takes to compute codes from products with the vectors themselves; null where these stages do not suit.
+void *vqkit_gram(int64_t dim, const int64_t *layout, int64_t columns, int64_t stages) {
+  const std::vector<Piece> pieces = pieces_of(layout, columns);
+  const Stages q{pieces.data(), layout + 6 * columns, stages, dim, columns, nullptr};
+  return suits_gram(q) ? gram_of(q) : nullptr;
+}
+
+void vqkit_gram_free(void *gram) { delete static_cast<Gram *>(gram); }
+
 // codes: (n, columns). layout: begin, width, codes, address of direction, address of step, address of the 8-bit table (null without one)
-// for every piece; then the pieces of each stage.
+// for every piece; then the pieces of each stage. gram: from `vqkit_gram`, or null.
 void vqkit_search(const float *x, int64_t n, int64_t dim, const int64_t *layout, int64_t columns, int64_t stages,
-                  const float *mean, int64_t threads, int64_t *codes) {
-  std::vector<Piece> pieces;
-  for (int64_t i = 0; i < columns; ++i, layout += 6)
-    pieces.push_back({layout[0], layout[1], layout[2], reinterpret_cast<const float *>(layout[3]),
-                      reinterpret_cast<const float *>(layout[4]), reinterpret_cast<int32_t *>(layout[5])});
+                  const float *mean, const void *gram, int64_t threads, int64_t *codes) {
+  const std::vector<Piece> pieces = pieces_of(layout, columns);
   const bool blocks = n > FEW, permuted = blocks && std::all_of(pieces.begin(), pieces.end(), [](const Piece &piece) {
     return !piece.step ? WIDE == 16 : piece.codes <= MOST_PERMUTED;
   });
   std::vector<Steps> steps;
   if (permuted)
     for (const Piece &piece : pieces) steps.emplace_back(piece);
-  const Stages q{pieces.data(), layout, stages, dim, columns, mean};
+  const Stages q{pieces.data(), layout + 6 * columns, stages, dim, columns, mean};
   parts(n, threads, [&](int64_t first, int64_t count) {
-    if (permuted) search_columns(q, steps, x + first * dim, count, codes + first * columns);
+    if (gram && count >= MANY) search_gram(*static_cast<const Gram *>(gram), q, steps, x + first * dim, count, codes + first * columns);
+    else if (permuted) search_columns(q, steps, x + first * dim, count, codes + first * columns);
     else search_rows(q, blocks, x + first * dim, count, codes + first * columns);
   });
 }

@@ -10,6 +10,7 @@ import ctypes
 import os
 import platform
 import subprocess
+import weakref
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,7 +46,9 @@ _FLAGS = {
 _MOST_FLOATS = 1 << 20
 _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _ARGUMENTS = {
-    "vqkit_search": [_POINTER, _INT, _INT, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER],
+    "vqkit_search": [_POINTER, _INT, _INT, _POINTER, _INT, _INT, _POINTER, _POINTER, _INT, _POINTER],
+    "vqkit_gram": [_INT, _POINTER, _INT, _INT],
+    "vqkit_gram_free": [_POINTER],
     "vqkit_preselect_words": [_INT, _INT],
     "vqkit_preselect": [_POINTER, _INT, _INT, _POINTER],
     "vqkit_signs": [_POINTER, *[_INT] * 4, *[_POINTER] * 4, _INT, _POINTER],
@@ -55,9 +58,15 @@ _ARGUMENTS = {
     "vqkit_step": [_POINTER, _INT, _INT, _POINTER, _INT, _INT, *[_POINTER] * 5],
     "vqkit_grid": [_POINTER, *[_INT] * 3, *[_POINTER] * 5, _INT, _POINTER],
 }
-_RESULTS = {"vqkit_preselect_words": _INT, "vqkit_sums": ctypes.c_int, "vqkit_within": ctypes.c_int}
+_RESULTS = {
+    "vqkit_preselect_words": _INT,
+    "vqkit_gram": _POINTER,
+    "vqkit_sums": ctypes.c_int,
+    "vqkit_within": ctypes.c_int,
+}
 # searched before 8-bit tables are prepared (native_preselect.h), which takes as long as they gain on so many
 _VECTORS_BEFORE = 1024
+_VECTORS_BEFORE_GRAM = 1 << 15  # likewise before those of native_gram.h
 MOST_STAGES = 8
 """Stages that `sign_codes` takes."""
 
@@ -166,6 +175,7 @@ class NativeSearch:
         self._kept += taken
         self._columns, self._stages, self._seen = column, len(directions), 0
         self._layout = torch.tensor([*layout, *map(len, directions)], device=mean.device)
+        self._gram: int | None = None
 
     @staticmethod
     def fit(x: Tensor, tables: Sequence[Sequence[Tensor]]) -> bool:
@@ -178,14 +188,15 @@ class NativeSearch:
     def __call__(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
         """Codes of all stages; ties take the first code."""
         x = x.detach().contiguous()
-        if self._seen < _VECTORS_BEFORE:
-            self._seen += len(x)
-            if self._seen >= _VECTORS_BEFORE:
-                self._prepare()
+        seen, self._seen = self._seen, self._seen + len(x)
+        if seen < _VECTORS_BEFORE <= self._seen:
+            self._prepare()
+        if seen < _VECTORS_BEFORE_GRAM <= self._seen:
+            self._prepare_gram()
         codes = torch.empty(len(x), self._columns, dtype=torch.long, device=x.device)
         _library.vqkit_search(
             x.data_ptr(), len(x), x.shape[1], self._layout.data_ptr(), self._columns, self._stages,
-            self._kept[0].data_ptr(), torch.get_num_threads(), codes.data_ptr(),
+            self._kept[0].data_ptr(), self._gram, torch.get_num_threads(), codes.data_ptr(),
         )  # fmt: skip
         return codes
 
@@ -202,6 +213,13 @@ class NativeSearch:
                 layout[6 * index + 5] = table.data_ptr()
         # new rather than written to: other threads may be searching, and tensors made in inference mode refuse it
         self._layout = torch.tensor(layout, device=self._layout.device)
+
+    def _prepare_gram(self) -> None:
+        """Add what codes of all stages are computed from without residuals, where the stages are such that this gains."""
+        gram = _library.vqkit_gram(len(self._kept[0]), self._layout.data_ptr(), self._columns, self._stages)
+        if gram:
+            self._gram = gram
+            weakref.finalize(self, _library.vqkit_gram_free, gram)
 
 
 def sign_codes(

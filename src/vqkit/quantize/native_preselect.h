@@ -22,6 +22,7 @@ namespace {
 constexpr int64_t QUAD = 4;  // products that an instruction adds to a sum
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && (defined(__GNUC__) || defined(__clang__))
+#define PRESELECTS
 
 constexpr int64_t GROUP = 8;  // codes whose products are summed at once, times WIDES registers
 constexpr int64_t TILE = 64;  // codes of which one bit a vector says whether they are left
