@@ -412,6 +412,15 @@ def test_stages_get_gram_tables_once_very_many_vectors_were_seen(library, monkey
     assert counts == [0, 1, 1]
 
 
+def test_a_changed_header_is_built_anew(monkeypatch, tmp_path):
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
+    digests = set()
+    for text in ("", "int a;", "int b;"):
+        (tmp_path / "native_gram.h").write_text(text)
+        digests.add(native._digest())
+    assert len(digests) == 3
+
+
 @needs_compiler
 def test_far_from_the_origin(library):
     generator = torch.Generator().manual_seed(0)

@@ -7,6 +7,7 @@ and tables.py say what is computed.
 """
 
 import ctypes
+import hashlib
 import os
 import platform
 import subprocess
@@ -95,7 +96,7 @@ def load() -> None:
         path = cpp_extension.load(
             name=f"vqkit_{platform.machine()}_{capability}".lower(),  # a home may be shared by machines of several kinds
             sources=[str(source) for source in _SOURCES],
-            extra_cflags=["-O3", "-std=c++17", "-pthread", *_FLAGS.get(capability, [])],
+            extra_cflags=["-O3", "-std=c++17", "-pthread", f"-DVQKIT_SOURCE={_digest()}", *_FLAGS.get(capability, [])],
             is_python_module=False,
         )
     except (RuntimeError, OSError, ImportError, subprocess.CalledProcessError) as error:
@@ -107,6 +108,14 @@ def load() -> None:
         getattr(library, name).argtypes = arguments
         getattr(library, name).restype = _RESULTS.get(name)
     _library = library
+
+
+def _digest() -> str:
+    """Hash of all sources, headers included."""
+    # In the compiler's command, because ninja rebuilds only for a new command or newer files: of an older version reinstalled, with headers
+    # that are older too, the library of the later one would stay.
+    files = sorted(Path(__file__).parent.glob("native*.[ch]*"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def loaded() -> bool:
