@@ -1,7 +1,11 @@
 """The compiled searches and sums against the plain ones. Without a C++ compiler and ninja there is nothing to test."""
 
 import copy
+import gc
+import pickle
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from torch.utils import cpp_extension
 
 from vqkit import BSQ, FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Product, Quantizer, Residual, ResidualFSQ
 from vqkit.quantize import native
+from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.fast_stages import native_search
 from vqkit.quantize.search import nearest, nearest_plain
 
@@ -410,6 +415,100 @@ def test_stages_get_gram_tables_once_very_many_vectors_were_seen(library, monkey
         quantizer.encode(z)
         counts.append(watched.called.count("vqkit_gram"))
     assert counts == [0, 1, 1]
+
+
+@needs_compiler
+@pytest.mark.parametrize("change", ["in place", "data", "optimizer", "new", "double"])
+def test_gram_tables_follow_the_codebooks(library, monkeypatch, change):
+    for name in ("_VECTORS_BEFORE", "_VECTORS_BEFORE_GRAM"):
+        monkeypatch.setattr(native, name, 1000)
+    quantizer = IVQ(120, variant="bottom-up", update="gradient" if change == "optimizer" else "ema").eval()
+    weights, z = (
+        [module.weight for module in quantizer.modules() if isinstance(module, Codebook)],
+        torch.randn(1, 1211, 120),
+    )
+    for weight in weights:
+        weight.data.normal_()
+    before = quantizer.encode(z)
+    if change == "in place":
+        for weight in weights:
+            weight.data.normal_()
+    if change == "data":
+        for weight in weights:
+            weight.data = torch.randn_like(weight)
+    if change == "optimizer":
+        for weight in weights:
+            weight.grad = torch.randn_like(weight)
+        torch.optim.SGD(weights, lr=1.0).step()
+    if change == "new":
+        quantizer.load_state_dict(
+            {
+                name: torch.randn_like(value) if value.is_floating_point() else value
+                for name, value in quantizer.state_dict().items()
+            }
+        )
+    if change == "double":
+        quantizer.double()
+    after, plain = quantizer.encode(z), quantizer.quantizer._encode_plain(z, None)
+    assert (after != plain).any(dim=-1).float().mean() < 0.002
+    assert torch.equal(after, before) == (change == "double")
+
+
+@needs_compiler
+def test_copies_search_for_themselves_and_free_their_tables(library, monkeypatch):
+    for name in ("_VECTORS_BEFORE", "_VECTORS_BEFORE_GRAM"):
+        monkeypatch.setattr(native, name, 1000)
+    watched = Watched(native._library)
+    monkeypatch.setattr(native, "_library", watched)
+    quantizer, z = IVQ(120, variant="bottom-up").eval(), torch.randn(1, 1211, 120)
+    for table in quantizer.codebooks:
+        table.normal_()
+    plain = quantizer.encode(z)
+    copies = [copy.deepcopy(quantizer), pickle.loads(pickle.dumps(quantizer))]  # noqa: S301 - pickled here
+    del quantizer
+    gc.collect()
+    for each in copies:
+        assert torch.equal(each.encode(z), plain)
+    del each, copies
+    gc.collect()
+    assert watched.called.count("vqkit_gram") == 3
+    assert watched.called.count("vqkit_gram_free") == (3 if WITH_VNNI else 0)
+
+
+@needs_compiler
+def test_tables_are_prepared_once_however_many_threads_search(library, monkeypatch):
+    """A thread that has seen enough vectors for Gram tables waits for the 8-bit tables, which these need."""
+    search = native_search([[torch.randn(4, 60)] * 2, [torch.randn(64, 120)]])
+    x, prepare, begun, found = torch.randn(native._VECTORS_BEFORE_GRAM, 120), search._prepare, threading.Event(), []
+
+    def slow():
+        begun.set()
+        time.sleep(0.2)
+        prepare()
+
+    monkeypatch.setattr(search, "_prepare", slow)
+    threads = [threading.Thread(target=lambda: found.append(search(x[:1024])))]
+    threads[0].start()
+    begun.wait()
+    codes = search(x)
+    assert (search._gram is not None) == WITH_VNNI
+    threads += [threading.Thread(target=lambda: found.append(search(x[:1024]))) for _ in range(4)]
+    for thread in threads[1:]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 5
+    assert all(torch.equal(each, codes[:1024]) for each in found)
+
+
+@needs_compiler
+@pytest.mark.parametrize("stages", STAGES)
+def test_vectors_without_residuals_may_be_strided_and_few(library, monkeypatch, stages):
+    fast, complete, tables = prepared(monkeypatch, stages)
+    dim = sum(table.shape[1] for table in tables[0])
+    x = torch.randn(dim + 3, 1200).t()[:, 3:]
+    for z in (x, x[::2], x[:0], x[:1]):
+        assert torch.equal(fast(z), complete(z))
 
 
 def test_a_changed_header_is_built_anew(monkeypatch, tmp_path):

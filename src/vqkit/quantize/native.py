@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import subprocess
+import threading
 import weakref
 from array import array
 from collections.abc import Iterator, Sequence
@@ -185,6 +186,7 @@ class NativeSearch:
         self._columns, self._stages, self._seen = column, len(directions), 0
         self._layout = torch.tensor([*layout, *map(len, directions)], device=mean.device)
         self._gram: int | None = None
+        self._lock = threading.Lock()
 
     @staticmethod
     def fit(x: Tensor, tables: Sequence[Sequence[Tensor]]) -> bool:
@@ -197,17 +199,23 @@ class NativeSearch:
     def __call__(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
         """Codes of all stages; ties take the first code."""
         x = x.detach().contiguous()
-        seen, self._seen = self._seen, self._seen + len(x)
-        if seen < _VECTORS_BEFORE <= self._seen:
-            self._prepare()
-        if seen < _VECTORS_BEFORE_GRAM <= self._seen:
-            self._prepare_gram()
+        if self._seen < _VECTORS_BEFORE_GRAM:
+            self._count(len(x))
         codes = torch.empty(len(x), self._columns, dtype=torch.long, device=x.device)
         _library.vqkit_search(
             x.data_ptr(), len(x), x.shape[1], self._layout.data_ptr(), self._columns, self._stages,
             self._kept[0].data_ptr(), self._gram, torch.get_num_threads(), codes.data_ptr(),
         )  # fmt: skip
         return codes
+
+    def _count(self, vectors: int) -> None:
+        """Prepare what gains from now on, each once: several threads may search."""
+        with self._lock:
+            before, self._seen = self._seen, self._seen + vectors
+            if before < _VECTORS_BEFORE <= self._seen:
+                self._prepare()
+            if before < _VECTORS_BEFORE_GRAM <= self._seen:
+                self._prepare_gram()
 
     def _prepare(self) -> None:
         """Add 8-bit copies of the tables that are large enough to gain by them."""
@@ -228,7 +236,8 @@ class NativeSearch:
         gram = _library.vqkit_gram(len(self._kept[0]), self._layout.data_ptr(), self._columns, self._stages)
         if gram:
             self._gram = gram
-            weakref.finalize(self, _library.vqkit_gram_free, gram)
+            # not at exit, where a thread may still be searching
+            weakref.finalize(self, _library.vqkit_gram_free, gram).atexit = False
 
 
 def sign_codes(
