@@ -521,7 +521,7 @@ void vqkit_preselect(const float *direction, int64_t codes, int64_t width, int32
 void *vqkit_gram(int64_t dim, const int64_t *layout, int64_t columns, int64_t stages) {
   const std::vector<Piece> pieces = pieces_of(layout, columns);
   const Stages q{pieces.data(), layout + 6 * columns, stages, dim, columns, nullptr};
-  return suits_gram(q) ? gram_of(q) : nullptr;
+  return suits_gram(q) ? gram_of(q).release() : nullptr;
 }
 
 void vqkit_gram_free(void *gram) { delete static_cast<Gram *>(gram); }

@@ -25,6 +25,8 @@
 
 #pragma once
 
+#include <memory>
+
 #include "native_preselect.h"
 
 namespace {
@@ -48,7 +50,7 @@ struct Stages {
 
 constexpr int64_t MOST_WHOLE = 127 * 128;  // |q|, which is at most 127 when it is rounded to 8 bits
 constexpr int64_t MOST_SUM = ((int64_t(1) << 31) - 1) / MOST_WHOLE;  // Σ|w|, so that no sum of products overflows
-constexpr int64_t PLACES = 64;             // 8-bit numbers in a register
+constexpr int64_t BYTES = 64;              // 8-bit numbers in a register
 constexpr int64_t MOST_REGISTERS = 3;      // of them, of a vector
 constexpr int64_t MOST_EARLY = 3;          // stages before the last
 constexpr int64_t MOST_COLUMNS = 32;       // pieces of all stages
@@ -82,7 +84,7 @@ struct Early {
 struct Last {
   Buffer<int32_t> quads, start;        // (quads, TILE): w of four dimensions; (TILE,): −128 Σ w, since q + 128 is what is multiplied
   Buffer<float> scale;                 // (TILE,): t
-  Buffer<int16_t> words;               // (TILE, registers · PLACES): w of 16 bits, in the order of packed numbers
+  Buffer<int16_t> words;               // (TILE, registers · BYTES): w of 16 bits, in the order of packed numbers
   Buffer<float> word_scale;
   std::vector<Buffer<float>> product;  // of each early stage (composed codes, TILE): what its codes take from each score; −b in the first
   Bound bound, word_bound;
@@ -145,8 +147,8 @@ inline std::vector<double> composed(const Stages &q, int64_t first, int64_t end,
     std::vector<double> own(giver.codes * scores, 0), more;
     for (int64_t j = 0; j < giver.codes; ++j)
       for (int64_t c = 0; c < piece.codes; ++c) {
-        const float *step = giver.step + j * giver.width - giver.begin, *e = piece.direction + c * (piece.width + 1) - piece.begin;
-        for (int64_t d = from; d < to; ++d) own[j * scores + c] += double(step[d]) * e[d];
+        const float *step = giver.step + j * giver.width, *e = piece.direction + c * (piece.width + 1);
+        for (int64_t d = from; d < to; ++d) own[j * scores + c] += double(step[d - giver.begin]) * e[d - piece.begin];
       }
     for (size_t i = 0; i < there.size(); i += scores)
       for (int64_t j = 0; j < giver.codes * scores; ++j) more.push_back(there[i + j % scores] + own[j]);
@@ -202,7 +204,7 @@ inline Early early_piece(const Stages &q, int64_t column, int64_t stage, const s
 
 inline Last last_piece(const Stages &q, int64_t quads, int64_t registers) {
   const Piece &piece = q.pieces[q.columns - 1];
-  const int64_t width = piece.width, floats = padded(width, LANES), stride = registers * PLACES;
+  const int64_t width = piece.width, floats = padded(width, LANES), stride = registers * BYTES;
   Last last;
   last.quads.resize(quads * TILE), last.start.resize(TILE), last.scale.resize(TILE);
   last.words.resize(TILE * stride), last.word_scale.resize(TILE);
@@ -240,7 +242,7 @@ inline Last last_piece(const Stages &q, int64_t quads, int64_t registers) {
 // Whether stages are such that this gains: a few early ones of few codes, then one of many, whose 8-bit table is there.
 inline bool suits_gram(const Stages &q) {
   const Piece &last = q.pieces[q.columns - 1];
-  if (q.stages < 2 || q.stages > 1 + MOST_EARLY || q.columns > MOST_COLUMNS || q.dim > MOST_REGISTERS * PLACES) return false;
+  if (q.stages < 2 || q.stages > 1 + MOST_EARLY || q.columns > MOST_COLUMNS || q.dim > MOST_REGISTERS * BYTES) return false;
   if (q.widths[q.stages - 1] != 1 || !last.bytes || last.codes > TILE || !Sizes(q, q.columns - 1, q.stages - 1).fit()) return false;
   for (int64_t s = 0, column = 0; s + 1 < q.stages; ++s) {
     const int64_t width = q.pieces[column].width;
@@ -255,8 +257,8 @@ inline bool suits_gram(const Stages &q) {
   return true;
 }
 
-inline Gram *gram_of(const Stages &q) {
-  Gram *gram = new Gram{q.dim, padded(q.dim, PLACES) / PLACES, padded(q.dim, QUAD) / QUAD, {}, {}};
+inline std::unique_ptr<Gram> gram_of(const Stages &q) {
+  std::unique_ptr<Gram> gram(new Gram{q.dim, padded(q.dim, BYTES) / BYTES, padded(q.dim, QUAD) / QUAD, {}, {}});
   std::vector<int64_t> stage_of;
   for (int64_t s = 0; s < q.stages; ++s) stage_of.insert(stage_of.end(), q.widths[s], s);
   for (int64_t column = 0; column < q.columns - 1; ++column) gram->early.push_back(early_piece(q, column, stage_of[column], stage_of));
@@ -272,7 +274,7 @@ inline Gram *gram_of(const Stages &q) {
 #else
 struct Gram {};
 inline bool suits_gram(const Stages &) { return false; }
-inline Gram *gram_of(const Stages &) { return nullptr; }
+inline std::unique_ptr<Gram> gram_of(const Stages &) { return nullptr; }
 #endif
 
 }  // namespace
