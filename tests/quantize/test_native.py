@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import cpp_extension
 
 from vqkit import BSQ, FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Product, Quantizer, Residual, ResidualFSQ
-from vqkit.quantize import native
+from vqkit.quantize import base, fast_stages, inputs, native, residual
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.fast_stages import native_search
 from vqkit.quantize.search import nearest, nearest_plain
@@ -370,17 +370,120 @@ def test_codes_from_products_are_those_from_residuals(library, monkeypatch, stag
 def test_vectors_in_doubt_are_searched_as_ever(library, monkeypatch, kind, count):
     """Few among others, or so many that the others are not tried."""
     torch.manual_seed(0)
-    fast, complete, _ = prepared(monkeypatch, "bottom-up")
+    fast, complete, tables = prepared(monkeypatch, "bottom-up")
     x = torch.randn(count, 120)
     if kind == "heavy tails":
         x = torch.distributions.StudentT(1.0).sample(x.shape)
     if kind == "zeros":
-        x[count // 3 :] = 0
+        x[count // 3 :] = torch.cat([table.mean(dim=0) for table in tables[0]])  # what is left less the mean
     if kind in ("near zero", "huge", "vast"):
         x[::3] *= {"near zero": 1e-35, "huge": 1e25, "vast": 5e37}[kind]
     if kind == "not finite":
         x[::7, 5], x[1::7, 119], x[2::7, 0] = torch.nan, torch.inf, -torch.inf
     assert torch.equal(fast(x), complete(x))
+
+
+class OwnSearch(RVQ):
+    """Overrides only what finds the codes."""
+
+    calls = 0
+
+    def _encode(self, x, mask):
+        assert torch.isfinite(x).all()
+        self.calls += 1
+        return super()._encode(x, mask)
+
+
+class OwnStages(Residual):
+    """Likewise, without a system around it."""
+
+    calls = 0
+
+    def _encode(self, x, mask):
+        assert torch.isfinite(x).all()
+        self.calls += 1
+        return super()._encode(x, mask)
+
+
+def bottom_up(kind, dim):
+    """Quantizers that Gram tables suit, in evaluation."""
+    if kind == "own search":
+        quantizer = OwnSearch(dim, [4, 64], 2)
+    elif kind == "own stages":
+        quantizer = OwnStages([Product.shared(VQ(dim // 2, 4), 2), VQ(dim, 64)])
+    else:
+        quantizer = IVQ(dim, variant="bottom-up")
+    for table in quantizer.codebooks:
+        table.normal_()
+    return quantizer.eval()
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["system", "own search", "own stages"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("place", [(0, 0), (700, 119), (1199, 7), (1200, 0), (1210, 119)])
+def test_a_search_without_residuals_sees_what_is_not_finite(library, monkeypatch, kind, bad, place):
+    """In whole blocks, at their borders and in what fills none; whoever overrides the search alone gets checked vectors."""
+    monkeypatch.setattr(native, "_VECTORS_BEFORE_GRAM", 1000)
+    monkeypatch.setattr(native, "_VECTORS_BEFORE", 1000)
+    quantizer, z = bottom_up(kind, 120), torch.randn(1, 1211, 120)
+    plain = quantizer.encode(z)
+    assert torch.equal(quantizer.encode(z), plain)
+    mask = torch.ones(1, 1211, dtype=torch.bool)
+    mask[0, place[0]] = False
+    z[0, place[0], place[1]] = bad
+    with pytest.raises(ValueError, match="z has 1 NaN or Inf among"):
+        quantizer.encode(z)
+    assert torch.equal(quantizer.encode(z, mask), torch.where(mask[..., None], plain, -1))
+    z[0, place[0], place[1]] = 1e30  # finite, but nothing that a search sees at once
+    assert quantizer.encode(z).min() >= 0
+    assert kind == "system" or quantizer.calls == 4
+
+
+@needs_compiler
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RVQ(8, 16, 3),
+        lambda: RVQ(8, 2, 3),
+        lambda: RVQ(8, 16, 3, beam=2),
+        lambda: RVQ(520, 2048, 2),
+        lambda: ResidualFSQ(8, (3,) * 8, 2),
+        lambda: Residual([FSQ(8, (3,) * 8), VQ(8, 16)]),
+    ],
+)
+def test_every_other_search_refuses_what_is_not_finite(library, make, training):
+    quantizer = make().train(training)
+    z = torch.randn(1, 5, quantizer.dim)
+    z[0, 3, 2] = torch.nan
+    with pytest.raises(ValueError, match="z has 1 NaN or Inf among"):
+        quantizer.encode(z)
+
+
+@needs_compiler
+def test_vectors_that_are_not_tried_are_not_called_finite(library, monkeypatch):
+    fast, _, tables = prepared(monkeypatch, "bottom-up")
+    x = torch.randn(5000, 120)
+    assert fast.search(x)[1] == WITH_VNNI
+    x[:1000] = torch.cat([table.mean(dim=0) for table in tables[0]])  # all in doubt, for they are zeros less the mean
+    x[2000, 7] = torch.nan
+    assert not fast.search(x)[1]
+
+
+@needs_compiler
+def test_what_a_search_sees_itself_is_not_looked_at_before(library, monkeypatch):
+    for name in ("_VECTORS_BEFORE", "_VECTORS_BEFORE_GRAM"):
+        monkeypatch.setattr(native, name, 1000)
+    looked = []
+    for module in (base, fast_stages, inputs, residual):
+        monkeypatch.setattr(module, "finite_vectors", lambda x: looked.append(len(x)) or x)
+    quantizer, z = bottom_up("system", 120), torch.randn(1, 1211, 120)
+    counts = []
+    for part in (z, z, z[:, :100], torch.zeros_like(z), z):
+        quantizer.encode(part)
+        counts.append(len(looked))
+    assert counts == ([0, 0, 1, 1, 1] if WITH_VNNI else [1, 2, 3, 4, 5])
 
 
 @needs_compiler
@@ -441,12 +544,7 @@ def test_gram_tables_follow_the_codebooks(library, monkeypatch, change):
             weight.grad = torch.randn_like(weight)
         torch.optim.SGD(weights, lr=1.0).step()
     if change == "new":
-        quantizer.load_state_dict(
-            {
-                name: torch.randn_like(value) if value.is_floating_point() else value
-                for name, value in quantizer.state_dict().items()
-            }
-        )
+        quantizer.load_state_dict(bottom_up("system", 120).state_dict())
     if change == "double":
         quantizer.double()
     after, plain = quantizer.encode(z), quantizer.quantizer._encode_plain(z, None)
@@ -460,9 +558,7 @@ def test_copies_search_for_themselves_and_free_their_tables(library, monkeypatch
         monkeypatch.setattr(native, name, 1000)
     watched = Watched(native._library)
     monkeypatch.setattr(native, "_library", watched)
-    quantizer, z = IVQ(120, variant="bottom-up").eval(), torch.randn(1, 1211, 120)
-    for table in quantizer.codebooks:
-        table.normal_()
+    quantizer, z = bottom_up("system", 120), torch.randn(1, 1211, 120)
     plain = quantizer.encode(z)
     copies = [copy.deepcopy(quantizer), pickle.loads(pickle.dumps(quantizer))]  # noqa: S301 - pickled here
     del quantizer

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vqkit.quantize import pretrained
 from vqkit.quantize.codebook import Codebook
-from vqkit.quantize.inputs import check_stages, checked_codes, checked_vectors, full_precision
+from vqkit.quantize.inputs import check_stages, checked_codes, checked_vectors, finite_vectors, full_precision
 from vqkit.quantize.layout import CodeLayout
 from vqkit.quantize.learning import Learner, Step
 from vqkit.quantize.losses import rank_weight
@@ -114,6 +114,10 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
         """Codebooks of consecutive equal pieces, where this is one stage that takes each piece's nearest code and nothing else."""
         return None
 
+    # `_encode` of vectors that may have NaN or Inf, which it refuses: a search that sees them itself spares a pass over its input
+    def _encode_unchecked(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return self._encode(finite_vectors(x), mask)
+
     def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
         return self.first_stages(self._encode(x, mask), stages)
 
@@ -200,15 +204,15 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
             TypeError: z is not floating, or mask is not bool.
             ValueError: wrong shape, NaN or Inf at a real position, a negative λ, or a λ or number of stages where there are none such.
         """
-        x = self._checked(z, mask, finite=True)
+        x = self._checked(z, mask, finite=rate_weight is not None or stages is not None)
         if rate_weight is not None and not 0 <= rate_weight < math.inf:
             raise ValueError(f"rate_weight must be at least 0 and finite, got {rate_weight!r}")
         if stages is not None:
             check_stages(stages, self.num_stages)
         with full_precision(z.device):
-            if rate_weight is None:
-                return self._encode(x, mask) if stages is None else self._encode_first(x, mask, stages)
-            return self._encode_at_rate(x, mask, rate_weight, self.num_stages if stages is None else stages)
+            if rate_weight is not None:
+                return self._encode_at_rate(x, mask, rate_weight, self.num_stages if stages is None else stages)
+            return self._encode_unchecked(x, mask) if stages is None else self._encode_first(x, mask, stages)
 
     def decode(
         self, codes: Int[Tensor, "*shape codes"], stages: int | None = None, *, gradient: bool = False
@@ -269,16 +273,14 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
             >>> q.encode(torch.randn(1, 10, 4)).shape
             torch.Size([1, 10, 2])
         """
-        tensors = [vectors] if isinstance(vectors, Tensor) else vectors
+        checked = (self._checked(z, None, finite=True) for z in ([vectors] if isinstance(vectors, Tensor) else vectors))
         if self._fits_fields:
-            fields = first_fields((self._checked(z, None, finite=True) for z in tensors), self._grid_dims, max_vectors)
+            fields = first_fields(checked, self._grid_dims, max_vectors)
             self._fit_fields(fields, max_vectors=max_vectors, iterations=iterations, seed=seed, joint=joint)
             return self
-        rows = (self._fit_rows(self._checked(z, None, finite=True)) for z in tensors)
-        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
             torch.manual_seed(seed + own_rank() if joint else seed)
-            sample = sample_rows(rows, max_vectors, joint=joint)
+            sample = sample_rows((self._fit_rows(x) for x in checked), max_vectors, joint=joint)
             if joint:
                 torch.manual_seed(seed)
             self._fit(sample, iterations)

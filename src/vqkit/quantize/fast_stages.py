@@ -10,6 +10,7 @@ from vqkit.quantize import native
 from vqkit.quantize.base import Quantizer
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.fused import FusedSearch
+from vqkit.quantize.inputs import finite_vectors
 from vqkit.quantize.memo import Memo, OfParts
 from vqkit.quantize.search import search_table, takes_fast_paths, takes_fused_search
 from vqkit.quantize.signs import StageSigns
@@ -45,15 +46,24 @@ class FastStages:
             self._first = {count: found}  # the next call will ask for as many
         return found
 
-    def search(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"] | None:
-        """Codes of all stages, each the nearest to what the stages before it left; None where no fast way fits."""
-        if self._signs is not None:
-            return self._signs.search(x)
-        if native.NativeSearch.fit(x, self._tables):
+    def search(self, x: Float[Tensor, "vectors dim"], finite: bool = True) -> Int[Tensor, "vectors codes"] | None:
+        """Codes of all stages, each the nearest to what the stages before it left; None where no fast way fits.
+
+        Args:
+            x: the vectors.
+            finite: they were seen to be; otherwise NaN and Inf are refused where codes are returned.
+        """
+        if self._signs is None and native.NativeSearch.fit(x, self._tables):
             if self._native is None:
                 self._native = native_search(self._tables)
-            return self._native(x)
-        return self._all_composed().search(x) if self._fit else None
+            codes, seen_finite = self._native.search(x)
+            if not (finite or seen_finite):
+                finite_vectors(x)
+            return codes
+        if self._signs is None and not self._fit:
+            return None
+        x = x if finite else finite_vectors(x)
+        return self._all_composed().search(x) if self._signs is None else self._signs.search(x)
 
     def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
         """Σ of the codes of the first stages, −1 counting as zeros; None where no fast way fits."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from vqkit.quantize import native
 from vqkit.types import Float, Int
 
-__all__ = ["check_stages", "checked_codes", "checked_vectors", "full_precision", "narrowed", "zeroed"]
+__all__ = ["check_stages", "checked_codes", "checked_vectors", "finite_vectors", "full_precision", "narrowed", "zeroed"]
 
 
 def checked_vectors(z: Tensor, mask: Tensor | None, dim: int, finite: bool) -> Float[Tensor, "*shape dim"]:
@@ -39,7 +39,16 @@ def checked_vectors(z: Tensor, mask: Tensor | None, dim: int, finite: bool) -> F
                 f"mask must have the shape {tuple(z.shape[:-1])} of z without dim, got {tuple(mask.shape)}"
             )
         x = torch.where(mask[..., None], x, 0.0)
-    if not finite or torch.compiler.is_compiling():  # a compiled or exported graph cannot branch on values
+    return finite_vectors(x) if finite else x
+
+
+def finite_vectors(x: Tensor) -> Tensor:
+    """The vectors themselves, once none of them was found to be NaN or Inf; in a graph they are not looked at.
+
+    Raises:
+        ValueError: NaN or Inf.
+    """
+    if torch.compiler.is_compiling():  # a compiled or exported graph cannot branch on values
         return x
     # a NaN or Inf shows in the sum, which is the cheapest pass there is; finite values too large for it need the exact one
     if not math.isfinite(x.detach().sum()) and (bad := ~torch.isfinite(x)).any():

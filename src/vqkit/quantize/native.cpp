@@ -6,6 +6,7 @@
 // permutation of registers (AVX-512, at most MOST_PERMUTED codes), a block stays transposed from stage to stage; otherwise what a stage
 // leaves is computed row by row and transposed anew.
 
+#include <atomic>
 #include <memory>
 
 #include "native.h"
@@ -297,10 +298,20 @@ void search_columns(const Stages &q, const std::vector<Steps> &steps, const floa
 }
 
 #ifdef PRESELECTS
+bool all_finite(const float *x, int64_t count) {
+  int32_t most = 0;  // as whole numbers, whose order is that of absolute values; a loop without branches
+  for (int64_t i = 0; i < count; ++i) {
+    int32_t bits;
+    std::memcpy(&bits, x + i, sizeof bits);
+    most = std::max(most, bits & 0x7fffffff);
+  }
+  return most < 0x7f800000;
+}
+
 // Blocks whose codes come from products with the vectors themselves; those in doubt are searched as above, many together. Where that is
-// most of them, the next ones go there at once.
+// most of them, the next ones go there at once. Tells whether all numbers are finite; false also where it did not look at all of them.
 template <int R>
-void search_products(const Gram &gram, const Stages &q, const std::vector<Steps> &steps, const float *x, int64_t n, int64_t *codes) {
+bool search_products(const Gram &gram, const Stages &q, const std::vector<Steps> &steps, const float *x, int64_t n, int64_t *codes) {
   constexpr int64_t TOGETHER = 8 * BLOCK, REST = 16 * TOGETHER;
   const std::unique_ptr<GramSearch<R>> search(new GramSearch<R>(gram, q.mean));
   std::vector<int64_t> doubted;
@@ -314,6 +325,7 @@ void search_products(const Gram &gram, const Stages &q, const std::vector<Steps>
     doubted.clear();
   };
   int64_t start = 0, tried = 0;
+  bool finite = true;
   while (n - start >= BLOCK) {
     const float *block = x + start * q.dim;
     uint64_t doubt = search->search(block, n - start >= 2 * BLOCK ? block + BLOCK * q.dim : block);
@@ -324,20 +336,24 @@ void search_products(const Gram &gram, const Stages &q, const std::vector<Steps>
     const int64_t rest = 2 * int64_t(doubted.size()) > tried ? std::min(REST, n - start) : 0;
     search_doubted();
     if (rest) search_columns(q, steps, x + start * q.dim, rest, codes + start * q.columns);
-    start += rest, tried = 0;
+    finite &= !rest, start += rest, tried = 0;
   }
+  finite &= search->finite() && all_finite(x + start * q.dim, (n - start) * q.dim);
   for (; start < n; ++start) doubted.push_back(start);
   if (!doubted.empty()) search_doubted();
+  return finite;
 }
 #endif
 
-void search_gram(const Gram &gram, const Stages &q, const std::vector<Steps> &steps, const float *x, int64_t n, int64_t *codes) {
+bool search_gram(const Gram &gram, const Stages &q, const std::vector<Steps> &steps, const float *x, int64_t n, int64_t *codes) {
 #ifdef PRESELECTS
   switch (gram.registers) {
-    case 1: search_products<1>(gram, q, steps, x, n, codes); break;
-    case 2: search_products<2>(gram, q, steps, x, n, codes); break;
-    default: search_products<3>(gram, q, steps, x, n, codes);
+    case 1: return search_products<1>(gram, q, steps, x, n, codes);
+    case 2: return search_products<2>(gram, q, steps, x, n, codes);
+    default: return search_products<3>(gram, q, steps, x, n, codes);
   }
+#else
+  return false;
 #endif
 }
 
@@ -527,9 +543,9 @@ void *vqkit_gram(int64_t dim, const int64_t *layout, int64_t columns, int64_t st
 void vqkit_gram_free(void *gram) { delete static_cast<Gram *>(gram); }
 
 // codes: (n, columns). layout: begin, width, codes, address of direction, address of step, address of the 8-bit table (null without one)
-// for every piece; then the pieces of each stage. gram: from `vqkit_gram`, or null.
-void vqkit_search(const float *x, int64_t n, int64_t dim, const int64_t *layout, int64_t columns, int64_t stages,
-                  const float *mean, const void *gram, int64_t threads, int64_t *codes) {
+// for every piece; then the pieces of each stage. gram: from `vqkit_gram`, or null. 1 if it has seen that all of x is finite.
+int vqkit_search(const float *x, int64_t n, int64_t dim, const int64_t *layout, int64_t columns, int64_t stages,
+                 const float *mean, const void *gram, int64_t threads, int64_t *codes) {
   const std::vector<Piece> pieces = pieces_of(layout, columns);
   const bool blocks = n > FEW, permuted = blocks && std::all_of(pieces.begin(), pieces.end(), [](const Piece &piece) {
     return !piece.step ? WIDE == 16 : piece.codes <= MOST_PERMUTED;
@@ -538,11 +554,17 @@ void vqkit_search(const float *x, int64_t n, int64_t dim, const int64_t *layout,
   if (permuted)
     for (const Piece &piece : pieces) steps.emplace_back(piece);
   const Stages q{pieces.data(), layout + 6 * columns, stages, dim, columns, mean};
+  std::atomic<bool> finite{true};
   parts(n, threads, [&](int64_t first, int64_t count) {
-    if (gram && count >= MANY) search_gram(*static_cast<const Gram *>(gram), q, steps, x + first * dim, count, codes + first * columns);
-    else if (permuted) search_columns(q, steps, x + first * dim, count, codes + first * columns);
-    else search_rows(q, blocks, x + first * dim, count, codes + first * columns);
+    const float *own = x + first * dim;
+    int64_t *out = codes + first * columns;
+    bool seen = false;
+    if (gram && count >= MANY) seen = search_gram(*static_cast<const Gram *>(gram), q, steps, own, count, out);
+    else if (permuted) search_columns(q, steps, own, count, out);
+    else search_rows(q, blocks, own, count, out);
+    if (!seen) finite = false;
   });
+  return finite;
 }
 
 // difference: (pieces, width, stages); middle: (pieces, width); threshold: (stages, pieces); product: (stages, stages, pieces).

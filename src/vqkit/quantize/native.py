@@ -62,6 +62,7 @@ _ARGUMENTS = {
 }
 _RESULTS = {
     "vqkit_preselect_words": _INT,
+    "vqkit_search": ctypes.c_int,
     "vqkit_gram": _POINTER,
     "vqkit_sums": ctypes.c_int,
     "vqkit_within": ctypes.c_int,
@@ -198,15 +199,19 @@ class NativeSearch:
 
     def __call__(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
         """Codes of all stages; ties take the first code."""
+        return self.search(x)[0]
+
+    def search(self, x: Float[Tensor, "vectors dim"]) -> tuple[Int[Tensor, "vectors codes"], bool]:
+        """Codes, and whether it saw that all vectors are finite: False where it did not look, or not at all of them."""
         x = x.detach().contiguous()
         if self._seen < _VECTORS_BEFORE_GRAM:
             self._count(len(x))
         codes = torch.empty(len(x), self._columns, dtype=torch.long, device=x.device)
-        _library.vqkit_search(
+        finite = _library.vqkit_search(
             x.data_ptr(), len(x), x.shape[1], self._layout.data_ptr(), self._columns, self._stages,
             self._kept[0].data_ptr(), self._gram, torch.get_num_threads(), codes.data_ptr(),
         )  # fmt: skip
-        return codes
+        return codes, bool(finite)
 
     def _count(self, vectors: int) -> None:
         """Prepare what gains from now on, each once: several threads may search."""

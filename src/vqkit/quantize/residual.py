@@ -12,7 +12,7 @@ from vqkit.quantize.beam import best_prefixes, cheapest_prefix, cut_to_stages
 from vqkit.quantize.checks import positive, share
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.fast_stages import Ready, decoded, fast_stages, fused_codes, waits
-from vqkit.quantize.inputs import narrowed, zeroed
+from vqkit.quantize.inputs import finite_vectors, narrowed, zeroed
 from vqkit.quantize.leaves import plain_leaves
 from vqkit.quantize.residual_step import joint_step, plain_step
 from vqkit.quantize.search import takes_plain_twins
@@ -151,15 +151,16 @@ class Residual(Quantizer):
         return kept_stages(x, len(self.sequence), self.stage_dropout) if self.training else None
 
     def _chosen(
-        self, x: Tensor, mask: Tensor | None, kept: Tensor | None, sequence: Sequence[Quantizer]
+        self, x: Tensor, mask: Tensor | None, kept: Tensor | None, sequence: Sequence[Quantizer], finite: bool = True
     ) -> Tensor | None:
         """Codes of a sequence of stages, by beam search or from plain tables; None where they search for themselves, one by one."""
+        # without `finite`, which a beam needs, a search of plain tables on the CPU refuses NaN and Inf
         if self.beam == 1:
             if torch.compiler.is_compiling() or (self.training and waits(self)):
                 return None
             fast = fast_stages(self, self.sequence, x, self._ready)
             flat = x.detach().reshape(-1, self.dim)
-            found = fused_codes(sequence, flat) if fast is None else fast.first(len(sequence)).search(flat)
+            found = fused_codes(sequence, flat) if fast is None else fast.first(len(sequence)).search(flat, finite)
             return None if found is None else found.view(*x.shape[:-1], found.shape[-1])
         if self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)
@@ -216,6 +217,12 @@ class Residual(Quantizer):
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return self._encode_sequence(x, mask, self.sequence)
 
+    def _encode_unchecked(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        # searches on the CPU refuse NaN and Inf themselves; a beam does not, and a subclass may find its codes in another way
+        if self.beam > 1 or x.device.type != "cpu" or type(self)._encode is not Residual._encode:
+            return super()._encode_unchecked(x, mask)
+        return self._encode_sequence(x, mask, self.sequence, finite=False)
+
     def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
         if type(self)._encode is not Residual._encode:  # a subclass finds its codes in another way
             return super()._encode_first(x, mask, stages)
@@ -226,11 +233,13 @@ class Residual(Quantizer):
         ends = accumulate(stage.num_stages for stage in self.sequence)
         return self.sequence[: 1 + sum(end < stages for end in ends)]
 
-    def _encode_sequence(self, x: Tensor, mask: Tensor | None, sequence: Sequence[Quantizer]) -> Tensor:
-        chosen = self._chosen(x, mask, None, sequence)
+    def _encode_sequence(
+        self, x: Tensor, mask: Tensor | None, sequence: Sequence[Quantizer], finite: bool = True
+    ) -> Tensor:
+        chosen = self._chosen(x, mask, None, sequence, finite)
         if chosen is not None:
             return chosen if mask is None else torch.where(mask[..., None], chosen, -1)
-        return self._encode_plain(x, mask, sequence)
+        return self._encode_plain(x if finite else finite_vectors(x), mask, sequence)
 
     def _encode_plain(self, x: Tensor, mask: Tensor | None, sequence: Sequence[Quantizer] | None = None) -> Tensor:
         """The plain twin: every stage searches what the stages before it left."""

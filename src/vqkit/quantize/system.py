@@ -58,6 +58,11 @@ class System(Wrapper):
     def _encode(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return self.quantizer._encode(x, mask)
 
+    def _encode_unchecked(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if type(self)._encode is not System._encode:  # a subclass finds its codes in another way
+            return super()._encode_unchecked(x, mask)
+        return self.quantizer._encode_unchecked(x, mask)
+
     def _encode_first(self, x: Tensor, mask: Tensor | None, stages: int) -> Tensor:
         if type(self)._encode is not System._encode:  # a subclass finds its codes in another way
             return super()._encode_first(x, mask, stages)
