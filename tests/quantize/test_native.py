@@ -13,8 +13,9 @@ import torch
 from test_tables import SYSTEMS, TRAINED, built
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import cpp_extension
+from torch.utils.checkpoint import checkpoint
 
-from vqkit import BSQ, FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Product, Quantizer, Residual, ResidualFSQ
+from vqkit import BSQ, FSQ, IVQ, LFQ, PVQ, RVQ, VQ, LooC, Product, Projected, Quantizer, Residual, ResidualFSQ
 from vqkit.quantize import base, fast_stages, inputs, native, residual
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.fast_stages import native_search
@@ -614,6 +615,30 @@ def test_a_changed_header_is_built_anew(monkeypatch, tmp_path):
         (tmp_path / "native_gram.h").write_text(text)
         digests.add(native._digest())
     assert len(digests) == 3
+
+
+@needs_compiler
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_recomputation_behind_a_projection_is_exact(library, reentrant):
+    """The first forward starts the codebooks, and so is not compiled; its recomputation is."""
+    torch.manual_seed(0)
+    quantizer, z, grads = (
+        Projected(24, RVQ(6, 8, 2), bound="sphere").train().defer_learning(),
+        torch.randn(8, 11, 24),
+        [],
+    )
+    for again in (False, True):
+        own, x = copy.deepcopy(quantizer), z.clone().requires_grad_()
+
+        def run(x, own=own):
+            out = own(x)
+            return out.loss + out.z_q.square().sum()
+
+        torch.manual_seed(7)
+        loss = checkpoint(run, x, use_reentrant=reentrant) if again else run(x)
+        loss.backward()
+        grads.append(x.grad)
+    assert torch.equal(*grads)
 
 
 @needs_compiler

@@ -79,13 +79,15 @@ def joint_step(
     wanted = torch.is_grad_enabled()
     with torch.no_grad():
         pulled = wanted and x.requires_grad
+        # in the same layout whether it is compiled or not: a first forward, which starts the codebooks, is not, and its recomputation is
+        rows = x.contiguous()
         parts = (
             None
             if mask is not None or any(own is not None for own in real)
-            else _compiled_parts(stages, x, codes, pulled)
+            else _compiled_parts(stages, rows, codes, pulled)
         )
         if parts is None:
-            parts = _parts(stages, x, codes, real, weights, pulled)
+            parts = _parts(stages, rows, codes, real, weights, pulled)
     tables, slopes = list(parts.slopes), list(parts.slopes.values())
     z_q, commitment, codebook = _Known.apply(x, mask, parts, slopes, *tables)
     found = {"commitment": commitment, "codebook": codebook}
