@@ -162,8 +162,10 @@ def average(codec: AudioTokenizer, other: AudioTokenizer, share: float) -> None:
 
     Source: Wortsman et al., "Robust fine-tuning of zero-shot models" (2021), arXiv:2109.01903, eq. 2.
     """
-    for own, theirs in zip(codec.parameters(), other.parameters(), strict=True):
-        own.copy_(theirs.to(own).lerp(own, share))
+    before = dict(other.named_parameters())
+    for name, own in codec.named_parameters():
+        if name in before:  # a pitch filter is new
+            own.copy_(before[name].to(own).lerp(own, share))
 
 
 def main() -> None:

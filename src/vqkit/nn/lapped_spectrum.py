@@ -17,7 +17,7 @@ from vqkit.nn.wide import no_autocast, wide, wide_dtype
 from vqkit.quantize.search import takes_fast_paths
 from vqkit.types import Float
 
-__all__ = ["LappedAnalysis", "LappedSynthesis", "fourier_basis"]
+__all__ = ["LappedAnalysis", "LappedSynthesis", "fourier_basis", "lapped_basis"]
 
 _CPU = torch.device("cpu")
 
@@ -37,7 +37,8 @@ def fourier_basis(hop_samples: int) -> Float[Tensor, "coefficients window"]:
     return torch.cat([scale * angle.cos(), -scale * angle.sin()])
 
 
-def _windowed(hop_samples: int) -> Tensor:
+def lapped_basis(hop_samples: int) -> Float[Tensor, "coefficients window"]:
+    """`fourier_basis` of a windowed frame, real parts before imaginary ones."""
     return fourier_basis(hop_samples) * _sine_window(hop_samples)
 
 
@@ -72,7 +73,7 @@ class LappedAnalysis(nn.Module):
     def __init__(self, hop_samples: int, channels: int = 1) -> None:
         super().__init__()
         self.hop_samples, self.channels = hop_samples, channels
-        self.basis = Constant(lambda: _windowed(hop_samples).repeat(channels, 1)[:, None])
+        self.basis = Constant(lambda: lapped_basis(hop_samples).repeat(channels, 1)[:, None])
         self._window = Constant(lambda: _sine_window(hop_samples))
         self._scale = Constant(lambda: _bin_scale(hop_samples))
 
@@ -131,7 +132,7 @@ class LappedSynthesis(nn.Module):
     def __init__(self, hop_samples: int, channels: int = 1) -> None:
         super().__init__()
         self.hop_samples, self.channels = hop_samples, channels
-        self.basis = Constant(lambda: _side_by_side(_windowed(hop_samples), channels))
+        self.basis = Constant(lambda: _side_by_side(lapped_basis(hop_samples), channels))
         self._window = Constant(lambda: _sine_window(hop_samples))
         self._scale = Constant(lambda: 1 / _bin_scale(hop_samples))
 

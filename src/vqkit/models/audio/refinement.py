@@ -18,7 +18,7 @@ References:
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -54,6 +54,9 @@ class _Codec(Protocol):
 
     def bitrate_kbps(self, stages: int | None = None) -> float:
         """Bitrate of the first ``stages`` stages in kbit/s."""
+
+    def for_search(self) -> Self:
+        """The codec as a search through its decoder hears it."""
 
     def encode(self, wav: Tensor, kbps: float | None = None, /) -> Int[Tensor, "batch num_codes frames"]:
         """Codes."""

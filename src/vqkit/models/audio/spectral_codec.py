@@ -4,7 +4,7 @@
                     └─ linear map ─ signed root ───────────────────────────┴─ z ─ quantizer ─ z_q
 
     z_q ─┬─ ConvNeXt blocks ─ magnitudes and phases ─┐
-         └─ signed square ─ linear map ──────────────┴─ spectrum ─ wav
+         └─ signed square ─ linear map ──────────────┴─ spectrum ─ wav ─ pitch filter, if any ─ wav
 
 The linear way through is a transform codec: it starts as the principal components of the cosine transform and carries the phase from the
 first step on, which networks alone take very long to find. The networks do what a transform codec cannot. All layers work at the frame
@@ -14,8 +14,9 @@ References:
     Siuzdak, "Vocos" (2023), arXiv:2306.00814 (the decoder's blocks and head); Princen & Bradley (1986) (the cosine transform).
 """
 
+import copy
 import math
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.nn.convnext import ConvNeXtBlock
 from vqkit.nn.fast_linear import fast_linear
 from vqkit.nn.lapped_spectrum import LappedAnalysis, LappedSynthesis, fourier_basis
+from vqkit.nn.pitch_filter import PitchFilter
 from vqkit.nn.streaming_layer import Chain, Pointwise, ResidualSum
 from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
 from vqkit.nn.wide import no_autocast, wide, wide_linear
@@ -107,9 +109,19 @@ class SpectralDecoder(nn.Module):
         width: channels of the blocks.
         blocks: number of blocks.
         causal: whether the blocks see no future.
+        pitch_filter: makes the voices of the waveforms cleaner; None for waveforms as they are.
     """
 
-    def __init__(self, dim: int, hop_samples: int, channels: int, width: int, blocks: int, causal: bool) -> None:
+    def __init__(
+        self,
+        dim: int,
+        hop_samples: int,
+        channels: int,
+        width: int,
+        blocks: int,
+        causal: bool,
+        pitch_filter: PitchFilter | None = None,
+    ) -> None:
         super().__init__()
         bins = channels * (hop_samples + 1)
         self.turn = nn.Linear(dim, dim)
@@ -120,18 +132,26 @@ class SpectralDecoder(nn.Module):
         self.last_norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, 3 * bins)
         self.synthesis = LappedSynthesis(hop_samples, channels)
+        self.pitch_filter = pitch_filter
 
     def forward(self, z: Float[Tensor, "batch dim frames"]) -> Float[Tensor, "batch channels samples"]:
         """The waveforms."""
-        spectra = self._finish(self.blocks(self._start(z))) + self._linear(z)
-        return _as(self.synthesis(spectra), self.leave)
+        wav = self.synthesis(self._finish(self.blocks(self._start(z))) + self._linear(z))
+        return _as(wav if self.pitch_filter is None else self.pitch_filter(wav), self.leave)
+
+    def unfiltered(self) -> Self:
+        """The same over the same memory, without pitch filter."""
+        twin = copy.copy(self)
+        twin._modules = self._modules | {"pitch_filter": None}
+        return twin
 
     def streaming(self) -> Chain:
         """The network in blocks, with its present weights."""
         network = Chain([Pointwise(self._start), *[_blockwise(b) for b in self.blocks], Pointwise(self._finish)])
         synthesis = self.synthesis.streaming(self.linear.weight.device, self.linear.weight.dtype)
         last = Pointwise(lambda wav: _as(wav, self.leave))
-        return Chain([ResidualSum(network, Pointwise(self._linear)), synthesis, last])
+        filters = [] if self.pitch_filter is None else [self.pitch_filter.streaming()]
+        return Chain([ResidualSum(network, Pointwise(self._linear)), synthesis, *filters, last])
 
     def _start(self, z: Tensor) -> Tensor:
         return self.norm(fast_linear(self.enter, _as(z, self.enter).transpose(1, 2))).transpose(1, 2)
@@ -160,6 +180,8 @@ class SpectralCodec(WaveformCodec):
         decoder_width: channels of the decoder's blocks.
         decoder_blocks: number of blocks of the decoder.
         causal: whether the blocks see no future.
+        pitch_filter_width: channels of a filter behind the decoder that makes voices cleaner, `vqkit.nn.pitch_filter.PitchFilter`; 0 for
+            none.
         level_rounds: rounds in which files are encoded so that the decoded levels are right, by default.
         refine_steps: steps in which the codes of files are refined by listening to them, by default.
 
@@ -189,6 +211,7 @@ class SpectralCodec(WaveformCodec):
         decoder_width: int = 288,
         decoder_blocks: int = 6,
         causal: bool = False,
+        pitch_filter_width: int = 0,
         level_rounds: int = 0,
         refine_steps: int = 0,
     ) -> None:
@@ -210,10 +233,22 @@ class SpectralCodec(WaveformCodec):
         }.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if pitch_filter_width < 0 or (causal and pitch_filter_width):
+            raise ValueError(
+                f"pitch_filter_width must be at least 0, and 0 for a causal codec, since the filter looks ahead, got {pitch_filter_width}"
+            )
         self.sample_rate, self.channels, self.hop_samples = sample_rate, channels, hop_samples
         self.encoder = SpectralEncoder(quantizer.dim, hop_samples, channels, encoder_width, encoder_blocks, causal)
         self.quantizer = quantizer
-        self.decoder = SpectralDecoder(quantizer.dim, hop_samples, channels, decoder_width, decoder_blocks, causal)
+        self.decoder = SpectralDecoder(
+            quantizer.dim,
+            hop_samples,
+            channels,
+            decoder_width,
+            decoder_blocks,
+            causal,
+            PitchFilter(sample_rate, pitch_filter_width) if pitch_filter_width else None,
+        )
         self.initialized: Tensor
         self.register_buffer("initialized", torch.tensor(False))
         # a plan has no values, and PyTorch would import its compiler to compute none
@@ -265,6 +300,14 @@ class SpectralCodec(WaveformCodec):
         turn_outputs(self.encoder.turn, rotation)
         for layer in (self.decoder.turn, self.decoder.enter):
             turn_inputs(layer, rotation)
+
+    def for_search(self) -> Self:
+        """The codec without its pitch filter: codes that were found through it were no better, and took twice as long."""
+        if self.decoder.pitch_filter is None:
+            return self
+        twin = copy.copy(self)
+        twin._modules = self._modules | {"decoder": self.decoder.unfiltered()}
+        return twin
 
     def streaming_encoder(self) -> Chain:
         """The encoder in blocks, at the start of a signal, with the weights of now."""

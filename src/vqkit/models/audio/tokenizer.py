@@ -1,5 +1,7 @@
 """The base of what has codes for sound: its rates in kbit/s, its words for `Tokenizer`'s methods, and its files."""
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -182,6 +184,10 @@ class AudioTokenizer(Tokenizer):
                 another prior.
         """
         return compression.decompress(self, data)
+
+    def for_search(self) -> Self:
+        """The codec over the same memory as a search through its decoder hears it, without what takes time and hardly changes the codes."""
+        return self
 
     # --- streaming
 
