@@ -122,7 +122,7 @@ def main() -> None:
         "level": (2.0, BandLevels(codec.sample_rate, windows_per_call=2)),
         "wave": (8.0, LowWave(codec.sample_rate)),
     }
-    search = LatentSearch(codec, asked.refine_steps)
+    search = LatentSearch(codec.for_search(), asked.refine_steps)
     share = asked.adversarial_share
     opponent = Opponent(codec.sample_rate, asked.learning_rate, draw, device) if share else None
     weights = {"distance": 1 - share} | ({"adversarial": share / 2, "features": share / 2} if share else {})

@@ -57,6 +57,15 @@ MAKE = {
     "SpectralCodec, stereo": lambda: SpectralCodec(
         quantizer(6), sample_rate=8000, channels=2, hop_samples=8, encoder_width=8, decoder_width=8, causal=True
     ),
+    "SpectralCodec, pitch filter": lambda: SpectralCodec(
+        quantizer(6),
+        sample_rate=8000,
+        hop_samples=8,
+        encoder_width=8,
+        decoder_width=8,
+        decoder_blocks=1,
+        pitch_filter_width=4,
+    ),
     "AudioCodec": lambda: AudioCodec(quantizer(6), sample_rate=8000, num_filters=2, strides=(2, 4), num_lstm_layers=1),
     "AudioCodec, group norm": lambda: AudioCodec(
         quantizer(6), sample_rate=8000, num_filters=2, strides=(2, 4), causal=False, norm="time_group_norm"
@@ -468,7 +477,7 @@ def test_on_a_gpu(case):
 # --- parts of a signal
 
 
-STREAMED = ("SpectralCodec", "SpectralCodec, stereo", "AudioCodec")
+STREAMED = ("SpectralCodec", "SpectralCodec, stereo", "SpectralCodec, pitch filter", "AudioCodec")
 TILED = ("ConvBackbone", "TransformBackbone", "LappedBackbone", "PixelBackbone")
 
 

@@ -40,6 +40,7 @@ _HEARD_SECONDS = 0.064  # of which a period is told: three of the longest
 _OCTAVE_COST = 0.05  # twice a period is a period too: of what is equally alike the shortest counts
 _PERIODS = (-2, -1, 1, 2)
 _BANDS = 28
+_KERNEL = 7  # of the blocks
 _TINY = 1e-9  # power, below that of one step of 16 bits
 
 
@@ -64,7 +65,6 @@ class PeriodFinder(nn.Module):
         self._window = Constant(lambda: torch.hann_window(self.samples))
         self._alone = Constant(self._autocorrelation_of_window)
         self._cost = Constant(lambda: _OCTAVE_COST * torch.log2(self._lags() / self.shortest))
-        self._to_bins, self._to_lags = Constant(self._bins_matrix), Constant(self._lags_matrix)
 
     def forward(self, frames: Float[Tensor, "*shape samples"]) -> tuple[Int[Tensor, "*shape"], Float[Tensor, "*shape"]]:
         """Periods in samples, and how alike a frame is to itself a period later: 1 where it repeats."""
@@ -82,9 +82,22 @@ class PeriodFinder(nn.Module):
         return torch.fft.irfft(power, n=self._size)[..., self.shortest : self.longest + 1]
 
     def _power_by_matrix(self, windowed: Tensor) -> Tensor:
-        """The same by matrices, for graphs."""
-        real, imaginary = (windowed @ self._to_bins.on(windowed.device, windowed.dtype)).chunk(2, dim=-1)
-        return (real.square() + imaginary.square()) @ self._to_lags.on(windowed.device, windowed.dtype)
+        """The same by matrices, for graphs; they are computed anew, since they are large and whoever is not traced needs none."""
+        device = windowed.device
+        bins = torch.arange(self._size // 2 + 1, device=device)
+        lags = torch.arange(self.shortest, self.longest + 1, device=device)
+        steps = torch.arange(self.samples, device=device).unsqueeze(-1) * bins
+        real, imaginary = (
+            windowed @ self._cosine(turned, windowed.dtype) for turned in (steps, steps - self._size // 4)
+        )
+        # all bins but the first and the last stand for two frequencies
+        weight = 2 - ((bins == 0) | (bins == self._size // 2)).to(windowed.dtype)
+        power = (real.square() + imaginary.square()) * weight
+        return power @ self._cosine(bins.unsqueeze(-1) * lags, windowed.dtype) / self._size
+
+    def _cosine(self, steps: Tensor, dtype: torch.dtype) -> Tensor:
+        """Cosines of whole numbers of steps, of which the transform's size makes a turn."""
+        return (2 * math.pi / self._size * (steps % self._size).to(dtype)).cos()
 
     def _lags(self) -> Tensor:
         return torch.arange(self.shortest, self.longest + 1)
@@ -93,17 +106,6 @@ class PeriodFinder(nn.Module):
         window = torch.hann_window(self.samples, dtype=torch.float64)
         found = torch.stack([window[: self.samples - lag] @ window[lag:] for lag in self._lags().tolist()])
         return (found / window.square().sum()).float()
-
-    def _bins_matrix(self) -> Tensor:
-        bins = torch.arange(self._size // 2 + 1, dtype=torch.float64)
-        angle = 2 * math.pi / self._size * torch.arange(self.samples).double()[:, None] * bins
-        return torch.cat([angle.cos(), angle.sin()], dim=1).float()
-
-    def _lags_matrix(self) -> Tensor:
-        bins = torch.arange(self._size // 2 + 1, dtype=torch.float64)
-        weight = torch.full_like(bins, 2 / self._size)
-        weight[0] = weight[-1] = 1 / self._size
-        return (weight[:, None] * (2 * math.pi / self._size * bins[:, None] * self._lags().double()).cos()).float()
 
 
 class PitchFilter(nn.Module):
@@ -139,14 +141,15 @@ class PitchFilter(nn.Module):
         bands, terms = len(self._bands.value), 1 + len(_PERIODS)
         self.enter = nn.Linear(terms * bands + 2, width)
         self.norm = nn.LayerNorm(width)
-        self.blocks = nn.Sequential(*[ConvNeXtBlock(width) for _ in range(blocks)])
+        self.blocks = nn.Sequential(*[ConvNeXtBlock(width, kernel=_KERNEL) for _ in range(blocks)])
         self.last_norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, terms * bands)
         with torch.no_grad():
             self.leave.weight.zero_()
             self.leave.bias.zero_()
         self._behind = max(self.finder.samples // 2, hop + max(_PERIODS) * self.finder.longest)  # of a frame's middle
-        self.reach_samples = hop + sum(block.pad[0] for block in self.blocks) * hop + self._behind
+        frames = 1 + blocks * (_KERNEL // 2)  # of those that overlap a sample, and what their gains depend on
+        self.reach_samples = frames * hop + self._behind
 
     def forward(self, wav: Float[Tensor, "batch channels samples"]) -> Float[Tensor, "batch channels samples"]:
         """The filtered waveforms, in the dtype of ``wav`` or float32 at least."""

@@ -1,5 +1,8 @@
 """The codec at one frame rate: exact coding, streams, its linear start, rotation."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -51,10 +54,17 @@ def test_items_of_different_lengths_equal_themselves_alone() -> None:
     assert (together[1, :, 5:] == -1).all()
 
 
-@pytest.mark.parametrize("causal", [False, True])
+def filtered(**arguments: object) -> SpectralCodec:
+    """A codec whose pitch filter does something."""
+    codec = small(pitch_filter_width=8, **arguments)
+    nn.init.normal_(codec.decoder.pitch_filter.leave.weight, std=0.1)
+    return codec
+
+
+@pytest.mark.parametrize("make", [small, filtered, lambda **arguments: small(causal=True, **arguments)])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_stream_gives_what_the_whole_gives(causal: bool, channels: int) -> None:
-    codec = small(causal=causal, channels=channels)
+def test_a_stream_gives_what_the_whole_gives(make: Callable[..., SpectralCodec], channels: int) -> None:
+    codec = make(channels=channels)
     wav = torch.randn(1, channels, 9000)
     whole = codec.encode(wav)
     decoded = codec.decode(whole, samples=9000)
@@ -71,6 +81,31 @@ def test_a_stream_gives_what_the_whole_gives(causal: bool, channels: int) -> Non
     assert torch.allclose(
         codec.streaming_decoder().push(codec.quantizer.decode(whole.mT).mT, last=True)[..., :9000], decoded, atol=1e-4
     )
+
+
+def test_a_pitch_filter_changes_what_is_decoded_and_no_code(speech: torch.Tensor) -> None:
+    codec, plain = filtered(refine_steps=2, level_rounds=1), small(refine_steps=2, level_rounds=1)
+    plain.load_state_dict(codec.state_dict(), strict=False)
+    codes = codec.coded(speech[0]).codes
+    assert torch.equal(codes, plain.coded(speech[0]).codes)
+    found = codec.quantizer.decode(codes[None]).mT
+    expected = codec.decoder.pitch_filter(plain.decoder(found))
+    torch.testing.assert_close(codec.decoder(found), expected, rtol=0, atol=1e-6)
+    assert (expected - plain.decoder(found)).abs().max() > 0.01
+    assert codec.for_search().decoder.pitch_filter is None
+    assert codec.decoder.pitch_filter is not None
+
+
+def test_a_pitch_filter_is_saved_and_loaded(tmp_path: Path, speech: torch.Tensor) -> None:
+    codec = filtered()
+    codec.save_pretrained(tmp_path)
+    assert torch.equal(SpectralCodec.from_pretrained(tmp_path)(speech).wav, codec(speech).wav)
+
+
+def test_a_causal_codec_has_no_pitch_filter() -> None:
+    for arguments in ({"causal": True, "pitch_filter_width": 8}, {"pitch_filter_width": -1}):
+        with pytest.raises(ValueError, match=f"looks ahead, got {arguments['pitch_filter_width']}"):
+            small(**arguments)
 
 
 def test_latency_is_what_the_layers_see() -> None:

@@ -16,6 +16,13 @@ from vqkit.models.export.codec import export_onnx
 from vqkit.models.export.layers import PaddedConv1d, exportable
 from vqkit.models.identity import weight_hash
 
+
+def with_gains(codec: SpectralCodec) -> SpectralCodec:
+    """The codec with a pitch filter that does something."""
+    torch.nn.init.normal_(codec.decoder.pitch_filter.leave.weight, std=0.05)
+    return codec
+
+
 CODECS = {
     "causal": lambda: AudioCodec(RVQ(12, 64, 2), sample_rate=8000, num_filters=4, strides=(4, 5), num_lstm_layers=1),
     "future": lambda: AudioCodec(
@@ -31,6 +38,18 @@ CODECS = {
         encoder_blocks=1,
         decoder_width=8,
         decoder_blocks=1,
+    ),
+    "filtered": lambda: with_gains(
+        SpectralCodec(
+            RVQ(12, 64, 2),
+            sample_rate=8000,
+            hop_samples=20,
+            encoder_width=8,
+            encoder_blocks=1,
+            decoder_width=8,
+            decoder_blocks=1,
+            pitch_filter_width=8,
+        )
     ),
 }
 SAMPLES = [1, 19, 20, 21, 47, 16000, 19853]

@@ -10,7 +10,7 @@ References:
 """
 
 import copy
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +45,6 @@ class _Codec(Protocol):
     def synthesize(self, z: Tensor, samples: int | None = None, /, *, gradient: bool = False) -> Tensor:
         """Waveforms of latents."""
 
-    def for_search(self) -> Self:
-        """The codec as the search hears it."""
-
 
 class LatentSearch:
     """Latents whose codes decode to what is nearer to the goal for the ear.
@@ -63,7 +60,7 @@ class LatentSearch:
     """
 
     def __init__(self, codec: _Codec, steps: int) -> None:
-        self._quantizer, self._frozen = codec.quantizer, _without_weight_gradients(codec.for_search())
+        self._quantizer, self._frozen = codec.quantizer, _without_weight_gradients(codec)
         self._steps = check_refine_steps(steps)
         window = max(8, 4 * round(_LEVEL_WINDOW_SECONDS * codec.sample_rate / 4))
         self._loudness = LoudnessDisturbance(codec.sample_rate)

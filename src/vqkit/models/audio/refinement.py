@@ -106,6 +106,7 @@ class LatentRefinement:
     ) -> None:
         if codec.quantizer.block != 1:
             raise ValueError("codes of several scales cannot be refined: refine_steps must be 0")
+        codec = codec.for_search()
         self._codec, self._search = codec, LatentSearch(codec, steps)
         self._choice: StageChoice | None = None
         if kbps is not None and rate_weight is None and steps:
