@@ -6,7 +6,8 @@ Files of a codec have refined codes (`vqkit.models.audio.refinement`), which tra
 latents of each batch are refined in a few steps first, and the decoder learns from what their codes decode to. Encoder and codebooks
 stay: an encoder that learns the refined latents runs away, since a straight-through gradient does not end where the codes have changed.
 
-With ``--pitch-filter 64`` the decoder gets a pitch filter of that width (`vqkit.nn.pitch_filter`) and learns together with it.
+With ``--pitch-filter 64`` the decoder gets a pitch filter of that width (`vqkit.nn.pitch_filter`) and learns together with it; with
+``--only-filter`` the filter learns alone.
 
 With ``--adversarial-share`` a discriminator of spectrograms plays as well, on half a second of each crop: distances leave noise that a
 listener without the reference hears. Its gradient has that share of all that reaches the waveforms, half of it by feature matching.
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument(
         "--pitch-filter", type=int, default=0, help="width of a new pitch filter; 0 for what the codec has"
     )
+    parser.add_argument("--only-filter", action="store_true", help="the decoder before the pitch filter stays as it is")
     parser.add_argument("--adversarial-share", type=float, default=0.0, help="of the gradient; 0 for no discriminator")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--workers", type=int, default=0, help="processes that read sound")
@@ -112,9 +114,15 @@ def main() -> None:
     if asked.pitch_filter:
         codec = with_pitch_filter(codec, asked.pitch_filter)
     codec = codec.to(device)
-    filtering = getattr(codec.decoder, "pitch_filter", None)
-    quick = {id(parameter) for parameter in filtering.parameters()} if filtering else set()
-    quantizer, networks = codec.quantizer, list(codec.decoder.parameters())
+    pitch_filter = getattr(codec.decoder, "pitch_filter", None)
+    filtering = list(pitch_filter.parameters()) if pitch_filter else []
+    known = {id(parameter) for parameter in filtering}
+    decoding = [p for p in codec.decoder.parameters() if not asked.only_filter and id(p) not in known]
+    quantizer, networks = codec.quantizer, [*decoding, *filtering]
+    for parameter in codec.parameters():
+        parameter.requires_grad_(False)
+    for parameter in networks:
+        parameter.requires_grad_()
     losses = {
         "loudness": (1.5, LoudnessDisturbance(codec.sample_rate)),
         "mel": (3.0, MultiScaleMel(codec.sample_rate, windows_per_call=2)),
@@ -127,10 +135,7 @@ def main() -> None:
     opponent = Opponent(codec.sample_rate, asked.learning_rate, draw, device) if share else None
     weights = {"distance": 1 - share} | ({"adversarial": share / 2, "features": share / 2} if share else {})
     balancer = Balancer(weights, decay=0.99).to(device)
-    groups = [
-        {"params": [p for p in networks if (id(p) in quick) == is_quick], "times": times}
-        for is_quick, times in ((False, 1), (True, FILTER_RATE))
-    ]
+    groups = [{"params": decoding, "times": 1}, {"params": filtering, "times": FILTER_RATE}]
     optimizer = torch.optim.AdamW(groups, lr=asked.learning_rate, betas=(0.8, 0.99), weight_decay=0.01)
     average = [parameter.detach().clone() for parameter in networks]
     sound = crops(asked.data, 10**7, asked.seed, codec.sample_rate)
