@@ -139,7 +139,8 @@ def write_card(
             coding=codec.prior.coding if codec.prior else "none",
             prior_size=prior.stat().st_size if prior.is_file() else 0,
             kind=type(codec).__name__,
-            description="ConvNeXt blocks between a windowed Fourier transform and its inverse, beside a learned transform codec",
+            description="ConvNeXt blocks between a windowed Fourier transform and its inverse, beside a learned transform codec"
+            + (", and a pitch filter" if codec.decoder.pitch_filter else ""),
             steps=steps,
             flags=(f" --level-rounds {codec.level_rounds}" if codec.level_rounds else "")
             + (f" --refine-steps {codec.refine_steps}" if codec.refine_steps else ""),
