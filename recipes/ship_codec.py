@@ -182,6 +182,9 @@ def main() -> None:
     parser.add_argument("--level-rounds", type=int, default=0, help="in which its files are encoded, by default")
     parser.add_argument("--refine-steps", type=int, default=0, help="in which its codes are refined, by default")
     parser.add_argument("--minutes", type=float, default=60, help="of sound that the prior is fitted to")
+    parser.add_argument(
+        "--prior-of", help="shipped codec with the same codes, whose prior is copied instead of fitting one"
+    )
     parser.add_argument("--origin", default="", help="a sentence on what the run began with, for the card")
     parser.add_argument("--signals", type=Path, help="signals.json of benchmarks/signals.py, for the card")
     parser.add_argument("--card-only", action="store_true", help="write the card of --out anew, once it was measured")
@@ -198,8 +201,10 @@ def main() -> None:
         if asked.average:
             average(trained, AudioCodec.from_pretrained(asked.average), asked.share)
         smaller(trained, asked.level_rounds, asked.refine_steps).save_pretrained(folder)
+        if asked.prior_of:
+            shutil.copy(SHIPPED.parent / asked.prior_of / "prior.vqe", folder)
         # 32 classes save less, and take 1.5 MB
-        if vqkit(["fit-prior", str(folder), str(asked.data), "--classes", "6", "--minutes", f"{asked.minutes:g}"]):
+        elif vqkit(["fit-prior", str(folder), str(asked.data), "--classes", "6", "--minutes", f"{asked.minutes:g}"]):
             raise SystemExit(1)
         write_card(
             folder, asked.run, asked.data, asked.steps, asked.out.name, asked.recipe, asked.signals, asked.origin
