@@ -14,7 +14,7 @@ from vqkit.types import need
 
 __all__ = ["SHIPPED", "load_codec", "load_tokenizer", "saved_class", "saved_modality", "shipped_folder", "shipped_with"]
 
-SHIPPED = Path(__file__).with_name("weights") / "vqkit-codec-16khz-6"
+SHIPPED = Path(__file__).with_name("weights") / "vqkit-codec-16khz-7"
 """The codec that ships with vqkit, the default; ``MODEL_CARD.md`` in it says what it is, and what it was trained on."""
 
 
@@ -26,7 +26,7 @@ def load_codec(name: str | Path | None = None, **options: Any) -> AudioTokenizer
 
     Args:
         name: a folder, the name of a model that ships (see `shipped_folder`), or that of a repository on the hub; by default
-            ``"vqkit-codec-16khz-6"``.
+            ``"vqkit-codec-16khz-7"``.
         options: options of ``from_pretrained``.
 
     Returns:
