@@ -366,6 +366,27 @@ def test_codes_from_products_are_those_from_residuals(library, monkeypatch, stag
 
 
 @needs_compiler
+@pytest.mark.parametrize("flush", [False, True])
+@pytest.mark.parametrize("size", [1e-14, 1e-15, 1e-16, 1e-17])
+def test_products_that_are_smaller_than_any_float_change_no_code(library, monkeypatch, flush, size):
+    """The last stage's codes lie in pairs that 8 bits do not tell apart; small results may be flushed to zero."""
+    torch.manual_seed(0)
+    _, _, tables = prepared(monkeypatch, "bottom-up")
+    signs = torch.randn(32, 120).sign()
+    last = size * torch.cat([signs, signs + 0.02 * torch.randn(32, 120)])
+    tables = [*([1e-3 * size * table for table in pieces] for pieces in tables[:-1]), [last]]
+    fast, complete = native_search(tables), native_search(tables)
+    fast._prepare()
+    fast._prepare_gram()
+    x = last[torch.randint(64, (2000,))] + 0.003 * size * torch.randn(2000, 120)
+    torch.set_flush_denormal(flush)
+    try:
+        assert torch.equal(fast(x), complete(x))
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@needs_compiler
 @pytest.mark.parametrize("kind", ["heavy tails", "zeros", "near zero", "huge", "vast", "not finite"])
 @pytest.mark.parametrize("count", [511, 512, 559, 560, 20_000])
 def test_vectors_in_doubt_are_searched_as_ever(library, monkeypatch, kind, count):

@@ -257,9 +257,10 @@ template <int R> class GramSearch {
     for (int64_t i = count; i < WIDE; ++i) sums[i] = _mm512_setzero_ps();
     const __mmask16 here = __mmask16((1 << count) - 1);
     const __m512i v = _mm512_maskz_loadu_epi32(here, vector_ + start), code = _mm512_maskz_loadu_epi32(here, code_ + start);
-    const __m512 step = _mm512_mul_ps(_mm512_i32gather_ps(code, last.word_scale.data(), 4), _mm512_i32gather_ps(v, block_.scale, 4));
+    // first the codes' factors: their product with the vectors' may be smaller than any float
+    const __m512 product = _mm512_mul_ps(summed(sums), _mm512_i32gather_ps(code, last.word_scale.data(), 4));
     const __m512i place = _mm512_add_epi32(_mm512_slli_epi32(v, 6), code);
-    return _mm512_fmsub_ps(summed(sums), step, _mm512_i32gather_ps(place, taken_[0], 4));
+    return _mm512_fmsub_ps(product, _mm512_i32gather_ps(v, block_.scale, 4), _mm512_i32gather_ps(place, taken_[0], 4));
   }
 
   const Gram &gram_;

@@ -22,6 +22,8 @@
 // float, of floats from all lanes added, two multiplications, the sum with b_c, and each number looked up with its subtraction. So
 // 2 (width + 64) u (max|b| + (‖y‖ + P) max‖e‖) covers the scores of two codes, computed in both ways: where the best approximation is
 // further ahead than all this, its code is the one that is found otherwise. Of equal scores none is ahead: these too are searched as ever.
+// A result that is flushed to zero takes at most the smallest float more, as long as it is a score that is flushed: so sums are multiplied
+// by t and then by s, and never by s·t.
 
 #pragma once
 
