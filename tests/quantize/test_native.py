@@ -6,6 +6,7 @@ import pickle
 import shutil
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -217,7 +218,8 @@ def test_rows_of_every_width_are_copied_whole(library, width, lines):
 
 @needs_compiler
 @pytest.mark.parametrize("make", [lambda: IVQ(24), lambda: RVQ(8, 16, 3), lambda: IVQ(120, variant="bottom-up")])
-def test_threads_change_nothing(library, make):
+def test_threads_change_nothing(library, monkeypatch, make):
+    monkeypatch.setattr(native, "_VECTORS_BEFORE_GRAM", 5000)
     quantizer = make().eval()
     for table in quantizer.codebooks:
         table.data.normal_()
@@ -228,6 +230,10 @@ def test_threads_change_nothing(library, make):
         try:
             codes = quantizer.encode(z)
             results.append((codes, quantizer.decode(codes)))
+            for place in (0, 5000, 12_344):  # one in each thread's part
+                bad = z.index_fill(1, torch.tensor([place]), torch.nan)
+                with pytest.raises(ValueError, match=f"z has {z.shape[-1]} NaN"):
+                    quantizer.encode(bad)
         finally:
             torch.set_num_threads(before)
     assert torch.equal(results[0][0], results[1][0])
@@ -660,6 +666,21 @@ def test_recomputation_behind_a_projection_is_exact(library, reentrant):
         loss.backward()
         grads.append(x.grad)
     assert torch.equal(*grads)
+
+
+@needs_compiler
+def test_what_another_thread_replaces_during_a_search_stays_until_it_ends(library, monkeypatch):
+    search = native_search([[torch.randn(4, 8)], [torch.randn(8, 8)]])
+
+    class Slow(Watched):
+        def vqkit_search(self, *arguments):
+            layout = weakref.ref(search._layout)
+            search._prepare()  # as a search elsewhere does that crosses the number from which tables pay
+            assert layout() is not None
+            return self.functions.vqkit_search(*arguments)
+
+    monkeypatch.setattr(native, "_library", Slow(native._library))
+    assert search(torch.randn(9, 8)).shape == (9, 2)
 
 
 @needs_compiler

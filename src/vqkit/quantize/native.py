@@ -207,8 +207,9 @@ class NativeSearch:
         if self._seen < _VECTORS_BEFORE_GRAM:
             self._count(len(x))
         codes = torch.empty(len(x), self._columns, dtype=torch.long, device=x.device)
+        layout = self._layout  # another thread may replace it, and its memory must stay until this search ends
         finite = _library.vqkit_search(
-            x.data_ptr(), len(x), x.shape[1], self._layout.data_ptr(), self._columns, self._stages,
+            x.data_ptr(), len(x), x.shape[1], layout.data_ptr(), self._columns, self._stages,
             self._kept[0].data_ptr(), self._gram, torch.get_num_threads(), codes.data_ptr(),
         )  # fmt: skip
         return codes, bool(finite)
