@@ -188,7 +188,8 @@ class PitchFilter(nn.Module):
         with torch.no_grad():
             bands = self._bands.on(rows.device, rows.dtype).T
             parts = spectra.unflatten(-1, (2, -1))
-            power = parts.square().sum(dim=-2) @ bands + _TINY
+            # the floor twice: the product of an exported graph has been seen to be as much below zero as the first one is above
+            power = (parts.square().sum(dim=-2) @ bands + _TINY).clamp_min(_TINY)
             shared = (parts[:, :, :1] * parts[:, :, 1:]).sum(dim=-2) @ bands
             likeness = shared * (power[:, :, :1] * power[:, :, 1:]).rsqrt()
             level = 0.5 * power[:, :, :1].log10() + 1

@@ -57,15 +57,24 @@ def to_int8(path: str | Path, latent_dim: int) -> Path:
 
 
 def wide_products(model: Any, latent_dim: int) -> list[str]:
-    """Names of the nodes that multiply by a constant matrix whose sides are both wider than the latent.
+    """Names of the nodes that multiply by a constant matrix whose sides are both wider than the latent, outside of a pitch filter.
+
+    A pitch filter is small, and its gains are not to be rounded.
 
     Args:
         model: an ``onnx.ModelProto``.
         latent_dim: width of the model's latent.
     """
     shapes = {constant.name: tuple(constant.dims) for constant in model.graph.initializer}
-    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    products = [node for node in model.graph.node if node.op_type == "MatMul" and not _filters(node)]
     return [node.name for node in products if min(shapes.get(node.input[1], (0,))) > latent_dim]
+
+
+def _filters(node: Any) -> bool:
+    """Whether the exporter noted that a node is part of a pitch filter."""
+    return any(
+        note.key == "pkg.torch.onnx.name_scopes" and "pitch_filter" in note.value for note in node.metadata_props
+    )
 
 
 @contextmanager
