@@ -115,6 +115,8 @@ def main() -> None:
         codec = with_pitch_filter(codec, asked.pitch_filter)
     codec = codec.to(device)
     pitch_filter = getattr(codec.decoder, "pitch_filter", None)
+    if asked.only_filter and pitch_filter is None:
+        parser.error(f"--only-filter: {asked.start} has no pitch filter, and --pitch-filter asks for none")
     filtering = list(pitch_filter.parameters()) if pitch_filter else []
     known = {id(parameter) for parameter in filtering}
     decoding = [p for p in codec.decoder.parameters() if not asked.only_filter and id(p) not in known]

@@ -41,6 +41,7 @@ _OCTAVE_COST = 0.05  # twice a period is a period too: of what is equally alike 
 _PERIODS = (-2, -1, 1, 2)
 _BANDS = 28
 _KERNEL = 7  # of the blocks
+_HIGHEST_RATE = 192_000  # in Hz; tables grow with its square, and no weight of a stranger's file would show it
 _TINY = 1e-9  # power, below that of one step of 16 bits
 
 
@@ -103,9 +104,8 @@ class PeriodFinder(nn.Module):
         return torch.arange(self.shortest, self.longest + 1)
 
     def _autocorrelation_of_window(self) -> Tensor:
-        window = torch.hann_window(self.samples, dtype=torch.float64)
-        found = torch.stack([window[: self.samples - lag] @ window[lag:] for lag in self._lags().tolist()])
-        return (found / window.square().sum()).float()
+        found = self._power(torch.hann_window(self.samples, dtype=torch.float64))
+        return (found / torch.hann_window(self.samples, dtype=torch.float64).square().sum()).float()
 
 
 class PitchFilter(nn.Module):
@@ -121,7 +121,7 @@ class PitchFilter(nn.Module):
         hop_samples: samples a frame.
 
     Raises:
-        ValueError: a sample rate below 2000 Hz.
+        ValueError: a sample rate below 2000 or above 192,000 Hz.
 
     Example:
         >>> wav = torch.randn(2, 1, 1600)
@@ -131,8 +131,10 @@ class PitchFilter(nn.Module):
 
     def __init__(self, sample_rate: int, width: int = 64, blocks: int = 2) -> None:
         super().__init__()
-        if sample_rate < 2000:
-            raise ValueError(f"a pitch filter needs a sample rate of at least 2000 Hz, got {sample_rate}")
+        if not 2000 <= sample_rate <= _HIGHEST_RATE:
+            raise ValueError(
+                f"a pitch filter needs a sample rate of at least 2000 Hz and at most {_HIGHEST_RATE}, got {sample_rate}"
+            )
         self.hop_samples = hop = 2 * round(_HOP_SECONDS * sample_rate / 2)
         self.finder = PeriodFinder(sample_rate)
         self._bands = Constant(lambda: _bands(sample_rate, hop + 1))
@@ -188,7 +190,7 @@ class PitchFilter(nn.Module):
         with torch.no_grad():
             bands = self._bands.on(rows.device, rows.dtype).T
             parts = spectra.unflatten(-1, (2, -1))
-            # the floor twice: the product of an exported graph has been seen to be as much below zero as the first one is above
+            # a floor beside what is added: without it onnxruntime made 0 of silence, and NaN of what is divided by it
             power = (parts.square().sum(dim=-2) @ bands + _TINY).clamp_min(_TINY)
             shared = (parts[:, :, :1] * parts[:, :, 1:]).sum(dim=-2) @ bands
             likeness = shared * (power[:, :, :1] * power[:, :, 1:]).rsqrt()
