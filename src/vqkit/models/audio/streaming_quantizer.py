@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vqkit.nn.streaming_layer import item_of
+from vqkit.nn.streaming_context import StreamingContext
 from vqkit.quantize import Interpolated, Multiscale, Quantizer
 from vqkit.types import Float, Int
 
@@ -52,9 +52,7 @@ class StreamingQuantizer:
                 "a Multiscale quantizer codes whole blocks of frames and cannot stream: encode the signal at once"
             )
         self._quantizer, self._rate_weight = quantizer, rate_weight
-        self._reach = reach_frames(quantizer)
-        self._held: Tensor | None = None
-        self._time = self._given = 0
+        self._context = StreamingContext(self._encoded, reach_frames(quantizer))
 
     def push(
         self, z: Float[Tensor, "batch frames dim"], last: bool = False
@@ -65,26 +63,24 @@ class StreamingQuantizer:
             z: the next latents, perhaps none.
             last: nothing follows; the codes at the end of the signal come too.
         """
-        held = z if self._held is None else torch.cat([self._held, z], dim=1)
-        self._time += z.shape[1]
-        first, end = self._time - held.shape[1], self._time if last else self.ready(self._time)
-        self._held = held[:, max(0, end - self._reach - first) :].clone()
-        if end <= self._given:
+        codes = self._context.push(z.mT, last)
+        if not codes.shape[-1]:
             return torch.zeros(z.shape[0], 0, self._quantizer.num_codes, dtype=torch.long, device=z.device)
-        codes = self._quantizer.encode(held, rate_weight=self._rate_weight)[:, self._given - first : end - first]
-        self._given = end
-        return codes
+        return codes.mT
 
     def ready(self, time: int) -> int:
         """Return the number of frames whose codes the first ``time`` frames determine."""
-        return max(0, time - self._reach)
+        return self._context.ready(time)
 
     def state(self) -> list[Tensor]:
         """Return the buffered tensors."""
-        return [] if self._held is None else [self._held]
+        return self._context.state()
 
     def lane(self, index: int) -> Self:
         """Return a quantizer that continues one item of the batch by itself."""
         one = copy.copy(self)
-        one._held = item_of(self._held, index)
+        one._context = self._context.lane(index)
         return one
+
+    def _encoded(self, z: Tensor) -> Tensor:
+        return self._quantizer.encode(z.mT, rate_weight=self._rate_weight).mT
