@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import tarfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -401,6 +402,8 @@ def test_a_cluster_of_two_nodes_where_a_worker_dies(corpus, tmp_path, content_of
         column = {"fn_constructor_args": ("audio",), "fn_constructor_kwargs": {"stages": 1}, "concurrency": 1}
         rows = ray.data.from_items([{"audio": path} for path in sounds])
         found = rows.map_batches(TokenizeColumn, batch_format="numpy", **column).take_all()
+        # a thread of Ray's statistics that writes to the log while Ray shuts down ends this process
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("data-usage")]
     finally:
         ray.shutdown()
         cluster.shutdown()

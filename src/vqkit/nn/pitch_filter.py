@@ -195,7 +195,8 @@ class PitchFilter(nn.Module):
             shared = (parts[:, :, :1] * parts[:, :, 1:]).sum(dim=-2) @ bands
             likeness = shared * (power[:, :, :1] * power[:, :, 1:]).rsqrt()
             level = 0.5 * power[:, :, :1].log10() + 1
-            octave = (period / self.finder.shortest).log2().to(rows.dtype) - 1
+            # cast first: the quotient of whole numbers would have the default dtype
+            octave = (period.to(rows.dtype) / self.finder.shortest).log2() - 1
             features = torch.cat([level, likeness], dim=2).flatten(2)
         return spectra, torch.cat([features, alike.unsqueeze(-1), octave.unsqueeze(-1)], dim=-1)
 

@@ -5,6 +5,7 @@ unit that was done twice, or by a node that was thought to be dead, leaves what 
 """
 
 import json
+import os
 import signal
 import threading
 from collections import Counter
@@ -44,6 +45,8 @@ class RayRunner:
         """
         ray = need("ray", "ray")
         need("ray.data", "ray")
+        # its thread outlives the run, and ended the process (Ray 2.60) when it wrote to the log while ray.shutdown() was at work
+        os.environ.setdefault("RAY_DATA_USAGE_DISABLED", "1")
         if not ray.is_initialized():
             with _own_sigterm():
                 ray.init(address=self.address or None, log_to_driver=False)
