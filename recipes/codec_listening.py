@@ -6,8 +6,7 @@ Files of a codec have refined codes (`vqkit.models.audio.refinement`), which tra
 latents of each batch are refined in a few steps first, and the decoder learns from what their codes decode to. Encoder and codebooks
 stay: an encoder that learns the refined latents runs away, since a straight-through gradient does not end where the codes have changed.
 
-With ``--pitch-filter 64`` the decoder gets a pitch filter of that width (`vqkit.nn.pitch_filter`) and learns together with it; with
-``--only-filter`` the filter learns alone.
+A pitch filter behind the decoder stays as it is too: recipes/pitch_filter.py trains it, after this.
 
 With ``--adversarial-share`` a discriminator of spectrograms plays as well, on half a second of each crop: distances leave noise that a
 listener without the reference hears. Its gradient has that share of all that reaches the waveforms, half of it by feature matching.
@@ -28,14 +27,13 @@ from torch.utils.data import DataLoader
 
 from vqkit.data import AudioAugmentation, AudioCrops, list_clips
 from vqkit.losses import Balancer, BandLevels, CompressedSpectra, LoudnessDisturbance, LowWave, MultiScaleMel
-from vqkit.models import AudioTokenizer, SpectralCodec, load_codec
+from vqkit.models import AudioTokenizer, load_codec
 from vqkit.models.audio.latent_search import LatentSearch
 from vqkit.nn import STFTDiscriminator
 from vqkit.training.adversary import Adversary
 
 STAGES = (3, 3, 3, 4, 5, 6, 6, 6, 7, 8, 10, 12)  # drawn from, for each batch
 WARMUP, AVERAGE = 20, 0.02
-FILTER_RATE = 5  # learning rate of a pitch filter, which begins with nothing, beside that of the decoder
 JUDGED_SECONDS, WINDOWS = 0.5, (1024, 512, 256)  # of what the discriminator hears, and its windows
 LEARNS_ALONE = 200  # steps before the decoder listens to it
 
@@ -61,23 +59,24 @@ class Opponent:
         return {} if self._steps <= LEARNS_ALONE else self._adversary.model_losses(made, wav)
 
 
-def with_pitch_filter(codec: SpectralCodec, width: int) -> SpectralCodec:
-    """The same codec with a pitch filter that changes nothing yet."""
-    given = {name: value for name, value in codec._hub_mixin_config.items() if name != "quantizer"}
-    made = SpectralCodec(codec.quantizer, **given | {"pitch_filter_width": width})
-    lacking = made.load_state_dict(codec.state_dict(), strict=False)
-    assert not lacking.unexpected_keys
-    assert all(".pitch_filter." in name for name in lacking.missing_keys)
-    return made.eval()
+def distances(sample_rate: int) -> dict[str, tuple[float, nn.Module]]:
+    """What decoded sound is to be near in, by name, with weights."""
+    return {
+        "loudness": (1.5, LoudnessDisturbance(sample_rate)),
+        "mel": (3.0, MultiScaleMel(sample_rate, windows_per_call=2)),
+        "spectrum": (2.0, CompressedSpectra(windows_per_call=2)),
+        "level": (2.0, BandLevels(sample_rate, windows_per_call=2)),
+        "wave": (8.0, LowWave(sample_rate)),
+    }
 
 
-def crops(data: str, count: int, seed: int, sample_rate: int) -> AudioCrops:
-    """Crops of a second and a half."""
+def crops(data: str, count: int, seed: int, sample_rate: int, seconds: float = 1.5) -> AudioCrops:
+    """Crops of speech and music, varied."""
     return AudioCrops(
         [clip for clip in list_clips(data, "train") if clip.group in ("speech", "music")],
         sample_rate,
         1,
-        1.5,
+        seconds,
         crops_per_epoch=count,
         seed=seed,
         short="pad",
@@ -97,10 +96,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=40, help="the learning rate falls to zero over them")
     parser.add_argument("--refine-steps", type=int, default=3)
     parser.add_argument("--learning-rate", type=float, default=4e-4)
-    parser.add_argument(
-        "--pitch-filter", type=int, default=0, help="width of a new pitch filter; 0 for what the codec has"
-    )
-    parser.add_argument("--only-filter", action="store_true", help="the decoder before the pitch filter stays as it is")
     parser.add_argument("--adversarial-share", type=float, default=0.0, help="of the gradient; 0 for no discriminator")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--workers", type=int, default=0, help="processes that read sound")
@@ -110,35 +105,20 @@ def main() -> None:
     torch.manual_seed(asked.seed)
     draw = random.Random(asked.seed)
     device = torch.device(asked.device)
-    codec = load_codec(asked.start).float().eval()
-    if asked.pitch_filter:
-        codec = with_pitch_filter(codec, asked.pitch_filter)
-    codec = codec.to(device)
-    pitch_filter = getattr(codec.decoder, "pitch_filter", None)
-    if asked.only_filter and pitch_filter is None:
-        parser.error(f"--only-filter: {asked.start} has no pitch filter, and --pitch-filter asks for none")
-    filtering = list(pitch_filter.parameters()) if pitch_filter else []
-    known = {id(parameter) for parameter in filtering}
-    decoding = [p for p in codec.decoder.parameters() if not asked.only_filter and id(p) not in known]
-    quantizer, networks = codec.quantizer, [*decoding, *filtering]
+    codec = load_codec(asked.start).float().eval().to(device)
+    quantizer = codec.quantizer
+    networks = [p for name, p in codec.decoder.named_parameters() if not name.startswith("pitch_filter.")]
     for parameter in codec.parameters():
         parameter.requires_grad_(False)
     for parameter in networks:
         parameter.requires_grad_()
-    losses = {
-        "loudness": (1.5, LoudnessDisturbance(codec.sample_rate)),
-        "mel": (3.0, MultiScaleMel(codec.sample_rate, windows_per_call=2)),
-        "spectrum": (2.0, CompressedSpectra(windows_per_call=2)),
-        "level": (2.0, BandLevels(codec.sample_rate, windows_per_call=2)),
-        "wave": (8.0, LowWave(codec.sample_rate)),
-    }
+    losses = distances(codec.sample_rate)
     search = LatentSearch(codec.for_search(), asked.refine_steps)
     share = asked.adversarial_share
     opponent = Opponent(codec.sample_rate, asked.learning_rate, draw, device) if share else None
     weights = {"distance": 1 - share} | ({"adversarial": share / 2, "features": share / 2} if share else {})
     balancer = Balancer(weights, decay=0.99).to(device)
-    groups = [{"params": decoding, "times": 1}, {"params": filtering, "times": FILTER_RATE}]
-    optimizer = torch.optim.AdamW(groups, lr=asked.learning_rate, betas=(0.8, 0.99), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(networks, lr=asked.learning_rate, betas=(0.8, 0.99), weight_decay=0.01)
     average = [parameter.detach().clone() for parameter in networks]
     sound = crops(asked.data, 10**7, asked.seed, codec.sample_rate)
     loader = DataLoader(sound, batch_size=asked.batch, num_workers=asked.workers)
@@ -147,7 +127,7 @@ def main() -> None:
         gone = (time.monotonic() - begin) / (60 * asked.minutes)
         rate = asked.learning_rate * min(1.0, (step + 1) / WARMUP) * max(0.0, 1 - gone)
         for group in optimizer.param_groups:
-            group["lr"] = rate * group["times"]
+            group["lr"] = rate
         stages = draw.choice(STAGES)
         with torch.no_grad():
             latent = codec.encoder(wav).transpose(1, 2)
