@@ -59,11 +59,11 @@ class Opponent:
         return {} if self._steps <= LEARNS_ALONE else self._adversary.model_losses(made, wav)
 
 
-def distances(sample_rate: int) -> dict[str, tuple[float, nn.Module]]:
+def distances(sample_rate: int, mel_weight: float = 3.0) -> dict[str, tuple[float, nn.Module]]:
     """What decoded sound is to be near in, by name, with weights."""
     return {
         "loudness": (1.5, LoudnessDisturbance(sample_rate)),
-        "mel": (3.0, MultiScaleMel(sample_rate, windows_per_call=2)),
+        "mel": (mel_weight, MultiScaleMel(sample_rate, windows_per_call=2)),
         "spectrum": (2.0, CompressedSpectra(windows_per_call=2)),
         "level": (2.0, BandLevels(sample_rate, windows_per_call=2)),
         "wave": (8.0, LowWave(sample_rate)),

@@ -13,6 +13,7 @@ DATA: as for recipes/codec-loudness.yaml. The average of the weights is written 
 """
 
 import argparse
+import hashlib
 import json
 import random
 import time
@@ -31,6 +32,7 @@ from vqkit.models.audio.latent_search import LatentSearch
 
 BATCH, SECONDS = 8, 2.0
 TOLD = 25  # batches after which their number is written
+MEL_WEIGHT = 2.0  # with 3, which the decoder learned with, more of the noise between harmonics stays
 
 
 def with_pitch_filter(codec: SpectralCodec, width: int) -> SpectralCodec:
@@ -44,17 +46,27 @@ def with_pitch_filter(codec: SpectralCodec, width: int) -> SpectralCodec:
     return made.eval()
 
 
+def digest(codec: SpectralCodec) -> str:
+    """Of all weights but the filter's."""
+    found = hashlib.sha256()
+    for name, value in sorted(codec.state_dict().items()):
+        if ".pitch_filter." not in name:
+            found.update(value.cpu().numpy().tobytes())
+    return found.hexdigest()
+
+
 class Pairs:
     """Batches of sound, and of what its refined codes decode to before the filter, in two files of 16 bits a sample."""
 
-    def __init__(self, folder: Path, batches: int, sample_rate: int, codec: str, seed: int) -> None:
+    def __init__(self, folder: Path, batches: int, codec: SpectralCodec, seed: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        shape = (batches, BATCH, round(SECONDS * sample_rate))
-        self._done, self._named = folder / "made.json", {"codec": codec, "shape": list(shape), "seed": seed}
-        found = json.loads(self._done.read_text()) if self._done.is_file() else self._named | {"made": 0}
-        self.made = found.pop("made")
-        if found != self._named:
-            raise SystemExit(f"{folder} has pairs of {found}, and not of {self._named}")
+        shape = (batches, BATCH, round(SECONDS * codec.sample_rate))
+        self._done, named = folder / "made.json", {"codec": digest(codec), "shape": list(shape)}
+        found = json.loads(self._done.read_text()) if self._done.is_file() else named | {"seed": seed, "made": 0}
+        self.made, self.seed = found.pop("made"), found.pop("seed")
+        if found != named:
+            raise SystemExit(f"{folder} has pairs of {found}, and not of {named}")
+        self._named = named | {"seed": self.seed}
         mode = "r+" if self.made else "w+"
         self._files = [
             np.lib.format.open_memmap(folder / name, mode, np.float16, None if self.made else shape)
@@ -81,13 +93,13 @@ def make_pairs(pairs: Pairs, codec: SpectralCodec, asked: argparse.Namespace) ->
     device = torch.device(asked.device)
     search = LatentSearch(codec.for_search(), asked.refine_steps)
     bare = codec.decoder.unfiltered()
-    sound = crops(asked.data, asked.batches * BATCH, asked.seed, codec.sample_rate, SECONDS)
+    sound = crops(asked.data, asked.batches * BATCH, pairs.seed, codec.sample_rate, SECONDS)
     left = Subset(sound, range(pairs.made * BATCH, asked.batches * BATCH))
     begin = time.monotonic()
     for wav in (batch.to(device) for batch in DataLoader(left, batch_size=BATCH)):
         with torch.no_grad():
             latent = codec.encoder(wav).transpose(1, 2)
-        _, codes = search(latent, wav, random.Random(f"{asked.seed} {pairs.made}").choice(STAGES))
+        _, codes = search(latent, wav, random.Random(f"{pairs.seed} {pairs.made}").choice(STAGES))
         with torch.no_grad():
             decoded = bare(codec.quantizer.decode(codes).transpose(1, 2))[..., : wav.shape[-1]]
         pairs.add(wav, decoded.float())
@@ -102,7 +114,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--pairs", type=Path, required=True, help="folder for the pairs")
     parser.add_argument("--out", type=Path, required=True, help="folder for the codec")
-    parser.add_argument("--width", type=int, default=96, help="of a new filter; 0 goes on with the codec's own")
+    parser.add_argument("--width", type=int, default=128, help="of a new filter; 0 goes on with the codec's own")
     parser.add_argument("--batches", type=int, default=600, help="of pairs")
     parser.add_argument("--minutes", type=float, default=30, help="the learning rate falls to zero over them")
     parser.add_argument("--refine-steps", type=int, default=4)
@@ -119,9 +131,13 @@ def main() -> None:
     pitch_filter = codec.to(device).decoder.pitch_filter
     if pitch_filter is None:
         parser.error(f"--width 0: {asked.start} has no pitch filter to go on with")
-    pairs = Pairs(asked.pairs, asked.batches, codec.sample_rate, asked.start, asked.seed)
+    pairs = Pairs(asked.pairs, asked.batches, codec, asked.seed)
     make_pairs(pairs, codec, asked)
-    networks, losses, share = [*pitch_filter.parameters()], distances(codec.sample_rate), asked.adversarial_share
+    networks, losses, share = (
+        [*pitch_filter.parameters()],
+        distances(codec.sample_rate, MEL_WEIGHT),
+        asked.adversarial_share,
+    )
     opponent = Opponent(codec.sample_rate, 4e-4, draw, device) if share else None
     weights = {"distance": 1 - share} | ({"adversarial": share / 2, "features": share / 2} if share else {})
     balancer = Balancer(weights, decay=0.99).to(device)
