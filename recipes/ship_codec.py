@@ -87,6 +87,17 @@ def smaller(codec: SpectralCodec, level_rounds: int, refine_steps: int) -> Spect
     return found.half().eval()
 
 
+@torch.no_grad()
+def filtered(codec: SpectralCodec, strength: float, passes: int) -> SpectralCodec:
+    """The same codec with another strength and number of passes of its pitch filter."""
+    given = {name: value for name, value in codec._hub_mixin_config.items() if name != "quantizer"}
+    made = SpectralCodec(codec.quantizer, **given | {"pitch_filter_passes": passes})
+    made.load_state_dict(codec.state_dict())
+    for parameter in made.decoder.pitch_filter.leave.parameters():
+        parameter.mul_(strength)
+    return made.eval()
+
+
 def times(number: int, what: str) -> str:
     """So many of what is counted."""
     return f"{number} {what}{'s' * (number != 1)}"
@@ -181,6 +192,8 @@ def main() -> None:
     parser.add_argument("--recipe", default="codec-shipped", help="name of the run's YAML file, for the card")
     parser.add_argument("--level-rounds", type=int, default=0, help="in which its files are encoded, by default")
     parser.add_argument("--refine-steps", type=int, default=0, help="in which its codes are refined, by default")
+    parser.add_argument("--filter-passes", type=int, default=1, help="of a pitch filter")
+    parser.add_argument("--filter-strength", type=float, default=1.0, help="of a pitch filter, beside what it learned")
     parser.add_argument("--minutes", type=float, default=60, help="of sound that the prior is fitted to")
     parser.add_argument(
         "--prior-of", help="shipped codec with the same codes, whose prior is copied instead of fitting one"
@@ -200,6 +213,8 @@ def main() -> None:
         trained = SpectralCodec.from_pretrained(asked.codec or asked.run / "codec")
         if asked.average:
             average(trained, AudioCodec.from_pretrained(asked.average), asked.share)
+        if trained.decoder.pitch_filter:
+            trained = filtered(trained, asked.filter_strength, asked.filter_passes)
         smaller(trained, asked.level_rounds, asked.refine_steps).save_pretrained(folder)
         if asked.prior_of:
             shutil.copy(SHIPPED.parent / asked.prior_of / "prior.vqe", folder)

@@ -65,6 +65,7 @@ MAKE = {
         decoder_width=8,
         decoder_blocks=1,
         pitch_filter_width=4,
+        pitch_filter_passes=2,
     ),
     "AudioCodec": lambda: AudioCodec(quantizer(6), sample_rate=8000, num_filters=2, strides=(2, 4), num_lstm_layers=1),
     "AudioCodec, group norm": lambda: AudioCodec(

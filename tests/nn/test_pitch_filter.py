@@ -18,10 +18,10 @@ def voice(period: float, samples: int, rate: int = RATE) -> torch.Tensor:
     return sum((2 * math.pi * (k * time + 0.37 * k * k)).cos() for k in range(1, count + 1)).float() / count**0.5
 
 
-def filtering(rate: int = RATE, seed: int = 0) -> PitchFilter:
+def filtering(rate: int = RATE, seed: int = 0, passes: int = 1) -> PitchFilter:
     """A filter whose gains are anything."""
     torch.manual_seed(seed)
-    made = PitchFilter(rate, 8).eval()
+    made = PitchFilter(rate, 8, passes=passes).eval()
     torch.nn.init.normal_(made.leave.weight, std=0.1)
     return made
 
@@ -84,8 +84,9 @@ def test_what_is_far_away_has_no_part_in_a_sample() -> None:
 
 
 @pytest.mark.parametrize("sizes", [(12345,), (320,) * 38 + (185,), (5000, 0, 1, 7344)])
-def test_blocks_give_what_the_whole_gives(sizes: tuple[int, ...]) -> None:
-    made, wav = filtering(), 0.1 * torch.randn(2, 1, 12345) + voice(90, 12345)
+@pytest.mark.parametrize("passes", [1, 2])
+def test_blocks_give_what_the_whole_gives(sizes: tuple[int, ...], passes: int) -> None:
+    made, wav = filtering(passes=passes), 0.1 * torch.randn(2, 1, 12345) + voice(90, 12345)
     layer = made.streaming()
     with torch.no_grad():
         blocks = [layer.push(block, at == len(sizes) - 1) for at, block in enumerate(wav.split(sizes, dim=-1))]
@@ -125,3 +126,14 @@ def test_a_sample_rate_without_voices_is_refused() -> None:
     for rate in (1000, 1_000_000):
         with pytest.raises(ValueError, match=f"at least 2000 Hz and at most 192000, got {rate}"):
             PitchFilter(rate)
+
+
+def test_two_passes_are_the_filter_of_the_filtered() -> None:
+    wav = torch.randn(2, 1, 3333)
+    once, twice = filtering(), filtering(passes=2)
+    torch.testing.assert_close(twice(wav), once(once(wav)))
+    assert not torch.allclose(twice(wav), once(wav), atol=1e-3)
+    assert twice.reach_samples == 2 * once.reach_samples
+    for passes in (0, 5):
+        with pytest.raises(ValueError, match=f"must be 1 to 4, got {passes}"):
+            PitchFilter(RATE, passes=passes)

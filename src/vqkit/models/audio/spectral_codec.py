@@ -54,6 +54,7 @@ class SpectralCodec(WaveformCodec):
         causal: whether the blocks see no future.
         pitch_filter_width: channels of a filter behind the decoder that makes voices cleaner, `vqkit.nn.pitch_filter.PitchFilter`; 0 for
             none.
+        pitch_filter_passes: times that a waveform goes through that filter.
         level_rounds: rounds in which files are encoded so that the decoded levels are right, by default.
         refine_steps: steps in which the codes of files are refined by listening to them, by default.
 
@@ -84,6 +85,7 @@ class SpectralCodec(WaveformCodec):
         decoder_blocks: int = 6,
         causal: bool = False,
         pitch_filter_width: int = 0,
+        pitch_filter_passes: int = 1,
         level_rounds: int = 0,
         refine_steps: int = 0,
     ) -> None:
@@ -119,7 +121,7 @@ class SpectralCodec(WaveformCodec):
             decoder_width,
             decoder_blocks,
             causal,
-            PitchFilter(sample_rate, pitch_filter_width) if pitch_filter_width else None,
+            PitchFilter(sample_rate, pitch_filter_width, passes=pitch_filter_passes) if pitch_filter_width else None,
         )
         self.initialized: Tensor
         self.register_buffer("initialized", torch.tensor(False))
