@@ -88,13 +88,17 @@ def smaller(codec: SpectralCodec, level_rounds: int, refine_steps: int) -> Spect
 
 
 @torch.no_grad()
-def filtered(codec: SpectralCodec, strength: float, passes: int) -> SpectralCodec:
-    """The same codec with another strength and number of passes of its pitch filter."""
+def filtered(codec: SpectralCodec, strengths: list[float], passes: int) -> SpectralCodec:
+    """The same codec with other strengths, below and above 2 kHz, and number of passes of its pitch filter."""
     given = {name: value for name, value in codec._hub_mixin_config.items() if name != "quantizer"}
     made = SpectralCodec(codec.quantizer, **given | {"pitch_filter_passes": passes})
     made.load_state_dict(codec.state_dict())
-    for parameter in made.decoder.pitch_filter.leave.parameters():
-        parameter.mul_(strength)
+    pitch_filter = made.decoder.pitch_filter
+    bands = pitch_filter._bands.value
+    middle = (bands * torch.linspace(0, codec.sample_rate / 2, bands.shape[1])).sum(dim=1) / bands.sum(dim=1)
+    strength = torch.where(middle < 2000, *strengths)
+    for parameter in pitch_filter.leave.parameters():  # (terms × bands, …)
+        parameter.mul_(strength.repeat(len(parameter) // len(bands)).view(-1, *[1] * (parameter.ndim - 1)))
     return made.eval()
 
 
@@ -193,7 +197,13 @@ def main() -> None:
     parser.add_argument("--level-rounds", type=int, default=0, help="in which its files are encoded, by default")
     parser.add_argument("--refine-steps", type=int, default=0, help="in which its codes are refined, by default")
     parser.add_argument("--filter-passes", type=int, default=1, help="of a pitch filter")
-    parser.add_argument("--filter-strength", type=float, default=1.0, help="of a pitch filter, beside what it learned")
+    parser.add_argument(
+        "--filter-strength",
+        type=float,
+        nargs=2,
+        default=[1.0, 1.0],
+        help="of a pitch filter below and above 2 kHz, beside what it learned; two passes change the level of high tones",
+    )
     parser.add_argument("--minutes", type=float, default=60, help="of sound that the prior is fitted to")
     parser.add_argument(
         "--prior-of", help="shipped codec with the same codes, whose prior is copied instead of fitting one"
