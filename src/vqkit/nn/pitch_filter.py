@@ -133,9 +133,7 @@ class PitchFilter(nn.Module):
 
     def __init__(self, sample_rate: int, width: int = 64, blocks: int = 2, passes: int = 1) -> None:
         super().__init__()
-        if not 1 <= passes <= _MOST_PASSES:
-            raise ValueError(f"passes of a pitch filter must be 1 to {_MOST_PASSES}, got {passes}")
-        self.passes = passes
+        self.passes = check_passes(passes)
         if not 2000 <= sample_rate <= _HIGHEST_RATE:
             raise ValueError(
                 f"a pitch filter needs a sample rate of at least 2000 Hz and at most {_HIGHEST_RATE}, got {sample_rate}"
@@ -215,3 +213,10 @@ def _bands(sample_rate: int, bins: int) -> Tensor:
     """Triangular bands (bands, bins) that sum to one in each bin."""
     bands = erb_bands(sample_rate, bins, _BANDS)
     return bands[bands.sum(dim=1) > 0]
+
+
+def check_passes(passes: int) -> int:
+    """The number of passes, if it is one that a filter takes."""
+    if not 1 <= passes <= _MOST_PASSES:
+        raise ValueError(f"passes of a pitch filter must be 1 to {_MOST_PASSES}, got {passes}")
+    return passes

@@ -27,7 +27,7 @@ from vqkit.models.audio.rates import check_sample_rate
 from vqkit.models.audio.spectral_networks import SpectralDecoder, SpectralEncoder, start_as_identity
 from vqkit.models.audio.waveform_codec import WaveformCodec
 from vqkit.nn.lapped_spectrum import fourier_basis
-from vqkit.nn.pitch_filter import PitchFilter
+from vqkit.nn.pitch_filter import PitchFilter, check_passes
 from vqkit.nn.streaming_layer import Chain
 from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
 from vqkit.quantize import Quantizer
@@ -111,6 +111,7 @@ class SpectralCodec(WaveformCodec):
             raise ValueError(
                 f"pitch_filter_width must be at least 0, and 0 for a causal codec, since the filter looks ahead, got {pitch_filter_width}"
             )
+        check_passes(pitch_filter_passes)
         self.sample_rate, self.channels, self.hop_samples = sample_rate, channels, hop_samples
         self.encoder = SpectralEncoder(quantizer.dim, hop_samples, channels, encoder_width, encoder_blocks, causal)
         self.quantizer = quantizer
