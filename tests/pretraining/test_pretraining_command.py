@@ -100,6 +100,8 @@ def test_what_a_probe_averages_over(run, sounds, capsys, monkeypatch):
     capsys.readouterr()
     assert widths[:2] == [1, 1]
     assert widths[2] > 1
+    assert main(["finetune", str(run), "--data.source", str(sounds), "--epochs", "1"]) == 0
+    capsys.readouterr()
     assert json.loads((run / "finetune.json").read_text())["method"] == "finetune"
     published = ["--epochs", "1", "--chosen-on", "test", "--frozen", "--frozen-drop-path"]
     assert main(["finetune", str(run), "--data.source", str(sounds), *published]) == 0
