@@ -59,14 +59,14 @@ class Opponent:
         return {} if self._steps <= LEARNS_ALONE else self._adversary.model_losses(made, wav)
 
 
-def distances(sample_rate: int, mel_weight: float = 3.0) -> dict[str, tuple[float, nn.Module]]:
+def distances(sample_rate: int, wave_weight: float = 3.0) -> dict[str, tuple[float, nn.Module]]:
     """What decoded sound is to be near in, by name, with weights."""
     return {
         "loudness": (1.5, LoudnessDisturbance(sample_rate)),
-        "mel": (mel_weight, MultiScaleMel(sample_rate, windows_per_call=2)),
+        "mel": (2.0, MultiScaleMel(sample_rate, windows_per_call=2)),
         "spectrum": (2.0, CompressedSpectra(windows_per_call=2)),
         "level": (2.0, BandLevels(sample_rate, windows_per_call=2)),
-        "wave": (8.0, LowWave(sample_rate)),
+        "wave": (wave_weight, LowWave(sample_rate)),
     }
 
 
@@ -125,9 +125,7 @@ def main() -> None:
     begin, told = time.monotonic(), []
     for step, wav in enumerate(batch.to(device) for batch in loader):
         gone = (time.monotonic() - begin) / (60 * asked.minutes)
-        rate = asked.learning_rate * min(1.0, (step + 1) / WARMUP) * max(0.0, 1 - gone)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        optimizer.param_groups[0]["lr"] = asked.learning_rate * min(1.0, (step + 1) / WARMUP) * max(0.0, 1 - gone)
         stages = draw.choice(STAGES)
         with torch.no_grad():
             latent = codec.encoder(wav).transpose(1, 2)

@@ -2,8 +2,8 @@
 
     python recipes/pitch_filter.py --start vqkit-codec-16khz-6 --data DATA --pairs runs/pairs --out runs/pitch-filter/codec
 
-Codes are refined as those of files are (`vqkit.models.audio.refinement`), which takes ten times as long as a step of the filter; nothing
-before the filter learns, so the pairs are made once, in the folder ``--pairs``: 600 batches of 16 seconds, 2.7 hours, in six minutes of one
+Codes are refined as those of files are (`vqkit.models.audio.refinement`), which takes longer than a step of the filter; nothing
+before the filter learns, so the pairs are made once, in the folder ``--pairs``: 600 batches of 16 seconds, 2.7 hours, in ten minutes of one
 core. A run that was cut off goes on where it was.
 
 With ``--adversarial-share`` a discriminator of spectrograms plays as well (recipes/codec_listening.py): distances
@@ -32,7 +32,7 @@ from vqkit.models.audio.latent_search import LatentSearch
 
 BATCH, SECONDS = 8, 2.0
 TOLD = 25  # batches after which their number is written
-MEL_WEIGHT = 2.0  # with 3, which the decoder learned with, more of the noise between harmonics stays
+WAVE_WEIGHT = 8.0  # with 3, which decoders learn with, more of the noise between harmonics stays
 
 
 def with_pitch_filter(codec: SpectralCodec, width: int) -> SpectralCodec:
@@ -135,7 +135,7 @@ def main() -> None:
     make_pairs(pairs, codec, asked)
     networks, losses, share = (
         [*pitch_filter.parameters()],
-        distances(codec.sample_rate, MEL_WEIGHT),
+        distances(codec.sample_rate, WAVE_WEIGHT),
         asked.adversarial_share,
     )
     opponent = Opponent(codec.sample_rate, 4e-4, draw, device) if share else None
@@ -146,8 +146,7 @@ def main() -> None:
     begin, gone, told = time.monotonic(), 0.0, []
     while gone < 1:
         gone = min(1.0, (time.monotonic() - begin) / (60 * asked.minutes))
-        for group in optimizer.param_groups:
-            group["lr"] = asked.learning_rate * min(1.0, (len(told) + 1) / WARMUP) * (1 - gone)
+        optimizer.param_groups[0]["lr"] = asked.learning_rate * min(1.0, (len(told) + 1) / WARMUP) * (1 - gone)
         wav, decoded = (signal.to(device) for signal in pairs[draw.randrange(pairs.made)])
         made = pitch_filter(decoded)
         terms = {name: weight * distance(made, wav) for name, (weight, distance) in losses.items()}

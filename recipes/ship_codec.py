@@ -74,32 +74,26 @@ STEPS = """- The codes of files are then refined in {steps} by listening to what
 """
 
 
-def smaller(codec: SpectralCodec, level_rounds: int, refine_steps: int) -> SpectralCodec:
-    """The same codec in half precision, without what only training needs, and with rounds and steps of its own."""
+def smaller(codec: SpectralCodec, **changes: int) -> SpectralCodec:
+    """The same codec in half precision, without what only training needs, and with settings of its own."""
     trained = codec.quantizer
     sizes = trained.code_sizes
-    given = ("quantizer", "level_rounds", "refine_steps")
-    made = {name: value for name, value in codec._hub_mixin_config.items() if name not in given}
+    made = {name: value for name, value in codec._hub_mixin_config.items() if name != "quantizer"}
     plain = RVQ(trained.dim, sizes[0], len(sizes), update="gradient", init="uniform", revive="none")
-    found = SpectralCodec(plain, **made, level_rounds=level_rounds, refine_steps=refine_steps)
+    found = SpectralCodec(plain, **made | changes)
     names = found.state_dict().keys()
     found.load_state_dict({name: value for name, value in codec.state_dict().items() if name in names})
     return found.half().eval()
 
 
 @torch.no_grad()
-def filtered(codec: SpectralCodec, strengths: list[float], passes: int) -> SpectralCodec:
-    """The same codec with other strengths, below and above 2 kHz, and number of passes of its pitch filter."""
-    given = {name: value for name, value in codec._hub_mixin_config.items() if name != "quantizer"}
-    made = SpectralCodec(codec.quantizer, **given | {"pitch_filter_passes": passes})
-    made.load_state_dict(codec.state_dict())
-    pitch_filter = made.decoder.pitch_filter
-    bands = pitch_filter._bands.value
+def strengthen(codec: SpectralCodec, below: float, above: float) -> None:
+    """Multiply the strength of a pitch filter below and above 2 kHz."""
+    bands = codec.decoder.pitch_filter._bands.value
     middle = (bands * torch.linspace(0, codec.sample_rate / 2, bands.shape[1])).sum(dim=1) / bands.sum(dim=1)
-    strength = torch.where(middle < 2000, *strengths)
-    for parameter in pitch_filter.leave.parameters():  # (terms × bands, …)
+    strength = torch.where(middle < 2000, below, above)
+    for parameter in codec.decoder.pitch_filter.leave.parameters():  # (terms × bands, …)
         parameter.mul_(strength.repeat(len(parameter) // len(bands)).view(-1, *[1] * (parameter.ndim - 1)))
-    return made.eval()
 
 
 def times(number: int, what: str) -> str:
@@ -196,7 +190,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="codec-shipped", help="name of the run's YAML file, for the card")
     parser.add_argument("--level-rounds", type=int, default=0, help="in which its files are encoded, by default")
     parser.add_argument("--refine-steps", type=int, default=0, help="in which its codes are refined, by default")
-    parser.add_argument("--filter-passes", type=int, default=1, help="of a pitch filter")
+    parser.add_argument("--filter-passes", type=int, help="of a pitch filter; by default as many as the codec has")
     parser.add_argument(
         "--filter-strength",
         type=float,
@@ -224,8 +218,11 @@ def main() -> None:
         if asked.average:
             average(trained, AudioCodec.from_pretrained(asked.average), asked.share)
         if trained.decoder.pitch_filter:
-            trained = filtered(trained, asked.filter_strength, asked.filter_passes)
-        smaller(trained, asked.level_rounds, asked.refine_steps).save_pretrained(folder)
+            strengthen(trained, *asked.filter_strength)
+        changes = {"level_rounds": asked.level_rounds, "refine_steps": asked.refine_steps}
+        if asked.filter_passes:
+            changes["pitch_filter_passes"] = asked.filter_passes
+        smaller(trained, **changes).save_pretrained(folder)
         if asked.prior_of:
             shutil.copy(SHIPPED.parent / asked.prior_of / "prior.vqe", folder)
         # 32 classes save less, and take 1.5 MB
