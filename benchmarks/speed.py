@@ -6,7 +6,7 @@ A limit is what cannot be avoided: the matrix products of a search alone, or one
 that alternate in this run, by the least time of each; only the machine's own numbers (copy bandwidth, one vector, coders) are absolute.
 Codes are compared with the plain twin's, ties counted. With faiss installed (pip install faiss-cpu) it runs with the same codebooks, and
 with a C++ compiler the compiled searches (vqkit.quantize.native) have rows of their own.
-One core: three minutes; --large goes to a million vectors. --busy takes processor time of the one thread instead of the clock's, for a
+One core: eight minutes; --large goes to a million vectors. --busy takes processor time of the one thread instead of the clock's, for a
 machine on which other programs run: they still share caches and memory, so the numbers are still too high.
 """
 
@@ -15,8 +15,6 @@ import json
 import os
 import platform
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -25,16 +23,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from speed_peers import beside_faiss, faiss_residual, memory, training
+from timing import CLOCK, Call, fill, least
 
 import vqkit
 from vqkit.bitstream import StaticTables, fit_contexts
 from vqkit.code_digest import commit
 from vqkit.quantize import native
 
-Call = Callable[[], object]
 VECTORS = 8192
-clock = time.perf_counter
 SYSTEMS: dict[str, tuple[int, Callable[[int], vqkit.Quantizer]]] = {
     "RVQ 8×1024": (128, lambda dim: vqkit.RVQ(dim, 1024, 8, init="uniform")),
     "RVQ 4×64": (120, lambda dim: vqkit.RVQ(dim, 64, 4, init="uniform")),
@@ -45,49 +42,22 @@ SYSTEMS: dict[str, tuple[int, Callable[[int], vqkit.Quantizer]]] = {
     "FSQ 7·5·5·5·5": (128, lambda dim: vqkit.FSQ(dim, [7, 5, 5, 5, 5])),
     "LFQ 12": (128, lambda dim: vqkit.LFQ(dim, bits=12)),
 }
-COMPILED = tuple(SYSTEMS)
 PRODUCTS = {  # (calls, codes, dim) of the matrix products of a search
     "RVQ 8×1024": (8, 1024, 128), "RVQ 4×64": (4, 64, 120), "PVQ 4×64": (4, 64, 30), "LooC 256×4": (32, 256, 4),
 }  # fmt: skip
+# what grows, from RVQ 8×1024 of 128 dimensions and 2,048 vectors
+GROWING = {
+    "vectors": (1, 10, 100, 1000, 10_000), "codes": (16, 64, 256, 1024, 4096, 16_384), "dimensions": (8, 32, 128, 512),
+    "stages": (1, 2, 4, 8, 16, 32),
+}  # fmt: skip
 PEER = "training step, times faster than vector-quantize-pytorch"
-SIZES = "microseconds a vector, RVQ 8×1024, compiled where possible"
-TABLES = ("faiss", PEER, SIZES, "memory", "coders", "machine")
-MEMORY = """
-import resource, torch
-from {module} import {name} as Made
-torch.set_grad_enabled(False)
-quantizer = Made({arguments}).eval()
-z = torch.randn(1, 4096, 32)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-quantizer(z)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-
-
-def least(calls: dict[str, Call], repeats: int) -> dict[str, float]:
-    """The least seconds of each of several calls that alternate; what takes microseconds is called often."""
-    found: dict[str, float] = {}
-    often: dict[str, int] = {}
-    for name, call in calls.items():
-        call()
-        start = clock()
-        call()
-        often[name] = max(1, min(200, round(0.005 / max(clock() - start, 1e-6))))
-    for _ in range(repeats):
-        for name, call in calls.items():
-            start = clock()
-            for _ in range(often[name]):
-                call()
-            taken = (clock() - start) / often[name]
-            found[name] = min(found.get(name, taken), taken)
-    return found
-
-
-def fill(quantizer: vqkit.Quantizer) -> vqkit.Quantizer:
-    """Codebooks of noise."""
-    for table in quantizer.codebooks:
-        table.normal_()
-    return quantizer.eval()
+TABLES = (PEER, "coders", "machine")
+GRIDS = {
+    "systems": "system",
+    "faiss": "with FAISS's codebooks",
+    "growth": "RVQ 8×1024, dim 128, 2,048 vectors; what grows",
+    "memory": "MiB that a call takes at most",
+}
 
 
 def coding(name: str, repeats: int) -> dict[str, Any]:
@@ -105,14 +75,7 @@ def coding(name: str, repeats: int) -> dict[str, Any]:
     }
     if name in PRODUCTS:
         count, size, width = PRODUCTS[name]
-        x, table = z.reshape(-1, dim)[:, :width].contiguous(), torch.randn(width, size)
-        scores = torch.empty(len(x), size)
-
-        def products() -> None:
-            for _ in range(count):
-                torch.mm(x, table, out=scores)
-
-        calls["products"] = products
+        calls["products"] = products(z.reshape(-1, dim)[:, :width].contiguous(), count, size)
     inner = getattr(quantizer, "quantizer", None)
     if isinstance(inner, vqkit.Residual):
         calls["plain decode"] = lambda: inner._decode_plain(codes, inner.num_stages)
@@ -133,87 +96,63 @@ def coding(name: str, repeats: int) -> dict[str, Any]:
     return row
 
 
-def beside_faiss(repeats: int) -> dict[str, Any]:
-    """FAISS's greedy residual quantizer with the codebooks of ours; nothing without faiss."""
-    try:
-        import faiss
-    except ImportError:
-        return {}
-    faiss.omp_set_num_threads(torch.get_num_threads())
-    dim, make = SYSTEMS["RVQ 8×1024"]
-    quantizer, z = fill(make(dim)), torch.randn(1, VECTORS // 4, dim)
-    theirs = faiss.ResidualQuantizer(dim, 8, 10)
-    theirs.max_beam_size = 1
-    faiss.copy_array_to_vector(torch.cat(quantizer.codebooks).flatten().numpy(), theirs.codebooks)
-    theirs.is_trained = True
-    theirs.compute_codebook_tables()
-    x, codes = z[0].numpy(), quantizer.encode(z)
-    packed = theirs.compute_codes(x)
-    seconds = least(
-        {
-            "encode": lambda: quantizer.encode(z), "their encode": lambda: theirs.compute_codes(x),
-            "decode": lambda: quantizer.decode(codes), "their decode": lambda: theirs.decode(packed),
-        },
-        repeats,
-    )  # fmt: skip
-    equal = np.abs(theirs.decode(packed) - quantizer.decode(codes)[0].numpy()).max(axis=1) < 1e-3
-    return {
-        "encode, times faster than FAISS": seconds["their encode"] / seconds["encode"],
-        "decode, times faster than FAISS": seconds["their decode"] / seconds["decode"],
-        "vectors equal to FAISS's": float(equal.mean()),
-    }
-
-
-def training(repeats: int) -> dict[str, float]:
-    """Training steps with EMA, times faster than vector-quantize-pytorch."""
-    from vector_quantize_pytorch import ResidualVQ
-
+def by_size(large: bool, repeats: int) -> dict[str, dict[str, Any]]:
+    """RVQ 8×1024 with more and more vectors, codes, dimensions and stages, compiled where that is loaded."""
     found = {}
-    for size, stages, dim in ((64, 4, 120), (1024, 8, 128)):
-        z = torch.randn(8, 300, dim)
-        ours = vqkit.RVQ(dim, size, stages, update="ema", init="uniform", revive="none").train()
-        peer = ResidualVQ(dim=dim, codebook_size=size, num_quantizers=stages).train()
-
-        def step(loss: Callable[[Tensor], Tensor], z: Tensor = z) -> None:
-            with torch.enable_grad():
-                loss(z.detach().requires_grad_()).backward()
-
-        def of_ours(z: Tensor, q: vqkit.Quantizer = ours) -> Tensor:
-            out = q(z)
-            return out.loss + out.z_q.square().mean()
-
-        def of_peer(z: Tensor, q: Any = peer) -> Tensor:
-            out = q(z)
-            return out[2].sum() + out[0].square().mean()
-
-        seconds = least({"ours": lambda: step(of_ours), "theirs": lambda: step(of_peer)}, repeats)
-        found[f"RVQ {stages}×{size}"] = seconds["theirs"] / seconds["ours"]
+    for what, sizes in GROWING.items():
+        for size in (*sizes, *((100_000, 1_000_000) if large and what == "vectors" else ())):
+            shape = {"vectors": 2048, "codes": 1024, "dimensions": 128, "stages": 8, what: size}
+            goes = 1 if shape["vectors"] > 10_000 else max(3, repeats // 3)
+            found[f"{size:,} {what if size > 1 else what.removesuffix('s')}"] = grown(**shape, repeats=goes)
     return found
 
 
-def by_size(large: bool, repeats: int) -> dict[str, float]:
-    """Microseconds a vector of RVQ 8×1024 from one vector to many."""
-    dim, make = SYSTEMS["RVQ 8×1024"]
-    quantizer = fill(make(dim))
-    found = {}
-    for count in (1, 10, 100, 1000, 10_000, *((100_000, 1_000_000) if large else ())):
-        z = torch.randn(1, count, dim)
-        calls: dict[str, Call] = {"encode": lambda z=z: quantizer.encode(z)}  # type: ignore[misc]
-        found[str(count)] = least(calls, 1 if count > 10_000 else repeats)["encode"] / count * 1e6
-    return found
-
-
-def memory() -> dict[str, float]:
-    """Growth of peak memory while 4,096 vectors are quantized, beyond what imports and tables took; each in a process of its own."""
-    systems = {
-        "ours": ("vqkit", "VQ", "32, 65536"),
-        "theirs": ("vector_quantize_pytorch", "VectorQuantize", "dim=32, codebook_size=65536"),
+def grown(vectors: int, codes: int, dimensions: int, stages: int, repeats: int) -> dict[str, Any]:
+    """Encoding and decoding of one such size beside the products, the plain loop, FAISS and a copy."""
+    quantizer = fill(vqkit.RVQ(dimensions, codes, stages, init="uniform"))
+    inner = quantizer.quantizer
+    z = torch.randn(1, vectors, dimensions)
+    quantizer.encode(torch.randn(1, 1024, dimensions))  # tables that are prepared once
+    found, copy = quantizer.encode(z), torch.empty_like(z)
+    calls: dict[str, Call] = {
+        "encode": lambda: quantizer.encode(z),
+        "decode": lambda: quantizer.decode(found),
+        "copy": lambda: copy.copy_(z),
+        "products": products(z.view(vectors, dimensions), stages, codes),
     }
-    kilobytes = {}
-    for name, (module, made, arguments) in systems.items():
-        script = MEMORY.format(module=module, name=made, arguments=arguments)
-        kilobytes[name] = int(subprocess.check_output([sys.executable, "-W", "ignore", "-c", script]))
-    return {f"VQ of 65,536 codes, 4,096 vectors: {name}, MiB": value / 1024 for name, value in kilobytes.items()}
+    if vectors <= 10_000:
+        calls["plain"] = lambda: inner._encode_plain(z, None)
+    if vectors <= 10_000 and codes <= 4096:
+        try:
+            theirs = faiss_residual(quantizer, 1)
+            calls["theirs"] = lambda: theirs.compute_codes(z[0].numpy())
+        except ImportError:
+            pass
+    seconds = least(calls, repeats)
+    row: dict[str, Any] = {
+        "µs a vector": seconds["encode"] / vectors * 1e6,
+        "encode × products": seconds["encode"] / seconds["products"],
+    }
+    for name, key in (("plain", "encode, × faster than plain"), ("theirs", "than FAISS")):
+        if name in seconds:
+            row[key] = seconds[name] / seconds["encode"]
+    row["decode × copy"] = seconds["decode"] / seconds["copy"]
+    return row
+
+
+def products(x: torch.Tensor, count: int, codes: int) -> Call:
+    """So many matrix products of the vectors and a table, in chunks whose scores stay in the cache."""
+    table = torch.randn(x.shape[1], codes)
+    rows = max(1, min(len(x), max(256, (1 << 20) // codes)))
+    scores = torch.empty(rows, codes)
+
+    def multiply() -> None:
+        for start in range(0, len(x), rows):
+            part = x[start : start + rows]
+            for _ in range(count):
+                torch.mm(part, table, out=scores[: len(part)])
+
+    return multiply
 
 
 def coders(repeats: int) -> dict[str, float]:
@@ -276,15 +215,20 @@ def _read(path: str) -> str:
 
 def report(results: dict[str, Any]) -> str:
     """Markdown."""
-    columns = list(dict.fromkeys(key for row in results["systems"].values() for key in row))
-    lines = ["| system | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
-    for name, row in results["systems"].items():
-        lines.append(f"| {name} | " + " | ".join(_cell(row.get(column)) for column in columns) + " |")
+    lines: list[str] = []
+    for key, title in GRIDS.items():
+        rows = results[key]
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+        lines += ["", f"| {title} | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
+        lines += [
+            f"| {name} | " + " | ".join(_cell(row.get(column)) for column in columns) + " |"
+            for name, row in rows.items()
+        ]
     for title in TABLES:
         if results.get(title):
             lines += ["", f"| {title} | |", "| --- | ---: |"]
             lines += [f"| {name} | {_cell(value)} |" for name, value in results[title].items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines[1:]) + "\n"
 
 
 def _cell(value: Any) -> str:
@@ -309,6 +253,19 @@ def plot(results: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def measure(results: dict[str, Any], suffix: str, repeats: int) -> None:
+    """Fill in the rows that there are with and without the compiled library."""
+    for name in SYSTEMS:
+        results["systems"][name + suffix] = coding(name, repeats)
+        print(
+            name + suffix, {key: _cell(value) for key, value in results["systems"][name + suffix].items()}, flush=True
+        )
+    for name, row in beside_faiss(repeats):
+        results["faiss"][name + suffix] = row
+        print(name + suffix, {key: _cell(value) for key, value in row.items()}, flush=True)
+    results[PEER] |= {key + suffix: value for key, value in training(repeats).items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
@@ -320,27 +277,18 @@ def main() -> None:
     if asked.busy:
         if asked.threads != 1:
             parser.error(f"--busy counts one thread, got --threads {asked.threads}")
-        global clock
-        clock = time.thread_time
+        CLOCK.busy()
     torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
-    results: dict[str, Any] = {"machine": machine(asked.threads, asked.busy), "systems": {}}
+    results: dict[str, Any] = {"machine": machine(asked.threads, asked.busy), "systems": {}, "faiss": {}, PEER: {}}
     compiled = compiles()
     with native.without():
-        for name in SYSTEMS:
-            results["systems"][name] = coding(name, asked.repeats)
-            print(name, {key: _cell(value) for key, value in results["systems"][name].items()}, flush=True)
-        results["faiss"] = beside_faiss(asked.repeats)
-        results[PEER] = training(asked.repeats)
+        measure(results, "", asked.repeats)
     if compiled:
-        for name in COMPILED:
-            row = results["systems"][f"{name}, compiled"] = coding(name, asked.repeats)
-            print(f"{name}, compiled", {key: _cell(value) for key, value in row.items()}, flush=True)
-        results["faiss"] |= {f"compiled: {key}": value for key, value in beside_faiss(asked.repeats).items()}
-        results[PEER] |= {f"{key}, compiled": value for key, value in training(asked.repeats).items()}
-    results[SIZES] = by_size(asked.large, asked.repeats)
-    results["memory"] = memory()
+        measure(results, ", compiled", asked.repeats)
+    results["growth"] = by_size(asked.large, asked.repeats)
+    results["memory"] = memory(compiled)
     results["coders"] = coders(asked.repeats)
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "speed.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")

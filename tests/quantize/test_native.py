@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_tables import SYSTEMS, TRAINED, built
+from test_tables import DIM, PIECES, SYSTEMS, TRAINED, built, pieces
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import cpp_extension
 from torch.utils.checkpoint import checkpoint
@@ -25,13 +25,6 @@ from vqkit.quantize.search import nearest, nearest_plain
 needs_compiler = pytest.mark.skipif(
     not (shutil.which("c++") and shutil.which("ninja")), reason="needs a C++ compiler and ninja"
 )
-
-
-@pytest.fixture
-def library(monkeypatch):
-    """The compiled library, for the time of one test."""
-    monkeypatch.setattr(native, "_library", native._library)
-    native.load()
 
 
 class Watched:
@@ -76,6 +69,33 @@ def test_every_size_of_a_stage_leaves_the_residual_of_the_plain_twin(library, mo
     assert watched.called[-1] == "vqkit_search"
     assert len(codes[..., 0].unique()) == size
     assert (codes != quantizer._encode_plain(z, None)).any(dim=-1).float().mean() < 0.002
+
+
+@needs_compiler
+@pytest.mark.parametrize("stages", [5, 6, 7, 8, 9, 15, 16, 17, 33])
+@pytest.mark.parametrize("dim", [3, 130])
+def test_however_many_stages_are_summed_as_by_the_plain_twin(library, stages, dim):
+    torch.manual_seed(0)
+    quantizer = RVQ(dim, 16, stages, init="uniform").eval()
+    codes = torch.randint(-1, 16, (1, 50, stages))
+    for count in range(1, stages + 1):
+        assert torch.equal(
+            quantizer.decode(codes[..., :count]), quantizer.quantizer._decode_plain(codes[..., :count], count)
+        )
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", PIECES)
+def test_pieces_are_joined_as_by_the_plain_twin(library, monkeypatch, name):
+    quantizer = pieces(name)
+    codes = quantizer.encode(torch.randn(2, 300, DIM))
+    codes[0, :9, 1], codes[1, 2] = -1, -1
+    watched = Watched(native._library)
+    monkeypatch.setattr(native, "_library", watched)
+    with torch.no_grad():
+        found = quantizer.decode(codes)
+    assert ("vqkit_copies" in watched.called) == (name in ("own", "bfloat16"))
+    assert torch.equal(found, quantizer._decode_plain(codes, 1))
 
 
 @needs_compiler

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from vqkit import IVQ, RVQ, VQ, Product, Residual
+from vqkit import IVQ, PVQ, RVQ, VQ, LooC, Product, Residual
 from vqkit.quantize.leaves import plain_leaves
 from vqkit.quantize.memo import Memo
 from vqkit.quantize.search import plain_paths
@@ -103,6 +103,46 @@ def test_a_training_step_is_that_of_the_plain_twin(name, masked, monkeypatch):
     torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-5)
     assert ("gradient" in name or name in ("dropout", "shared")) == (len(tables) > 0)
     assert [key for key in state if not torch.equal(state[key], other[key])] == []
+
+
+PIECES = {
+    "own": lambda: PVQ(DIM, 16, 4),
+    "shared": lambda: Product.shared(VQ(6, 16), 4),
+    "of several sizes": lambda: Product([VQ(8, 5), VQ(8, 16), VQ(8, 2)]),
+    "some shared": lambda: Product([VQ(4, 5), VQ(4, 5)], repeats=3),
+    "bfloat16": lambda: PVQ(DIM, 16, 4).bfloat16(),
+    "LooC": lambda: LooC(DIM, 16, 4),
+}
+
+
+def pieces(name: str) -> Product:
+    torch.manual_seed(0)
+    quantizer = PIECES[name]().eval()
+    for book in quantizer.codebooks:
+        with torch.no_grad():
+            book.normal_()
+    return next(module for module in quantizer.modules() if isinstance(module, Product))
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_pieces_decode_at_once_as_they_do_for_themselves(name, monkeypatch):
+    quantizer, z = pieces(name), torch.randn(2, 300, DIM)
+    with monkeypatch.context() as watched:
+        watched.setattr(Product, "_decode_plain", None)  # to call it is an error
+        codes = quantizer.encode(z)
+        codes[0, :9, 1], codes[1, 2] = -1, -1
+        with torch.no_grad():
+            found = [quantizer.decode(part) for part in (codes, codes[:1, :1], codes[:, :0], codes.transpose(0, 1))]
+    parts = (codes, codes[:1, :1], codes[:, :0], codes.transpose(0, 1))
+    assert all(torch.equal(a, quantizer._decode_plain(b, 1)) for a, b in zip(found, parts, strict=True))
+    assert (found[0][1, 2] == 0).all()
+    assert (found[0][0, 0] != 0).any()
+    before = found[0]
+    quantizer.codebooks[-1].data.mul_(2)
+    with torch.no_grad():
+        after = quantizer.decode(codes)
+    assert torch.equal(after, quantizer._decode_plain(codes, 1))
+    assert not torch.equal(after, before)
 
 
 def test_drawn_codes_are_drawn_by_the_stages():

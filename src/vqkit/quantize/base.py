@@ -98,7 +98,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
     def _candidates(
         self, x: Float[Tensor, "vectors dim"], count: int
     ) -> tuple[Int[Tensor, "vectors candidates codes"], Float[Tensor, "vectors candidates"]]:
-        """Up to ``count`` candidates of every vector, the best first, and their squared errors."""
+        """Candidates of every vector in any order, and their squared errors: the best ``count``, as far as there are, maybe others."""
         codes = self._encode(x, None)
         error = (x - self._decode(codes, self.num_stages)).square().sum(dim=-1)
         return codes[:, None], error[:, None]

@@ -1,7 +1,7 @@
 """Beam search through the stages of a residual quantizer, and the choice of a number of stages for each vector.
 
 A greedy search takes the nearest code in every stage and can regret it in the next. A beam keeps the B sets of codes with the least error
-‖z − Σ q_i‖² so far; each stage extends every one of them by its B nearest codes and keeps the best B of these B² again.
+‖z − Σ q_i‖² so far; each stage extends every one of them by its codes, or by its B nearest ones, and keeps the best B of all of these.
 
 References:
     Babenko & Lempitsky, "Additive quantization for extreme vector compression" (2014); Gersho & Gray, "Vector quantization and signal
@@ -56,8 +56,8 @@ def _searched(stages: Sequence[Quantizer], x: Tensor, beam: int) -> Iterator[tup
         kept, offered = prefix.shape[1], codes.shape[1]
         errors = errors.reshape(x.shape[0], kept * offered)
         best, chosen = errors.topk(min(beam, kept * offered), dim=1, largest=False)
-        codes = codes.reshape(x.shape[0], kept * offered, codes.shape[-1])[row, chosen]
         parent = chosen // offered
+        codes = codes.unflatten(0, (x.shape[0], kept))[row, parent, chosen % offered]
         prefix = torch.cat([prefix[row, parent], codes], dim=-1)
         residual = residual[row, parent] - stage._decode(codes, stage.num_stages)
         yield prefix[:, 0], best[:, 0]

@@ -1,4 +1,4 @@
-"""How the stages of a residual quantizer are searched and decoded fast: by signs, by plain tables, or by the compiled library."""
+"""How stages, and pieces, of plain codebooks are searched and decoded fast: by signs, by plain tables, or by the compiled library."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,16 +8,32 @@ from torch import Tensor, nn
 
 from vqkit.quantize import native
 from vqkit.quantize.base import Quantizer
+from vqkit.quantize.beam import best_prefixes
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.fused import FusedSearch
 from vqkit.quantize.inputs import finite_vectors
 from vqkit.quantize.memo import Memo, OfParts
+from vqkit.quantize.native_sums import summed_rows
 from vqkit.quantize.search import search_table, takes_fast_paths, takes_fused_search
 from vqkit.quantize.signs import StageSigns
-from vqkit.quantize.tables import StageTables
+from vqkit.quantize.tables import PieceTables, StageTables
 from vqkit.types import Float, Int
 
-__all__ = ["FastStages", "Ready", "decoded", "fast_stages", "fused_codes", "native_search", "waits"]
+__all__ = [
+    "FastStages",
+    "Ready",
+    "beam_prefixes",
+    "decoded",
+    "fast_stages",
+    "fused_codes",
+    "joined",
+    "native_search",
+    "waits",
+]
+
+
+# of the compiled beam: it holds the scores of all codes for a block of vectors and the sets that are kept of each
+_MOST_BEAM, _MOST_CODES = 64, 8192
 
 
 class FastStages:
@@ -54,9 +70,7 @@ class FastStages:
             finite: they were seen to be; otherwise NaN and Inf are refused where codes are returned.
         """
         if self._signs is None and native.NativeSearch.fit(x, self._tables):
-            if self._native is None:
-                self._native = native_search(self._tables)
-            codes, seen_finite = self._native.search(x)
+            codes, seen_finite = self._compiled().search(x)
             if not (finite or seen_finite):
                 finite_vectors(x)
             return codes
@@ -65,10 +79,22 @@ class FastStages:
         x = x if finite else finite_vectors(x)
         return self._all_composed().search(x) if self._signs is None else self._signs.search(x)
 
+    def beam(
+        self, x: Float[Tensor, "vectors dim"], beam: int, every: bool
+    ) -> tuple[list[Int[Tensor, "vectors codes"]], Float[Tensor, "vectors stages"]] | None:
+        """`best_prefixes`, of all stages alone unless for every number of them; None where no fast way fits."""
+        narrow = beam <= _MOST_BEAM and all(len(stage) == 1 and len(stage[0]) <= _MOST_CODES for stage in self._tables)
+        return self._compiled().beam(x, beam, every) if narrow and native.NativeSearch.fit(x, self._tables) else None
+
     def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
         """Σ of the codes of the first stages, −1 counting as zeros; None where no fast way fits."""
         found = None if self._signs is None else self._signs.decode(codes, stages)
         return self._all_composed().decode(codes, stages) if found is None and self._fit else found
+
+    def _compiled(self) -> native.NativeSearch:
+        if self._native is None:
+            self._native = native_search(self._tables)
+        return self._native
 
     def _all_composed(self) -> StageTables:
         if self._composed is None:
@@ -82,11 +108,12 @@ class _Books(NamedTuple):
 
 
 class Ready:
-    """What is kept of a quantizer's stages from call to call: which codebooks they are, and these as tables."""
+    """What is kept of a quantizer's stages, or pieces, from call to call: which codebooks they are, and these as tables."""
 
     def __init__(self) -> None:
         self.codebooks: OfParts[_Books | None] = OfParts()
         self.tables: Memo[FastStages] = Memo()
+        self.pieces: Memo[PieceTables] = Memo()
 
 
 def native_search(tables: Sequence[Sequence[Tensor]]) -> native.NativeSearch:
@@ -122,6 +149,32 @@ def fast_stages(owner: nn.Module, stages: Sequence[Quantizer], like: Tensor, kep
     return kept.tables.of([book.weight for book in found.different], lambda: FastStages(_float_tables(found)))
 
 
+def beam_prefixes(
+    owner: nn.Module,
+    stages: Sequence[Quantizer],
+    count: int,
+    x: Float[Tensor, "*shape dim"],
+    beam: int,
+    kept: Ready,
+    every: bool,
+) -> tuple[list[Int[Tensor, "vectors codes"]], Float[Tensor, "vectors stages"]]:
+    """`best_prefixes` of the first ``count`` stages, compiled where that fits.
+
+    Args:
+        owner: the quantizer that holds the stages.
+        stages: all of them, in the order of their codes.
+        count: of how many.
+        x: finite vectors.
+        beam: sets of codes kept after each stage.
+        kept: what the last call found.
+        every: whether codes for every number of stages are needed; otherwise the list may have those of all stages alone.
+    """
+    x = x.detach().flatten(end_dim=-2)
+    fast = fast_stages(owner, stages, x, kept) if native.serves(x, torch.float32) else None
+    found = None if fast is None else fast.first(count).beam(x, beam, every)
+    return best_prefixes(stages[:count], x, beam) if found is None else found
+
+
 def fused_codes(stages: Sequence[Quantizer], x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"] | None:
     """Codes by the kernel for CUDA; None where it does not fit."""
     found = _all_codebooks(stages) if takes_fused_search(x) else None
@@ -141,7 +194,8 @@ def _all_codebooks(stages: Sequence[Quantizer]) -> _Books | None:
 
 
 def _float_tables(found: _Books) -> list[list[Tensor]]:
-    return [[book.weight.detach().float() for book in stage] for stage in found.stages]
+    tables = {id(book): book.weight.detach().float() for book in found.different}  # a shared one once
+    return [[tables[id(book)] for book in stage] for stage in found.stages]
 
 
 def decoded(
@@ -168,7 +222,18 @@ def _summed(owner: nn.Module, stages: Sequence[Quantizer], codes: Tensor, kept: 
     tables = [books[0].weight for books in found.stages[: codes.shape[1]]]
     if not all(native.serves(table, torch.float32) and table.is_contiguous() for table in tables):
         return None
-    return native.summed_rows(codes, tables, [(len(table),) for table in tables])
+    return summed_rows(codes, tables, [(len(table),) for table in tables])
+
+
+def joined(owner: Quantizer, codes: Int[Tensor, "*shape codes"], kept: Ready) -> Float[Tensor, "*shape dim"] | None:
+    """Vectors of the codes of one stage of pieces from plain tables; None where they, or gradients, need the plain way."""
+    if owner.training or torch.is_grad_enabled() or not takes_fast_paths(codes):
+        return None
+    found = kept.codebooks.of(owner, lambda: _all_codebooks([owner]))
+    if found is None:
+        return None
+    tables = kept.pieces.of([book.weight for book in found.different], lambda: PieceTables(_float_tables(found)[0]))
+    return tables.decode(codes.reshape(-1, codes.shape[-1])).view(*codes.shape[:-1], owner.dim)
 
 
 def waits(module: nn.Module) -> bool:

@@ -442,6 +442,8 @@ struct Sums {
 // Σ of rows of the stages' tables, whose index is made of the codes of the pieces. A stage all of whose codes are −1 adds nothing; false
 // where only some are.
 bool sum_rows(const Sums &q, const int64_t *codes, int64_t n, float *out) {
+  static void (*const add[])(const float *const *, int64_t, float *) = {
+      add_rows<1>, add_rows<2>, add_rows<3>, add_rows<4>, add_rows<5>, add_rows<6>, add_rows<7>, add_rows<8>};
   std::vector<const float *> rows(q.stages);
   for (int64_t v = 0; v < n; ++v, codes += q.columns, out += q.dim) {
     int64_t column = 0, used = 0;
@@ -458,19 +460,11 @@ bool sum_rows(const Sums &q, const int64_t *codes, int64_t n, float *out) {
       if (gone && gone < q.widths[s]) return false;
       if (!gone) rows[used++] = q.tables[s] + index * q.dim;
     }
-    switch (used) {
-      case 0: std::memset(out, 0, q.dim * sizeof(float)); break;
-      case 1: add_rows<1>(rows.data(), q.dim, out); break;
-      case 2: add_rows<2>(rows.data(), q.dim, out); break;
-      case 3: add_rows<3>(rows.data(), q.dim, out); break;
-      case 4: add_rows<4>(rows.data(), q.dim, out); break;
-      case 8: add_rows<8>(rows.data(), q.dim, out); break;
-      default:
-        for (int64_t d = 0; d < q.dim; ++d) {
-          float total = 0;
-          for (int64_t i = 0; i < used; ++i) total += rows[i][d];
-          out[d] = total;
-        }
+    if (!used) std::memset(out, 0, q.dim * sizeof(float));
+    for (int64_t first = 0, here; first < used; first += here) {
+      if (first) rows[--first] = out;  // the sum so far
+      here = std::min<int64_t>(8, used - first);
+      add[here - 1](rows.data() + first, q.dim, out);
     }
   }
   return true;

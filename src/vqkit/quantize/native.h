@@ -138,8 +138,8 @@ void turn(const float *rows, int64_t count, int64_t dim, Buffer<float> &tail, Bu
 }
 
 // Calls work(first, number) for parts of n vectors, in threads where there are many.
-template <class Work> void parts(int64_t n, int64_t threads, Work work) {
-  threads = std::max<int64_t>(1, std::min(threads, n / PART));
+template <class Work> void parts(int64_t n, int64_t threads, Work work, int64_t part = PART) {
+  threads = std::max<int64_t>(1, std::min(threads, n / part));
   const int64_t each = ((n + threads - 1) / threads + BLOCK - 1) / BLOCK * BLOCK;
   std::vector<std::thread> running;
   for (int64_t first = each; first < n; first += each)

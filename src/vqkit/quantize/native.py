@@ -13,10 +13,8 @@ import platform
 import subprocess
 import threading
 import weakref
-from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +32,10 @@ __all__ = [
     "nearest",
     "serves",
     "sign_codes",
-    "summed_pieces",
-    "summed_rows",
     "without",
 ]
 
-_SOURCES = [Path(__file__).with_name(name) for name in ("native.cpp", "native_grid.cpp", "native_step.cpp")]
+_SOURCES = [Path(__file__).with_name(f"native{part}.cpp") for part in ("", "_beam", "_grid", "_step")]
 _FLAGS = {
     "AVX2": ["-mavx2", "-mfma"],
     "AVX512": ["-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw"],
@@ -49,6 +45,7 @@ _MOST_FLOATS = 1 << 20
 _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _ARGUMENTS = {
     "vqkit_search": [_POINTER, _INT, _INT, _POINTER, _INT, _INT, _POINTER, _POINTER, _INT, _POINTER],
+    "vqkit_beam": [_POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _INT, *[_POINTER] * 3],
     "vqkit_gram": [_INT, _POINTER, _INT, _INT],
     "vqkit_gram_free": [_POINTER],
     "vqkit_preselect_words": [_INT, _INT],
@@ -214,6 +211,30 @@ class NativeSearch:
         )  # fmt: skip
         return codes, bool(finite)
 
+    def beam(
+        self, x: Float[Tensor, "vectors dim"], beam: int, every: bool
+    ) -> tuple[list[Int[Tensor, "vectors codes"]], Float[Tensor, "vectors stages"]]:
+        """`vqkit.quantize.beam.best_prefixes` of stages of one piece each.
+
+        Args:
+            x: finite vectors.
+            beam: sets of codes kept after each stage.
+            every: codes for every number of stages; otherwise the list has those of all stages alone.
+        """
+        x = x.detach().contiguous()
+        if self._seen < _VECTORS_BEFORE:
+            self._count(len(x) * beam)
+        widths = list(range(1, self._stages + 1))
+        codes = torch.empty(len(x), self._stages, dtype=torch.long, device=x.device)
+        prefixes = codes.new_empty(len(x), sum(widths)) if every else None
+        errors = torch.empty(len(x), self._stages, dtype=torch.float32, device=x.device)
+        layout = self._layout
+        _library.vqkit_beam(
+            x.data_ptr(), len(x), x.shape[1], layout.data_ptr(), self._stages, self._kept[0].data_ptr(), beam,
+            torch.get_num_threads(), codes.data_ptr(), None if prefixes is None else prefixes.data_ptr(), errors.data_ptr(),
+        )  # fmt: skip
+        return [codes] if prefixes is None else list(prefixes.split(widths, dim=1)), errors
+
     def _count(self, vectors: int) -> None:
         """Prepare what gains from now on, each once: several threads may search."""
         with self._lock:
@@ -262,46 +283,3 @@ def sign_codes(
         product.data_ptr(), torch.get_num_threads(), codes.data_ptr(),
     )  # fmt: skip
     return codes
-
-
-def summed_rows(
-    codes: Int[Tensor, "vectors codes"], tables: Sequence[Tensor], sizes: Sequence[Sequence[int]]
-) -> Float[Tensor, "vectors dim"] | None:
-    """Σ of the rows of composed tables, −1 counting as zeros; None where some pieces of a stage are −1 and others not.
-
-    Args:
-        codes: codes in range, of as many stages as there are tables.
-        tables: (composed codes, dim) of each stage, float32 and contiguous.
-        sizes: sizes of the codebooks of each stage's pieces.
-    """
-    codes = codes.contiguous()
-    out = torch.empty(len(codes), tables[0].shape[1], dtype=torch.float32, device=codes.device)
-    places = array("q", [table.data_ptr() for table in tables])
-    widths = array("q", map(len, sizes))
-    every = array("q", chain.from_iterable(sizes))
-    whole = _library.vqkit_sums(
-        codes.data_ptr(), len(codes), codes.shape[1], len(tables), widths.buffer_info()[0], every.buffer_info()[0],
-        places.buffer_info()[0], out.shape[1], torch.get_num_threads(), out.data_ptr(),
-    )  # fmt: skip
-    return out if whole else None
-
-
-def summed_pieces(
-    codes: Int[Tensor, "vectors codes"], table: Float[Tensor, "pieces rows width"], stages: int, base: int
-) -> Float[Tensor, "vectors dim"]:
-    """Every piece's row, at the number whose digits to the base are its codes of all stages plus 1.
-
-    Args:
-        codes: codes in range or −1, stage after stage, in a stage piece after piece.
-        table: for each piece base^stages rows.
-        stages: number of stages.
-        base: codes of a piece plus 1.
-    """
-    codes = codes.contiguous()
-    pieces, rows, width = table.shape
-    out = torch.empty(len(codes), pieces * width, dtype=torch.float32, device=codes.device)
-    _library.vqkit_copies(
-        codes.data_ptr(), len(codes), stages, pieces, width, base, table.data_ptr(), rows,
-        torch.get_num_threads(), out.data_ptr(),
-    )  # fmt: skip
-    return out

@@ -113,15 +113,21 @@ double distance(const float *a, const float *b, int64_t width) {
 // The larger one, and NaN where one is: std::max may drop it.
 double larger(double a, double b) { return a <= b ? b : a + (b - b); }
 
+// The length of the longest row, NaN where one is not finite.
+double longest_row(const Buffer<float> &rows, int64_t count, int64_t width) {
+  const std::vector<float> zeros(width, 0);
+  double longest = 0;
+  for (int64_t a = 0; a < count; ++a) longest = larger(longest, distance(&rows[a * width], zeros.data(), width));
+  return longest;
+}
+
 // The largest distance of two of the rows, or a bound: of many rows it would take too long. NaN where one is not finite.
 double widest(const Buffer<float> &rows, int64_t count, int64_t width) {
-  const std::vector<float> zeros(width, 0);
-  double longest = 0, most = 0;
-  for (int64_t a = 0; a < count; ++a) {
-    longest = larger(longest, distance(&rows[a * width], zeros.data(), width));
-    for (int64_t b = 0; b < a && count <= TILE; ++b) most = larger(most, distance(&rows[a * width], &rows[b * width], width));
-  }
-  return count <= TILE ? most : 2 * longest;
+  if (count > TILE) return 2 * longest_row(rows, count, width);
+  double most = 0;
+  for (int64_t a = 0; a < count; ++a)
+    for (int64_t b = 0; b <= a; ++b) most = larger(most, distance(&rows[a * width], &rows[b * width], width));
+  return most;
 }
 
 // A table of codes in 8 bits, in memory of `words` numbers that the caller keeps.
@@ -129,6 +135,8 @@ struct Table {
   struct Head {
     float apart;     // max‖ê_c − ê_c'‖
     float off;       // max‖δ_c − δ_c'‖, and what rounding adds for every unit of ‖x‖
+    float longest;   // max‖ê_c‖, for the bound of a single code's approximation
+    float lost;      // max‖δ_c‖, likewise with what rounding adds
     float constant;  // what rounding adds whatever x is
   };
   Head *head;
@@ -156,9 +164,8 @@ struct Table {
     Bytes bytes;
     bytes.quads.resize(stride * BLOCK);
     for (int64_t c = 0; c < codes; ++c) std::copy_n(direction + c * (width + 1), width, &rows[c * floats]);
-    const std::vector<float> zeros(floats, 0);
-    double longest = 1e-30, most_bias = 0;
-    for (int64_t c = 0; c < codes; ++c) longest = larger(longest, distance(&rows[c * floats], zeros.data(), floats));
+    const double longest = larger(1e-30, longest_row(rows, codes, floats));
+    double most_bias = 0;
     for (int64_t c = 0; c < all; ++c) {
       const int64_t lane = c % BLOCK;
       float *row = &rows[c * floats];
@@ -185,6 +192,8 @@ struct Table {
     const double rounding = 2 * (width + 64) * std::ldexp(1.0, -24), wider = 1 + 4 * rounding;
     head->apart = float(wider * widest(rows, codes, floats));
     head->off = float(wider * (widest(missed, codes, floats) + rounding * longest));
+    head->longest = float(wider * longest_row(rows, codes, floats));
+    head->lost = float(wider * (longest_row(missed, codes, floats) + rounding * longest));
     // where small results are flushed to zero, each rounding may take as much as the smallest float
     head->constant = float(wider * rounding * (most_bias + std::ldexp(std::numeric_limits<float>::min(), 24)));
     if (codes <= TILE)
@@ -192,6 +201,38 @@ struct Table {
         for (int64_t c = 0; c < TILE; ++c) columns[d * TILE + c] = c < codes ? direction[c * (width + 1) + d] : 0;
   }
 };
+
+// The approximate scores of a group of codes for a block, and the best so far.
+__attribute__((noinline)) void approximate(const Table &table, const Bytes &bytes, int64_t first, float *out, __m512 *best) {
+  __m512i s[GROUP][WIDES];
+#pragma GCC unroll 8
+  for (int c = 0; c < GROUP; ++c)
+#pragma GCC unroll 3
+    for (int k = 0; k < WIDES; ++k) s[c][k] = _mm512_set1_epi32(table.start[first + c]);
+  const int32_t *x = bytes.quads.data(), *row = table.quads + first * table.stride;
+  for (int64_t i = 0; i < table.stride; ++i, x += BLOCK, ++row) {
+    __m512i a[WIDES];
+#pragma GCC unroll 3
+    for (int k = 0; k < WIDES; ++k) a[k] = _mm512_load_si512(x + k * WIDE);
+#pragma GCC unroll 8
+    for (int c = 0; c < GROUP; ++c) {
+      const __m512i e = _mm512_set1_epi32(row[c * table.stride]);
+#pragma GCC unroll 3
+      for (int k = 0; k < WIDES; ++k) s[c][k] = products_added(s[c][k], a[k], e);
+    }
+  }
+#pragma GCC unroll 3
+  for (int k = 0; k < WIDES; ++k) {
+    const __m512 scale = _mm512_load_ps(bytes.scale + k * WIDE);
+#pragma GCC unroll 8
+    for (int c = 0; c < GROUP; ++c) {
+      const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(s[c][k]), _mm512_set1_ps(table.scale[first + c]));
+      const __m512 score = _mm512_fmadd_ps(product, scale, _mm512_set1_ps(table.bias[first + c]));
+      best[k] = _mm512_max_ps(best[k], score);
+      _mm512_store_ps(out + c * BLOCK + k * WIDE, score);
+    }
+  }
+}
 
 // Looks for the nearest codes of one table after the other; what it needs is kept from block to block.
 class Preselect {
@@ -220,7 +261,7 @@ class Preselect {
     reserve_pairs(codes, most + TILE);
     for (int64_t first = 0; first < codes; first += TILE) {
       const int64_t here = std::min(TILE, codes - first);
-      for (int64_t c = 0; c < here; c += GROUP) approximate(table, first + c, tile_.data() + c * BLOCK, best);
+      for (int64_t c = 0; c < here; c += GROUP) approximate(table, bytes_, first + c, tile_.data() + c * BLOCK, best);
       for (int k = 0; k < WIDES; ++k) limit[k] = _mm512_sub_ps(best[k], margin[k]);
       uint64_t bits[BLOCK];
       left(tile_.data(), here, limit, bits);
@@ -260,38 +301,6 @@ class Preselect {
     if (codes > TILE && turned_.empty()) turned_.resize(padded(dim_, LANES) * 2 * WIDE);
     if (int64_t(vector_.size()) >= pairs + 7 * WIDE) return;
     vector_.resize(pairs + 7 * WIDE, 0), code_.resize(pairs + 7 * WIDE, 0), approximation_.resize(pairs + 7 * WIDE, 0);
-  }
-
-  // The approximate scores of a group of codes for a block, and the best so far.
-  __attribute__((noinline)) void approximate(const Table &table, int64_t first, float *out, __m512 *best) const {
-    __m512i s[GROUP][WIDES];
-#pragma GCC unroll 8
-    for (int c = 0; c < GROUP; ++c)
-#pragma GCC unroll 3
-      for (int k = 0; k < WIDES; ++k) s[c][k] = _mm512_set1_epi32(table.start[first + c]);
-    const int32_t *x = bytes_.quads.data(), *row = table.quads + first * table.stride;
-    for (int64_t i = 0; i < table.stride; ++i, x += BLOCK, ++row) {
-      __m512i a[WIDES];
-#pragma GCC unroll 3
-      for (int k = 0; k < WIDES; ++k) a[k] = _mm512_load_si512(x + k * WIDE);
-#pragma GCC unroll 8
-      for (int c = 0; c < GROUP; ++c) {
-        const __m512i e = _mm512_set1_epi32(row[c * table.stride]);
-#pragma GCC unroll 3
-        for (int k = 0; k < WIDES; ++k) s[c][k] = products_added(s[c][k], a[k], e);
-      }
-    }
-#pragma GCC unroll 3
-    for (int k = 0; k < WIDES; ++k) {
-      const __m512 scale = _mm512_load_ps(bytes_.scale + k * WIDE);
-#pragma GCC unroll 8
-      for (int c = 0; c < GROUP; ++c) {
-        const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(s[c][k]), _mm512_set1_ps(table.scale[first + c]));
-        const __m512 score = _mm512_fmadd_ps(product, scale, _mm512_set1_ps(table.bias[first + c]));
-        best[k] = _mm512_max_ps(best[k], score);
-        _mm512_store_ps(out + c * BLOCK + k * WIDE, score);
-      }
-    }
   }
 
   // For every vector a bit for each of up to TILE codes that is not below the limit; what is NaN never is.

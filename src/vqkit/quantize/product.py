@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.codebook import Codebook
+from vqkit.quantize.fast_stages import Ready, joined
 
 __all__ = ["Product"]
 
@@ -49,6 +50,7 @@ class Product(Quantizer):
             raise ValueError(f"pieces must have equally many stages, got {[piece.num_stages for piece in pieces]}")
         self.pieces = cast("Sequence[Quantizer]", nn.ModuleList(pieces))
         self.repeats = repeats
+        self._ready = Ready()
         self.dim = sum(piece.dim for piece in pieces) * repeats
         if any(piece.needs_grid for piece in pieces):
             raise ValueError(
@@ -153,6 +155,11 @@ class Product(Quantizer):
         return self._stage_major(codes, stages)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
+        found = joined(self, codes, self._ready) if self.num_stages == 1 else None
+        return self._decode_plain(codes, stages) if found is None else found
+
+    def _decode_plain(self, codes: Tensor, stages: int) -> Tensor:
+        """The plain twin: each piece decodes for itself."""
         parts = zip(self.pieces, self._piece_major(codes, stages), strict=True)
         return torch.cat([piece._decode(part, stages).flatten(start_dim=-2) for piece, part in parts], dim=-1)
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from vqkit.quantize.base import Quantizer, Step
-from vqkit.quantize.beam import best_prefixes, cheapest_prefix, cut_to_stages
+from vqkit.quantize.beam import cheapest_prefix, cut_to_stages
 from vqkit.quantize.checks import positive, share
 from vqkit.quantize.codebook import Codebook
-from vqkit.quantize.fast_stages import Ready, decoded, fast_stages, fused_codes, waits
+from vqkit.quantize.fast_stages import Ready, beam_prefixes, decoded, fast_stages, fused_codes, waits
 from vqkit.quantize.inputs import finite_vectors, narrowed, zeroed
 from vqkit.quantize.leaves import plain_leaves
 from vqkit.quantize.residual_step import joint_step, plain_step
@@ -165,7 +165,7 @@ class Residual(Quantizer):
         if self.training and not torch.compiler.is_compiling():
             self._start(x.detach(), mask, kept)
         with torch.no_grad():
-            prefixes, _ = best_prefixes(sequence, x.detach().reshape(-1, self.dim), self.beam)
+            prefixes, _ = beam_prefixes(self, self.sequence, len(sequence), x, self.beam, self._ready, kept is not None)
             if kept is None:
                 codes = prefixes[-1]
             else:
@@ -208,7 +208,7 @@ class Residual(Quantizer):
                 "rate_weight chooses stages for single vectors, which a stage that looks at neighbours is not"
             )
         sequence = self._needed(stages)
-        prefixes, errors = best_prefixes(sequence, x.reshape(-1, self.dim), self.beam)
+        prefixes, errors = beam_prefixes(self, self.sequence, len(sequence), x, self.beam, self._ready, True)
         last = [end - 1 for end in accumulate(stage.num_stages for stage in sequence)]
         codes = cut_to_stages(prefixes, cheapest_prefix(errors, [self.stage_bits[i] for i in last], rate_weight))
         codes = self.first_stages(codes.reshape(*x.shape[:-1], codes.shape[-1]), stages)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqkit.quantize import native
+from vqkit.quantize.native_sums import summed_pieces
 from vqkit.quantize.search import float32_products
 from vqkit.types import Float, Int
 
@@ -96,7 +97,7 @@ class StageSigns:
             return None
         if stages not in self._sums:
             self._sums[stages] = self._summed(stages)
-        return native.summed_pieces(codes, self._sums[stages], stages, 3)
+        return summed_pieces(codes, self._sums[stages], stages, 3)
 
     def _summed(self, stages: int) -> Float[Tensor, "pieces combinations width"]:
         total = self._books.new_zeros(self.pieces, 1, self._books.shape[-1])

@@ -10,6 +10,7 @@ and decoding is z_q = Σ_s e_s, in this order, so that it is the plain loop's su
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import prod
 from typing import NamedTuple
 
@@ -19,10 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqkit.quantize import native
+from vqkit.quantize.native_sums import summed_pieces, summed_rows
 from vqkit.quantize.search import best_codes, chunk_rows, float32_products, search_table
 from vqkit.types import Float, Int
 
-__all__ = ["MOST_COMPOSED", "StageTables", "composed_table", "digits"]
+__all__ = ["MOST_COMPOSED", "PieceTables", "StageTables", "composed_table", "digits"]
 
 MOST_COMPOSED = 256
 """Codes of a composed table: beyond, searching the pieces one by one is less work."""
@@ -114,7 +116,7 @@ class StageTables:
     def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
         """Σ of the rows of the first stages, −1 counting as zeros; None where some pieces of a stage are −1 and others not."""
         if native.serves(codes, torch.long):
-            return native.summed_rows(codes, self._whole[:stages], self.sizes[:stages])
+            return summed_rows(codes, self._whole[:stages], self.sizes[:stages])
         if self._stacked is None:
             self._stacked = torch.cat([*self._whole, torch.zeros(1, self.dim, dtype=torch.float32)])
             bounds = [0]
@@ -134,6 +136,36 @@ class StageTables:
                 return None
             index = torch.where(torch.stack([part[:, 0] for part in gone], dim=1), len(self._stacked) - 1, index)
         return F.embedding_bag(index, self._stacked, mode="sum")
+
+
+class PieceTables:
+    """The codebooks of a stage's pieces, ready for decoding all pieces at once; whoever writes to them afterwards needs new ones.
+
+    Args:
+        tables: (codes, width) of each piece, all of one width.
+
+    Example:
+        >>> tables = PieceTables([torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[5.0, 6.0]])])
+        >>> tables.decode(torch.tensor([[1, 0], [0, -1]])).tolist()
+        [[3.0, 4.0, 5.0, 6.0], [1.0, 2.0, 0.0, 0.0]]
+    """
+
+    def __init__(self, tables: Sequence[Float[Tensor, "codes width"]]) -> None:
+        different = list({id(table): table for table in tables}.values())
+        # a row of zeros before each table, for −1
+        self._rows = torch.cat([F.pad(table, (0, 0, 1, 0)) for table in different])
+        ends = [0, *accumulate(len(table) + 1 for table in different)]
+        first = {id(table): end + 1 for table, end in zip(different, ends, strict=False)}
+        self._first = torch.tensor([first[id(table)] for table in tables])
+        self._alike = len({len(table) for table in tables}) == 1 and len(different) == len(tables)
+
+    def decode(self, codes: Int[Tensor, "vectors pieces"]) -> Float[Tensor, "vectors dim"]:
+        """The rows of every vector's codes, one after the other; −1 gives zeros."""
+        if self._alike and native.serves(codes, torch.long):
+            tables = self._rows.unflatten(0, (len(self._first), -1))
+            return summed_pieces(codes, tables, 1, tables.shape[1])
+        found = F.embedding(codes + self._first, self._rows)
+        return found.view(len(codes), len(self._first) * self._rows.shape[1])
 
 
 def composed_table(pieces: Sequence[Float[Tensor, "codes dim"]]) -> Float[Tensor, "composed dim"]:

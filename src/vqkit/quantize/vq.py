@@ -14,6 +14,7 @@ from vqkit.quantize.gradients import directional_noise, noise_substitution, rota
 from vqkit.quantize.joint import JointBatch, packed_clusters
 from vqkit.quantize.learning import refuse_recomputation
 from vqkit.quantize.losses import means_over_ranks, pulls
+from vqkit.quantize.search import every_code
 from vqkit.quantize.straight_through import straight_through
 from vqkit.ranks import num_ranks
 from vqkit.types import Float
@@ -170,8 +171,7 @@ class VQ(Quantizer):
         """
         x = self._checked(z, None, finite=True)
         with torch.autocast(device_type=z.device.type, enabled=False):
-            flat = self.codebook.scores(x.reshape(-1, self.dim))
-            return flat.reshape(*x.shape[:-1], -1)
+            return self.codebook.scores(x)
 
     def _quantize(self, x: Tensor, mask: Tensor | None) -> Step:
         return self._step(x, mask, None)
@@ -289,10 +289,10 @@ class VQ(Quantizer):
         if count == 1:
             return super()._candidates(x, 1)
         scores = self.codebook.scores(x)
-        best, codes = scores.topk(min(count, self.codebook.num_codes), dim=1)
         if self.codebook.distance == "cosine":  # ranked by angle, but a residual is what is left by length
+            codes = scores.topk(min(count, self.codebook.num_codes), dim=1).indices
             return codes[..., None], (x[:, None] - self._lookup(codes)).square().sum(dim=-1)
-        return codes[..., None], -best
+        return every_code(scores), -scores
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
         return self._lookup(codes[..., 0])
