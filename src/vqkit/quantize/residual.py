@@ -22,7 +22,7 @@ from vqkit.ranks import num_ranks
 __all__ = ["Residual"]
 
 _SHARED_ROUNDS = 4  # fits of shared stages to the inputs of all their places
-_MAX_BEAM = 1024  # a saved config may name any number, and a search needs beam² scores a vector
+_MAX_BEAM = 1024  # a saved config may name any number, and a search holds the scores of all codes for that many sets of a vector
 
 
 class Residual(Quantizer):
