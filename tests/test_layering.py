@@ -9,6 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqkit"
 LAYERS = [
+    {"counts"},
     {
         "types",
         "moved",

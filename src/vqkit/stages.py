@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from itertools import accumulate
 
+from vqkit.counts import check_numbers
+
 __all__ = ["stage_bits", "stage_ends", "stages_within"]
 
 
@@ -53,12 +55,13 @@ def stages_within(rates: Sequence[float], limit: float, name: str, owner: str, u
         At least 1.
 
     Raises:
-        ValueError: not even the first stage fits.
+        ValueError: not even the first stage fits, or the limit is True or False.
 
     Example:
         >>> stages_within((0.6, 1.2, 1.8), 1.3, "kbps", "this codec has", "kbit/s")
         2
     """
+    check_numbers(**{name: limit})
     # rates may be rounded to nine digits, and sums of logarithms end a little beside whole numbers
     stages = sum(rate <= limit * (1 + 1e-9) + 1e-9 for rate in rates)
     if stages == 0:

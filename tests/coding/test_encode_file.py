@@ -317,7 +317,7 @@ def test_stages_by_need(codec, model, sound, tmp_path, capsys):
     limited, thinned = VqkReader(tmp_path / "b.vqk").read(), VqkReader(io.BytesIO(two.getvalue())).read()
     assert torch.equal(limited, thinned[:, :2])
     assert main([*command, "-0.5", "-f"]) == 2
-    assert "rate_weight is -0.5, it must be at least 0 and finite" in capsys.readouterr().err
+    assert "rate_weight must be at least 0 and finite, got -0.5" in capsys.readouterr().err
 
 
 def test_a_quantizer_that_cannot_choose_is_named_before_anything_is_written(sound, tmp_path, capsys):

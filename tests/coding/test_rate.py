@@ -31,7 +31,7 @@ def test_what_cannot_be(codec):
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
 def test_a_rate_weight_is_a_price(weight):
-    with pytest.raises(ValueError, match="rate_weight is .*, it must be at least 0 and finite"):
+    with pytest.raises(ValueError, match="rate_weight must be at least 0 and finite"):
         Rate(rate_weight=weight)
 
 

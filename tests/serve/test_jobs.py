@@ -97,6 +97,7 @@ def test_an_image_of_noise_is_at_most_as_large_as_the_page_keeps_room_for(image_
         ("two", 3, "the number of stages is 3, two has 1 … 2"),
         ("two", -1, "the number of stages is -1, two has 1 … 2"),
         ("two", None, "the number of stages is None, two has 1 … 2"),
+        ("two", True, "the number of stages is True, two has 1 … 2"),
     ],
 )
 def test_what_the_page_does_not_offer_is_refused(

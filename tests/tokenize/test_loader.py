@@ -68,6 +68,9 @@ def test_crops_stages_and_patterns(folder):
         TokenDataset(folder, stages=4)[0]
     with pytest.raises(ValueError, match="crop_frames must be at least 1, got 0"):
         TokenDataset(folder, crop_frames=0)
+    for name in ("stages", "crop_frames"):
+        with pytest.raises(ValueError, match=f"{name} must be a number, got True"):
+            TokenDataset(folder, **{name: True})
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])

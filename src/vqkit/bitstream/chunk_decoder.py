@@ -7,6 +7,7 @@ from vqkit.bitstream.errors import BitstreamError
 from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.records import Chunk
 from vqkit.bitstream.stage_counts import decode_counts
+from vqkit.counts import check_stages
 
 __all__ = ["ChunkDecoder"]
 
@@ -25,8 +26,8 @@ class ChunkDecoder:
     """
 
     def __init__(self, header: VqkHeader, entropy_model: EntropyModel | None, stages: int | None) -> None:
-        if stages is not None and not 1 <= stages <= header.num_stages:
-            raise ValueError(f"stages is {stages}, the file has 1 to {header.num_stages}")
+        if stages is not None:
+            check_stages(stages, header.num_stages, "the file")
         self.header = header
         self.model = model_of(header, entropy_model)
         self.stages = header.num_stages if stages is None else stages

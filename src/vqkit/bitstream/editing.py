@@ -12,6 +12,7 @@ from vqkit.bitstream.entropy_model import EntropyModel
 from vqkit.bitstream.errors import BitstreamError
 from vqkit.bitstream.output import RecordWriter
 from vqkit.bitstream.reader import Entry, VqkReader
+from vqkit.counts import check_numbers, check_stages
 
 __all__ = ["cut", "join", "thin"]
 
@@ -44,8 +45,7 @@ def thin(source: Source, target: Target, stages: int) -> None:
         (5062, 2558)
     """
     with _reader(source) as reader:
-        if not 1 <= stages <= reader.header.num_stages:
-            raise ValueError(f"stages is {stages}, the file has 1 to {reader.header.num_stages}")
+        check_stages(stages, reader.header.num_stages, "the file")
         with RecordWriter(target, reader.header) as records:
             for entry, record in reader.entries():
                 if entry.chunk is not None:
@@ -71,6 +71,7 @@ def cut(
         BitstreamError: the source or a chunk to be decoded cannot be read, or the tables are missing.
         ValueError: frames that are not there.
     """
+    check_numbers(start_frame=start_frame, frames=frames)
     with _reader(source, entropy_model) as reader:
         end = start_frame + frames
         if start_frame < 0 or frames < 0 or end > reader.frames:

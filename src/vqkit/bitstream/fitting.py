@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from vqkit.bitstream.editing import thin
 from vqkit.bitstream.inspection import inspect
+from vqkit.counts import check_numbers
 
 __all__ = ["size_limit", "thin_to_fit"]
 
@@ -50,8 +51,9 @@ def size_limit(size: Sequence[int], max_bytes: int | None, bpp: float | None) ->
         bpp: largest size in bits a pixel; either this or ``max_bytes``.
 
     Raises:
-        ValueError: both or neither are given, or bpp is not above 0 or for no image.
+        ValueError: both or neither are given, or bpp is not above 0 or for no image, or one is True or False.
     """
+    check_numbers(max_bytes=max_bytes, bpp=bpp)
     if max_bytes is not None and bpp is None:
         return max_bytes, f"max_bytes is {max_bytes}"
     if bpp is None or max_bytes is not None:

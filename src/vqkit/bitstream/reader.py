@@ -19,6 +19,7 @@ from vqkit.bitstream.records import Chunk
 from vqkit.bitstream.scanner import Damage, Found, Scanner
 from vqkit.bitstream.source import ByteSource
 from vqkit.bitstream.tensors import tensor_of_codes
+from vqkit.counts import check_numbers
 from vqkit.types import Int
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ class VqkReader:
         """
         if not self.seekable:
             raise ValueError("a stream that cannot be seeked can only be iterated")
+        check_numbers(start_frame=start_frame, frames=frames)
         there = self.frames
         wanted = there - start_frame if frames is None else frames
         if start_frame < 0 or wanted < 0 or start_frame + wanted > there:

@@ -14,6 +14,7 @@ from vqkit.bitstream.header import VqkHeader
 from vqkit.bitstream.output import RecordWriter
 from vqkit.bitstream.plain_codes import PlainCodes
 from vqkit.bitstream.tensors import array_of_codes
+from vqkit.counts import check_numbers
 from vqkit.types import Int
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class VqkWriter:
         store_tables: bool = False,
         chunk_frames: int | None = None,
     ) -> None:
+        check_numbers(chunk_frames=chunk_frames)
         self._model: EntropyModel = fitting(entropy_model or PlainCodes(header.code_sizes), header)
         if self._model.code_sizes != header.code_sizes:
             raise ValueError(

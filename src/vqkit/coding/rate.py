@@ -1,6 +1,5 @@
 """Choice of a file's number of stages: by rate, by number, or by the largest size that the file may have."""
 
-import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from vqkit.counts import check_numbers, check_rate_weight, check_stages
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.vqk_files import check_variable_stages
 from vqkit.quantize import Quantizer
@@ -30,7 +30,8 @@ class Rate:
             the step of this λ.
 
     Raises:
-        ValueError: more than one of the first four is given, one of them is not above 0, or λ is negative or not finite.
+        ValueError: more than one of the first four is given, one of them is not above 0, λ is negative or not finite, or one is True or
+            False.
 
     Example:
         >>> Rate(max_bytes=20000)
@@ -45,10 +46,10 @@ class Rate:
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None and name != "rate_weight"}
-        if self.rate_weight is not None and not 0 <= self.rate_weight < math.inf:
-            raise ValueError(f"rate_weight is {self.rate_weight}, it must be at least 0 and finite")
+        check_rate_weight(self.rate_weight)
         if len(given) > 1 and given.keys() != {"kbps", "bpp"}:
             raise ValueError(f"only one of stages, max_bytes, and kbps or bpp can be given, got {' and '.join(given)}")
+        check_numbers(**given)
         for name, value in given.items():
             if not value > 0:
                 raise ValueError(f"{name} is {value}, it must be more than 0")
@@ -79,9 +80,7 @@ class Rate:
         Raises:
             ValueError: there are fewer.
         """
-        if self.stages is not None and self.stages > most:
-            raise ValueError(f"stages is {self.stages}, this {model} has 1 to {most}")
-        return most if self.stages is None else self.stages
+        return most if self.stages is None else check_stages(self.stages, most, f"this {model}")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vqkit.bitstream import BitstreamError, EntropyModel, OtherModelError, VqkHeader, VqkReader
+from vqkit.counts import check_stages
 from vqkit.models.identity import HasState, accepted_hashes, weight_hash
 from vqkit.quantize import Product, Quantizer
 from vqkit.quantize.wrapper import Wrapper
@@ -79,9 +80,11 @@ def header_of(model: HasCodes, stages: int | None, *, variable_stages: bool = Fa
 
     Raises:
         ValueError: the quantizer gives codes to some positions only and cannot pack them, or, with variable_stages, chooses the stages of
-            every piece of a vector by themselves.
+            every piece of a vector by themselves; or there are not so many stages.
     """
     quantizer = model.quantizer
+    if stages is not None:  # a slice would take what there is
+        check_stages(stages, quantizer.num_stages, f"this {type(model).__name__}")
     if variable_stages:
         check_variable_stages(quantizer)
     codes_per_stage = tuple(quantizer.packed_per_stage[:stages])

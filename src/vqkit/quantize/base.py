@@ -9,7 +9,6 @@ Conventions
     Masked positions and dropped stages have code −1, which decodes to zeros.
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
@@ -17,9 +16,10 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from vqkit.counts import check_numbers, check_rate_weight, check_stages
 from vqkit.quantize import pretrained
 from vqkit.quantize.codebook import Codebook
-from vqkit.quantize.inputs import check_stages, checked_codes, checked_vectors, finite_vectors, full_precision
+from vqkit.quantize.inputs import checked_codes, checked_vectors, finite_vectors, full_precision
 from vqkit.quantize.layout import CodeLayout
 from vqkit.quantize.learning import Learner, Step
 from vqkit.quantize.losses import rank_weight
@@ -205,8 +205,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
             ValueError: wrong shape, NaN or Inf at a real position, a negative λ, or a λ or number of stages where there are none such.
         """
         x = self._checked(z, mask, finite=rate_weight is not None or stages is not None)
-        if rate_weight is not None and not 0 <= rate_weight < math.inf:
-            raise ValueError(f"rate_weight must be at least 0 and finite, got {rate_weight!r}")
+        check_rate_weight(rate_weight)
         if stages is not None:
             check_stages(stages, self.num_stages)
         with full_precision(z.device):
@@ -273,6 +272,7 @@ class Quantizer(Learner, CodeLayout):  # this order: fully_shard changes the cla
             >>> q.encode(torch.randn(1, 10, 4)).shape
             torch.Size([1, 10, 2])
         """
+        check_numbers(max_vectors=max_vectors, iterations=iterations)
         checked = (self._checked(z, None, finite=True) for z in ([vectors] if isinstance(vectors, Tensor) else vectors))
         if self._fits_fields:
             fields = first_fields(checked, self._grid_dims, max_vectors)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from vqkit.constants import Constant
+from vqkit.counts import check_numbers
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import positive
 from vqkit.quantize.straight_through import straight_through
@@ -72,6 +73,7 @@ class BlockTruncation(Quantizer):
         super().__init__()
         self.pixels, self.channels, self.run = positive("pixels", pixels), positive("channels", channels), run
         self.dim = pixels * channels
+        check_numbers(run=run, refinements=refinements, levels=levels)
         if not 1 <= run <= 8 or pixels % run:
             raise ValueError(f"run must be in 1 … 8 and divide the {pixels} pixels, got {run}")
         if not 0 <= refinements <= 7 or not 2 <= levels <= 256:

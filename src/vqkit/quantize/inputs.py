@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from vqkit.counts import check_stages
 from vqkit.quantize import native
 from vqkit.types import Float, Int
 
-__all__ = ["check_stages", "checked_codes", "checked_vectors", "finite_vectors", "full_precision", "narrowed", "zeroed"]
+__all__ = ["checked_codes", "checked_vectors", "finite_vectors", "full_precision", "narrowed", "zeroed"]
 
 
 def checked_vectors(z: Tensor, mask: Tensor | None, dim: int, finite: bool) -> Float[Tensor, "*shape dim"]:
@@ -95,16 +96,6 @@ def checked_codes(
             value = int(codes[..., at][bad[..., at]][0])
             raise ValueError(f"code {value} at position {at} is out of range: −1 (masked) or 0 … {int(sizes[at]) - 1}")
     return codes, stages
-
-
-def check_stages(stages: int, most: int) -> None:
-    """Refuse a number of first stages that does not exist; True is a mistaken flag, not one stage.
-
-    Raises:
-        ValueError: a boolean, or not in 1 … ``most``.
-    """
-    if isinstance(stages, bool) or not 1 <= stages <= most:
-        raise ValueError(f"stages must be in 1 … {most}, got {stages}")
 
 
 def _within(codes: Int[Tensor, "*shape codes"], size: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from vqkit.quantize.inputs import check_stages
+from vqkit.counts import check_stages
 from vqkit.stages import stage_bits, stage_ends, stages_within
 from vqkit.types import Int
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from vqkit.counts import check_numbers
 from vqkit.quantize.checks import one_of, positive
 from vqkit.quantize.fsq import FSQ
 from vqkit.quantize.gain_shape import GainShape
@@ -168,6 +169,7 @@ class TurboQuant(System):
     """
 
     def __init__(self, dim: int, bits: int, *, gain_bits: int = 16, seed: int = 0) -> None:
+        check_numbers(gain_bits=gain_bits)
         if not 1 <= gain_bits <= 16:
             raise ValueError(f"gain_bits must be in 1 … 16, got {gain_bits!r}")
         turned = Rotated(LloydMax(dim, bits, scale=dim**-0.5), seed=seed, learn_rotation=False)

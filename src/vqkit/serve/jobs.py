@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vqkit.counts import is_flag
 from vqkit.files import write_whole
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.serve.fragments import figures_html, notes_list, numbers_table
@@ -76,7 +77,7 @@ def encode_job(
     if model is None:
         raise ValueError(f"there is no model {name!r} here; there are {', '.join(known)}")
     most = model.quantizer.num_stages
-    if not isinstance(stages, int) or not 1 <= stages <= most:
+    if not isinstance(stages, int) or is_flag(stages) or not 1 <= stages <= most:
         raise ValueError(f"the number of stages is {stages}, {name} has 1 … {most}")
     medium = medium_of(model)
     made = transcode(source, model, stages, limits)

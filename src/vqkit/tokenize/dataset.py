@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from vqkit.counts import check_numbers
 from vqkit.tokenize.manifest import read_manifest, verify_tokens
 from vqkit.tokenize.shard import PARQUET
 from vqkit.tokenize.unit_work import SHARDS
@@ -97,6 +98,7 @@ class TokenDataset(Dataset[TokenItem]):
         self.manifest = read_manifest(folder)
         if PARQUET not in self.manifest["settings"]["formats"]:
             raise ValueError(f"{folder} has no Parquet files, only {self.manifest['settings']['formats']}")
+        check_numbers(stages=stages, crop_frames=crop_frames, cached_shards=cached_shards)
         for name, value in (("crop_frames", crop_frames), ("stages", stages), ("cached_shards", cached_shards)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
+from vqkit.counts import check_numbers
 from vqkit.ranks import num_ranks, own_rank
 from vqkit.tokenize.dataset import TokenDataset, TokenItem, collate_tokens
 
@@ -94,6 +95,9 @@ class TokenLoader:
         self.window_shards = window_shards
         self.ranks = num_ranks() if ranks is None else ranks
         self.rank = own_rank() if rank is None else rank
+        check_numbers(
+            batch_size=batch_size, window_shards=window_shards, seed=seed, rank=rank, ranks=ranks, workers=workers
+        )
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("window_shards", window_shards, 1),

@@ -211,7 +211,7 @@ def test_lost_codes_are_silent_latents_as_offline():
             {},
             "pad_mode='circular' cannot be streamed; allowed: 'constant', 'refl",
         ),
-        ({}, {"block_frames": 0}, "block_frames must be at least 1, got 0"),
+        ({}, {"block_frames": 0}, "block_frames must be a positive integer, got 0"),
         ({}, {"sample_rate": 44100}, "a stream takes the codec's sample_rate, 8000 Hz, got 44100; resample first"),
         ({}, {"kbps": 0.5}, "kbps=0.5 is below the first stage"),
     ],

@@ -2,6 +2,7 @@
 
 from numbers import Integral
 
+from vqkit.counts import check_numbers
 from vqkit.quantize import Quantizer
 
 __all__ = ["MAX_SAMPLE_RATE", "check_sample_rate", "stage_rates_kbps"]
@@ -22,6 +23,7 @@ def check_sample_rate(sample_rate: int) -> int:
     Raises:
         ValueError: it is NaN, a fraction, below 1 or beyond `MAX_SAMPLE_RATE`.
     """
+    check_numbers(sample_rate=sample_rate)
     if not isinstance(sample_rate, Integral) or not 1 <= sample_rate <= MAX_SAMPLE_RATE:
         raise ValueError(f"sample_rate must be at least 1 Hz, at most {MAX_SAMPLE_RATE} and whole, got {sample_rate!r}")
     return sample_rate

@@ -23,6 +23,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from vqkit.counts import check_numbers, check_rate_weight, check_stages
 from vqkit.models.audio.latent_search import LatentSearch
 from vqkit.models.audio.level_matching import CONTEXT_FRAMES, SEGMENT_FRAMES, LevelMatching
 from vqkit.models.audio.stage_choice import StageChoice
@@ -104,6 +105,8 @@ class LatentRefinement:
         rate_weight: float | None = None,
         kbps: float | None = None,
     ) -> None:
+        check_numbers(kbps=kbps)
+        check_rate_weight(rate_weight)
         if codec.quantizer.block != 1:
             raise ValueError("codes of several scales cannot be refined: refine_steps must be 0")
         codec = codec.for_search()
@@ -111,7 +114,8 @@ class LatentRefinement:
         self._choice: StageChoice | None = None
         if kbps is not None and rate_weight is None and steps:
             self._choice = StageChoice.at_rate(codec, kbps)
-        self.stages = codec.quantizer.num_stages if stages is None else stages
+        most = codec.quantizer.num_stages
+        self.stages = most if stages is None else check_stages(stages, most, "this codec")
         self.stages = self.stages if self._choice is None else self._choice.most
         self.variable_stages = rate_weight is not None or self._choice is not None
         self._rate_weight = rate_weight

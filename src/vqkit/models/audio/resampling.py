@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vqkit.counts import check_numbers
 from vqkit.types import Float, need
 
 __all__ = ["resample"]
@@ -30,6 +31,7 @@ def resample(
         >>> resample(torch.zeros(1, 2, 44100), 44100, 16000).shape
         torch.Size([1, 2, 16000])
     """
+    check_numbers(sample_rate=sample_rate, target_sample_rate=target_sample_rate)
     for name, rate in (("sample_rate", sample_rate), ("target_sample_rate", target_sample_rate)):
         if rate < 1:
             raise ValueError(f"{name} must be at least 1 Hz, got {rate}")

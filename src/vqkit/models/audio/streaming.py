@@ -20,6 +20,7 @@ from vqkit.models.input_checks import check_wav_scale, check_wav_shape, home
 from vqkit.models.layout import channels_first
 from vqkit.nn.streaming_layer import Chain
 from vqkit.quantize import Quantizer
+from vqkit.quantize.checks import positive
 from vqkit.types import Float, Int
 
 __all__ = ["CodecStream"]
@@ -82,8 +83,7 @@ class CodecStream:
         sample_rate: int | None = None,
         rate_weight: float | None = None,
     ) -> None:
-        if block_frames < 1:
-            raise ValueError(f"block_frames must be at least 1, got {block_frames}")
+        positive("block_frames", block_frames)
         if sample_rate not in (None, codec.sample_rate):
             raise ValueError(
                 f"a stream takes the codec's sample_rate, {codec.sample_rate} Hz, got {sample_rate}; resample first"

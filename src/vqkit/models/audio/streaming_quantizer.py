@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from vqkit.counts import check_rate_weight
 from vqkit.nn.streaming_context import StreamingContext
 from vqkit.quantize import Interpolated, Multiscale, Quantizer
 from vqkit.types import Float, Int
@@ -35,7 +36,7 @@ class StreamingQuantizer:
         rate_weight: λ; every frame keeps only the stages that are worth their bits, see `Quantizer.encode`.
 
     Raises:
-        ValueError: a quantizer of several scales.
+        ValueError: a quantizer of several scales, or a λ that is negative or not finite.
 
     Example:
         >>> from vqkit import VQ
@@ -51,6 +52,7 @@ class StreamingQuantizer:
             raise ValueError(
                 "a Multiscale quantizer codes whole blocks of frames and cannot stream: encode the signal at once"
             )
+        check_rate_weight(rate_weight)
         self._quantizer, self._rate_weight = quantizer, rate_weight
         self._context = StreamingContext(self._encoded, reach_frames(quantizer))
 

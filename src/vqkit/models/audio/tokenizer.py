@@ -5,6 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from vqkit.counts import check_numbers, check_stages
 from vqkit.modality import SOUND
 from vqkit.models.audio import compression, padding
 from vqkit.models.audio.streaming import CodecStream
@@ -57,8 +58,13 @@ class AudioTokenizer(Tokenizer):
         return self.rates()
 
     def bitrate_kbps(self, stages: int | None = None) -> float:
-        """Return the bitrate of the first ``stages`` stages in kbit/s; of all by default."""
-        return self.rates_kbps[-1 if stages is None else stages - 1]
+        """Return the bitrate of the first ``stages`` stages in kbit/s; of all by default.
+
+        Raises:
+            ValueError: there are not so many stages.
+        """
+        rates = self.rates_kbps
+        return rates[-1 if stages is None else check_stages(stages, len(rates), "this codec") - 1]
 
     def samples_of(self, frames: int) -> int:
         """Return the number of samples that ``frames`` frames decode to."""
@@ -103,6 +109,7 @@ class AudioTokenizer(Tokenizer):
             TypeError: wav is not floating, or lengths are not integers.
             ValueError: as in `forward`, NaN, Inf or samples far outside −1 … 1, or kbps below the first stage.
         """
+        check_numbers(sample_rate=sample_rate)
         lengths = self._checked(wav, lengths)
         check_wav_scale("wav", padding.silence_end(wav, lengths))
         stages = None if kbps is None else self.stages_within(kbps)
@@ -213,6 +220,7 @@ class AudioTokenizer(Tokenizer):
         return padding.check_lengths(wav, lengths)
 
     def _cut(self, signal: Tensor, size: int | None) -> Tensor:
+        check_numbers(samples=size)
         if size is not None and not 1 <= size <= signal.shape[-1]:
             raise ValueError(f"samples must be in 1 … {signal.shape[-1]}, got {size}")
         return signal[..., :size]

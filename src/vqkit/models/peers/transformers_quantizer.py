@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DacModel, EncodecConfig, EncodecModel
 
+from vqkit.counts import check_numbers
 from vqkit.models.audio.rates import stage_rates_kbps
 from vqkit.models.peers.quantizer_adapter import QuantizerAdapter
 from vqkit.quantize import Quantizer
@@ -156,6 +157,7 @@ class EncodecAdapter(QuantizerAdapter):
     ) -> Int[Tensor, "num_codes batch frames"]:
         """Return the codes of as many stages as fit into ``bandwidth``, in kbit/s; of all without it."""
         stages = None
+        check_numbers(bandwidth=bandwidth)  # False as well, which would mean all stages
         if bandwidth:
             stages = stages_within(self.rates_kbps, bandwidth, "bandwidth", "this quantizer has", "kbit/s")
         return self.quantizer.encode(embeddings.transpose(1, 2), stages=stages).permute(2, 0, 1)
@@ -181,6 +183,7 @@ class DacAdapter(QuantizerAdapter):
         out = self.quantizer(z)
         z_q, codes = out.z_q, out.codes
         if n_quantizers is not None and not self.training:
+            check_numbers(n_quantizers=n_quantizers)
             if n_quantizers < 1:
                 raise ValueError(f"n_quantizers must be at least 1, got {n_quantizers}")
             codes = self.quantizer.first_stages(codes, min(n_quantizers, self.quantizer.num_stages))

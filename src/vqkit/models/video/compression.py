@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol
 from torch import Tensor
 
 from vqkit.bitstream import BitstreamError, VqkHeader, VqkWriter
+from vqkit.counts import check_numbers
 from vqkit.modality import VIDEO
 from vqkit.models.input_checks import check_floating, check_image_scale, transposed_video
 from vqkit.models.lost import cover_lost
@@ -196,6 +197,7 @@ def stages_at(tokenizer: VideoModel, size: Sequence[int], frame_rate: float, kbp
     Raises:
         ValueError: not even one stage fits.
     """
+    check_numbers(kbps=kbps, frame_rate=frame_rate)  # a product would hide them
     return tokenizer.stages_within(kbps * tokenizer.frame_rate / frame_rate, *size)
 
 
