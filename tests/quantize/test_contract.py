@@ -357,6 +357,24 @@ def test_wrong_input_is_refused(name):
 
 @every_system
 @every_layout
+@pytest.mark.parametrize("empty", [0, 1, -2], ids=["batch", "first side", "last side"])
+def test_nothing_gives_nothing(name, layout, empty):
+    quantizer, z = build(name, layout), latents(layout).narrow(empty, 0, 0).requires_grad_()
+    for mask in (None, torch.ones(z.shape[:-1], dtype=torch.bool)):
+        out, codes = quantizer(z, mask), quantizer.encode(z, mask)
+        assert out.z_q.shape == quantizer.decode(codes).shape == z.shape
+        assert out.codes.shape == codes.shape == (*z.shape[:-1], quantizer.num_codes)
+        assert codes.dtype == torch.int64
+        assert torch.isfinite(out.loss)
+        first = quantizer.encode(z, mask, stages=1)
+        assert first.shape == (*z.shape[:-1], quantizer.codes_per_stage[0])
+        assert quantizer.decode(first).shape == z.shape
+    out.z_q.sum().backward()
+    assert z.grad.shape == z.shape
+
+
+@every_system
+@every_layout
 def test_the_first_stages_decode_alone(name, layout):
     quantizer, z = build(name, layout), latents(layout)
     codes = quantizer.encode(z)

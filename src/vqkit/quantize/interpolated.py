@@ -128,6 +128,10 @@ class Interpolated(Wrapper):
         return fine, mask
 
     def _interpolate(self, x: Tensor) -> Tensor:
+        if not x.numel():  # PyTorch interpolates nothing that is empty
+            for axis in range(1, 1 + self.spatial_dims):
+                x = x.repeat_interleave(self.scale, dim=axis)
+            return x
         fine = F.interpolate(
             x.movedim(-1, 1), scale_factor=self.scale, mode=_MODES[self.spatial_dims], align_corners=False
         )
@@ -136,6 +140,8 @@ class Interpolated(Wrapper):
     def _pooled(self, fine: Tensor) -> Tensor:
         if self.folded:
             return fine.unflatten(-1, (self.dim, self.subs)).mean(dim=-1)
+        if not fine.numel():  # nor does it pool it
+            return self._gather(fine).mean(dim=-1)
         pooled: Tensor = _POOLS[self.spatial_dims](fine.movedim(-1, 1), self.scale)
         return pooled.movedim(1, -1)
 

@@ -41,6 +41,8 @@ class Smoothing(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch *spatial dim"], scale: int) -> Float[Tensor, "batch *spatial dim"]:
         """Smooth what a scale adds."""
+        if not x.numel():  # PyTorch pads an empty grid, and then finds it smaller than the kernel
+            return x
         kernels = self.kernels.detach() if self._frozen else self.kernels
         kernel = kernels[scale * self.groups // self.scales].float()
         smooth: Tensor = _CONVOLUTIONS[self.spatial_dims](x.movedim(-1, 1), kernel, padding=1).movedim(1, -1)
