@@ -38,6 +38,8 @@ def test_a_loss_elsewhere_is_refused():
         adaptive_weight(weight.sum(), other.sum(), weight)
     with pytest.raises(ValueError, match="reconstruction_loss must depend on last_layer"):
         adaptive_weight(torch.tensor(1.0), weight.sum(), weight)
+    with pytest.raises(ValueError, match="reconstruction_loss must depend on last_layer"):
+        adaptive_weight(other.sum(), other.sum(), torch.ones(2))  # frozen
 
 
 def value(rows):

@@ -42,7 +42,7 @@ def adaptive_weight(reconstruction_loss: Tensor, adversarial_loss: Tensor, last_
 
 def _gradient(name: str, loss: Tensor, last_layer: Tensor) -> Tensor:
     gradient = None
-    if loss.requires_grad:
+    if loss.requires_grad and last_layer.requires_grad:
         (gradient,) = torch.autograd.grad(loss, last_layer, retain_graph=True, allow_unused=True)
     if gradient is None:
         raise ValueError(

@@ -51,6 +51,11 @@ class Learner(nn.Module, ABC):
         """Whether a forward now may change tables and statistics: in training, unless frozen or deferred."""
         return self.training and not (self._frozen or self._deferred)
 
+    @property
+    def learns_in_forward(self) -> bool:
+        """Whether training forwards change tables without a gradient: by moving averages or revival, unless frozen."""
+        return any(isinstance(m, Codebook) and m.learns_in_forward and not m.frozen for m in self.modules())
+
     def freeze(self) -> Self:
         """Stop all learning, also of moving averages and revival, until `unfreeze`; ``train()`` does not undo it.
 

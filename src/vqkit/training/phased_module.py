@@ -88,6 +88,10 @@ class PhasedModule(LightningModule):
         """What ``strategy="fsdp"`` splits over ranks: all that learns; by default the models, which a step calls by ``forward`` only."""
         return [Split(model) for model in self.models().values()]
 
+    def learns_without_gradient(self, phase: Any) -> bool:
+        """Whether a step of a phase learns although its loss reaches no parameter: by moving averages of a quantizer in training."""
+        return any(isinstance(module, Quantizer) and module.learns_in_forward for module in self.modules())
+
     # --- what they share
 
     def whole(self, saving: bool = False) -> AbstractContextManager[None]:
@@ -153,13 +157,23 @@ class PhasedModule(LightningModule):
             optimizer: index in `configure_optimizers`.
 
         Returns:
-            Norm of the gradient before clipping.
+            Norm of the gradient before clipping; 0 where the loss reaches no parameter that may learn.
 
         Raises:
             RuntimeError: the gradient is not finite; nothing has changed.
+            ValueError: the loss has no gradient, and nothing learns without one.
         """
         chosen = self._optimizers()[optimizer]
         chosen.zero_grad()
+        if not loss.requires_grad:
+            phase = self.span(step).phase
+            if optimizer == 0 and not self.learns_without_gradient(phase):
+                raise ValueError(
+                    f"nothing learns in phase {phase.name!r}: its loss reaches no parameter that may learn, and no codebook learns by "
+                    "moving averages"
+                )
+            chosen.step()  # changes nothing, but Lightning counts the steps of optimizers
+            return torch.zeros_like(loss)
         self.manual_backward(loss)
         clip = (self.span(step).phase.optimisation or self.optimisation).gradient_clip
         norm: Any = nn.utils.clip_grad_norm_(parameters, clip)

@@ -9,6 +9,7 @@ from vqkit import FSQ, RVQ
 from vqkit.data import AudioCrops
 from vqkit.losses import MultiScaleMel, WeightedLoss, waveform_l1
 from vqkit.models import AudioCodec
+from vqkit.models.audio.frames import FrameCodec
 from vqkit.nn import STFTDiscriminator, balanced_rotation
 from vqkit.training import Adversary, AudioDataModule, CodecModule, ReconstructionModule, train
 from vqkit.training.reconstruction.quantizer_start import fit_quantizer
@@ -26,6 +27,15 @@ def run(module, clips, folder, **options):
     data = AudioDataModule(str(clips), crop_seconds=0.2, batch_size=4, valid_seconds=0.25)
     settings = {"steps": 2, "log_every": 1, "accelerator": "cpu", "progress": False} | options
     return train(module, data, folder=str(folder), **settings)
+
+
+def test_frames_without_networks_learn_by_moving_averages(noise_clips, tmp_path):
+    codec = FrameCodec(RVQ(8, 8, 2), sample_rate=8000)
+    run(ReconstructionModule(codec, [WeightedLoss("l1", nn.L1Loss())]), noise_clips, tmp_path)
+    assert all(float(codebook.abs().max()) > 1 / 8 for codebook in codec.quantizer.codebooks)  # where they start
+    fixed = FrameCodec(FSQ(8, [5] * 8), sample_rate=8000)
+    with pytest.raises(ValueError, match="nothing learns in phase 'all'"):
+        run(ReconstructionModule(fixed, [WeightedLoss("l1", nn.L1Loss())]), noise_clips, tmp_path / "fixed")
 
 
 def test_learning_rate_rises_and_falls():

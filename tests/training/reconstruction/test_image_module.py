@@ -5,13 +5,15 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from vqkit import FSQ, RVQ, VQ
+from vqkit import FSQ, RVQ, VQ, BlockTruncation
 from vqkit.data import Images, list_images
-from vqkit.models import ConvBackbone, ImageTokenizer, ViTBackbone
+from vqkit.losses import WeightedLoss
+from vqkit.models import ConvBackbone, ImageTokenizer, PixelBackbone, ViTBackbone
 from vqkit.nn import EfficientNetLite0, PatchDiscriminator, PerceptualDistance
-from vqkit.training import Adversary, ImageDataModule, ImageModule, train
+from vqkit.training import Adversary, ImageDataModule, ImageModule, ReconstructionModule, ReconstructionPhase, train
 from vqkit.training.command import build_parser, main
 
 
@@ -70,6 +72,54 @@ def test_loss_falls_on_a_few_pictures(blob_images, tmp_path):
     assert last < 0.9 * first  # the first steps find the mean colour
     assert module.tokenizer.initialized
     assert look.steps[-1]["train/quantization_nmse"] < 1
+
+
+@pytest.mark.parametrize("options", [{}, {"balance": True}, {"quantize_after": 0}], ids=str)
+def test_what_learns_by_moving_averages_needs_no_gradient(blob_images, tmp_path, options):
+    look = Look()
+    module = ImageModule(ImageTokenizer(PixelBackbone(4), RVQ(48, 8, 2)), **options)
+    run(module, tmp_path, blob_images, steps=20, callbacks=[look], valid_split=None)
+    assert look.steps[-1]["train/gradient_norm"] == 0
+    assert all(float(codebook.std()) > 0.01 for codebook in module.tokenizer.quantizer.codebooks)
+    assert look.steps[-1]["train/quantization_nmse"] < 0.3
+    logged = EventAccumulator(str(tmp_path)).Reload().Scalars("train/l1")
+    assert [event.step for event in logged] == list(range(20))
+
+
+def test_a_phase_may_teach_moving_averages_alone(blob_images, tmp_path):
+    module = ReconstructionModule(
+        tokenizer(),
+        [WeightedLoss("l1", nn.L1Loss())],
+        phases=[
+            ReconstructionPhase(name="codes", trains=("tokenizer.quantizer",), steps=2),
+            ReconstructionPhase(name="all"),
+        ],
+    )
+    look = Look()
+    run(module, tmp_path, blob_images, steps=4, callbacks=[look], valid_split=None)
+    assert [step["train/gradient_norm"] > 0 for step in look.steps] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "quantize_after", "phase"),
+    [
+        (lambda: BlockTruncation(16), None, "with quantizer"),
+        (lambda: RVQ(48, 8, 2).freeze(), None, "with quantizer"),
+        (lambda: RVQ(48, 8, 2), 1, "without quantizer"),
+    ],
+)
+def test_a_phase_in_which_nothing_can_learn_is_refused(blob_images, tmp_path, quantizer, quantize_after, phase):
+    module = ImageModule(ImageTokenizer(PixelBackbone(4), quantizer()), quantize_after=quantize_after)
+    with pytest.raises(ValueError, match=f"nothing learns in phase '{phase}': its loss reaches no parameter"):
+        run(module, tmp_path, blob_images, valid_split=None)
+
+
+def test_a_phase_may_teach_the_discriminator_alone(blob_images, tmp_path):
+    module = ImageModule(ImageTokenizer(PixelBackbone(4), BlockTruncation(16)), adversary=adversary())
+    before = deepcopy(module.adversary.discriminator.state_dict())
+    run(module, tmp_path, blob_images, valid_split=None)
+    after = module.adversary.discriminator.state_dict()
+    assert any(not torch.equal(after[name].cpu(), value) for name, value in before.items())
 
 
 def test_a_step_is_the_gradient_of_the_weighted_sum(blob_images, tmp_path):

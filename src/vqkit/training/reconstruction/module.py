@@ -155,6 +155,11 @@ class ReconstructionModule(PhasedModule):
         channels: int = self.model.channels
         return channels
 
+    def learns_without_gradient(self, phase: ReconstructionPhase) -> bool:
+        """The quantizer, where it takes part; also a phase that teaches the discriminator alone is one."""
+        judges = self.adversary.discriminator.parameters() if self.adversary is not None and phase.adversary else ()
+        return (phase.quantized and super().learns_without_gradient(phase)) or any(p.requires_grad for p in judges)
+
     # --- one step
 
     def start(self, batch: Tensor) -> None:
@@ -186,7 +191,7 @@ class ReconstructionModule(PhasedModule):
 
     def joined(self, losses: dict[str, Tensor], estimate: Tensor) -> Tensor:
         """One loss of all: weighted, or balanced at the estimate."""
-        if self.balancer is not None:
+        if self.balancer is not None and estimate.requires_grad:  # without gradients there is nothing to balance
             balanced: Tensor = self.balancer(losses, estimate)
             return balanced
         weighted = {name: self.weights[name] * value for name, value in losses.items()}

@@ -63,6 +63,14 @@ class RestartableDDP(DDPStrategy):
         join_ranks("nccl" if self.root_device.type == "cuda" else "gloo")
         super().setup_distributed()
 
+    def configure_ddp(self) -> None:
+        """Wrap the module in DDP, which refuses one without gradients; then ranks have only to begin alike, as it sees to."""
+        assert self.model is not None
+        if any(parameter.requires_grad for parameter in self.model.parameters()):
+            super().configure_ddp()
+        else:
+            follow_first_rank(self.model)
+
 
 class RestartableFSDP(ModelParallelStrategy):
     """FSDP2 over all ranks, of GPUs or of processes on a CPU (gloo), which ``torchrun --max-restarts`` may start anew.
