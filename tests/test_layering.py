@@ -25,6 +25,7 @@ LAYERS = [
         "code_digest",
         "differences",
         "progress",
+        "scale",
     },
     {"saved", "recipe", "cache"},
     {"quantize"},

@@ -193,6 +193,15 @@ def test_clips_that_cannot_be_read_are_left_out_and_named(sounds, tmp_path):
     assert "holds NaN or infinite samples: the first is inf at sample 16000" in texts[1]
 
 
+@pytest.mark.filterwarnings("ignore:.*the samples reach")
+def test_clips_far_outside_full_scale_are_left_out_and_named(sounds, tmp_path):
+    shutil.copytree(sounds, tmp_path / "sounds")
+    first, _ = sorted((tmp_path / "sounds/test/music").iterdir())
+    soundfile.write(first, [1e19] * 16000, 16000, "FLOAT", format="WAV")
+    with pytest.warns(UserWarning, match=rf"skipped {first}: reaches 1e\+19"):
+        assert len(Dataset(str(tmp_path / "sounds")).clips(training=False)) == 3
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -1,7 +1,9 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from vqkit.data import Clip, list_clips, read_audio, sample_folder, write_audio
@@ -63,6 +65,14 @@ def test_a_plain_folder_is_walked(tmp_path):
     (tmp_path / "test").mkdir()
     write_audio(tmp_path / "test" / "a.wav", torch.zeros(1, 16000), 16000)
     assert [found.name for found in source_clips(tmp_path, "test", "speech")] == ["test/a.wav"]
+
+
+@pytest.mark.filterwarnings("ignore:.*far outside ±1")
+def test_an_excerpt_far_outside_full_scale_is_an_error_with_its_name(tmp_path):
+    soundfile.write(tmp_path / "far.wav", np.full(48000, 1e19, np.float32), 16000, "FLOAT")
+    (part,) = choose_excerpts([Clip(tmp_path / "far.wav", "far.wav", "", "", 3.0, 16000)], 1, 3.0)
+    with pytest.raises(ValueError, match=r"far\.wav reaches 1e\+19"):
+        load_excerpt(part, "speech", 16000)
 
 
 def test_an_excerpt_is_that_part_of_the_file():

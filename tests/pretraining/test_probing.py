@@ -1,8 +1,11 @@
 """Probe and fine-tuning: they learn, they choose on validation, and the test items are read once."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from vqkit.data import write_audio
@@ -103,6 +106,17 @@ def test_what_cannot_be_used_is_named_in_one_warning(sounds, bridle, tmp_path):
     assert "it is silent" in text
     assert len(places) == len(signals) == 8
     assert sorted(path.rpartition("/")[2] for path in skipped) == ["short.wav", "silent.wav"]
+
+
+@QUIET
+@pytest.mark.filterwarnings("ignore:.*(far outside ±1|cannot be used)")
+def test_sound_far_outside_full_scale_is_named(bridle, tmp_path):
+    for name, size in (("hum/a", 0.1), ("hum/far", 1e19), ("hiss/a", 0.2), ("hiss/b", 0.3)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / f"{name}.wav", np.full(8000, size, np.float32), 8000, "FLOAT")
+    _, signals, skipped = read_items(bridle(), list_labelled(tmp_path, "audio"))
+    assert len(signals) == 3
+    assert [(Path(path).name, reason[:14]) for path, reason in skipped.items()] == [("far.wav", "reaches 1e+19,")]
 
 
 @QUIET

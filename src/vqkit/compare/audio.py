@@ -8,7 +8,8 @@ from torch import Tensor
 
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.measure import Measure
-from vqkit.data import Clip, read_audio, write_audio
+from vqkit.data import Clip, write_audio
+from vqkit.data.audio.file import read_clip
 from vqkit.data.unreadable import readable
 from vqkit.metrics import comparison_metrics
 from vqkit.modality import SOUND
@@ -67,7 +68,7 @@ class SoundMeasure(Measure[Clip]):
         return readable(
             items,
             lambda clip: clip.path,
-            lambda clip: read_audio(clip.path, self.sample_rate, channels=1).samples[None],
+            lambda clip: read_clip(clip.path, self.sample_rate, channels=1)[None],
         )
 
     def batches(self, items: Sequence[Clip]) -> Iterator[Tensor]:

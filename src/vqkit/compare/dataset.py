@@ -7,7 +7,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
-from vqkit.data import Clip, ImageItem, Item, SplitError, list_clips, list_images, read_audio, sample_folder
+from vqkit.data import Clip, ImageItem, Item, SplitError, list_clips, list_images, sample_folder
+from vqkit.data.audio.file import read_clip
 from vqkit.data.unreadable import readable
 from vqkit.data.video import VideoItem, list_videos, read_frames
 from vqkit.modality import SOUND
@@ -58,7 +59,7 @@ class Dataset:
         chosen = self._spread(found, most, f"the {split} split of {place}")
         if training:  # crops of what cannot be read are replaced as they are drawn
             return chosen
-        return [clip for clip, _ in readable(chosen, lambda clip: clip.path, lambda clip: read_audio(clip.path))]
+        return [clip for clip, _ in readable(chosen, lambda clip: clip.path, lambda clip: read_clip(clip.path))]
 
     def images(self, training: bool) -> list[ImageItem]:
         """Images to train on, or to measure on, classes in turn."""

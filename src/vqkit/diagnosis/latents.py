@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vqkit.data.unreadable import readable
 from vqkit.modality import IMAGE, VIDEO
-from vqkit.models.input_checks import check_wav_scale, home
+from vqkit.models.input_checks import home
 from vqkit.models.loading import load_tokenizer
 from vqkit.types import need
 
@@ -57,7 +57,6 @@ def _sounds(model: Any, source: Path) -> tuple[list[Any], Any]:
 
     def read(clip: Any) -> Tensor:
         wave: Tensor = data.AudioClips([clip], model.sample_rate, model.channels, _SECONDS)[0]
-        check_wav_scale("wav", wave)  # here, where the file is left out by its name
         return wave
 
     return data.list_clips(source), read

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vqkit.data import Clip, list_clips, read_audio
+from vqkit.data import Clip, list_clips
+from vqkit.data.audio.file import read_clip
 from vqkit.types import Float
 
 __all__ = ["Excerpt", "Sound", "choose_excerpts", "load_excerpt", "source_clips"]
@@ -116,10 +117,8 @@ def choose_excerpts(clips: Sequence[Clip], count: int, seconds: float, min_secon
 def load_excerpt(excerpt: Excerpt, kind: str, sample_rate: int) -> Sound:
     """Read an excerpt, mono at this rate; its name is the file's, with the start in seconds where it is not the beginning."""
     start = f" {excerpt.start:.3g}s" if excerpt.start else ""
-    found = read_audio(
-        excerpt.clip.path, sample_rate, channels=1, offset_seconds=excerpt.start, seconds=excerpt.seconds
-    )
-    return Sound(f"{excerpt.clip.name}{start}", found.samples, sample_rate, kind)
+    samples = read_clip(excerpt.clip.path, sample_rate, 1, excerpt.start, excerpt.seconds)
+    return Sound(f"{excerpt.clip.name}{start}", samples, sample_rate, kind)
 
 
 def _parts(clip: Clip, seconds: float) -> list[Excerpt]:

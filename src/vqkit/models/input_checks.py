@@ -1,6 +1,5 @@
-"""Checks of a signal before anything is computed: its type first, then its shape, then its scale."""
+"""Checks of a signal before anything is computed: its type first, then its shape; then comes its scale, see `vqkit.scale`."""
 
-import math
 from collections.abc import Sequence
 from itertools import chain
 
@@ -11,19 +10,15 @@ __all__ = [
     "channels_last",
     "check_count",
     "check_floating",
-    "check_image_scale",
     "check_images",
     "check_videos",
-    "check_wav_scale",
     "check_wav_shape",
     "home",
     "transposed",
     "transposed_video",
 ]
 
-_LOUDEST = 10.0  # 20 dB beyond full scale: no sound that means ±1, and all integer samples but the quietest
 _MOST_CHANNELS = 8
-_DARKEST, _BRIGHTEST = -0.5, 1.5  # overshoot of a filter or a network stays within
 
 
 def home(network: nn.Module) -> Tensor:
@@ -90,20 +85,6 @@ def transposed(sizes: Sequence[int]) -> bool:
     return len(sizes) == 2 and sizes[0] > max(sizes[1], _MOST_CHANNELS)
 
 
-def check_wav_scale(name: str, wav: Tensor) -> None:
-    """Refuse NaN, infinity, and what is far outside −1 … 1.
-
-    Raises:
-        ValueError: a value is.
-    """
-    low, high = _extremes(name, wav)
-    peak = max(-low, high)
-    if peak > _LOUDEST:
-        raise ValueError(
-            f"{name} reaches {peak:.6g}, a codec takes samples of about −1 … 1, at most ±{_LOUDEST:g}: divide them by their full scale"
-        )
-
-
 def check_images(images: Tensor, channels: int) -> None:
     """Refuse what is no batch of images for a tokenizer of ``channels`` channels.
 
@@ -164,25 +145,3 @@ def channels_last(shape: Sequence[int]) -> str:
     if len(shape) != 3 or shape[2] not in (1, 3) or min(shape[:2]) <= 3:
         return ""
     return ", which looks like (height, width, channels): image.movedim(-1, -3) turns it"
-
-
-def check_image_scale(name: str, images: Tensor) -> None:
-    """Refuse NaN, infinity, and what is far outside 0 … 1.
-
-    Raises:
-        ValueError: a value is.
-    """
-    low, high = _extremes(name, images)
-    if low < _DARKEST or high > _BRIGHTEST:
-        raise ValueError(
-            f"{name} reaches from {low:.6g} to {high:.6g}, a tokenizer takes 0 … 1: divide by 255, or (x + 1) / 2 of what is in −1 … 1"
-        )
-
-
-def _extremes(name: str, signal: Tensor) -> tuple[float, float]:
-    if not signal.numel() or signal.is_meta or torch.compiler.is_compiling():  # there are no values to look at
-        return 0.0, 0.0
-    low, high = (float(value) for value in signal.detach().aminmax())
-    if not math.isfinite(high - low):  # NaN spreads to both, infinity to one at least
-        raise ValueError(f"{name} has NaN or Inf, it must be finite")
-    return low, high

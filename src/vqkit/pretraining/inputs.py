@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vqkit.data import Images, read_audio
+from vqkit.data import Images
+from vqkit.data.audio.file import read_clip
 from vqkit.data.video import middle_clip
 from vqkit.models.bridle import Bridle
 from vqkit.models.bridle.front import AudioFront
@@ -38,7 +39,7 @@ class ItemReader:
         """The item.
 
         Raises:
-            FileNotFoundError, ValueError: it cannot be read, or is sound that is silent or shorter than a patch.
+            FileNotFoundError, ValueError: it cannot be read, or is sound that is silent, shorter than a patch or far outside ±1.
         """
         bridle = self.bridle
         if bridle.modality == "video":
@@ -47,7 +48,7 @@ class ItemReader:
             return clip if bridle.channels == 3 else clip.mean(0, keepdim=True)
         if bridle.modality == "image":
             return self._images[self._places[item]].image
-        wave = read_audio(item.path, bridle.sample_rate, 1, seconds=self.max_seconds).samples
+        wave = read_clip(item.path, bridle.sample_rate, 1, seconds=self.max_seconds)
         assert isinstance(bridle.front, AudioFront)
         shortest, rate = bridle.front.shortest_samples, bridle.sample_rate
         if wave.shape[-1] < shortest:

@@ -146,7 +146,7 @@ def test_a_clip_that_fails_when_read_is_replaced_alike_in_every_process(tmp_path
     clips = [*ramps(tmp_path, 1.0, 1.0), broken(tmp_path, "broken.wav")]
     crops = AudioCrops(clips, RATE, 1, 0.25, 16, seed=0)
     assert crops.skipped == {}
-    with pytest.warns(UserWarning, match=r"skipped .*broken\.wav: .* holds NaN") as caught:
+    with pytest.warns(UserWarning, match=r"skipped .*broken\.wav: holds NaN") as caught:
         here = list(crops)
     assert len(caught) == 1  # named once, though drawn again and again
     assert list(crops.skipped) == [str(clips[2].path)]
@@ -158,6 +158,45 @@ def test_a_clip_that_fails_when_read_is_replaced_alike_in_every_process(tmp_path
         assert list(fresh.skipped) == [str(clips[2].path)]  # found by the workers
         late = AudioCrops(clips, RATE, 1, 0.25, 16, seed=0)
         assert torch.equal(late[11], here[11])  # whatever was read before
+
+
+def far(folder, name, place, seconds=2.0):
+    """A file with one sample that is far outside ±1, at a share of its duration; its other samples are 0.95."""
+    samples = np.full(round(seconds * RATE), 0.95, np.float32)
+    samples[int(place * len(samples))] = 3e19
+    soundfile.write(folder / name, samples, RATE, "FLOAT")
+    return Clip(folder / name, name, "train", "", seconds, RATE)
+
+
+@pytest.mark.filterwarnings("ignore:.*the samples reach 3e\\+19")
+def test_a_clip_far_outside_full_scale_is_replaced_and_named(tmp_path):
+    clips = [*ramps(tmp_path, 1.0), far(tmp_path, "far.wav", 0.5)]
+    crops = AudioCrops(clips, RATE, 1, 0.25, 16, seed=0)
+    with pytest.warns(
+        UserWarning, match=r"skipped .*far\.wav: reaches 3e\+19, a codec takes samples of about −1 … 1"
+    ) as caught:
+        assert {origin(crop)[0] for crop in crops} == {0}
+    assert len([warning for warning in caught if "skipped" in str(warning.message)]) == 1
+    assert list(crops.skipped) == [str(clips[1].path)]
+
+
+@pytest.mark.filterwarnings("ignore:.*far outside ±1")
+def test_of_a_clip_that_is_read_in_parts_those_far_outside_are_replaced(tmp_path):
+    """Whatever was drawn before: a part that is met first must not change what other parts give."""
+    clips = [*ramps(tmp_path, 1.0), far(tmp_path, "far.wav", 0.5)]
+    crops = AudioCrops(clips, RATE, 1, 0.25, 60, seed=0, cache_megabytes=0)
+    with pytest.warns(UserWarning, match=r"far\.wav: a part of it reaches 3e\+19, .*such parts are skipped") as caught:
+        found = torch.stack(list(crops))
+    assert len(caught) == 1
+    assert found.max() < 1
+    assert 10 < int((found[:, 0, 0] > 0.9).sum()) < 50  # most parts can be used
+    alone = AudioCrops(clips, RATE, 1, 0.25, 60, seed=0, cache_megabytes=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert all(torch.equal(alone[index], found[index]) for index in reversed(range(60)))
+        nothing = AudioCrops(clips[1:], RATE, 1, 2.0, 1, cache_megabytes=0, short="pad")
+        with pytest.raises(ValueError, match="the last failure: their samples are far outside ±1"):
+            nothing[0]
 
 
 @pytest.mark.parametrize("cache_megabytes", [256, 0])

@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+import soundfile
 import torch
 from torch.utils.data import DataLoader
 
@@ -32,6 +34,13 @@ def test_bad_clips_are_errors(tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"bad")
     dataset = AudioClips([Clip(tmp_path / "bad.wav", "bad.wav", "", "", 1.0, 16000)], 16000, 1)
     with pytest.raises(ValueError, match=r"bad\.wav is not audio"):
+        dataset[0]
+    soundfile.write(tmp_path / "far.wav", np.full(1600, 1e19, np.float32), 16000, "FLOAT")
+    dataset = AudioClips([Clip(tmp_path / "far.wav", "far.wav", "", "", 0.1, 16000)], 16000, 1)
+    with (
+        pytest.warns(UserWarning, match="far outside ±1"),
+        pytest.raises(ValueError, match=r"far\.wav reaches 1e\+19, a codec takes samples of about −1 … 1"),
+    ):
         dataset[0]
     with pytest.raises(ValueError, match="clips is empty"):
         AudioClips([], 16000, 1)

@@ -208,12 +208,18 @@ def test_command_leaves_out_and_names_clips_that_cannot_be_read(codec, tmp_path,
         soundfile.write(tmp_path / "sound" / split / "good.wav", 0.1 * torch.randn(16000).numpy(), 8000)
         (tmp_path / "sound" / split / "bad.wav").write_bytes(b"RIFF")
         soundfile.write(tmp_path / "sound" / split / "nan.wav", [0.0] * 99 + [float("nan")], 8000, "FLOAT")
+        soundfile.write(tmp_path / "sound" / split / "far.wav", [0.0] * 99 + [1e19], 8000, "FLOAT")
     words = ["fit-prior", str(tmp_path / "codec"), str(tmp_path / "sound")]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert main(words) == 0
     assert "1 clip to fit, 1 held out" in capsys.readouterr().out
     texts = " ".join(str(warning.message) for warning in caught)
-    assert "skipped 2 of 6 clips: " in texts
-    for name in ("train/bad.wav (is not audio", "train/nan.wav: holds NaN", "test/nan.wav: holds NaN"):
+    assert "skipped 2 of 8 clips: " in texts
+    for name in (
+        "train/bad.wav (is not audio",
+        "train/nan.wav: holds NaN",
+        "test/nan.wav: holds NaN",
+        "train/far.wav: reaches 1e+19",
+    ):
         assert name in texts

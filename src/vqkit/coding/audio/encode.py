@@ -23,7 +23,7 @@ from vqkit.models.audio.compression import open_writer, refinement_of
 from vqkit.models.audio.level_matching import LevelMatching
 from vqkit.models.audio.resampling_stream import ResamplingStream, resampled_length
 from vqkit.models.audio.tokenizer import AudioTokenizer
-from vqkit.models.input_checks import check_wav_scale
+from vqkit.scale import check_wav_scale
 from vqkit.types import Float, Int
 
 __all__ = ["SoundOnItsWay", "encode_file"]

@@ -27,7 +27,8 @@ from vqkit.models.audio.pieces import Pieces
 from vqkit.models.audio.streaming_quantizer import StreamingQuantizer
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.audio.waveform_codec import WaveformCodec
-from vqkit.models.input_checks import check_wav_scale, home
+from vqkit.models.input_checks import home
+from vqkit.scale import check_wav_scale
 from vqkit.types import Float, Int
 
 __all__ = ["encode_sounds", "encoded_lanes"]

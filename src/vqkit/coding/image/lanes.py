@@ -22,7 +22,8 @@ from vqkit.data import MAX_MEGAPIXELS
 from vqkit.models.image.compression import open_image_writer
 from vqkit.models.image.tiles import TILE_PIXELS
 from vqkit.models.image.tokenizer import ImageTokenizer
-from vqkit.models.input_checks import check_image_scale, home
+from vqkit.models.input_checks import home
+from vqkit.scale import check_image_scale
 
 __all__ = ["encode_images"]
 

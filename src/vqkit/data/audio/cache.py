@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vqkit.data.audio.file import read_audio
+from vqkit.data.audio.file import read_clip
 from vqkit.data.tensor_cache import TensorCache
 from vqkit.types import Float
 
@@ -40,6 +40,6 @@ class AudioCache:
         """Return all samples of a file, from the cache where they are there; not to be written to.
 
         Raises:
-            FileNotFoundError, ValueError: as `read_audio`.
+            FileNotFoundError, ValueError: as `read_clip`.
         """
-        return self._cache.get(path, lambda: read_audio(path, self.sample_rate, self.channels).samples)
+        return self._cache.get(path, lambda: read_clip(path, self.sample_rate, self.channels))

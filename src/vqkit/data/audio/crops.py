@@ -15,6 +15,7 @@ from vqkit.data.audio.cache import AudioCache
 from vqkit.data.audio.clips import Clip
 from vqkit.data.audio.file import audio_info, load_audio
 from vqkit.data.unreadable import READ_ERRORS, named
+from vqkit.scale import check_wav_scale
 from vqkit.types import Float
 
 _END_SECONDS = 0.1  # headers of some containers overstate the length by a packet: no crop starts that close to the end
@@ -24,9 +25,9 @@ class AudioCrops(Dataset[Tensor]):
     """A map-style data set of random crops, each second of the clips equally likely.
 
     Crop ``index`` of an epoch depends only on ``seed``, the epoch and ``index``: not on the number of workers or ranks, nor on what was
-    read before. Clips that cannot be used are named in a warning, listed in `skipped` and replaced by others: at construction where the
-    header tells, otherwise when they are first read. Of clips that are damaged in part the rest is used, with a warning: silence stands
-    for what is missing.
+    read before. Clips that cannot be used, as they are damaged or reach far outside ±1, are named in a warning, listed in `skipped` and
+    replaced by others: at construction where the header tells, otherwise when they are first read. Of clips that are damaged in part the
+    rest is used, with a warning: silence stands for what is missing.
 
     Args:
         clips: clips from `list_clips`.
@@ -126,9 +127,8 @@ class AudioCrops(Dataset[Tensor]):
         for other in order:
             if self._weights[other] and other != first and (crop := self._crop(int(other), position)) is not None:
                 return crop
-        raise ValueError(
-            f"none of the {len(self.clips)} clips can be read; the last failure: {list(self.skipped.values())[-1]}"
-        )
+        reasons = [*self.skipped.values()] or ["their samples are far outside ±1"]
+        raise ValueError(f"none of the {len(self.clips)} clips can be read; the last failure: {reasons[-1]}")
 
     def _at_level(self, crop: Tensor, random: np.random.Generator) -> Tensor:
         peak = float(crop.abs().max())
@@ -188,15 +188,29 @@ class AudioCrops(Dataset[Tensor]):
                 wave = load_audio(clip.path, self.sample_rate, self.channels, start / self.sample_rate, length)
                 samples = wave.samples
                 self._check_length(samples.shape[1])
+                if not self._sensible(index, samples):
+                    return None
                 if wave.warnings and index not in self._lossy:  # each part would warn anew
                     self._lossy.add(index)
                     warnings.warn(f"{clip.path}: {wave.warnings[0]}", stacklevel=4)
         except READ_ERRORS as error:
             self._skip(index, str(error))
             if warn:
-                warnings.warn(f"skipped {clip.path}: {error}", stacklevel=4)
+                reason = str(error).removeprefix(f"{clip.path} ")
+                warnings.warn(f"skipped {clip.path}: {reason}", stacklevel=4)
             return None
         return functional.pad(samples, (0, self.crop_samples - samples.shape[1])).clone()
+
+    def _sensible(self, index: int, samples: Tensor) -> bool:
+        """Whether a part of a clip is about ±1. Other parts may be, and must not depend on who has met this one: no clip is marked."""
+        try:
+            check_wav_scale("a part of it", samples)
+        except ValueError as error:
+            if index not in self._lossy:
+                self._lossy.add(index)
+                warnings.warn(f"{self.clips[index].path}: {error}; such parts are skipped", stacklevel=5)
+            return False
+        return True
 
 
 def _of_groups(clips: Sequence[Clip], shares: Mapping[str, float]) -> list[Clip]:

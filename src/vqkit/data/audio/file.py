@@ -19,6 +19,7 @@ from torch import Tensor
 from vqkit.data.audio.readers.findings import Findings
 from vqkit.data.audio.readers.sample_check import Cancellation, SampleCheck, check_samples
 from vqkit.data.audio.readers.sound import SoundReader
+from vqkit.scale import check_wav_scale
 from vqkit.types import Float, need
 
 _FILTER_SAMPLES = (
@@ -142,6 +143,23 @@ def read_audio(
     for text in wave.warnings:
         warnings.warn(f"{path}: {text}", stacklevel=2)
     return wave
+
+
+def read_clip(
+    path: str | Path,
+    sample_rate: int | None = None,
+    channels: int | None = None,
+    offset_seconds: float = 0.0,
+    seconds: float | None = None,
+) -> Float[Tensor, "channels samples"]:
+    """`read_audio` for what computes with the samples: those far outside ±1 overflow there, where no message can name the file.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_audio`; also samples far outside ±1.
+    """
+    samples = read_audio(path, sample_rate, channels, offset_seconds, seconds).samples
+    check_wav_scale(str(path), samples)
+    return samples
 
 
 def load_audio(

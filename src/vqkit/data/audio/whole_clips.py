@@ -9,14 +9,14 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from vqkit.data.audio.clips import Clip
-from vqkit.data.audio.file import read_audio
+from vqkit.data.audio.file import read_clip
 from vqkit.types import Float, Int
 
 
 class AudioClips(Dataset[Tensor]):
     """A map-style data set of whole clips, in the order given: item i is ``clips[i]``.
 
-    A clip that cannot be read is an error, not passed over: a table over fewer clips would not say so.
+    A clip that cannot be read, or reaches far outside ±1, is an error, not passed over: a table over fewer clips would not say so.
 
     Args:
         clips: clips from `list_clips`.
@@ -46,7 +46,7 @@ class AudioClips(Dataset[Tensor]):
         return len(self.clips)
 
     def __getitem__(self, index: int) -> Float[Tensor, "channels samples"]:
-        return read_audio(self.clips[index].path, self.sample_rate, self.channels, seconds=self.max_seconds).samples
+        return read_clip(self.clips[index].path, self.sample_rate, self.channels, seconds=self.max_seconds)
 
 
 class AudioBatch(NamedTuple):

@@ -16,9 +16,10 @@ from vqkit.models.audio.latent_search import check_refine_steps
 from vqkit.models.audio.level_matching import check_level_rounds, match_levels
 from vqkit.models.audio.refinement import LatentRefinement
 from vqkit.models.audio.resampling import resample
-from vqkit.models.input_checks import check_floating, check_wav_scale, home, transposed
+from vqkit.models.input_checks import check_floating, home, transposed
 from vqkit.models.lost import cover_lost, without_lost
 from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader, packed_codes, unpacked_codes
+from vqkit.scale import check_wav_scale
 from vqkit.types import Float, Int
 
 __all__ = [

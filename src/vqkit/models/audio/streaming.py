@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from vqkit.models.audio.pieces import Pieces
 from vqkit.models.audio.streaming_quantizer import StreamingQuantizer
-from vqkit.models.input_checks import check_wav_scale, check_wav_shape, home
+from vqkit.models.input_checks import check_wav_shape, home
 from vqkit.models.layout import channels_first
 from vqkit.nn.streaming_layer import Chain
 from vqkit.quantize import Quantizer
 from vqkit.quantize.checks import positive
+from vqkit.scale import check_wav_scale
 from vqkit.types import Float, Int
 
 __all__ = ["CodecStream"]

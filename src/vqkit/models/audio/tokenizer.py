@@ -9,9 +9,10 @@ from vqkit.counts import check_numbers, check_stages
 from vqkit.modality import SOUND
 from vqkit.models.audio import compression, padding
 from vqkit.models.audio.streaming import CodecStream
-from vqkit.models.input_checks import check_wav_scale, check_wav_shape
+from vqkit.models.input_checks import check_wav_shape
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.models.vqk_files import CodedSignal
+from vqkit.scale import check_wav_scale
 from vqkit.types import Bool, Float, Int
 
 __all__ = ["AudioTokenizer"]

@@ -19,9 +19,10 @@ from vqkit.data.image.file import MAX_MEGAPIXELS
 from vqkit.data.image.pixels import pixels_to_tensor
 from vqkit.modality import IMAGE
 from vqkit.models.image.tiles import Tiled, Watch, block_grid, check_size, decode_tiles, encode_tiles
-from vqkit.models.input_checks import channels_last, check_floating, check_image_scale
+from vqkit.models.input_checks import channels_last, check_floating
 from vqkit.models.lost import cover_lost
 from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader, read_cells
+from vqkit.scale import check_image_scale
 from vqkit.types import Float
 
 __all__ = [

@@ -16,12 +16,13 @@ from torch.nn import functional
 from vqkit.modality import IMAGE
 from vqkit.models.image import compression, to_size
 from vqkit.models.image.backbone import ImageBackbone, read_backbone
-from vqkit.models.input_checks import check_image_scale, check_images, home
+from vqkit.models.input_checks import check_images, home
 from vqkit.models.reconstruction import Reconstruction
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.models.vqk_files import CodedSignal
 from vqkit.quantize import Quantizer
 from vqkit.quantize.pretrained import expression
+from vqkit.scale import check_image_scale
 from vqkit.types import Float, Int, need
 
 if TYPE_CHECKING:

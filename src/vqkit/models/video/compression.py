@@ -16,7 +16,7 @@ from torch import Tensor
 from vqkit.bitstream import BitstreamError, VqkHeader, VqkWriter
 from vqkit.counts import check_numbers
 from vqkit.modality import VIDEO
-from vqkit.models.input_checks import check_floating, check_image_scale, transposed_video
+from vqkit.models.input_checks import check_floating, transposed_video
 from vqkit.models.lost import cover_lost
 from vqkit.models.vqk_files import (
     CodedSignal,
@@ -27,6 +27,7 @@ from vqkit.models.vqk_files import (
     read_cells,
     unpacked_codes,
 )
+from vqkit.scale import check_image_scale
 from vqkit.types import Float
 
 __all__ = ["DecodedVideo", "coded", "compress", "decode_video", "decompress", "encode_video"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqkit.modality import VIDEO
-from vqkit.models.input_checks import check_image_scale, check_videos, home
+from vqkit.models.input_checks import check_videos, home
 from vqkit.models.layout import channels_first
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.models.video import compression
@@ -23,6 +23,7 @@ from vqkit.nn import scale_convolutions
 from vqkit.nn.turned_layers import check_rotation, turn_inputs, turn_outputs
 from vqkit.quantize import Quantizer
 from vqkit.ranks import mean_over_ranks
+from vqkit.scale import check_image_scale
 from vqkit.types import Float, Int
 
 __all__ = ["VideoTokenizer"]

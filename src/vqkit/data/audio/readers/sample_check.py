@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from vqkit.data.audio.readers.findings import Findings
+from vqkit.scale import LOUDEST
 from vqkit.types import Float
 
 __all__ = ["Cancellation", "SampleCheck", "check_samples"]
 
-_FAR = 10.0  # 20 dB above full scale; masters and lossy codecs reach 2, 8-bit integers kept as floats 127
 _CANCELLED = 0.01  # of the channels' power is left in their mean: 20 dB less
 
 
@@ -78,7 +78,7 @@ class SampleCheck:
 
     def finish(self) -> None:
         """Say what is doubtful about all of them."""
-        if self._peak > _FAR:
+        if self._peak > LOUDEST:
             self._findings.warn(
                 f"the samples reach {self._peak:g}, far outside ±1, which is full scale: perhaps integers that were stored as floats"
             )
