@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from vqkit import LFQ
+from vqkit.bitstream import thin
 from vqkit.data import read_audio, read_image, write_audio, write_image
 from vqkit.metrics import MelDistance
 from vqkit.models import ImageTokenizer, SpectralCodec, load_codec
@@ -142,6 +143,13 @@ def test_what_is_damaged_is_named_and_the_rest_is_heard(
     assert "frames 50 to 99 are lost" in back.warnings[0]
     assert torch.equal(back.reconstruction[:, :14000], made.reconstruction[:, :14000])
     assert not back.reconstruction[:, 16000:].any()
+
+
+def test_a_thinned_file_has_the_stages_that_are_left(
+    codecs: dict[str, SpectralCodec], sound: Path, tmp_path: Path
+) -> None:
+    thin(io.BytesIO(transcode(sound, codecs["two"], limits=LIMITS).vqk), tmp_path / "thin.vqk", 1)
+    assert restore(tmp_path / "thin.vqk", codecs, LIMITS).numbers.stages == 1
 
 
 def test_very_short_sounds_and_very_large_alphabets_are_shown_without_what_cannot_be_measured(tmp_path: Path) -> None:

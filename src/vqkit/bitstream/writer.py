@@ -78,7 +78,7 @@ class VqkWriter:
             )
         self._records = RecordWriter(target, header)
         self._waiting = np.zeros((0, header.num_codes), np.int64)
-        self._written = 0
+        self._written = self._stages = 0
         self._closed = False
 
     @property
@@ -90,6 +90,11 @@ class VqkWriter:
     def frames(self) -> int:
         """Number of frames given so far."""
         return self._written + len(self._waiting)
+
+    @property
+    def stages(self) -> int:
+        """Largest number of stages that a frame written so far has; with ``variable_stages`` perhaps fewer than the header's."""
+        return self._stages
 
     @property
     def bytes_written(self) -> int:
@@ -170,6 +175,7 @@ class VqkWriter:
         stages, counts = encoded_chunk(self._model, self.header, codes)
         self._records.chunk(self._written, len(codes), stages, counts)
         self._written += len(codes)
+        self._stages = max(self._stages, len(stages))
 
     def _checked(self, codes: Tensor) -> np.ndarray:
         widths = self.header.stage_ends

@@ -18,7 +18,7 @@ class Coded(ABC):
 
     Attributes:
         bytes: size of the ``.vqk`` file.
-        stages: number of stages that it holds; of a file with several rates the most.
+        stages: number of stages that a frame or cell of it has; where they have different numbers the largest.
         variable_stages: whether it may hold fewer of some frames or cells.
         notes: changes to the signal that are no fault, such as stereo mixed to mono.
         warnings: what is damaged or missing.

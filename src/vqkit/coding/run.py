@@ -130,7 +130,8 @@ def _lines(outcome: Outcome, how: Manner) -> Iterator[tuple[str, TextIO | None]]
     if how.json:
         yield json.dumps(_record(outcome)), results
     elif coded is not None and not how.quiet:
-        stages = f"{'up to ' * coded.variable_stages}{coded.stages} stage{'s' * (coded.stages != 1)}"
+        up_to = "up to " * (coded.variable_stages and coded.stages > 1)  # every frame has one at least
+        stages = f"{up_to}{coded.stages} stage{'s' * (coded.stages != 1)}"
         text = "; ".join([f"{job.source} → {job.target}: {coded.sizes()}, {stages}", *coded.notes])
         yield printable(text), results
     elif job.exists and not how.folder and not how.quiet:

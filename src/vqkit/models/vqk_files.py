@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from vqkit.bitstream import BitstreamError, EntropyModel, OtherModelError, VqkHeader, VqkReader
+from vqkit.bitstream import BitstreamError, EntropyModel, OtherModelError, VqkHeader, VqkReader, VqkWriter
 from vqkit.counts import check_stages
 from vqkit.models.identity import HasState, accepted_hashes, weight_hash
 from vqkit.quantize import Product, Quantizer
@@ -19,6 +19,7 @@ __all__ = [
     "CodedSignal",
     "HasCodes",
     "ReadCells",
+    "WrittenFile",
     "check_variable_stages",
     "header_of",
     "open_reader",
@@ -43,6 +44,7 @@ class ReadCells:
         codes: codes of every cell; arbitrary where they are lost.
         lost: True where a cell's codes are lost.
         stages: largest number of stages in a cell.
+        variable_stages: whether cells may have fewer.
         bytes: size of the file.
         warnings: what is damaged or missing.
     """
@@ -50,8 +52,29 @@ class ReadCells:
     codes: Int[Tensor, "cells num_codes"]
     lost: Bool[Tensor, " cells"]
     stages: int
+    variable_stages: bool
     bytes: int
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A ``.vqk`` file that was written.
+
+    Attributes:
+        bytes: size of the file.
+        stages: largest number of stages that a frame or a cell has.
+        variable_stages: whether others may have fewer.
+    """
+
+    bytes: int
+    stages: int
+    variable_stages: bool
+
+    @classmethod
+    def by(cls, writer: VqkWriter) -> Self:
+        """The file of a writer that is closed."""
+        return cls(writer.bytes_written, writer.stages, writer.header.variable_stages)
 
 
 @dataclass(frozen=True)
@@ -180,4 +203,4 @@ def read_cells(reader: VqkReader, cells: int, item: str) -> ReadCells:
         found.append("the file is cut off behind its last cell")
     elif reader.pending_bytes:
         found.append(f"{reader.pending_bytes} bytes follow the end that do not belong to the file")
-    return ReadCells(codes, lost, stages, reader.size, tuple(found))
+    return ReadCells(codes, lost, stages, reader.header.variable_stages, reader.size, tuple(found))

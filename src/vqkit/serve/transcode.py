@@ -191,7 +191,7 @@ def _codes(medium: Medium, model: Tokenizer, vqk: bytes) -> _Codes:
         counted = CodebookUsage(header.code_sizes, header.codes_per_stage)
         counted.update(codes)
         figures.append((*_USAGE, usage_png(counted.compute(), header.codes_per_stage)))
-    return _Codes(header.num_stages, len(codes), tuple(figures))
+    return _Codes(header.most_stages(codes), len(codes), tuple(figures))
 
 
 def _writer_of(vqk: bytes, models: Mapping[str, Tokenizer]) -> tuple[str, Tokenizer]:

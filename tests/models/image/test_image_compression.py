@@ -11,6 +11,7 @@ from vqkit.models import ConvBackbone, ImageTokenizer, ViTBackbone
 from vqkit.models.identity import weight_hash
 from vqkit.models.image.compression import decode_image, encode_image, image_header, with_channels
 from vqkit.models.prior import codes_of, fit_prior
+from vqkit.models.vqk_files import WrittenFile
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +162,10 @@ def test_more_cells_than_there_are(tokenizer, tmp_path):
 
 def test_bytes_and_shares_are_told(tokenizer, image, tmp_path):
     shares = []
-    size = encode_image(tokenizer, tmp_path / "a.vqk", image, 2, licence="MIT", watch=shares.append)
-    assert size == (tmp_path / "a.vqk").stat().st_size
+    made = encode_image(tokenizer, tmp_path / "a.vqk", image, 2, licence="MIT", watch=shares.append)
+    assert made == WrittenFile((tmp_path / "a.vqk").stat().st_size, 2, False)
     decoded = decode_image(tokenizer, tmp_path / "a.vqk", watch=shares.append)
-    assert (decoded.stages, decoded.bytes, decoded.warnings) == (2, size, ())
+    assert (decoded.stages, decoded.bytes, decoded.warnings) == (2, made.bytes, ())
     assert shares == [1.0, 1.0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

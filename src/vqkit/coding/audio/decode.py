@@ -81,6 +81,7 @@ def decode_file(
             seconds=sound.given / codec.sample_rate,
             bytes=reader.size,
             stages=sound.stages,
+            variable_stages=reader.header.variable_stages,
             notes=(f"cut off at full scale, of which it reaches {sound.peak:.3g} ×",) if too_loud else (),
             warnings=tuple(warnings),
         )

@@ -126,7 +126,7 @@ class SoundOnItsWay:
         watch: Watch = unwatched,
         **header: Any,
     ) -> None:
-        self._codec, self._stages = codec, stages
+        self._codec = codec
         matching = LevelMatching(codec, stages, level_rounds)
         with ExitStack() as stack:  # what is open is closed if the rest fails
             self._sound = sound = stack.enter_context(AudioBlocks(source, strict=strict))
@@ -148,7 +148,7 @@ class SoundOnItsWay:
         return CodedSound(
             seconds=self._prepared.samples / self._codec.sample_rate,
             bytes=self._writer.bytes_written,
-            stages=self._stages,
+            stages=self._writer.stages,
             variable_stages=self._writer.header.variable_stages,
             notes=self._sound.notes,
             warnings=self._sound.warnings,

@@ -47,7 +47,9 @@ def better_tokenizer(usual: ImageTokenizer, image: PreparedImage, rate: Rate, *,
     drawn, pixels = _drawn(), image.image
     file, other = io.BytesIO(), io.BytesIO()
     if rate.max_bytes is None and rate.bpp is None:
-        size, most = (encode_image(one, there, pixels, plain=plain) for one, there in ((drawn, other), (usual, file)))
+        size, most = (
+            encode_image(one, there, pixels, plain=plain).bytes for one, there in ((drawn, other), (usual, file))
+        )
         if size > most:
             return usual
         return drawn if (_error(drawn, pixels), size) < (_error(usual, pixels), most) else usual

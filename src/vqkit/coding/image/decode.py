@@ -51,4 +51,11 @@ def decode_image_file(
     with written_as_file(target, suffix) as path:
         write_image(path, decoded.image, overwrite=overwrite)
     height, width = decoded.image.shape[-2:]
-    return CodedImage(height=height, width=width, bytes=decoded.bytes, stages=decoded.stages, warnings=decoded.warnings)
+    return CodedImage(
+        height=height,
+        width=width,
+        bytes=decoded.bytes,
+        stages=decoded.stages,
+        variable_stages=decoded.variable_stages,
+        warnings=decoded.warnings,
+    )

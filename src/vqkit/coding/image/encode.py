@@ -18,6 +18,7 @@ from vqkit.models.image.compression import encode_image, with_channels
 from vqkit.models.image.tiles import check_size
 from vqkit.models.image.to_size import encode_to_fit
 from vqkit.models.image.tokenizer import ImageTokenizer
+from vqkit.models.vqk_files import WrittenFile
 from vqkit.types import Float
 
 __all__ = ["PreparedImage", "encode_image_file", "encode_prepared", "prepared_image"]
@@ -86,10 +87,12 @@ def encode_prepared(
     stages = rate.check_stages(tokenizer.quantizer.num_stages, "tokenizer")
     options |= {"rate_weight": rate.rate_weight, "watch": lambda share: watch(0.0, share)}
     if rate.max_bytes is None and rate.bpp is None:
-        size = encode_image(tokenizer, target, image, stages, **options)
+        made = encode_image(tokenizer, target, image, stages, **options)
     else:
-        stages, size = encode_to_fit(tokenizer, target, image, max_bytes=rate.max_bytes, bpp=rate.bpp, **options)
-    return CodedImage(height=height, width=width, bytes=size, stages=stages, notes=prepared.notes)
+        kept, size = encode_to_fit(tokenizer, target, image, max_bytes=rate.max_bytes, bpp=rate.bpp, **options)
+        by_need = rate.rate_weight is not None and not tokenizer.quantizer.rate_weights
+        made = WrittenFile(size, kept, by_need)
+    return CodedImage(height=height, width=width, notes=prepared.notes, **vars(made))
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def decode_video_file(
         frame_rate=decoded.frame_rate,
         bytes=decoded.bytes,
         stages=decoded.stages,
+        variable_stages=decoded.variable_stages,
         notes=("its last row or column left out: H.264 has even sides",) * bool(height % 2 or width % 2),
         warnings=decoded.warnings,
     )

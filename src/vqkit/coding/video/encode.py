@@ -4,6 +4,7 @@ file ─ frames, upright ─ the tokenizer's channels ─ codes ─ chunks ─ f
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,7 +61,7 @@ def encode_video_file(
     if rate.kbps is not None:
         stages = stages_at(tokenizer, (height, width), read.rate, rate.kbps)
     with spooled(target, rate.max_bytes is not None) as file:
-        size = encode_video(
+        made = encode_video(
             tokenizer,
             file,
             video,
@@ -73,6 +74,5 @@ def encode_video_file(
         )
         if rate.max_bytes is not None and not isinstance(file, str | Path):
             stages, size = thin_to_fit(file, target, max_bytes=rate.max_bytes)
-    return CodedVideo(
-        height=height, width=width, frames=frames, frame_rate=read.rate, bytes=size, stages=stages, notes=notes
-    )
+            made = replace(made, stages=stages, bytes=size)
+    return CodedVideo(height=height, width=width, frames=frames, frame_rate=read.rate, notes=notes, **vars(made))

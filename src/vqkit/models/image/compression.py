@@ -21,7 +21,7 @@ from vqkit.modality import IMAGE
 from vqkit.models.image.tiles import Tiled, Watch, block_grid, check_size, decode_tiles, encode_tiles
 from vqkit.models.input_checks import channels_last, check_floating
 from vqkit.models.lost import cover_lost
-from vqkit.models.vqk_files import CodedSignal, HasCodes, header_of, open_reader, read_cells
+from vqkit.models.vqk_files import CodedSignal, HasCodes, WrittenFile, header_of, open_reader, read_cells
 from vqkit.scale import check_image_scale
 from vqkit.types import Float
 
@@ -51,12 +51,14 @@ class DecodedImage:
         stages: number of stages that the file holds.
         bytes: size of the file.
         warnings: what is damaged or missing.
+        variable_stages: whether cells may have fewer stages.
     """
 
     image: Float[Tensor, "channels height width"]
     stages: int
     bytes: int
     warnings: tuple[str, ...]
+    variable_stages: bool = False
 
 
 def image_header(
@@ -98,7 +100,7 @@ def encode_image(
     metadata: Mapping[str, str] | None = None,
     rate_weight: float | None = None,
     watch: Watch = lambda share: None,
-) -> int:
+) -> WrittenFile:
     """Write an image as a file; the codes are coded with the tokenizer's prior, if it has one.
 
     Args:
@@ -113,7 +115,7 @@ def encode_image(
         watch: called with the share that is done.
 
     Returns:
-        Bytes of the file.
+        Its size and its stages.
 
     Raises:
         TypeError: the image is not floating.
@@ -142,7 +144,7 @@ def encode_image(
         for codes in encode_tiles(tokenizer, fitting, rate_weight=rate_weight, watch=watch):
             writer.write(codes[:, : writer.header.num_codes])
         writer.close()
-        return writer.bytes_written
+        return WrittenFile.by(writer)
 
 
 def open_image_writer(
@@ -210,7 +212,7 @@ def decode_image(
             cell = tokenizer.backbone.cell * tokenizer.quantizer.block
             pixels = lost.view(grid).repeat_interleave(cell, 0).repeat_interleave(cell, 1)
             image = cover_lost(image, pixels[: size[0], : size[1]], IMAGE)
-    return DecodedImage(image, cells.stages, cells.bytes, cells.warnings)
+    return DecodedImage(image, cells.stages, cells.bytes, cells.warnings, cells.variable_stages)
 
 
 def coded(

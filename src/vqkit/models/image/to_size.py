@@ -61,7 +61,7 @@ def finest_file(
     first, last, best, weight = 0, len(weights), io.BytesIO(), weights[-1]
     while first < last:  # everything from ``last`` on fits
         tried, file = min((first + last) // 2, len(weights) - 1), io.BytesIO()
-        fits = encode_image(tokenizer, file, image, rate_weight=weights[tried], **options) <= limit
+        fits = encode_image(tokenizer, file, image, rate_weight=weights[tried], **options).bytes <= limit
         first, last = (first, tried) if fits else (tried + 1, last)
         if fits or tried == len(weights) - 1:
             best, weight = file, weights[tried]

@@ -21,6 +21,7 @@ from vqkit.models.lost import cover_lost
 from vqkit.models.vqk_files import (
     CodedSignal,
     HasCodes,
+    WrittenFile,
     header_of,
     open_reader,
     packed_codes,
@@ -46,6 +47,7 @@ class DecodedVideo:
         stages: number of stages in the file.
         bytes: size of the file.
         warnings: what is damaged or missing.
+        variable_stages: whether cells may have fewer stages.
     """
 
     video: Float[Tensor, "channels frames height width"]
@@ -53,6 +55,7 @@ class DecodedVideo:
     stages: int
     bytes: int
     warnings: tuple[str, ...]
+    variable_stages: bool = False
 
 
 class VideoModel(HasCodes, Protocol):
@@ -115,7 +118,7 @@ def encode_video(
     licence: str = "",
     metadata: Mapping[str, str] | None = None,
     rate_weight: float | None = None,
-) -> int:
+) -> WrittenFile:
     """Write a video as a file; the codes are coded with the tokenizer's prior, if it has one.
 
     Args:
@@ -130,7 +133,7 @@ def encode_video(
         rate_weight: λ; every cell keeps only the stages that are worth their bits, see `VideoTokenizer.encode`.
 
     Returns:
-        Bytes of the file.
+        Its size and its stages.
 
     Raises:
         TypeError: the video is not floating.
@@ -147,7 +150,7 @@ def encode_video(
         for picture in codes.split(math.prod(header.grid)):
             writer.write(picture)
         writer.close()
-        return writer.bytes_written
+        return WrittenFile.by(writer)
 
 
 def decode_video(
@@ -174,7 +177,7 @@ def decode_video(
     for axis, step in enumerate(tokenizer.tubelet):
         pixels = pixels.repeat_interleave(step * tokenizer.quantizer.block, axis)
     video = cover_lost(made, pixels[: size[0], : size[1], : size[2]], VIDEO)
-    return DecodedVideo(video, rate, cells.stages, cells.bytes, cells.warnings)
+    return DecodedVideo(video, rate, cells.stages, cells.bytes, cells.warnings, cells.variable_stages)
 
 
 def compress(
