@@ -1,9 +1,13 @@
 """The compiled searches and sums against the plain ones. Without a C++ compiler and ninja there is nothing to test."""
 
+import contextlib
 import copy
 import gc
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -767,6 +771,43 @@ def test_what_does_not_fit_goes_the_plain_way(library, monkeypatch):
         monkeypatch.undo()
         native.load()
         assert nearest(x, codes).device.type == "cpu"
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: VQ(24, 16), lambda: RVQ(24, 16, 3), lambda: RVQ(24, 16, 3, beam=4), lambda: PVQ(24, 16, 4), lambda: LooC(24, 16, 4),
+        lambda: IVQ(24), lambda: IVQ(120, variant="bottom-up"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("compiled", [False, True])
+def test_codebooks_elsewhere_than_the_input_are_an_error(library, make, compiled):
+    """Their memory is not read: on "meta" there is none."""
+    with torch.device("meta"):
+        quantizer = make().eval()
+    z, codes = torch.zeros(2, 5, quantizer.dim), torch.zeros(2, 5, len(quantizer.code_sizes), dtype=torch.long)
+    with contextlib.nullcontext() if compiled else native.without(), torch.no_grad():
+        for call, given in ((quantizer.encode, z), (quantizer.decode, codes), (quantizer, z)):
+            with pytest.raises(RuntimeError, match="device"):
+                call(given)
+
+
+@needs_compiler
+@pytest.mark.parametrize("make", ["RVQ(24, 64, 3, beam=4)", "RVQ(24, 64, 3)", "PVQ(24, 64, 3)"])
+def test_a_graph_may_be_the_first_use_where_the_environment_asks_for_the_library(make):
+    script = f"""
+import torch
+from vqkit import PVQ, RVQ
+quantizer = {make}.fit(torch.randn(200, 24)).eval()
+from vqkit.quantize import native
+native._library, native._wanted = None, True
+z = torch.randn(2, 4, 24)
+compiled = torch.compile(quantizer.encode, fullgraph=True, backend="eager")(z)
+assert not native._library
+assert torch.equal(compiled, quantizer.encode(z)) and native.loaded()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "VQKIT_NATIVE": "1"})
 
 
 def test_without_a_compiler_one_line_says_what_is_needed(monkeypatch):

@@ -99,6 +99,22 @@ def test_where_small_numbers_are_flushed_to_zero_as_many_are_kept(library, size)
         torch.set_flush_denormal(False)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_errors_are_those_of_the_codes_however_small_and_far_they_are(library, offset):
+    """The values that rank candidates are sums of larger numbers, of which nothing may be left."""
+    torch.manual_seed(0)
+    tables = [torch.randn(64, 20), 1e-2 * torch.randn(64, 20), 1e-4 * torch.randn(64, 20)]
+    tables[0] += offset * torch.randn(20)
+    x = sum(table[torch.randint(64, (500,))] for table in tables) + 1e-5 * torch.randn(500, 20)
+    prefixes, errors = native_search([[table] for table in tables]).beam(x, 3, every=True)
+    for stages, prefix in enumerate(prefixes, start=1):
+        found = torch.stack([table.double()[prefix[:, s]] for s, table in enumerate(tables[:stages])]).sum(dim=0)
+        right = (x.double() - found).square().sum(dim=1)
+        # a difference of numbers near 1 is off by 2⁻²³, times as many as there are
+        allowed = 1e-5 * right + 2 * right.sqrt() * 20**0.5 * 2.0**-23 + 20 * 2.0**-46
+        assert ((errors[:, stages - 1] - right).abs() <= allowed).all(), stages
+
+
 def test_what_is_kept_of_a_vector_is_the_best_of_all_its_extensions(library):
     """Of two stages with a beam of all codes of the first, that is the exhaustive search."""
     for codes, dim in ((60, 64), (40, 9)):

@@ -145,6 +145,23 @@ def test_pieces_decode_at_once_as_they_do_for_themselves(name, monkeypatch):
     assert not torch.equal(after, before)
 
 
+def test_pieces_of_many_codes_decode_for_themselves(monkeypatch):
+    """To look whether large tables are the same takes longer than to decode a few vectors."""
+    quantizer = pieces("own")
+    codes = torch.zeros(1, 3, 4, dtype=torch.long)
+    monkeypatch.setattr("vqkit.quantize.tables._MOST_ROWS", 63)
+    with monkeypatch.context() as watched, torch.no_grad():
+        watched.setattr("vqkit.quantize.fast_stages.PieceTables.__init__", None)  # to call it is an error
+        expected = quantizer.decode(codes)
+        watched.setattr("vqkit.quantize.tables._MOST_ROWS", 64)
+        with torch.inference_mode():
+            unwatched = PIECES["own"]().eval()  # its tables do not count their writes
+        unwatched.decode(codes)
+    monkeypatch.setattr("vqkit.quantize.tables._MOST_ROWS", 64)
+    with torch.no_grad():
+        assert torch.equal(quantizer.decode(codes), expected)
+
+
 def test_drawn_codes_are_drawn_by_the_stages():
     stages = [VQ(DIM, 8, assignment="drawn")]
     assert plain_leaves(stages, False) is None

@@ -12,7 +12,7 @@ from vqkit.quantize.beam import best_prefixes
 from vqkit.quantize.codebook import Codebook
 from vqkit.quantize.fused import FusedSearch
 from vqkit.quantize.inputs import finite_vectors
-from vqkit.quantize.memo import Memo, OfParts
+from vqkit.quantize.memo import Memo, OfParts, can_be_watched
 from vqkit.quantize.native_sums import summed_rows
 from vqkit.quantize.search import search_table, takes_fast_paths, takes_fused_search
 from vqkit.quantize.signs import StageSigns
@@ -33,7 +33,7 @@ __all__ = [
 
 
 # of the compiled beam: it holds the scores of all codes for a block of vectors and the sets that are kept of each
-_MOST_BEAM, _MOST_CODES = 64, 8192
+_MOST_BEAM, _MOST_CODES, _MOST_KEPT = 64, 8192, 1 << 18
 
 
 class FastStages:
@@ -83,8 +83,11 @@ class FastStages:
         self, x: Float[Tensor, "vectors dim"], beam: int, every: bool
     ) -> tuple[list[Int[Tensor, "vectors codes"]], Float[Tensor, "vectors stages"]] | None:
         """`best_prefixes`, of all stages alone unless for every number of them; None where no fast way fits."""
-        narrow = beam <= _MOST_BEAM and all(len(stage) == 1 and len(stage[0]) <= _MOST_CODES for stage in self._tables)
-        return self._compiled().beam(x, beam, every) if narrow and native.NativeSearch.fit(x, self._tables) else None
+        if beam > _MOST_BEAM or beam * x.shape[1] > _MOST_KEPT or not native.NativeSearch.fit(x, self._tables):
+            return None
+        if any(len(stage) > 1 or len(stage[0]) > _MOST_CODES for stage in self._tables):
+            return None
+        return self._compiled().beam(x, beam, every)
 
     def decode(self, codes: Int[Tensor, "vectors codes"], stages: int) -> Float[Tensor, "vectors dim"] | None:
         """Σ of the codes of the first stages, −1 counting as zeros; None where no fast way fits."""
@@ -122,8 +125,9 @@ def native_search(tables: Sequence[Sequence[Tensor]]) -> native.NativeSearch:
     means = [torch.cat([table.mean for table in stage]) for stage in ready]
     steps = []
     for stage, mean, following in zip(tables, means, [*means[1:], torch.zeros_like(means[0])], strict=True):
-        shifts = (following - mean).split([table.shape[1] for table in stage])
-        steps.append([table + shift for table, shift in zip(stage, shifts, strict=True)])
+        widths = [table.shape[1] for table in stage]
+        own, shifts = mean.split(widths), following.split(widths)
+        steps.append([table - mean + ahead for table, mean, ahead in zip(stage, own, shifts, strict=True)])
     return native.NativeSearch([[table.direction for table in stage] for stage in ready], steps, means[0])
 
 
@@ -142,7 +146,7 @@ def fast_stages(owner: nn.Module, stages: Sequence[Quantizer], like: Tensor, kep
         return None
     # codes may be assigned otherwise in training
     found = _all_codebooks(stages) if owner.training else kept.codebooks.of(owner, lambda: _all_codebooks(stages))
-    if found is None:
+    if found is None or not _on_cpu(found):
         return None
     if owner.training:
         return FastStages(_float_tables(found))
@@ -170,7 +174,7 @@ def beam_prefixes(
         every: whether codes for every number of stages are needed; otherwise the list may have those of all stages alone.
     """
     x = x.detach().flatten(end_dim=-2)
-    fast = fast_stages(owner, stages, x, kept) if native.serves(x, torch.float32) else None
+    fast = fast_stages(owner, stages, x, kept) if takes_fast_paths(x) and native.serves(x, torch.float32) else None
     found = None if fast is None else fast.first(count).beam(x, beam, every)
     return best_prefixes(stages[:count], x, beam) if found is None else found
 
@@ -191,6 +195,11 @@ def _all_codebooks(stages: Sequence[Quantizer]) -> _Books | None:
             return None
         found.append(books)
     return _Books(found, list({id(book): book for stage in found for book in stage}.values()))
+
+
+def _on_cpu(found: _Books) -> bool:
+    """Whether the codebooks lie where an input on the CPU does; the plain way says what is wrong with others."""
+    return all(book.weight.device.type == "cpu" for book in found.different)
 
 
 def _float_tables(found: _Books) -> list[list[Tensor]]:
@@ -230,9 +239,12 @@ def joined(owner: Quantizer, codes: Int[Tensor, "*shape codes"], kept: Ready) ->
     if owner.training or torch.is_grad_enabled() or not takes_fast_paths(codes):
         return None
     found = kept.codebooks.of(owner, lambda: _all_codebooks([owner]))
-    if found is None:
+    if found is None or not _on_cpu(found):
         return None
-    tables = kept.pieces.of([book.weight for book in found.different], lambda: PieceTables(_float_tables(found)[0]))
+    weights = [book.weight for book in found.different]
+    if not PieceTables.fit(weights) or not all(map(can_be_watched, weights)):
+        return None
+    tables = kept.pieces.of(weights, lambda: PieceTables(_float_tables(found)[0]))
     return tables.decode(codes.reshape(-1, codes.shape[-1])).view(*codes.shape[:-1], owner.dim)
 
 

@@ -15,13 +15,13 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Memo", "OfParts"]
+__all__ = ["Memo", "OfParts", "can_be_watched"]
 
 T = TypeVar("T")
 _WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # dtypes that numpy has, too
 
 
-def _can_be_watched(table: Tensor) -> bool:
+def can_be_watched(table: Tensor) -> bool:
     """Whether a table counts its writes, is no view of something else, and can be read at once."""
     return (
         not table.is_inference()
@@ -107,7 +107,7 @@ class Memo(_Kept[T]):
         kept = self._key
         if kept is not None and len(kept) == len(tables) and all(map(_Seen.is_still, kept, tables)):
             return self._value  # type: ignore[return-value]
-        if not all(map(_can_be_watched, tables)):
+        if not all(map(can_be_watched, tables)):
             return compute()
         self._value = compute()
         self._key = [_Seen(table) for table in tables]

@@ -15,8 +15,6 @@
 
 namespace {
 
-// Codes whose scores are summed at once: times WIDES registers they must leave room for the vectors and a code, of 16 or 32 registers.
-constexpr int CODES = WIDE == 16 ? 8 : 4;
 constexpr int64_t FEW = 6;  // vectors up to which a block, most of which they would leave empty, costs more than one by one
 constexpr int64_t MOST_PERMUTED = WIDE == 16 ? 64 : 0;
 constexpr int64_t MANY = 512;  // vectors from which products with the vectors pay, since those in doubt fill a block of their own
@@ -67,7 +65,8 @@ struct Owed {
 
 // The scores of a group of C codes for a block, and which are better than the best so far. Where fewer are left the last one is scored
 // again, and wins nothing from itself. With OWED the block is what the stage before left once that is taken, in the same pass.
-template <int C, bool OWED> inline void score_group(const Piece &piece, int64_t first, float *x, const Owed *owed, Best &best) {
+template <int C, bool OWED>
+inline void score_group(const Piece &piece, int64_t first, float *x, [[maybe_unused]] const Owed *owed, Best &best) {
   const float *row[C];
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c) row[c] = piece.direction + std::min(first + c, piece.codes - 1) * (piece.width + 1);
@@ -127,8 +126,8 @@ template <bool OWED> inline void score_next(const Piece &piece, int64_t first, f
 }
 
 // The best codes of the first `count` vectors of a block, or of all, the first of equal ones. `owed` is null where nothing is.
-void search_block(const Piece &piece, float *columns, Preselect &preselect, int64_t count, int64_t column, const Owed *owed,
-                  int32_t *found) {
+void search_block(const Piece &piece, float *columns, Preselect &preselect, int64_t count, int64_t column,
+                  [[maybe_unused]] const Owed *owed, int32_t *found) {
   if (piece.bytes && preselect.search(piece.direction, piece.bytes, piece.codes, piece.width, columns, count, column, found)) return;
   Best best;
   for (int k = 0; k < WIDES; ++k) best.score[k] = all_wide(-std::numeric_limits<float>::infinity()), best.index[k] = iw{};
@@ -343,19 +342,17 @@ bool search_products(const Gram &gram, const Stages &q, const std::vector<Steps>
   if (!doubted.empty()) search_doubted();
   return finite;
 }
-#endif
 
 bool search_gram(const Gram &gram, const Stages &q, const std::vector<Steps> &steps, const float *x, int64_t n, int64_t *codes) {
-#ifdef PRESELECTS
   switch (gram.registers) {
     case 1: return search_products<1>(gram, q, steps, x, n, codes);
     case 2: return search_products<2>(gram, q, steps, x, n, codes);
     default: return search_products<3>(gram, q, steps, x, n, codes);
   }
-#else
-  return false;
-#endif
 }
+#else
+bool search_gram(const Gram &, const Stages &, const std::vector<Steps> &, const float *, int64_t, int64_t *) { return false; }
+#endif
 
 constexpr int MOST_STAGES = 8;
 

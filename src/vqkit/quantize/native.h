@@ -1,5 +1,5 @@
-// What the compiled loops share: eight or sixteen floats as one value, transposition, and threads. Nothing of PyTorch is included: vqkit/quantize/native.py
-// calls the functions of native.cpp and native_grid.cpp through ctypes.
+// What the compiled loops share: eight or sixteen floats as one value, transposition, and threads. Nothing of PyTorch is included:
+// vqkit/quantize/native.py calls what native*.cpp export through ctypes.
 
 #pragma once
 
@@ -49,6 +49,8 @@ namespace {
 constexpr int LANES = 8;         // vectors in a register
 constexpr int WIDES = 3;         // widest registers of a block
 constexpr int BLOCK = WIDES * WIDE;  // vectors searched at once
+// Codes whose scores are summed at once: times WIDES registers they must leave room for the vectors and a code, of 16 or 32 registers.
+constexpr int CODES = WIDE == 16 ? 8 : 4;
 constexpr int64_t PART = 4096;  // vectors that are worth a thread of their own
 
 // Numbers that begin where a line of the cache does: a register that lies in two lines takes twice as long to load.
@@ -61,13 +63,13 @@ template <class T> struct Lines {
 };
 template <class T> using Buffer = std::vector<T, Lines<T>>;
 
-f8 load(const float *p) { f8 v; std::memcpy(&v, p, sizeof v); return v; }
-void store(float *p, f8 v) { std::memcpy(p, &v, sizeof v); }
-f8 all(float a) { return f8{a, a, a, a, a, a, a, a}; }
+inline f8 load(const float *p) { f8 v; std::memcpy(&v, p, sizeof v); return v; }
+inline void store(float *p, f8 v) { std::memcpy(p, &v, sizeof v); }
+inline f8 all(float a) { return f8{a, a, a, a, a, a, a, a}; }
 
-fw load_wide(const float *p) { fw v; std::memcpy(&v, p, sizeof v); return v; }
-void store_wide(float *p, fw v) { std::memcpy(p, &v, sizeof v); }
-fw all_wide(float a) { return a - fw{}; }  // a − 0 is a, also of −0, and costs nothing; a + 0 would be computed
+inline fw load_wide(const float *p) { fw v; std::memcpy(&v, p, sizeof v); return v; }
+inline void store_wide(float *p, fw v) { std::memcpy(p, &v, sizeof v); }
+inline fw all_wide(float a) { return a - fw{}; }  // a − 0 is a, also of −0, and costs nothing; a + 0 would be computed
 
 // One bit a lane, from lanes that are 0 or −1.
 inline int64_t bits_of(iw lanes) {
@@ -102,7 +104,7 @@ inline void transpose(fw r[8]) {
 }
 
 // Eight numbers of a row; where a register has sixteen, also those of the row eight further on.
-inline fw load_rows(const float *row, int64_t stride) {
+inline fw load_rows(const float *row, [[maybe_unused]] int64_t stride) {
 #if WIDE == 16
   return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(row)), _mm256_loadu_ps(row + 8 * stride), 1);
 #else

@@ -120,7 +120,7 @@ def _digest() -> str:
 def loaded() -> bool:
     """Whether the compiled library serves this process; the first call loads it where VQKIT_NATIVE=1 asks for it."""
     global _wanted
-    if _wanted:
+    if _wanted and not torch.compiler.is_compiling():  # a graph neither calls it nor can it be loaded in one
         _wanted = False
         load()
     return _library is not None
@@ -191,7 +191,7 @@ class NativeSearch:
         """Whether the library can search vectors in float32 tables of such sizes, and does it faster."""
         every = [table for stage in tables for table in stage]
         return serves(x, torch.float32) and all(
-            table.dtype == torch.float32 and 0 < table.numel() <= _MOST_FLOATS for table in every
+            serves(table, torch.float32) and 0 < table.numel() <= _MOST_FLOATS for table in every
         )
 
     def __call__(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
@@ -223,7 +223,7 @@ class NativeSearch:
         """
         x = x.detach().contiguous()
         if self._seen < _VECTORS_BEFORE:
-            self._count(len(x) * beam)
+            self._count(min(len(x) * beam, _VECTORS_BEFORE))  # a beam has no use for the other tables
         widths = list(range(1, self._stages + 1))
         codes = torch.empty(len(x), self._stages, dtype=torch.long, device=x.device)
         prefixes = codes.new_empty(len(x), sum(widths)) if every else None

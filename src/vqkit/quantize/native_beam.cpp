@@ -14,8 +14,8 @@
 
 namespace {
 
-constexpr int CODES = WIDE == 16 ? 8 : 4;  // codes whose scores are summed at once
-constexpr int64_t CLASSES = 8;             // of codes, at least
+constexpr int64_t CLASSES = 8;         // of codes, at least
+constexpr int64_t LEAST_CODES = 128;   // from which approximations gain: those left are scored one by one
 constexpr float NONE = -std::numeric_limits<float>::infinity();
 
 struct Level {
@@ -26,7 +26,7 @@ struct Level {
 
 // A row of a vector extended by a code.
 struct Candidate {
-  float value;
+  float value;  // score and −½‖r‖²; at first of an approximation
   int32_t row, code;
 };
 
@@ -49,7 +49,7 @@ inline uint64_t not_below(const float *scores, const float *limit) {
 #endif
 }
 
-// Σ a·b, of `whole` numbers in registers and `left` behind them.
+// Σ a·b.
 inline float product(const float *a, const float *b, int64_t width) {
   fw sums[2] = {};
   int64_t d = 0;
@@ -68,24 +68,24 @@ inline float product(const float *a, const float *b, int64_t width) {
 // What is kept of some vectors after a stage: `kept` rows of each, the best first.
 struct Rows {
   Buffer<float> residual, offset;  // (rows, stride), −½‖residual‖²
-  std::vector<float> value;
   std::vector<int32_t> codes;  // (rows, stages)
 
   Rows(int64_t rows, int64_t stride, int64_t stages)
-      : residual((rows + BLOCK) * stride, 0), offset(rows + BLOCK, 0), value(rows), codes(rows * stages) {}
+      : residual((rows + BLOCK) * stride, 0), offset(rows + BLOCK, 0), codes(rows * stages) {}
 };
 
 // Searches one thread's vectors.
 class BeamSearch {
  public:
-  BeamSearch(const std::vector<Level> &levels, int64_t dim, int64_t beam, const float *mean)
+  BeamSearch(const std::vector<Level> &levels, int64_t dim, int64_t beam, const float *mean, int64_t vectors)
       : levels_(levels), stages_(levels.size()), dim_(dim), stride_((dim + LANES - 1) / LANES * LANES), beam_(beam), mean_(mean),
-        now_(BLOCK * beam, stride_, stages_), next_(BLOCK * beam, stride_, stages_), columns_(BLOCK * stride_),
+        now_(std::min<int64_t>(vectors, BLOCK) * beam, stride_, stages_), next_(now_), columns_(BLOCK * stride_), error_(BLOCK),
         candidates_(BLOCK), resting_(stages_) {
     int64_t most = 0;
     for (const Level &level : levels_) most = std::max(most, (level.codes + CLASSES - 1) / CLASSES * CLASSES);
     const int64_t blocks = (beam + BLOCK - 1) / BLOCK;
-    scores_.resize(blocks * most * BLOCK), largest_.resize(blocks * most * BLOCK), block_ = most * BLOCK;
+    block_ = most * BLOCK, scores_.resize(blocks * block_);
+    largest_block_ = std::min(most, 2 * beam + CLASSES) * BLOCK, largest_.resize(blocks * largest_block_);
     margin_.resize(blocks * BLOCK), limit_.resize(blocks * BLOCK);
 #ifdef PRESELECTS
     bytes_.quads.resize(padded(dim, QUAD) / QUAD * BLOCK);
@@ -111,7 +111,7 @@ class BeamSearch {
         for (int64_t v = 0; v < count; ++v) {
           const int32_t *best = &now_.codes[v * kept * stages_];
           if (every) std::copy_n(best, s + 1, every + (start + v) * stages_ * (stages_ + 1) / 2 + s * (s + 1) / 2);
-          if (errors) errors[(start + v) * stages_ + s] = std::max(0.0f, -2 * now_.value[v * kept]);
+          if (errors) errors[(start + v) * stages_ + s] = error_[v];
           if (s + 1 == stages_) std::copy_n(best, stages_, codes + (start + v) * stages_);
         }
       }
@@ -125,7 +125,7 @@ class BeamSearch {
     classes_ = (2 * wanted + kept - 1) / kept;  // twice as many as are needed, since good ones share a class
     classes_ = std::min((classes_ + CLASSES - 1) / CLASSES, (level.codes + CLASSES - 1) / CLASSES) * CLASSES;
     // what is left of approximations is scored again, one by one, which has to be much less than all of them
-    bool exact = !level.bytes || count * kept <= WIDE || kept * level.codes < 12 * wanted;
+    bool exact = !level.bytes || level.codes < LEAST_CODES || count * kept <= WIDE || kept * level.codes < 12 * wanted;
     if (!exact && resting_[s] > 0) --resting_[s], exact = true;
     if (!exact && !found(level, first, count, kept, wanted, false)) resting_[s] = 15, exact = true;
     if (exact) found(level, first, count, kept, wanted, true);
@@ -138,6 +138,7 @@ class BeamSearch {
           c.value = ordered(direction[dim_] + product(direction, &now_.residual[row * stride_], dim_) + now_.offset[row]);
         }
       std::partial_sort(of_vector.begin(), of_vector.begin() + wanted, of_vector.end(), Better());
+      error_[first + v] = error(level, (first + v) * kept + of_vector[0].row, of_vector[0].code);
       for (int64_t i = 0; i < wanted; ++i) take(level, s, (first + v) * kept + of_vector[i].row, of_vector[i], (first + v) * wanted + i);
     }
   }
@@ -145,9 +146,9 @@ class BeamSearch {
   // Every candidate that may be one of the best `wanted`. False where so many are left that the approximations were in vain.
   bool found(const Level &level, int64_t first, int64_t count, int64_t kept, int64_t wanted, bool exact) {
     const int64_t lanes = count * kept, blocks = (lanes + BLOCK - 1) / BLOCK;
-    std::fill(largest_.begin(), largest_.begin() + blocks * block_, NONE);
+    for (int64_t b = 0; b < blocks; ++b) std::fill_n(&largest_[b * largest_block_], classes_ * BLOCK, NONE);
     for (int64_t b = 0; b < blocks; ++b) score(level, first * kept + b * BLOCK, std::min<int64_t>(BLOCK, lanes - b * BLOCK), b, exact);
-    for (int64_t v = 0; v < count; ++v) limit(first, v, kept, wanted);
+    for (int64_t v = 0; v < count; ++v) set_limits(first, v, kept, wanted);
     const int64_t all = lanes * level.codes;
     if (!collect(level, first, count, kept, exact ? all : all / 8)) return false;
     const bool enough = std::all_of(candidates_.begin(), candidates_.begin() + count,
@@ -180,19 +181,16 @@ class BeamSearch {
   }
 
   // The scores of all codes for a block of `lanes` rows, the largest of each class, and what they may be off by.
-  void score(const Level &level, int64_t row, int64_t lanes, int64_t block, bool exact) {
+  void score(const Level &level, int64_t row, int64_t lanes, int64_t block, [[maybe_unused]] bool exact) {
     transposed<BLOCK>(&now_.residual[row * stride_], stride_, dim_, columns_.data());
-    float *scores = &scores_[block * block_], *largest = &largest_[block * block_], *margin = &margin_[block * BLOCK];
+    float *scores = &scores_[block * block_], *largest = &largest_[block * largest_block_], *margin = &margin_[block * BLOCK];
     std::fill_n(margin, BLOCK, 0.0f);
 #ifdef PRESELECTS
     if (!exact) {
       const Table table(level.bytes, level.codes, dim_);
       quantize(columns_.data(), dim_, bytes_);
-      for (int i = 0; i < BLOCK; ++i) {
-        const float bound = (bytes_.error[i] * table.head->longest + bytes_.norm[i] * table.head->lost) * bytes_.scale[i];
-        margin[i] = bound + table.head->constant;
-        if (margin[i] > 1e30f) margin[i] = NAN;  // where scores may overflow nothing is ruled out
-      }
+      for (int k = 0; k < WIDES; ++k)
+        _mm512_store_ps(margin + k * WIDE, margin_of(bytes_, k, table.head->longest, table.head->lost, table.head->constant));
       __m512 best[WIDES] = {};
       for (int64_t first = 0; first < level.codes; first += GROUP) {
         approximate(table, bytes_, first, scores + first * BLOCK, best);
@@ -249,10 +247,10 @@ class BeamSearch {
   }
 
   // The limits of the scores of a vector's lanes: in so many classes as are wanted a candidate is certainly not below.
-  void limit(int64_t first, int64_t v, int64_t kept, int64_t wanted) {
+  void set_limits(int64_t first, int64_t v, int64_t kept, int64_t wanted) {
     values_.clear();
     for (int64_t lane = v * kept; lane < (v + 1) * kept; ++lane) {
-      const float *largest = &largest_[lane / BLOCK * block_ + lane % BLOCK], less = now_.offset[first * kept + lane] - margin_[lane];
+      const float *largest = &largest_[lane / BLOCK * largest_block_ + lane % BLOCK], less = now_.offset[first * kept + lane] - margin_[lane];
       for (int64_t c = 0; c < classes_; ++c) values_.push_back(ordered(largest[c * BLOCK] + less));
     }
     const float least = reached(wanted);
@@ -281,11 +279,25 @@ class BeamSearch {
     return low;
   }
 
+  // ‖r − e_c‖², every difference formed: of the value, which ranks, a sum of larger numbers, little may be left.
+  float error(const Level &level, int64_t row, int64_t code) const {
+    const float *r = &now_.residual[row * stride_], *direction = level.direction + code * (dim_ + 1);
+    fw sums{};
+    int64_t d = 0;
+    for (; d + WIDE <= dim_; d += WIDE) {
+      const fw gap = load_wide(r + d) - load_wide(direction + d);
+      sums += gap * gap;
+    }
+    float total = 0;
+    for (int i = 0; i < WIDE; ++i) total += sums[i];
+    for (; d < dim_; ++d) total += (r[d] - direction[d]) * (r[d] - direction[d]);
+    return total;
+  }
+
   // Keeps what a candidate makes of its row.
   void take(const Level &level, int64_t s, int64_t from, const Candidate &chosen, int64_t to) {
     std::copy_n(&now_.codes[from * stages_], s, &next_.codes[to * stages_]);
     next_.codes[to * stages_ + s] = chosen.code;
-    next_.value[to] = chosen.value;
     if (!level.step) return;
     const float *old = &now_.residual[from * stride_], *step = level.step + chosen.code * dim_;
     float *row = &next_.residual[to * stride_];
@@ -294,12 +306,15 @@ class BeamSearch {
   }
 
   const std::vector<Level> &levels_;
-  int64_t stages_, dim_, stride_, beam_, block_, classes_ = CLASSES;
+  int64_t stages_, dim_, stride_, beam_;
+  int64_t block_, largest_block_;  // floats of scores_ and largest_ for a block
+  int64_t classes_ = CLASSES;      // of the codes of the present stage
   const float *mean_;
   Rows now_, next_;
-  Buffer<float> columns_, scores_, largest_;  // (dim, BLOCK); of each block of a group (codes, BLOCK) and (classes, BLOCK)
+  Buffer<float> columns_, error_;             // (dim, BLOCK); of the best row of each vector
+  Buffer<float> scores_, largest_;            // of each block of a group (codes, BLOCK) and (classes, BLOCK)
   Buffer<float> margin_, limit_;              // of each lane of a group
-  Buffer<float> values_;  // the largest of each class and lane of a vector
+  Buffer<float> values_;                      // the largest of each class and lane of a vector
   std::vector<std::vector<Candidate>> candidates_;  // of each vector of a group
   std::vector<int> resting_;                        // for how many groups a stage's approximations are not tried again
 #ifdef PRESELECTS
@@ -319,7 +334,7 @@ void vqkit_beam(const float *x, int64_t n, int64_t dim, const int64_t *layout, i
     levels.push_back({layout[2], reinterpret_cast<const float *>(layout[3]), reinterpret_cast<const float *>(layout[4]),
                       reinterpret_cast<int32_t *>(layout[5])});
   parts(n, threads, [&](int64_t first, int64_t count) {
-    BeamSearch search(levels, dim, beam, mean);
+    BeamSearch search(levels, dim, beam, mean, count);
     search.search(x + first * dim, count, codes + first * stages, every ? every + first * stages * (stages + 1) / 2 : nullptr,
                   errors ? errors + first * stages : nullptr);
   }, std::max<int64_t>(1, PART / beam));

@@ -1,4 +1,4 @@
-// Which codes can be the nearest, by products of 8-bit numbers (AVX-512 VNNI): four times as many a second as of floats. What is left,
+// Which codes can be the nearest, or among the best, by products of 8-bit numbers (AVX-512 VNNI): four times as many a second as of floats. What is left,
 // about one and a half codes of 64, is scored in float32 as native.cpp scores all of them, in the same order: the codes found are the same.
 //
 // A vector is x = x̂ + (x − x̂) with x̂ = s·q, s = max|x| / 127 and whole q; a code likewise e = ê + δ. A score is b_c + x·e_c, and its
@@ -6,7 +6,8 @@
 //
 //   |(x − x̂)·(ê_c − ê_c') + x·(δ_c − δ_c')|  ≤  ‖x − x̂‖ max‖ê_c − ê_c'‖ + ‖x‖ max‖δ_c − δ_c'‖,
 //
-// and a code that falls behind the best approximation by more cannot be the nearest. All of this is computed in floats, and so are the
+// and a code that falls behind the best approximation by more cannot be the nearest. A single approximation is off by at most
+// ‖x − x̂‖ max‖ê_c‖ + ‖x‖ max‖δ_c‖, which a beam needs, whose candidates have different x. All of this is computed in floats, and so are the
 // scores that have to be found again: each is a sum of `width` rounded steps, off by at most (width + 1) 2⁻²⁴ (‖x‖ ‖e‖ + |b|), and
 // approximations and bound add less than 64 such roundings. `Table::fill` widens the maxima by that.
 
@@ -135,8 +136,8 @@ struct Table {
   struct Head {
     float apart;     // max‖ê_c − ê_c'‖
     float off;       // max‖δ_c − δ_c'‖, and what rounding adds for every unit of ‖x‖
-    float longest;   // max‖ê_c‖, for the bound of a single code's approximation
-    float lost;      // max‖δ_c‖, likewise with what rounding adds
+    float longest;   // max‖ê_c‖
+    float lost;      // max‖δ_c‖, likewise with rounding; these two bound one code's approximation, those above the difference of two codes'
     float constant;  // what rounding adds whatever x is
   };
   Head *head;
@@ -202,7 +203,16 @@ struct Table {
   }
 };
 
-// The approximate scores of a group of codes for a block, and the best so far.
+// By how much approximations for a register of vectors may be off, with the maxima of Table::Head for one code or for two.
+inline __m512 margin_of(const Bytes &bytes, int k, float of_quantized, float of_missed, float constant) {
+  const __m512 norm = _mm512_load_ps(bytes.norm + k * WIDE), error = _mm512_load_ps(bytes.error + k * WIDE);
+  const __m512 sum = _mm512_fmadd_ps(error, _mm512_set1_ps(of_quantized), _mm512_mul_ps(norm, _mm512_set1_ps(of_missed)));
+  const __m512 margin = _mm512_fmadd_ps(sum, _mm512_load_ps(bytes.scale + k * WIDE), _mm512_set1_ps(constant));
+  // where scores may overflow nothing is ruled out
+  return _mm512_mask_mov_ps(margin, _mm512_cmp_ps_mask(margin, _mm512_set1_ps(1e30f), _CMP_GT_OQ), _mm512_set1_ps(NAN));
+}
+
+// The approximate scores of a group of codes for a block, and the best so far, which a beam has no use for.
 __attribute__((noinline)) void approximate(const Table &table, const Bytes &bytes, int64_t first, float *out, __m512 *best) {
   __m512i s[GROUP][WIDES];
 #pragma GCC unroll 8
@@ -249,12 +259,7 @@ class Preselect {
     quantize(columns, width, bytes_);
     __m512 best[WIDES], margin[WIDES], limit[WIDES];
     for (int k = 0; k < WIDES; ++k) {
-      const __m512 norm = _mm512_load_ps(bytes_.norm + k * WIDE), error = _mm512_load_ps(bytes_.error + k * WIDE);
-      const __m512 of_codes = _mm512_mul_ps(norm, _mm512_set1_ps(table.head->off));
-      const __m512 sum = _mm512_fmadd_ps(error, _mm512_set1_ps(table.head->apart), of_codes);
-      margin[k] = _mm512_fmadd_ps(sum, _mm512_load_ps(bytes_.scale + k * WIDE), _mm512_set1_ps(table.head->constant));
-      // where scores may overflow nothing is ruled out
-      margin[k] = _mm512_mask_mov_ps(margin[k], _mm512_cmp_ps_mask(margin[k], _mm512_set1_ps(1e30f), _CMP_GT_OQ), _mm512_set1_ps(NAN));
+      margin[k] = margin_of(bytes_, k, table.head->apart, table.head->off, table.head->constant);
       best[k] = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
     }
     const int64_t most = BLOCK * std::min<int64_t>(codes / 16, 64);

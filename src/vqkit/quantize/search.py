@@ -21,11 +21,11 @@ __all__ = [
     "SearchTable",
     "best_codes",
     "chunk_rows",
-    "every_code",
     "float32_products",
     "nearest",
     "nearest_in",
     "nearest_plain",
+    "offered",
     "plain_paths",
     "search_table",
     "similarity",
@@ -38,6 +38,7 @@ CHUNK_SCORES = 1 << 20
 """Scores held at once by a search, 4 MiB of float32: they are still in the cache when the argmax reads them."""
 
 _LEAST_ROWS = 256  # of a chunk: a product with fewer reads the codebook more often than it pays
+_MOST_OFFERED = 1 << 15  # codes
 _FEW = 16  # rows from which `best_codes` pools
 
 
@@ -213,9 +214,18 @@ def similarity(
     return 2 * x @ codebook.T - x.square().sum(dim=-1, keepdim=True) - codebook.square().sum(dim=-1)
 
 
-def every_code(scores: Float[Tensor, "vectors codes"]) -> Int[Tensor, "vectors candidates codes"]:
-    """All codes of a codebook as candidates of every vector: to choose once among those of several vectors takes less than to sort each."""
-    return torch.arange(scores.shape[1], device=scores.device)[None, :, None].expand(scores.shape[0], -1, -1)
+def offered(
+    scores: Float[Tensor, "vectors codes"], count: int
+) -> tuple[Int[Tensor, "vectors candidates codes"], Float[Tensor, "vectors candidates"]]:
+    """Candidates of every vector by −‖x − e‖², and their errors: the best ``count``, or all codes of a codebook of modest size.
+
+    To choose once among all codes for several sets of codes of a vector takes less than to choose for each before.
+    """
+    if scores.shape[1] <= _MOST_OFFERED:
+        codes = torch.arange(scores.shape[1], device=scores.device).expand_as(scores)
+        return codes[..., None], -scores
+    best, codes = scores.topk(count, dim=1)
+    return codes[..., None], -best
 
 
 def nearest_plain(

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from vqkit.quantize.base import Quantizer, Step
 from vqkit.quantize.checks import positive
 from vqkit.quantize.losses import pulls
-from vqkit.quantize.search import every_code, nearest, similarity
+from vqkit.quantize.search import nearest, offered, similarity
 from vqkit.quantize.straight_through import straight_through
 from vqkit.types import Float
 
@@ -121,8 +121,7 @@ class SimVQ(Quantizer):
     def _candidates(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         if count == 1:
             return super()._candidates(x, 1)
-        scores = similarity(x, self.table().detach(), "l2")
-        return every_code(scores), -scores
+        return offered(similarity(x, self.table().detach(), "l2"), count)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
         found = F.embedding(codes[..., 0].clamp_min(0), self.table())

@@ -30,6 +30,7 @@ MOST_COMPOSED = 256
 """Codes of a composed table: beyond, searching the pieces one by one is less work."""
 
 _MOST_FLOATS = 1 << 24  # of stacked tables, 64 MiB
+_MOST_ROWS = 1 << 16  # of pieces' tables
 
 
 class _Stage(NamedTuple):
@@ -158,6 +159,11 @@ class PieceTables:
         first = {id(table): end + 1 for table, end in zip(different, ends, strict=False)}
         self._first = torch.tensor([first[id(table)] for table in tables])
         self._alike = len({len(table) for table in tables}) == 1 and len(different) == len(tables)
+
+    @staticmethod
+    def fit(tables: Sequence[Tensor]) -> bool:
+        """Whether different tables are small enough: to look whether they are still the same takes longer the more rows they have."""
+        return sum(map(len, tables)) <= _MOST_ROWS and sum(table.numel() for table in tables) <= _MOST_FLOATS
 
     def decode(self, codes: Int[Tensor, "vectors pieces"]) -> Float[Tensor, "vectors dim"]:
         """The rows of every vector's codes, one after the other; −1 gives zeros."""

@@ -14,7 +14,7 @@ from vqkit.quantize.gradients import directional_noise, noise_substitution, rota
 from vqkit.quantize.joint import JointBatch, packed_clusters
 from vqkit.quantize.learning import refuse_recomputation
 from vqkit.quantize.losses import means_over_ranks, pulls
-from vqkit.quantize.search import every_code
+from vqkit.quantize.search import offered
 from vqkit.quantize.straight_through import straight_through
 from vqkit.ranks import num_ranks
 from vqkit.types import Float
@@ -292,7 +292,7 @@ class VQ(Quantizer):
         if self.codebook.distance == "cosine":  # ranked by angle, but a residual is what is left by length
             codes = scores.topk(min(count, self.codebook.num_codes), dim=1).indices
             return codes[..., None], (x[:, None] - self._lookup(codes)).square().sum(dim=-1)
-        return every_code(scores), -scores
+        return offered(scores, count)
 
     def _decode(self, codes: Tensor, stages: int) -> Tensor:
         return self._lookup(codes[..., 0])
