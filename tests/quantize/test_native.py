@@ -659,13 +659,18 @@ def test_vectors_without_residuals_may_be_strided_and_few(library, monkeypatch, 
         assert torch.equal(fast(z), complete(z))
 
 
-def test_a_changed_header_is_built_anew(monkeypatch, tmp_path):
-    monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
-    digests = set()
-    for text in ("", "int a;", "int b;"):
-        (tmp_path / "native_gram.h").write_text(text)
-        digests.add(native._digest())
-    assert len(digests) == 3
+def test_every_change_and_every_installation_is_built_for_itself(monkeypatch, tmp_path):
+    built = []
+    monkeypatch.setattr(cpp_extension, "load", lambda name, **_: built.append(name))
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        monkeypatch.setattr(native, "__file__", str(folder / "native.py"))
+        for text in ("", "int a;", "int b;"):
+            (folder / "native_gram.h").write_text(text)
+            monkeypatch.setattr(native, "_library", None)
+            with pytest.raises(AttributeError):  # nothing was built, so it has no functions
+                native.load()
+    assert len(set(built)) == 6
 
 
 @needs_compiler

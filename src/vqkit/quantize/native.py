@@ -91,11 +91,13 @@ def load() -> None:
     from torch.utils import cpp_extension
 
     capability = torch.backends.cpu.get_cpu_capability()
+    # a home may be shared by machines of several kinds, and a machine by several versions
+    name = f"vqkit_{platform.machine()}_{capability}_{_digest()}".lower()
     try:
         path = cpp_extension.load(
-            name=f"vqkit_{platform.machine()}_{capability}".lower(),  # a home may be shared by machines of several kinds
+            name=name,
             sources=[str(source) for source in _SOURCES],
-            extra_cflags=["-O3", "-std=c++17", "-pthread", f"-DVQKIT_SOURCE={_digest()}", *_FLAGS.get(capability, [])],
+            extra_cflags=["-O3", "-std=c++17", "-pthread", *_FLAGS.get(capability, [])],
             is_python_module=False,
         )
     except (RuntimeError, OSError, ImportError, subprocess.CalledProcessError) as error:
@@ -110,11 +112,12 @@ def load() -> None:
 
 
 def _digest() -> str:
-    """Hash of all sources, headers included."""
-    # In the compiler's command, because ninja rebuilds only for a new command or newer files: of an older version reinstalled, with headers
-    # that are older too, the library of the later one would stay.
-    files = sorted(Path(__file__).parent.glob("native*.[ch]*"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    """Hash of all sources, headers included, and of where they lie."""
+    # ninja rebuilds only for a new command or newer files: of an older version reinstalled, with files that are older too, the library of
+    # the later one would stay; and two installations that shared a folder would compile it in turns
+    folder = Path(__file__).parent
+    files = sorted(folder.glob("native*.[ch]*"))
+    return hashlib.sha256(b"".join([bytes(folder), *(file.read_bytes() for file in files)])).hexdigest()[:16]
 
 
 def loaded() -> bool:
