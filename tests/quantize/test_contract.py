@@ -195,6 +195,19 @@ def test_evaluation_is_decode_of_encode_bit_for_bit(name, layout, dtype, masked)
 
 @every_system
 @every_layout
+def test_shapes_go_through_where_there_are_no_values(name, layout):
+    """As those of PyTorch's layers do: tools that count operations or plan memory have no more."""
+    z = latents(layout).to("meta")
+    quantizer = build(name, layout).to("meta")
+    with torch.no_grad():
+        codes, out = quantizer.encode(z), quantizer(z)
+        assert out.z_q.shape == quantizer.decode(codes).shape == z.shape
+    assert out.codes.shape == codes.shape == (*z.shape[:-1], quantizer.num_codes)
+    assert codes.is_meta
+
+
+@every_system
+@every_layout
 def test_half_precision_codebook(name, layout):
     quantizer, z = build(name, layout).to(torch.bfloat16), latents(layout)
     decoded = quantizer.decode(quantizer.encode(z))

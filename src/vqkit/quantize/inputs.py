@@ -44,12 +44,12 @@ def checked_vectors(z: Tensor, mask: Tensor | None, dim: int, finite: bool) -> F
 
 
 def finite_vectors(x: Tensor) -> Tensor:
-    """The vectors themselves, once none of them was found to be NaN or Inf; in a graph they are not looked at.
+    """The vectors themselves, once none of them was found to be NaN or Inf; in a graph, and on "meta", they are not looked at.
 
     Raises:
         ValueError: NaN or Inf.
     """
-    if torch.compiler.is_compiling():  # a compiled or exported graph cannot branch on values
+    if not _has_values(x):
         return x
     # a NaN or Inf shows in the sum, which is the cheapest pass there is; finite values too large for it need the exact one
     if not math.isfinite(x.detach().sum()) and (bad := ~torch.isfinite(x)).any():
@@ -85,7 +85,7 @@ def checked_codes(
     stages = held if stages is None else stages
     check_stages(stages, held)
     codes = codes[..., : prefix[stages - 1]].long()
-    if not torch.compiler.is_compiling():
+    if _has_values(codes):
         wanted = code_sizes[: codes.shape[-1]]
         if _within(codes, min(wanted)):
             return codes, stages
@@ -96,6 +96,11 @@ def checked_codes(
             value = int(codes[..., at][bad[..., at]][0])
             raise ValueError(f"code {value} at position {at} is out of range: −1 (masked) or 0 … {int(sizes[at]) - 1}")
     return codes, stages
+
+
+def _has_values(x: Tensor) -> bool:
+    """Whether a program may branch on what x holds: not in a compiled or exported graph, and on "meta" there are shapes alone."""
+    return not (torch.compiler.is_compiling() or x.is_meta)
 
 
 def _within(codes: Int[Tensor, "*shape codes"], size: int) -> bool:
@@ -112,7 +117,7 @@ def _within(codes: Int[Tensor, "*shape codes"], size: int) -> bool:
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """A context without autocast. To enter one costs as much as to encode a vector: where nothing is on, it is left out."""
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled(device.type):
+    if device.type != "meta" and (torch.compiler.is_compiling() or torch.is_autocast_enabled(device.type)):
         return torch.autocast(device_type=device.type, enabled=False)
     return nullcontext()
 
