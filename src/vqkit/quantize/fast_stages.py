@@ -146,11 +146,14 @@ def fast_stages(owner: nn.Module, stages: Sequence[Quantizer], like: Tensor, kep
         return None
     # codes may be assigned otherwise in training
     found = _all_codebooks(stages) if owner.training else kept.codebooks.of(owner, lambda: _all_codebooks(stages))
-    if found is None or not _on_cpu(found):
+    if found is None:
+        return None
+    weights = [book.weight for book in found.different]
+    if not all(weight.is_cpu for weight in weights):  # the plain way says what is wrong
         return None
     if owner.training:
         return FastStages(_float_tables(found))
-    return kept.tables.of([book.weight for book in found.different], lambda: FastStages(_float_tables(found)))
+    return kept.tables.of(weights, lambda: FastStages(_float_tables(found)))
 
 
 def beam_prefixes(
@@ -197,11 +200,6 @@ def _all_codebooks(stages: Sequence[Quantizer]) -> _Books | None:
     return _Books(found, list({id(book): book for stage in found for book in stage}.values()))
 
 
-def _on_cpu(found: _Books) -> bool:
-    """Whether the codebooks lie where an input on the CPU does; the plain way says what is wrong with others."""
-    return all(book.weight.device.type == "cpu" for book in found.different)
-
-
 def _float_tables(found: _Books) -> list[list[Tensor]]:
     tables = {id(book): book.weight.detach().float() for book in found.different}  # a shared one once
     return [[tables[id(book)] for book in stage] for stage in found.stages]
@@ -239,10 +237,10 @@ def joined(owner: Quantizer, codes: Int[Tensor, "*shape codes"], kept: Ready) ->
     if owner.training or torch.is_grad_enabled() or not takes_fast_paths(codes):
         return None
     found = kept.codebooks.of(owner, lambda: _all_codebooks([owner]))
-    if found is None or not _on_cpu(found):
+    if found is None:
         return None
     weights = [book.weight for book in found.different]
-    if not PieceTables.fit(weights) or not all(map(can_be_watched, weights)):
+    if not PieceTables.fit(weights) or not all(map(can_be_watched, weights)):  # on the CPU, too
         return None
     tables = kept.pieces.of(weights, lambda: PieceTables(_float_tables(found)[0]))
     return tables.decode(codes.reshape(-1, codes.shape[-1])).view(*codes.shape[:-1], owner.dim)

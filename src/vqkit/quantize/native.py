@@ -194,7 +194,7 @@ class NativeSearch:
         """Whether the library can search vectors in float32 tables of such sizes, and does it faster."""
         every = [table for stage in tables for table in stage]
         return serves(x, torch.float32) and all(
-            serves(table, torch.float32) and 0 < table.numel() <= _MOST_FLOATS for table in every
+            table.is_cpu and table.dtype == torch.float32 and 0 < table.numel() <= _MOST_FLOATS for table in every
         )
 
     def __call__(self, x: Float[Tensor, "vectors dim"]) -> Int[Tensor, "vectors codes"]:
