@@ -110,6 +110,7 @@ def test_run_killed_by_the_system_goes_on(config, tmp_path):
         (["--resume", "nowhere"], "no such checkpoint: nowhere; resume is a path, 'last' or 'no'"),
         (["--precision", "16"], "precision"),
         (["--data.batch_size", "0"], "batch_size must be positive, got 0"),
+        (["--folder", __file__], f"--folder must be a folder, {__file__} is a file"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(config, flags, message, capsys):
@@ -123,5 +124,7 @@ def test_bad_input_is_one_line_and_status_2(config, flags, message, capsys):
 def test_missing_arguments_and_files_are_named(capsys, tmp_path):
     assert main([]) == 2
     assert "the following arguments are required: model, data, folder, steps" in capsys.readouterr().err
+    assert main(["--data.source", str(tmp_path)]) == 2
+    assert "--config RECIPE is missing" in capsys.readouterr().err
     assert main(["--config", str(tmp_path / "none.yaml")]) == 2
     assert "File does not exist" in capsys.readouterr().err

@@ -45,6 +45,7 @@ def main(
     try:
         words = sys.argv[1:] if argv is None else list(argv)
         check_recipes(words)
+        _refuse_nothing_to_train(words)
         config = parser.parse_args(words)
         _refuse_another_run(parser, config)
         seed_generators(config.seed)
@@ -93,9 +94,17 @@ def _save(parser: ArgumentParser, config: Namespace) -> None:
     )
 
 
+def _refuse_nothing_to_train(words: Sequence[str]) -> None:
+    """Without a recipe, flags of model and data belong to no class, which the parser says in words of its own."""
+    if words and not any(word.startswith(("--config", "--model", "--print", "--help", "-h")) for word in words):
+        raise ValueError("--config RECIPE is missing: a YAML file that says what to train, such as those in recipes/")
+
+
 def _refuse_another_run(parser: ArgumentParser, config: Namespace) -> None:
     """A checkpoint goes on only with the model and data it was made with."""
     folder = Path(config.folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--folder must be a folder, {folder} is a file")
     if config.resume != "last" or not (folder / "last.safetensors").is_file() or not (folder / "config.yaml").is_file():
         return
     before, now = yaml.safe_load((folder / "config.yaml").read_text()), _described(parser, config)
