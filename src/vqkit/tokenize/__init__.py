@@ -8,10 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vqkit.data.token_files import TokenItem, read_manifest
     from vqkit.tokenize.columns import TokenizeColumn
-    from vqkit.tokenize.dataset import TokenBatch, TokenDataset, TokenItem, collate_tokens
+    from vqkit.tokenize.dataset import TokenBatch, TokenDataset, collate_tokens
     from vqkit.tokenize.loader import TokenLoader
-    from vqkit.tokenize.manifest import read_manifest, verify_tokens
+    from vqkit.tokenize.manifest import verify_tokens
     from vqkit.tokenize.model_encoder import ModelEncoder
     from vqkit.tokenize.run import TokenizeSettings, tokenize
 
@@ -33,12 +34,12 @@ _HOMES = {
     "ModelEncoder": "model_encoder",
     "TokenBatch": "dataset",
     "TokenDataset": "dataset",
-    "TokenItem": "dataset",
+    "TokenItem": "vqkit.data.token_files",
     "TokenLoader": "loader",
     "TokenizeColumn": "columns",
     "TokenizeSettings": "run",
     "collate_tokens": "dataset",
-    "read_manifest": "manifest",
+    "read_manifest": "vqkit.data.token_files",
     "tokenize": "run",
     "verify_tokens": "manifest",
 }
@@ -47,4 +48,5 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"vqkit.tokenize.{_HOMES[name]}"), name)
+    home = _HOMES[name]
+    return getattr(import_module(home if "." in home else f"vqkit.tokenize.{home}"), name)

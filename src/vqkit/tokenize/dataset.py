@@ -3,7 +3,7 @@
 import bisect
 from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -14,10 +14,9 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from vqkit.counts import check_numbers
-from vqkit.tokenize.manifest import read_manifest, verify_tokens
-from vqkit.tokenize.shard import PARQUET
-from vqkit.tokenize.unit_work import SHARDS
-from vqkit.types import Int, need
+from vqkit.data.token_files import TokenItem, read_manifest, read_shard
+from vqkit.tokenize.manifest import verify_tokens
+from vqkit.types import Int
 
 __all__ = ["Pattern", "TokenBatch", "TokenDataset", "TokenItem", "collate_tokens"]
 
@@ -27,18 +26,6 @@ class Pattern(Protocol):
 
     def arrange(self, codes: Int[Tensor, "batch frames num_codes"]) -> Int[Tensor, "batch positions num_codes"]:
         """Lay codes out; −1 where a position has none."""
-
-
-class TokenItem(NamedTuple):
-    """Item of a token data set; a named tuple, which data loaders can move between devices.
-
-    Attributes:
-        codes: int64, (frames, num_codes), (rows, columns, num_codes) of an image, or what a pattern makes of them.
-        key: Name of the item in the corpus.
-    """
-
-    codes: Tensor
-    key: str
 
 
 class TokenBatch(NamedTuple):
@@ -56,7 +43,7 @@ class TokenBatch(NamedTuple):
 
 
 class TokenDataset(Dataset[TokenItem]):
-    """A map-style data set of a folder that ``vqkit tokenize`` wrote, in Parquet; item i is the same on every machine.
+    """A map-style data set of a folder that ``vqkit tokenize`` wrote, in either form; item i is the same on every machine.
 
     Some decoded shards are kept, so that access near to access (as `TokenLoader` shuffles) decodes each shard once.
 
@@ -74,7 +61,7 @@ class TokenDataset(Dataset[TokenItem]):
 
     Raises:
         FileNotFoundError: No finished run lies there.
-        ValueError: The manifest or a file is damaged, there are no Parquet files, or an argument is out of range.
+        ValueError: The manifest or a file is damaged, or an argument is out of range.
 
     Example:
         >>> dataset = TokenDataset("tokens", crop_frames=256)  # doctest: +SKIP
@@ -96,8 +83,6 @@ class TokenDataset(Dataset[TokenItem]):
     ) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(folder)
-        if PARQUET not in self.manifest["settings"]["formats"]:
-            raise ValueError(f"{folder} has no Parquet files, only {self.manifest['settings']['formats']}")
         check_numbers(stages=stages, crop_frames=crop_frames, cached_shards=cached_shards)
         for name, value in (("crop_frames", crop_frames), ("stages", stages), ("cached_shards", cached_shards)):
             if value is not None and value < 1:
@@ -105,9 +90,8 @@ class TokenDataset(Dataset[TokenItem]):
         if verify:
             verify_tokens(folder)
         self.stages, self.crop_frames, self.pattern, self.seed = stages, crop_frames, pattern, seed
-        shards = self.manifest["shards"]
-        self.shard_items = tuple(int(shard["items"]) for shard in shards)
-        self._files = [next(f["name"] for f in shard["files"] if f["name"].endswith(".parquet")) for shard in shards]
+        self._shards = self.manifest["shards"]
+        self.shard_items = tuple(int(shard["items"]) for shard in self._shards)
         self._rows: list[list[int]] | None = None  # of the kind that is wanted, in each shard
         if kind is not None:
             self._choose(kind)
@@ -158,30 +142,21 @@ class TokenDataset(Dataset[TokenItem]):
         if kind not in known:
             raise ValueError(f"kind must be one of {', '.join(known)}, which {self.folder} holds, got {kind!r}")
         rows = []
-        for name in self._files:
-            kinds = self._columns(name, ["kind"])["kind"].to_pylist()
+        for entry in self._shards:
+            kinds = read_shard(self.folder, entry, ("kind",))["kind"]
             rows.append([row for row, found in enumerate(kinds) if found == kind])
         kept = [shard for shard, own in enumerate(rows) if own]
-        self._files, self._rows = [self._files[shard] for shard in kept], [rows[shard] for shard in kept]
+        self._shards, self._rows = [self._shards[shard] for shard in kept], [rows[shard] for shard in kept]
         self.shard_items = tuple(len(own) for own in self._rows)
-
-    def _columns(self, name: str, columns: list[str]) -> Any:
-        path = self.folder / SHARDS / name
-        try:
-            return need("pyarrow.parquet", "image").read_table(path, columns=columns)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        # what a training asks for whose codes these are
+        self.manifest = {**self.manifest, "models": {kind: self.manifest["models"][kind]}}
 
     def _table(self, shard: int) -> dict[str, Any]:
         """The columns of a shard, from memory if it was used lately."""
         if shard in self._cached:
             self._cached.move_to_end(shard)
             return dict(self._cached[shard])
-        table = self._columns(self._files[shard], ["key", "kind", "codes", "shape"])
-        lists = table["codes"].combine_chunks()
-        ends, flat = lists.offsets.to_numpy(), lists.values.to_numpy()  # no copy: a view of each item is cut from it
-        columns = {name: table[name].to_pylist() for name in ("key", "kind", "shape")}
-        columns["codes"] = [flat[first:last] for first, last in pairwise(ends)]
+        columns = read_shard(self.folder, self._shards[shard])
         self._cached[shard] = columns
         while len(self._cached) > self._most:
             self._cached.popitem(last=False)

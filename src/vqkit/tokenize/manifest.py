@@ -14,7 +14,7 @@ from vqkit.files import NewFile
 from vqkit.tokenize.corpus import Plan
 from vqkit.tokenize.unit_work import SHARDS, finished_record
 
-__all__ = ["FAILURES", "MANIFEST", "read_manifest", "verify_tokens", "write_manifest"]
+__all__ = ["FAILURES", "MANIFEST", "verify_tokens", "write_manifest"]
 
 MANIFEST, FAILURES = "manifest.json", "failures.jsonl"
 
@@ -71,27 +71,6 @@ def _records(target: Path, plan: Plan) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The manifest of a folder of token files.
-
-    Raises:
-        FileNotFoundError: There is none: no such folder, or a run that is not finished.
-        ValueError: It is damaged.
-    """
-    path = Path(folder) / MANIFEST
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no {MANIFEST}: it is no finished run of vqkit tokenize")
-    try:
-        content = json.loads(path.read_bytes())
-        wrong = content["format"] != "vqkit tokens 1"
-        names = [entry["name"] for shard in content["shards"] for entry in shard["files"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    if wrong or any(Path(name).name != name for name in names):
-        raise ValueError(f"{path} is of another format, or names files outside of the folder")
-    return dict(content)
-
-
 def verify_tokens(folder: str | Path) -> int:
     """Check every file against its checksum.
 
@@ -104,6 +83,8 @@ def verify_tokens(folder: str | Path) -> int:
     Raises:
         ValueError: A file is missing or has other bytes; the first such file is named.
     """
+    from vqkit.data.token_files import read_manifest  # it brings torch, which workers that only encode may not need
+
     folder, count = Path(folder), 0
     manifest = read_manifest(folder)
     expected = [(SHARDS, entry) for shard in manifest["shards"] for entry in shard["files"]]

@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 
 from vqkit import RVQ
 from vqkit.cli import main
+from vqkit.data.token_files import TokenFiles
 from vqkit.models import ConvBackbone, ImageTokenizer, TokenGenerator
 from vqkit.models.generator.patterns import Parallel
 from vqkit.models.identity import weight_hash
@@ -73,3 +75,57 @@ def test_first_stages_and_packing():
         table_streams(two, None, packed=True)
     with pytest.raises(ValueError, match="conditions belong to files"):
         GeneratorDataModule(Table(items), frames=4, conditions="x", bridge=object())
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_the_command_trains_on_what_tokenize_wrote(tokens, blob_images, tmp_path, capsys, form):
+    """A folder is enough, whatever its form; a class with options of its own is an alternative."""
+    out = tmp_path / "tokens"
+    words = [str(blob_images), str(out), "--model", str(tokens / "model"), "--format", form, "--items-per-shard", "3"]
+    assert main(["tokenize", *words, "-j", "1", "-q", "--vqk"]) == 0
+    whole, files = TokenDataset(out), TokenFiles(out)
+    assert len(whole) == len(files) == 8
+    assert all(a.key == b.key and torch.equal(a.codes, b.codes) for a, b in zip(whole, files, strict=True))
+    assert [item.key for item in TokenDataset(out, kind="images")] == [item.key for item in whole]
+    side = whole[0].codes.shape[0]
+    recipe = {
+        "model": {
+            "class_path": "vqkit.training.GeneratorModule",
+            "init_args": {
+                "generator": {
+                    "class_path": "vqkit.models.TokenGenerator",
+                    "init_args": {"code_sizes": [16, 16], "width": 16, "layers": 1, "heads": 2, "window": side**2},
+                }
+            },
+        },
+        "data": {"class_path": "vqkit.training.GeneratorDataModule", "init_args": {"frames": 4, "batch_size": 2}},
+        "steps": 2,
+        "progress": False,
+        "accelerator": "cpu",
+    }
+    by_class = {"class_path": "vqkit.tokenize.TokenDataset", "init_args": {"folder": str(out), "kind": "images"}}
+    for name, source in (("folder", str(out)), ("class", by_class)):
+        recipe["data"]["init_args"]["source"] = source
+        path = tmp_path / f"{form}-{name}.yaml"
+        path.write_text(yaml.safe_dump(recipe))
+        command = ["train", "--config", str(path), "--folder", str(tmp_path / name)]
+        assert main(command) == 0, capsys.readouterr().err
+        tokens_of = TokenGenerator.from_pretrained(tmp_path / name / "generator").tokens_of
+        assert tokens_of == weight_hash(ImageTokenizer.from_pretrained(tokens / "model"))
+    capsys.readouterr()
+    (out / "manifest.json").unlink()
+    assert main([*command, "--data.source", str(out), "--resume", "no"]) == 2
+    assert "holds no manifest.json: it is no finished run of vqkit tokenize" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([*command, "--data.source", str(tmp_path / "empty"), "--resume", "no"]) == 2
+    assert "and is no folder that `vqkit tokenize` wrote" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="conditions belong to files"):
+        GeneratorDataModule(str(tokens / "tokens"), frames=4, conditions="x", bridge=object())
+
+
+def test_of_several_kinds_one_is_named():
+    class Table(list):
+        manifest = {"models": {"sound": {}, "images": {}}}  # noqa: RUF012
+
+    with pytest.raises(ValueError, match="the tokens are of 2 models.*TokenDataset with kind 'sound' or 'images'"):
+        table_streams(Table(), None, packed=True)

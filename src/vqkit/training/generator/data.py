@@ -8,6 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from vqkit.bitstream import read_tables
+from vqkit.data.token_files import TokenFiles, is_token_folder
 from vqkit.models.generator.bridge import ConditionBridge
 from vqkit.models.generator.packing import StagePacking
 from vqkit.models.prior_file import PRIOR_FILE
@@ -24,9 +25,9 @@ class GeneratorDataModule(LightningDataModule):
     A step's batch depends on ``seed`` and the step only: not on the number of processes, workers or interruptions.
 
     Args:
-        source: folder of ``.vqk`` files, or a `vqkit.tokenize.TokenDataset` of what ``vqkit tokenize`` wrote; folders in it named train and
-            valid give the split. A stream's class is ``label`` in its file's metadata, or its innermost folder that is no split. All of
-            it is kept in memory.
+        source: folder of ``.vqk`` files, or one that ``vqkit tokenize`` wrote, or a `vqkit.tokenize.TokenDataset` of such a one; folders
+            in it, or in its corpus, named train and valid give the split. A stream's class is ``label`` in its file's metadata, or its
+            innermost folder that is no split. All of it is kept in memory.
         frames: number of frames of a crop; shorter streams are padded.
         batch_size: crops a step, over all processes.
         packed: one id for all codes of a stage (an IVQ hexagram, say); False has one a code.
@@ -69,7 +70,7 @@ class GeneratorDataModule(LightningDataModule):
             )
         if (conditions is None) != (bridge is None):
             raise ValueError("conditions and bridge go together: the pictures' codes, and what makes vectors of them")
-        if conditions is not None and not isinstance(source, str):
+        if conditions is not None and (not isinstance(source, str) or is_token_folder(source)):
             raise ValueError("conditions belong to files of the same names: give source as a folder of .vqk files")
         self.source, self.frames, self.batch_size, self.seed = source, frames, batch_size, seed
         self.packed, self.prior, self.conditions, self.bridge = packed, prior, conditions, bridge
@@ -79,8 +80,8 @@ class GeneratorDataModule(LightningDataModule):
 
     def streams(self, split: str | None) -> list[TokenStream]:
         """The streams of a split, read once."""
-        if split not in self._read and not isinstance(self.source, str):
-            self._read[split] = table_streams(self.source, split, self.packed)
+        if split not in self._read and (table := self._table()) is not None:
+            self._read[split] = table_streams(table, split, self.packed)
         if split not in self._read:
             assert isinstance(self.source, str)
             files = list_tokens(self.source, split)
@@ -89,6 +90,12 @@ class GeneratorDataModule(LightningDataModule):
             found = read_streams(files, self.packed, prior, conditions, self.bridge)
             self._read[split] = _mismatched(found) if self.mismatched else found
         return self._read[split]
+
+    def _table(self) -> TokenTable | None:
+        """The source, where it is what ``vqkit tokenize`` wrote."""
+        if not isinstance(self.source, str):
+            return self.source
+        return TokenFiles(self.source) if is_token_folder(self.source) else None
 
     @property
     def tokens_of(self) -> str:

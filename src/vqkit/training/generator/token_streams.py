@@ -95,7 +95,9 @@ def list_tokens(source: str | Path, split: str | None = None) -> list[TokenFile]
         raise FileNotFoundError(f"no such folder: {folder}")
     names = sorted(walk(folder, _VQK))
     if not names:
-        raise ValueError(f"{folder} holds no .vqk files: `vqkit encode` and `vqkit tokenize` make them")
+        raise ValueError(
+            f"{folder} holds no .vqk files, which `vqkit encode` makes, and is no folder that `vqkit tokenize` wrote"
+        )
     splits = dict(zip(names, with_splits(names, split, str(folder)), strict=True))
     kept = [TokenFile(folder / name, name, splits[name]) for name in names if split in (None, splits[name])]
     if not kept:

@@ -7,26 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from vqkit.bitstream import VqkHeader
 from vqkit.data.folders import class_of
+from vqkit.data.token_files import TokenItem
 from vqkit.models.generator.packing import StagePacking
 from vqkit.training.generator.token_streams import TokenStream, with_splits
 
 __all__ = ["TokenTable", "table_streams"]
-
-
-class TokenItem(Protocol):
-    """An item of a table."""
-
-    @property
-    def codes(self) -> Tensor:
-        """Codes ``(frames, num_codes)`` or ``(rows, columns, num_codes)``."""
-
-    @property
-    def key(self) -> str:
-        """Its name in the corpus."""
 
 
 class TokenTable(Protocol):
@@ -52,10 +40,11 @@ def table_streams(table: TokenTable, split: str | None, packed: bool) -> list[To
     Raises:
         ValueError: codes of several models, or no items of the split.
     """
-    models = list(table.manifest["models"].values())
+    kinds, models = list(table.manifest["models"]), list(table.manifest["models"].values())
     if len(models) != 1:
         raise ValueError(
-            f"the tokens are of {len(models)} models, a generator learns those of one: tokenize each kind into a folder"
+            f"the tokens are of {len(models)} models, a generator learns those of one: give one kind of them, "
+            f"vqkit.tokenize.TokenDataset with kind {' or '.join(map(repr, kinds))}"
         )
     about = models[0]
     items = [table[index] for index in range(len(table))]
