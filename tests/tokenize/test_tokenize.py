@@ -411,3 +411,78 @@ def test_a_cluster_of_two_nodes_where_a_worker_dies(corpus, tmp_path, content_of
     assert content_of(tmp_path / "here") == content_of(tmp_path / "there")
     expected = TokenizeColumn("audio", stages=1)({"audio": sounds})["codes"]
     assert [list(row["codes"]) for row in found] == [codes.tolist() for codes in expected]
+
+
+def test_token_files_do_not_get_into_a_corpus(corpus, tmp_path, capsys):
+    folder = corpus(3)
+    for inside in (folder / "tokens", folder / "0", folder):
+        with pytest.raises(ValueError, match="lies inside of the corpus .*: choose a folder outside of it"):
+            run(folder, inside, runner=in_process)
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(ValueError, match="lies inside of the corpus"):
+        run(folder, tmp_path / "link/tokens", runner=in_process)
+    (tmp_path / "others/deep").mkdir(parents=True)
+    (tmp_path / "others/deep/a.flac").write_bytes(b"sound")
+    assert main(["tokenize", str(folder), str(tmp_path / "others"), "-j", "1"]) == 2
+    assert "others holds recordings (a.flac): choose a new folder" in capsys.readouterr().err
+    assert not (tmp_path / "others/.vqkit").exists()
+    assert not (folder / "tokens").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/README.md").write_text("what this is")
+    assert run(folder, tmp_path / "out", runner=in_process)["items"] == 3
+
+
+def test_a_bad_tar_or_table_is_one_failure(corpus, tmp_path, capsys):
+    """The rest is done: files beside it, and the members before a cut."""
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    folder, sounds = corpus(2), [np.random.default_rng(i).bytes(3000) for i in range(3)]
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as tar:
+        for number, data in enumerate(sounds):
+            member = tarfile.TarInfo(f"{number}.wav")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    (folder / "cut.tar").write_bytes(whole.getvalue()[: 2 * 3584 + 700])  # in the third member
+    for name in ("junk.tar", "junk.tgz", "junk.tar.xz", "junk.parquet"):
+        (folder / name).write_bytes(b"junk")
+    parquet.write_table(arrow.table({"key": ["a"], "codes": [[1, 2]]}), folder / "tokens.parquet")
+    rows = [{"bytes": np.random.default_rng(i).bytes(3000), "path": None} for i in range(40)]
+    parquet.write_table(arrow.table({"audio": rows}), folder / "pages.parquet", row_group_size=20, compression="gzip")
+    data = bytearray((folder / "pages.parquet").read_bytes())
+    data[80_000:90_000] = bytes(10_000)  # of the second group: the end of the file, which says where all is, stays
+    (folder / "pages.parquet").write_bytes(data)
+
+    totals = run(folder, tmp_path / "out", items_per_shard=8, runner=in_process)
+    lines = map(json.loads, (tmp_path / "out/failures.jsonl").read_text().splitlines())
+    failures = {line["key"]: line["reason"] for line in lines}
+    assert failures["cut.tar/2.wav"] == "unexpected end of data"
+    assert failures["cut.tar"] == "no tar file that can be read to its end: unexpected end of data"
+    assert all(f"junk.{end}" in failures for end in ("tar", "tgz", "tar.xz", "parquet"))
+    assert "no Parquet file that can be read" in failures["junk.parquet"]
+    assert failures["tokens.parquet"].startswith("a Parquet file without sound or images: it has none of the columns")
+    lost = [key for key in failures if key.startswith("pages.parquet/")]
+    assert lost
+    assert lost[0] >= "pages.parquet/00000020"
+    assert totals["failed"] == len(failures) == 7 + len(lost)
+    keys = {row["key"] for row in rows_of(tmp_path / "out")}
+    assert {"0/0000.wav", "1/0001.wav", "cut.tar/0.wav", "cut.tar/1.wav"} <= keys
+    assert len(keys) == 4 + 40 - len(lost)
+
+    # alone, such a file is an error
+    for name in ("junk.tar", "junk.parquet", "tokens.parquet"):
+        with pytest.raises(ValueError, match=f"^{name} is (no|a) "):
+            run(folder / name, tmp_path / "one", runner=in_process)
+    (tmp_path / "only").mkdir()
+    (folder / "junk.tar").rename(tmp_path / "only/junk.tar")
+    with pytest.raises(ValueError, match=r"only holds nothing to tokenize: junk.tar is no tar file"):
+        run(tmp_path / "only", tmp_path / "one", runner=in_process)
+    with pytest.raises(ValueError, match=r"without sound or images: it has no column 'wrong'; it has key, codes"):
+        tokenize(
+            folder / "tokens.parquet",
+            tmp_path / "one",
+            lambda kinds: HashEncoder(),
+            TokenizeSettings(column="wrong"),
+            runner=in_process,
+        )

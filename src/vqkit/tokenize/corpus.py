@@ -80,6 +80,8 @@ class Corpus:
 
     def items(self, unit: Unit) -> Iterator[Item]:
         """The items of a unit."""
+        if "fault" in unit:
+            return iter([Item(unit["file"], b"", unit["fault"])])
         return self._sources[unit["source"]].items(unit)
 
 
@@ -106,13 +108,21 @@ class Plan:
         """Go through a corpus once, holding one unit at a time.
 
         Raises:
-            ValueError: It holds nothing that could be tokenized.
+            ValueError: It holds nothing that could be tokenized, or nothing that can be read.
         """
-        units = items = 0
+        units = items = unreadable = 0
+        first = ""
         with NewFile(path, make_folders=True) as new:
             for unit in corpus.units(most_items):
                 new.file.write(_line({"unit": units, **unit}))
                 units, items = units + 1, items + unit["items"]
+                if "fault" in unit:
+                    unreadable += 1
+                    first = first or f"{unit['file']} is {unit['fault']}"
+            if items and items == unreadable:
+                raise ValueError(
+                    first if corpus.root.is_file() else f"{corpus.root} holds nothing to tokenize: {first}"
+                )
             if not items:
                 raise ValueError(
                     f"{corpus.root} holds no sound and no images: allowed are files, .tar, .parquet, folders of datasets, and .scp lists"

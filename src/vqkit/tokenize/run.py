@@ -115,11 +115,13 @@ def tokenize(
 
     Raises:
         FileNotFoundError: There is no such corpus.
-        ValueError: It holds nothing, the target holds another run, or somebody else is at work there.
+        ValueError: It holds nothing, the target holds another run or recordings or lies inside of the corpus, or somebody else is at
+            work there.
         WorkerError: Files cannot be written, or workers do not start.
     """
     target = Path(target)
     state = target / STATE
+    _check_target(Path(source), target)
     with _alone(state):
         _remove_unfinished(target)
         if (state / _PLAN).is_file():
@@ -178,6 +180,23 @@ def _alone(state: Path) -> Iterator[None]:
         except OSError:
             raise ValueError(f"{state.parent} is being written by another process") from None
         yield
+
+
+def _check_target(source: Path, target: Path) -> None:
+    """Refuse a folder whose token files would be taken for parts of a corpus."""
+    if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+        raise ValueError(
+            f"{target} lies inside of the corpus {source}: choose a folder outside of it for the token files"
+        )
+    if (target / STATE / _PLAN).is_file() or not target.is_dir():
+        return
+    from vqkit.data.folders import entries  # it brings torch, as planning does
+    from vqkit.modality import modality_by_suffix
+
+    suffixes = modality_by_suffix()
+    for entry in entries(target):
+        if not entry.is_folder and entry.path.suffix.lower() in suffixes:
+            raise ValueError(f"{target} holds recordings ({entry.path.name}): choose a new folder for the token files")
 
 
 def _remove_unfinished(target: Path) -> None:

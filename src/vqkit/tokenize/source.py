@@ -39,11 +39,15 @@ class Source(ABC):
 
     @abstractmethod
     def units(self, most_items: int) -> Iterator[Unit]:
-        """Yield units of at most ``most_items`` items.
+        """Yield units of at most ``most_items`` items; a file that cannot be read is one with a ``fault``.
 
         Raises:
             ValueError: The corpus is damaged.
         """
+
+    def unreadable(self, file: str, reason: str) -> Unit:
+        """A unit whose only item is a file of several items that cannot be read, or not to its end."""
+        return {"source": self.name, "file": file, "fault": reason, "items": 1}
 
     @abstractmethod
     def items(self, unit: Unit) -> Iterator[Item]:

@@ -16,6 +16,7 @@ __all__ = ["ParquetSource", "SavedSource"]
 
 _COLUMNS = ("audio", "image", "sound", "wav", "bytes", "path", "file")  # the first that is there, unless one is named
 _BATCH = 16  # rows read at once
+_DAMAGE = (OSError, ValueError, NotImplementedError)  # what pyarrow raises
 
 
 class ParquetSource(Source):
@@ -37,18 +38,19 @@ class ParquetSource(Source):
         """Yield units that are ranges of rows within row groups."""
         parquet = need("pyarrow.parquet", "image")
         for name in self._names():
-            path = self._path(name)
             try:
-                file = parquet.ParquetFile(path)
-                column = _column(file.schema_arrow.names, self.column, path)
+                file = parquet.ParquetFile(self._path(name))
                 groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+                column = _column(file.schema_arrow.names, self.column)
                 if sum(groups):
                     value = next(file.iter_batches(1, columns=[column])).column(0)[0].as_py()
                     self.kinds.add(_kind(column, value))
-            except (OSError, ValueError) as error:
-                raise ValueError(
-                    f"{path} is no Parquet file that can be read: {' '.join(str(error).split())}"
-                ) from None
+            except _NoColumn as error:
+                yield self.unreadable(name, f"a Parquet file without sound or images: it {error}")
+                continue
+            except _DAMAGE as error:
+                yield self.unreadable(name, _damaged(error))
+                continue
             first = 0
             for group, rows in enumerate(groups):
                 for start in range(0, rows, most_items):
@@ -62,15 +64,22 @@ class ParquetSource(Source):
         parquet = need("pyarrow.parquet", "image")
         path = self._path(unit["file"])
         number = -unit["start"]
-        for batch in parquet.ParquetFile(path).iter_batches(
-            _BATCH, row_groups=[unit["group"]], columns=[unit["column"]]
-        ):
-            for value in batch.column(0):
-                if number >= unit["items"]:
-                    return
-                if number >= 0:
-                    yield _item(f"{unit['file']}/{unit['first'] + number:08d}", value.as_py(), path.parent)
-                number += 1
+        fault = ""
+        try:
+            batches = parquet.ParquetFile(path).iter_batches(
+                _BATCH, row_groups=[unit["group"]], columns=[unit["column"]]
+            )
+            for batch in batches:
+                for value in batch.column(0):
+                    if number >= unit["items"]:
+                        return
+                    if number >= 0:
+                        yield _item(_key(unit, number), value.as_py(), path.parent)
+                    number += 1
+        except _DAMAGE as error:  # of some pages, which planning does not read
+            fault = _damaged(error)
+        for rest in range(max(0, number), unit["items"]):
+            yield Item(_key(unit, rest), b"", fault or "the file has fewer rows than when the run was planned")
 
     def _names(self) -> list[str]:
         if self.root.is_file():
@@ -120,9 +129,10 @@ class SavedSource(Source):
             table = datasets.load_from_disk(str((self.root / split).resolve()), keep_in_memory=False).with_format(None)
             kinds = {"sound": datasets.Audio, "images": datasets.Image}
             media = {n: kind for n, f in table.features.items() for kind, cls in kinds.items() if isinstance(f, cls)}
-            name = _column(
-                [*media, *(n for n in table.features if n not in media)], column, self.root / split, list(media)
-            )
+            try:
+                name = _column([*media, *(n for n in table.features if n not in media)], column, list(media))
+            except _NoColumn as error:
+                raise ValueError(f"{self.root / split} {error}") from None
             self.kinds.add(media.get(name, "sound"))
             for other, kind in media.items():
                 table = table.cast_column(other, kinds[kind](decode=False))
@@ -130,17 +140,27 @@ class SavedSource(Source):
         return self._open[split], self._open[split].column_names[0]
 
 
-def _column(names: list[str], wanted: str | None, place: Path, media: list[str] | None = None) -> str:
+class _NoColumn(ValueError):
+    """A table has no column of sound or images, in words that follow its name."""
+
+
+def _column(names: list[str], wanted: str | None, media: list[str] | None = None) -> str:
     if wanted is not None:
         if wanted not in names:
-            raise ValueError(f"{place} has no column {wanted!r}; it has {', '.join(names)}")
+            raise _NoColumn(f"has no column {wanted!r}; it has {', '.join(names)}")
         return wanted
     found = media or [name for name in _COLUMNS if name in names]
     if not found:
-        raise ValueError(
-            f"{place} has none of the columns {', '.join(_COLUMNS)}; name one with --column: {', '.join(names)}"
-        )
+        raise _NoColumn(f"has none of the columns {', '.join(_COLUMNS)}; name one with --column: {', '.join(names)}")
     return found[0]
+
+
+def _damaged(error: Exception) -> str:
+    return f"no Parquet file that can be read: {' '.join(str(error).split())}"
+
+
+def _key(unit: Unit, number: int) -> str:
+    return f"{unit['file']}/{unit['first'] + number:08d}"
 
 
 def _kind(column: str, value: Any) -> str:

@@ -4,8 +4,11 @@ References:
     https://github.com/webdataset/webdataset (the naming convention).
 """
 
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from vqkit.modality import modality_by_suffix
@@ -13,6 +16,8 @@ from vqkit.tokenize.item import Item
 from vqkit.tokenize.source import Source, Unit
 
 __all__ = ["TarSource"]
+
+_DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 class TarSource(Source):
@@ -29,7 +34,7 @@ class TarSource(Source):
         for name in self._names():
             path = self._path(name)
             plain = name.lower().endswith(".tar")
-            count, first, offset = 0, 0, 0
+            count, first, offset, fault = 0, 0, 0, ""
             try:
                 with tarfile.open(path, "r:" if plain else "r:*") as tar:
                     for member in self._media(tar):
@@ -39,10 +44,12 @@ class TarSource(Source):
                         elif not count and plain:
                             offset = member.offset
                         count += 1
-            except (tarfile.TarError, EOFError, OSError) as error:
-                raise ValueError(f"{path} is no tar file that can be read: {error}") from None
+            except _DAMAGE as error:
+                fault = f"no tar file that can be read to its end: {error}"
             if count:
                 yield {"source": self.name, "file": name, "offset": offset, "first": first, "items": count}
+            if fault:
+                yield self.unreadable(name, fault)
 
     def items(self, unit: Unit) -> Iterator[Item]:
         """Yield the members of a unit, each with all its bytes."""
@@ -50,12 +57,13 @@ class TarSource(Source):
         with path.open("rb") as file:
             file.seek(unit["offset"])
             plain = name.lower().endswith(".tar")
-            with tarfile.open(fileobj=file, mode="r:" if plain else "r:*") as tar:
-                for number, member in enumerate(self._media(tar)):
-                    if number == unit["items"]:
-                        return
-                    data = tar.extractfile(member)
-                    yield Item(f"{name}/{member.name}", b"" if data is None else data.read())
+            try:
+                with tarfile.open(fileobj=file, mode="r:" if plain else "r:*") as tar:
+                    # no further than the last one: behind it the file may be cut
+                    for member in islice(self._media(tar), unit["items"]):
+                        yield _item(f"{name}/{member.name}", tar, member)
+            except _DAMAGE as error:  # since it was planned
+                yield Item(name, b"", f"no tar file that can be read to its end: {error}")
 
     def _media(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         """Yield the first sound, image or video of each sample."""
@@ -79,3 +87,11 @@ class TarSource(Source):
 
     def _path(self, name: str) -> Path:
         return self.root / name if self.root.is_dir() else self.root
+
+
+def _item(key: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> Item:
+    try:
+        data = tar.extractfile(member)
+        return Item(key, b"" if data is None else data.read())
+    except _DAMAGE as error:
+        return Item(key, b"", str(error))
