@@ -243,7 +243,7 @@ def test_tars_tables_and_lists_hold_the_same(models, tmp_path):
     assert str(loaded.features["codes"].feature.dtype) == "int16"
 
 
-def test_video_needs_a_tokenizer_and_its_sound_does_not(models, tmp_path):
+def test_video_needs_a_tokenizer_and_its_sound_does_not(models, tmp_path, capsys):
     import av
 
     path = tmp_path / "corpus/film.mkv"
@@ -274,6 +274,19 @@ def test_video_needs_a_tokenizer_and_its_sound_does_not(models, tmp_path):
         runner=in_process,
     )
     assert (totals["items"], totals["failed"]) == (1, 0)
+    command = [
+        "tokenize",
+        str(tmp_path / "corpus"),
+        str(tmp_path / "said"),
+        "--model",
+        str(tmp_path / "model"),
+        "-j",
+        "1",
+    ]
+    assert main(command) == 0
+    assert "said: 1 item, 0.00 h of video, 128 codes" in capsys.readouterr().out
+    assert main([*command[:2], str(tmp_path / "heard"), "--model", models[0], "--video-sound", "-j", "1"]) == 0
+    assert "heard: 1 item, 0.00 h of sound" in capsys.readouterr().out
     (row,) = rows_of(tmp_path / "pictures")
     assert (row["kind"], row["shape"], row["size"]) == ("video", [1, 8, 8, 2], [32, 32])
     wanted = tokenizer.encode(read_video(path).frames[None])[0].movedim(0, -1)
@@ -486,3 +499,38 @@ def test_a_bad_tar_or_table_is_one_failure(corpus, tmp_path, capsys):
             TokenizeSettings(column="wrong"),
             runner=in_process,
         )
+
+
+def test_a_finished_run_says_that_the_corpus_has_changed(models, tmp_path, capsys):
+    write_corpus(tmp_path / "corpus")
+    command = ["tokenize", str(tmp_path / "corpus"), str(tmp_path / "out"), "-j", "1"]
+    command += [word for model in models for word in ("--model", model)]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert "5 items in 1 shard; 1 file without sound, images or video left out; processes start" in said.err
+    assert "vqkit: 1 item has no codes" in said.err
+    assert "out: 4 items, 0.00 h of sound, " in said.out
+    assert main(command) == 1
+    assert "complete already: 5 items in 1 shard\n" in capsys.readouterr().err
+    (tmp_path / "corpus/a/new.wav").write_bytes(wav(9))
+    before = (tmp_path / "out/manifest.json").read_bytes()
+    assert main(command) == 1
+    change = "corpus has other files now (6 items, 5 when this was begun), which are not in it: choose another folder for them"
+    assert change in capsys.readouterr().err
+    assert (tmp_path / "out/manifest.json").read_bytes() == before
+    for path in (tmp_path / "corpus").rglob("*.*"):
+        path.unlink()
+    (tmp_path / "corpus/b/without_suffix").unlink()
+    assert main(command) == 1
+    assert "corpus has other files now (0 items, 5 when" in capsys.readouterr().err
+
+
+def test_a_run_that_does_not_begin_leaves_nothing(models, corpus, tmp_path):
+    folder = corpus(2)
+    for words in ([str(tmp_path / "nope")], [str(folder), "--kbps", "-1"], [str(folder), "--model", "nope"]):
+        assert main(["tokenize", words[0], str(tmp_path / "new/out"), *words[1:], "-j", "1", "-q"]) == 2
+        assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/README.md").write_text("mine")
+    assert main(["tokenize", str(tmp_path / "nope"), str(tmp_path / "mine"), "-q"]) == 2
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["README.md"]

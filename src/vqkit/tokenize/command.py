@@ -115,18 +115,24 @@ def main(argv: list[str]) -> int:
     if asked.json:
         print(json.dumps({"target": asked.target, "verified_files": checked, **totals}))
     elif not asked.quiet:
-        hours = f", {totals['seconds'] / 3600:.2f} h of sound" if totals["seconds"] else ""
+        lasting = " and ".join(kind for kind in ("sound", "video") if kind in watch.kinds)
+        hours = f", {totals['seconds'] / 3600:.2f} h of {lasting}" if totals["seconds"] else ""
         checks = f"; {checked} files have their checksums" if checked else ""
         print(
-            f"{printable(asked.target)}: {totals['items']} items{hours}, {totals['codes']} codes, {totals['bytes']} bytes in "
-            f"{totals['shards']} shards, {totals['failed']} failed{checks}"
+            f"{printable(asked.target)}: {_count(totals['items'], 'item')}{hours}, {totals['codes']} codes, {totals['bytes']} bytes in "
+            f"{_count(totals['shards'], 'shard')}, {totals['failed']} failed{checks}"
         )
     if totals["failed"]:
         print(
-            f"vqkit: {totals['failed']} items have no codes, and {printable(Path(asked.target) / FAILURES)} says why",
+            f"vqkit: {_count(totals['failed'], 'item')} {'has' if totals['failed'] == 1 else 'have'} no codes, and "
+            f"{printable(Path(asked.target) / FAILURES)} says why",
             file=sys.stderr,
         )
     return 1 if totals["failed"] else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 class _Reporter:
@@ -136,17 +142,22 @@ class _Reporter:
         self._start, self._last, self._quiet = start, start, quiet
         self._bar = Bar("tokenizing", not quiet and sys.stderr is not None and sys.stderr.isatty())
         self._begun = False
+        self.kinds: tuple[str, ...] = ()
 
     def __call__(self, progress: Progress) -> None:
+        self.kinds = progress.kinds
         if self._quiet:
             return
         if not self._begun:
             self._begun = True
+            there = f"{_count(progress.planned, 'item')} in {_count(progress.units, 'shard')}"
+            if progress.complete:
+                change = f"; {printable(progress.change)}" if progress.change else ""
+                self._say(f"complete already: {there}{change}")
+                return
             left = progress.left_out
             beside = f"; {left} file{'s' * (left != 1)} without sound, images or video left out" if left else ""
-            self._say(
-                f"{progress.planned} items in {progress.units} shards{beside}; processes start, which takes some seconds"
-            )
+            self._say(f"{there}{beside}; processes start, which takes some seconds")
             return
         self._bar(progress.done / progress.units)
         now = time.monotonic()

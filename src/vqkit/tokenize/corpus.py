@@ -110,12 +110,12 @@ class Plan:
         Raises:
             ValueError: It holds nothing that could be tokenized, or nothing that can be read.
         """
-        units = items = unreadable = 0
+        items = unreadable = 0
         first = ""
         with NewFile(path, make_folders=True) as new:
-            for unit in corpus.units(most_items):
-                new.file.write(_line({"unit": units, **unit}))
-                units, items = units + 1, items + unit["items"]
+            for unit, line in _planned(corpus, most_items):
+                new.file.write(line)
+                items += unit.get("items", 0)
                 if "fault" in unit:
                     unreadable += 1
                     first = first or f"{unit['file']} is {unit['fault']}"
@@ -127,7 +127,6 @@ class Plan:
                 raise ValueError(
                     f"{corpus.root} holds no sound and no images: allowed are files, .tar, .parquet, folders of datasets, and .scp lists"
                 )
-            new.file.write(_line({"end": units, "items": items, "kinds": sorted(corpus.kinds)}))
         return cls.read(path)
 
     @classmethod
@@ -147,12 +146,29 @@ class Plan:
             raise ValueError(f"{path} is no plan of a corpus: its last line is not the end")
         return cls(path, int(end["end"]), int(end["items"]), tuple(end["kinds"]), digest.hexdigest())
 
+    def items_now(self, corpus: Corpus, most_items: int) -> int | None:
+        """How many items the corpus has now; None where they are those of the plan."""
+        digest, items = hashlib.sha256(), 0
+        for unit, line in _planned(corpus, most_items):
+            digest.update(line)
+            items += unit.get("items", 0)
+        return None if digest.hexdigest() == self.sha256 else items
+
     def __iter__(self) -> Iterator[Unit]:
         with self.path.open("rb") as file:
             for line in file:
                 unit = _object(line, self.path)
                 if "end" not in unit:
                     yield unit
+
+
+def _planned(corpus: Corpus, most_items: int) -> Iterator[tuple[Unit, bytes]]:
+    """Each unit and its line, and in the end nothing and the last line."""
+    units = items = 0
+    for unit in corpus.units(most_items):
+        yield unit, _line({"unit": units, **unit})
+        units, items = units + 1, items + unit["items"]
+    yield {}, _line({"end": units, "items": items, "kinds": sorted(corpus.kinds)})
 
 
 def _line(content: dict[str, Any]) -> bytes:

@@ -32,7 +32,7 @@ class Encoded:
     Attributes:
         kind: ``"sound"`` or ``"images"``.
         codes: (frames, num_codes) or (rows, columns, num_codes) integers.
-        seconds: Duration of sound in seconds; 0 for an image.
+        seconds: Duration of sound or video in seconds; 0 for an image.
         size: Number of samples of sound at the model's rate, or height and width of an image.
         notes: Notes on what was changed or is missing.
         vqk: The codes as a ``.vqk`` file; empty where none was requested.

@@ -4,6 +4,7 @@ corpus ─ plan.jsonl ─ units ─ workers ─ shards/, records ─ manifest.js
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -62,6 +63,9 @@ class Progress:
         resumed: Number of units that were done before this run.
         planned: Number of items of all units.
         left_out: Number of files that planning passed over, since they hold no sound, images or video; 0 in a run that was planned before.
+        kinds: What the codes are of: ``"sound"``, ``"images"``, ``"video"``.
+        complete: Whether the run was finished before.
+        change: Where it was, and the corpus has other items now, a sentence that says so.
     """
 
     units: int
@@ -72,6 +76,9 @@ class Progress:
     resumed: int = 0
     planned: int = 0
     left_out: int = 0
+    kinds: tuple[str, ...] = ()
+    complete: bool = False
+    change: str = ""
 
     def add(self, record: dict[str, Any], resumed: bool = False) -> None:
         """Count a unit."""
@@ -143,7 +150,17 @@ def tokenize(
             "codes": code_dtype(description["largest_code"]).name,
         }
         _check_same(state / _SETTINGS, about)
-        progress = Progress(plan.units, planned=plan.items, left_out=corpus.left_out)
+        progress = Progress(
+            plan.units, planned=plan.items, left_out=corpus.left_out, kinds=tuple(description["models"])
+        )
+        if (target / MANIFEST).is_file() and all(finished_record(target, unit["unit"]) for unit in plan):
+            progress.complete = True
+            now = plan.items_now(corpus, settings.items_per_shard)
+            if now is not None:
+                progress.change = (
+                    f"{source} has other files now ({now} item{'s' * (now != 1)}, {plan.items} when this was begun), which are not "
+                    "in it: choose another folder for them"
+                )
         watch(progress)
         kept = {name: about[name] for name in ("models", "settings", "codes")}
         work = UnitWork(str(source), settings.column, target, encoder, settings.formats, about["codes"], kept)
@@ -168,9 +185,11 @@ def tokenize(
 
 @contextmanager
 def _alone(state: Path) -> Iterator[None]:
-    """Hold the folder: the lock goes with the process, however that ends."""
+    """Hold the folder: the lock goes with the process, however that ends. Of a run that does not begin, nothing stays."""
+    made = [folder for folder in (state, *state.parents) if not folder.exists()]
     state.mkdir(parents=True, exist_ok=True)
-    with (state / _LOCK).open("a+b") as file:
+    lock = state / _LOCK
+    with lock.open("a+b") as file:
         try:
             import fcntl
 
@@ -179,7 +198,19 @@ def _alone(state: Path) -> Iterator[None]:
             pass
         except OSError:
             raise ValueError(f"{state.parent} is being written by another process") from None
-        yield
+        if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+            # removed in between by a process that ended as below
+            raise ValueError(f"{state.parent} is being written by another process")
+        try:
+            yield
+        except BaseException:
+            if state in made and not (state / _SETTINGS).is_file():  # nothing has begun, and nothing is to be left
+                with suppress(OSError):
+                    (state / _PLAN).unlink(missing_ok=True)
+                    lock.unlink(missing_ok=True)
+                    for folder in made:
+                        folder.rmdir()
+            raise
 
 
 def _check_target(source: Path, target: Path) -> None:
