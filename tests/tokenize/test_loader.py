@@ -136,3 +136,31 @@ def test_items_of_other_widths_make_no_batch():
 
     with pytest.raises(ValueError, match=r"equally many codes, got \[2, 3\]"):
         collate_tokens([TokenItem(torch.ones(2, 3).long(), "a"), TokenItem(torch.ones(2, 2).long(), "b")])
+
+
+def test_indices_as_of_other_sequences(folder):
+    dataset = TokenDataset(folder, crop_frames=2)
+    for index in (-1, -25, np.int64(-3)):
+        assert dataset[index].key == dataset[25 + index].key
+        assert torch.equal(dataset[index].codes, dataset[25 + index].codes)
+    with pytest.raises(IndexError, match="item -26 of 25"):
+        dataset[-26]
+    with pytest.raises(TypeError, match=r"must be an integer, got slice\(0, 2, None\): torch.utils.data.Subset"):
+        dataset[0:2]
+
+
+def test_a_state_is_a_place_in_an_epoch(folder):
+    loader = TokenLoader(TokenDataset(folder), 4)
+    state = loader.state_dict()
+    for change in ({"batches": 6}, {"batches": -1}, {"epoch": -1}, {"epoch": None}):
+        wrong = state | change
+        said = (
+            f"epoch of at least 0 and 0 to 5 batches of it, got epoch={wrong['epoch']} and batches={wrong['batches']}"
+        )
+        with pytest.raises(ValueError, match=said):
+            loader.load_state_dict(wrong)
+    loader.load_state_dict(state | {"batches": 5})
+    assert len(list(loader)) == 1
+    assert loader.state_dict()["epoch"] == 1
+    loader.load_state_dict(loader.state_dict())
+    assert len(list(loader)) == 6

@@ -1,6 +1,7 @@
 """Token files as a data set for training: random access by index, decoded shard by shard."""
 
 import bisect
+import operator
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import accumulate
@@ -105,8 +106,19 @@ class TokenDataset(Dataset[TokenItem]):
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> TokenItem:
+        """An item; negative numbers count from the end.
+
+        Raises:
+            IndexError: There are not so many.
+            TypeError: The index is no integer, a slice for example.
+        """
+        if not hasattr(index, "__index__"):
+            raise TypeError(f"an item's index must be an integer, got {index!r}: torch.utils.data.Subset takes a part")
+        asked, index = index, operator.index(index)
+        if index < 0:
+            index += len(self)
         if not 0 <= index < len(self):
-            raise IndexError(f"item {index} of {len(self)}")
+            raise IndexError(f"item {asked} of {len(self)}")
         shard = bisect.bisect_right(self._ends, index)
         row = index - (self._ends[shard] - self.shard_items[shard])
         if self._rows is not None:

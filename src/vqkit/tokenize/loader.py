@@ -140,12 +140,19 @@ class TokenLoader:
         """Go on from there.
 
         Raises:
-            ValueError: Of another order: seed, ranks, batch size, window or data set differ.
+            ValueError: Of another order: seed, ranks, batch size, window or data set differ. Or of no place in an epoch.
         """
         for name, value in self._fixed().items():
             if state.get(name) != value:
                 raise ValueError(f"the state was saved with {name}={state.get(name)}, this loader has {value}")
-        self.epoch, self._done = int(state["epoch"]), int(state["batches"])
+        epoch, done = state.get("epoch"), state.get("batches")
+        check_numbers(epoch=epoch, batches=done)
+        # at the end of an epoch a state has the next one and no batches
+        if epoch is None or epoch < 0 or done is None or not 0 <= done < len(self):
+            raise ValueError(
+                f"a state has an epoch of at least 0 and 0 to {len(self) - 1} batches of it, got epoch={epoch} and batches={done}"
+            )
+        self.epoch, self._done = int(epoch), int(done)
 
     def _fixed(self) -> dict[str, int]:
         return {
