@@ -26,6 +26,7 @@ LAYERS = [
         "differences",
         "progress",
         "scale",
+        "device",
     },
     {"saved", "recipe", "cache"},
     {"quantize"},

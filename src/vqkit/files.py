@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-__all__ = ["NewFile", "remove_unfinished", "write_whole"]
+__all__ = ["NewFile", "check_not_source", "remove_unfinished", "write_whole"]
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _NO_HARD_LINKS = {
@@ -165,6 +165,18 @@ def write_whole(path: str | Path, content: bytes, *, overwrite: bool = True) -> 
     with NewFile(path, overwrite=overwrite, make_folders=True) as new:
         new.file.write(content)
     return Path(path)
+
+
+def check_not_source(target: str | Path, source: str | Path) -> None:
+    """See that a target is not its own source, by whatever name or link: to write it would be the end of what it is made from.
+
+    Raises:
+        ValueError: it is.
+    """
+    with suppress(OSError):  # one of them does not exist
+        if os.path.samefile(target, source):
+            which = "the source itself" if str(target) == str(source) else f"the same file as the source {source}"
+            raise ValueError(f"{target} is {which}, which would be lost")
 
 
 def remove_unfinished(folder: str | Path, pid: int) -> None:

@@ -99,9 +99,11 @@ def test_errors_are_one_line(model, sounds, capsys, tmp_path):
     assert main(["doctor", str(model), str(tmp_path / "nothing")]) == 2
     assert main(["doctor", str(tmp_path), str(sounds)]) == 2
     assert main(["doctor", str(model), str(sounds), "--vectors", "1"]) == 2
+    assert main(["doctor", str(model), str(sounds), "--device", "nowhere"]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert "--vectors is 1" in lines[2]
+    assert "device 'nowhere' cannot be used" in lines[3]
 
 
 def train(callback, steps=6):

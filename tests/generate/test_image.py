@@ -95,6 +95,7 @@ def test_images_are_those_that_the_codes_stand_for(saved):
         (["--count", "0"], "count must be at least 1, got 0"),
         (["--temperature", "-1"], "temperature must be finite and at least 0, got -1.0"),
         (["--guidance", "3"], "guidance=3.0 needs a class or a condition"),
+        (["--device", "nowhere"], "device 'nowhere' cannot be used"),
     ],
 )
 def test_errors_are_one_line(saved, tmp_path, capsys, words, message):

@@ -134,6 +134,11 @@ def test_errors_are_one_line(saved, video, tmp_path, capsys):
     assert "the suffix is '.avi'" in refused(saved, video, tmp_path / "a.avi")
     assert "is no music generator: music.json is missing" in refused(tmp_path, video, out)
     assert "temperature must be" in refused(saved, video, out, "--temperature", "-1")
+    assert "device 'nowhere' cannot be used" in refused(saved, video, out, "--device", "nowhere")
+    own = tmp_path / "own.mp4"
+    own.write_bytes(video.read_bytes())
+    assert "own.mp4 is the source itself, which would be lost" in refused(saved, own, own, "-f")
+    assert own.read_bytes() == video.read_bytes()
     assert not out.exists()
     out.write_bytes(b"mine")
     assert "a.mp4 exists already; -f overwrites it" in refused(saved, video, out)

@@ -9,7 +9,7 @@ import torch
 from conftest_video import write_video
 
 from vqkit.data import read_audio, write_audio
-from vqkit.data.video import check_container, copy_with_sound, pictures, video_info
+from vqkit.data.video import check_container, copy_with_sound, picture_seconds, pictures, video_info
 
 
 def packets(path):
@@ -49,6 +49,60 @@ def test_the_picture_is_copied_untouched(video, tmp_path, suffix):
     middle = heard[0, 16000:24000]
     spectrum = torch.fft.rfft(middle).abs()
     assert spectrum.argmax().item() == pytest.approx(0.3 / (2 * torch.pi) * 8000, abs=3)  # the new tone, not the old
+
+
+def begins(path):
+    """When the first packet of picture and sound is shown, and when the last one ends, in seconds."""
+    spans = []
+    for kind in ("video", "audio"):
+        with av.open(str(path)) as file:
+            times = [
+                (p.pts * p.time_base, (p.pts + p.duration) * p.time_base) for p in file.demux(**{kind: 0}) if p.size
+            ]
+            spans.append((float(min(times)[0]), float(max(end for _, end in times))))
+    return spans
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_sound_begins_when_the_first_frame_is_shown(tmp_path, suffix):
+    late = tmp_path / f"late{suffix}"
+    with av.open(str(late), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time in range(3000, 4100, 100):
+            image = np.full((48, 64, 3), time % 255, "u1")
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    assert picture_seconds(late) == pytest.approx(1.1, abs=0.01)
+    out = tmp_path / f"out{suffix}"
+    copy_with_sound(late, out, [torch.zeros(1, round(1.1 * 16000))], 16000, 1)
+    (picture, picture_end), (sound, sound_end) = begins(out)
+    assert picture == pytest.approx(begins_picture(late), abs=0.01)
+    assert sound == pytest.approx(picture, abs=0.07)  # an AAC frame of 1,024 samples comes before
+    assert sound_end == pytest.approx(picture_end, abs=0.1)
+
+
+def begins_picture(path):
+    with av.open(str(path)) as file:
+        return float(min(p.pts * p.time_base for p in file.demux(video=0) if p.size))
+
+
+def test_a_video_is_not_replaced_by_its_own_copy(video, tmp_path):
+    own = tmp_path / "own.mp4"
+    own.write_bytes(video.read_bytes())
+    link = tmp_path / "link.mp4"
+    link.symlink_to(own)
+    for source, target, which in (
+        (own, own, "source itself"),
+        (link, own, "same file as"),
+        (own, link, "same file as"),
+    ):
+        with pytest.raises(ValueError, match=f"{which}.*, which would be lost"):
+            copy_with_sound(source, target, [torch.zeros(1, 20000)], 16000, 1, overwrite=True)
+    assert own.read_bytes() == video.read_bytes()
 
 
 def test_stereo_and_replacing(video, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vqkit.device import usable_device
 from vqkit.diagnosis.examine import doctor
 from vqkit.diagnosis.latents import item_latents, open_model
 from vqkit.diagnosis.page import write_page
@@ -37,7 +38,8 @@ def main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     if asked.vectors < 2:
         raise ValueError(f"--vectors is {asked.vectors}, it must be at least 2")
-    model = open_model(asked.model).to(asked.device)
+    device = usable_device(asked.device)
+    model = open_model(asked.model).to(device)
     latents = item_latents(model, asked.folder, asked.seed)  # encoded as the doctor asks for them
     with Progress("encoding") as bar:
         found = doctor(

@@ -7,6 +7,8 @@ from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
+from vqkit.device import usable_device
+from vqkit.files import check_not_source
 from vqkit.progress import Progress
 from vqkit.terminal import printable
 
@@ -109,13 +111,14 @@ def _image(asked: argparse.Namespace) -> int:
 
     if Path(asked.out).suffix.lower() not in WRITTEN_IMAGE_SUFFIXES:
         raise ValueError(f"cannot write {asked.out}: allowed suffixes are {', '.join(WRITTEN_IMAGE_SUFFIXES)}")
+    device = usable_device(asked.device)
     makes = ImageGenerator.from_folder(asked.model, asked.tokenizer)
     names = asked.classes or [None]
     for name in names:
         if name is not None:
             makes.generator.class_index(name)  # before anything is made
-    makes.generator.to(asked.device)
-    makes.tokenizer.to(asked.device)
+    makes.generator.to(device)
+    makes.tokenizer.to(device)
     made = []
     with Progress("generating images", not asked.quiet) as progress:
         for row, name in enumerate(names):
@@ -142,7 +145,9 @@ def _music(asked: argparse.Namespace) -> int:
     check_container(asked.out)
     if not Path(asked.video).is_file():
         raise FileNotFoundError(f"no such file: {asked.video}")
-    makes = MusicGenerator.from_folder(asked.model).to(asked.device)
+    check_not_source(asked.out, asked.video)
+    device = usable_device(asked.device)
+    makes = MusicGenerator.from_folder(asked.model).to(device)
     with Progress("generating music", not asked.quiet) as progress:
         done = makes.score_video(
             asked.video, asked.out, seed=asked.seed, overwrite=asked.force, watch=progress, **_sampling(asked)

@@ -18,8 +18,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from vqkit.data.video import copy_with_sound, pictures, video_info
-from vqkit.files import write_whole
+from vqkit.data.video import copy_with_sound, picture_seconds, pictures
+from vqkit.files import check_not_source, write_whole
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.generator.bridge import ConditionBridge, HexagramBridge, LatentBridge, align, picture_tokens
 from vqkit.models.generator.packing import StagePacking
@@ -197,11 +197,12 @@ class MusicGenerator:
         Raises:
             FileExistsError: ``out`` exists, and ``overwrite`` is False.
             FileNotFoundError: there is no such video.
-            ValueError: it has no frames, or a setting is out of range.
+            ValueError: ``out`` is the video itself, it has no frames, or a setting is out of range.
         """
+        check_not_source(out, video)
         seen = self.look(video)
         # as long as the pictures, each of which stands for its second; the last one may end earlier
-        seconds = min(len(seen) / PICTURES_PER_SECOND, video_info(video).seconds or len(seen) / PICTURES_PER_SECOND)
+        seconds = min(len(seen) / PICTURES_PER_SECOND, picture_seconds(video) or len(seen) / PICTURES_PER_SECOND)
         codes = self.compose(seen, seconds, seed=seed, watch=lambda share: watch(0.95 * share), **sampling)
         wav = _first(self.sound(codes), round(seconds * self.codec.sample_rate))
         copy_with_sound(video, out, wav, self.codec.sample_rate, self.codec.channels, overwrite=overwrite)

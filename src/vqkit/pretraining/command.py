@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vqkit.device import usable_device
 from vqkit.files import write_whole
 from vqkit.models.bridle import Bridle
 from vqkit.pretraining.finetune import FineTuning, finetune
@@ -121,7 +122,8 @@ def _model_and_data(asked: argparse.Namespace) -> tuple[Bridle, Any]:
     folder = asked.run if (asked.run / CONFIG).is_file() else asked.run / Bridle.saved_as
     if not folder.is_dir():
         raise ValueError(f"{asked.run} holds no pretrained model: there is no folder {Bridle.saved_as} in it")
-    bridle = Bridle.from_pretrained(folder).to(asked.device)
+    device = usable_device(asked.device)
+    bridle = Bridle.from_pretrained(folder).to(device)
     data = list_labelled(asked.source, bridle.modality, label=asked.label, where=asked.where, folds=asked.folds)
     return bridle, data
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vqkit.device import usable_device
 from vqkit.tokenize.item import Encoded, Item
 
 if TYPE_CHECKING:
-    import torch
-
     from vqkit.coding.kind import Kind
 
 __all__ = ["ModelEncoder"]
@@ -92,7 +91,7 @@ class ModelEncoder:
         from vqkit.coding.kinds import KINDS, SOUND, VIDEO, open_models
 
         torch.set_num_threads(1)
-        device = _own_device(self.device)
+        device = usable_device(self.device)
         if device.type == "cuda":  # the same kernels every time, of full precision
             torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
@@ -254,26 +253,3 @@ def _renumbered(at: Callable[[int], None], indices: list[int]) -> Callable[[int]
 def _size(item: Item) -> int:
     """Bytes of a file, which tell like lengths well enough for a batch."""
     return item.data.stat().st_size if isinstance(item.data, Path) else len(item.data)
-
-
-def _own_device(name: str) -> "torch.device":
-    """The device of this process.
-
-    Raises:
-        ValueError: There is no such device.
-    """
-    import multiprocessing
-
-    import torch
-
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and device.index is None and torch.cuda.device_count():
-            number = (*multiprocessing.current_process()._identity, 0)[0]
-            device = torch.device("cuda", number % torch.cuda.device_count())
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter of a PyTorch without such devices
-        there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"device {name!r} cannot be used ({reason}); there is {' and '.join(there)}") from None
-    return device

@@ -1,7 +1,7 @@
 """Video files → tensors of frames; and a copy of one with another sound."""
 
 from vqkit.data.video.clips import VideoClips, middle_clip, middle_frames
-from vqkit.data.video.container import VideoInfo, video_info
+from vqkit.data.video.container import VideoInfo, picture_seconds, video_info
 from vqkit.data.video.items import VideoItem, list_videos
 from vqkit.data.video.pictures import pictures
 from vqkit.data.video.reader import read_frames
@@ -19,6 +19,7 @@ __all__ = [
     "list_videos",
     "middle_clip",
     "middle_frames",
+    "picture_seconds",
     "pictures",
     "read_frames",
     "read_video",

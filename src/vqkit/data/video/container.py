@@ -13,7 +13,16 @@ from torch import Tensor
 from vqkit.data.audio.readers.av import FORMATS
 from vqkit.types import Float, need
 
-__all__ = ["VideoInfo", "decoded_frames", "frames_due", "open_video", "seconds_shown", "upright", "video_info"]
+__all__ = [
+    "VideoInfo",
+    "decoded_frames",
+    "frames_due",
+    "open_video",
+    "picture_seconds",
+    "seconds_shown",
+    "upright",
+    "video_info",
+]
 
 SLACK_SECONDS = 1e-4
 """Tolerance for rounded time stamps: a frame counts as shown this many seconds before its time."""
@@ -80,6 +89,26 @@ def seconds_shown(container: Any, stream: Any) -> float:
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
     return (container.duration or 0) / 1e6
+
+
+def picture_seconds(path: str | Path) -> float:
+    """Duration from the first frame to the end of the last one; what a header says may begin at 0. 0 where no frame has a time.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no video.
+    """
+    av = need("av", "audio")
+    first, end = float("inf"), 0.0
+    with open_video(path) as (container, stream):
+        try:
+            for packet in container.demux(stream):
+                if packet.pts is not None:
+                    first = min(first, float(packet.pts * stream.time_base))
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * stream.time_base))
+        except av.FFmpegError:  # what came before it serves
+            pass
+    return max(0.0, end - first)
 
 
 def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:

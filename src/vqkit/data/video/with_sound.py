@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vqkit.data.video.container import open_video
-from vqkit.files import NewFile
+from vqkit.files import NewFile, check_not_source
 from vqkit.types import Float, need
 
 __all__ = ["CONTAINERS", "check_container", "copy_with_sound"]
@@ -46,23 +46,27 @@ def copy_with_sound(
     Args:
         video: a video file; its own sound is left out.
         out: the copy; its suffix names the container.
-        sound: waveform from the first frame on, in blocks of any sizes.
+        sound: waveform from the first frame on, whenever that is shown, in blocks of any sizes.
         sample_rate: sample rate of the sound, in Hz.
         channels: channels of the sound, 1 or 2.
         overwrite: replace a file that exists.
 
     Raises:
         FileExistsError: ``out`` exists, and ``overwrite`` is False.
-        ValueError: the container cannot hold the picture as it is, or what `check_container` and `pictures` refuse.
+        ValueError: ``out`` is the video itself, the container cannot hold the picture as it is, or what `check_container` and `pictures`
+            refuse.
     """
     av = need("av", "audio")
     kind = check_container(out)
+    check_not_source(out, video)
     with open_video(video) as (source, stream), NewFile(out, overwrite=overwrite) as new:
         try:
             with closing(av.open(str(new.temporary), "w", format=kind)) as target:
                 picture = target.add_stream_from_template(stream)
                 voice = target.add_stream("aac", rate=sample_rate, layout="mono" if channels == 1 else "stereo")
-                for packet in _by_time(_copied(source, stream, picture), _encoded(voice, sound, sample_rate, channels)):
+                start = float((stream.start_time or 0) * stream.time_base)  # the picture keeps its times
+                voiced = _encoded(voice, sound, sample_rate, channels, round(start * sample_rate))
+                for packet in _by_time(_copied(source, stream, picture), voiced):
                     target.mux(packet)
         except (av.FFmpegError, ValueError) as error:
             if isinstance(error, av.FFmpegError) or "codec" in str(error):
@@ -100,9 +104,10 @@ def _timed(packets: list[Any], stream: Any, target: Any) -> Iterator[Any]:
         yield packet
 
 
-def _encoded(stream: Any, sound: Iterable[Tensor], sample_rate: int, channels: int) -> Iterator[Any]:
+def _encoded(stream: Any, sound: Iterable[Tensor], sample_rate: int, channels: int, place: int) -> Iterator[Any]:
+    """Packets of the sound, whose first sample is at a place in time."""
     av = need("av", "audio")
-    place, waiting = 0, torch.zeros(channels, 0)
+    waiting = torch.zeros(channels, 0)
     for block in sound:
         waiting = torch.cat([waiting, block.float().cpu()], dim=1)
         while waiting.shape[1] >= _SOUND_FRAME:
