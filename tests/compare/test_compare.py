@@ -272,6 +272,11 @@ def test_command_line(sounds, tmp_path, capsys):
         (["compare", "--config", "/nowhere.yaml"], "nowhere.yaml"),
         (["compare"], "systems is empty"),
         (
+            ["compare", "a = VQ(dim, 16)", "a = RVQ(dim, 16, 2)"],
+            "two rows are named a: VQ(dim, 16) and RVQ(dim, 16, 2); NAME = EXPRESSION names a row",
+        ),
+        (["compare", "VQ(dim, 16)", "VQ(dim, 16)"], "two rows are named VQ(dim, 16)"),
+        (
             ["compare", "large = BSQ(dim, 24)"],
             "large (dim = 120): code_sizes must be in 1..2^20 to be counted code by code, got 16777216",
         ),
@@ -346,6 +351,8 @@ def test_names_and_selections_of_rows():
         "mine": "VQ(dim, 8, revive = 'cvq')",
         "VQ(dim, num = 3)": "VQ(dim, num = 3)",
     }
+    what, _ = command.parse(["mine = VQ(dim, 4)", "--systems", '{"mine": "VQ(dim, 8)", "other": "FSQ(dim, [5])"}'])
+    assert what.systems == {"mine": "VQ(dim, 4)", "other": "FSQ(dim, [5])"}
     what, _ = command.parse([*words, "--only", "[mine]", "--repeat_only", '[mine, "LooC 8, d=4"]'])
     assert (list(what.systems), what.repeat_only) == (["mine"], ("mine",))
     with pytest.raises(ValueError, match="only names others; the systems are LooC 8, d=4, mine, VQ"):

@@ -73,7 +73,8 @@ def parse(argv: list[str]) -> tuple[Comparison, Path]:
     """Read the command line.
 
     Args:
-        argv: expressions first (``EXPRESSION`` or ``NAME = EXPRESSION``), then flags; ``--config FILE`` reads YAML, flags override it.
+        argv: expressions first (``EXPRESSION`` or ``NAME = EXPRESSION``), then flags; ``--config FILE`` reads YAML; flags override it, and
+            an expression that of a row of the same name.
 
     Returns:
         The comparison and the folder to write to.
@@ -162,12 +163,16 @@ def _spelt_out(word: str, before: list[str]) -> str:
 
 
 def _comparison(made: Namespace, words: list[str]) -> Comparison:
-    systems = dict(made.systems)
+    given = dict[str, str]()
     for word in words:
         # a name with "=" in it ends at the first " = "
         match = re.fullmatch(r"(?:([^(]*?)\s+=\s+|([^=(]*?)\s*=\s*)?(.*)", word, re.DOTALL)
         spaced, tight, text = match.groups()  # type: ignore[union-attr]
-        systems[spaced or tight or text] = text
+        name = spaced or tight or text
+        if name in given:
+            raise ValueError(f"two rows are named {name}: {given[name]} and {text}; NAME = EXPRESSION names a row")
+        given[name] = text
+    systems = {**made.systems, **given}
     unknown = set(made.only) - set(systems)
     if unknown:
         raise ValueError(f"only names {', '.join(sorted(unknown))}; the systems are {', '.join(systems)}")
