@@ -266,6 +266,26 @@ def test_constructor_checks(options, message):
         TokenGenerator(**{"code_sizes": (4,), "width": 16, "layers": 1, "heads": 2} | options)
 
 
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32, torch.uint64]
+)
+def test_codes_and_classes_of_every_integer_dtype(dtype):
+    """Token files hold int16, and pictures of 256 codes fit in uint8."""
+    generator = make(classes=["cat", "dog"])
+    codes, classes = random_codes(2, 5), torch.tensor([1, 0])
+    assert torch.equal(generator(codes.to(dtype), classes=classes.to(dtype)), generator(codes, classes=classes))
+    given, wanted = (
+        generator.generate(7, prefix=codes.to(kind), classes=classes.to(kind), guidance=2)
+        for kind in (dtype, torch.long)
+    )
+    assert given.dtype == torch.long
+    assert torch.equal(given, wanted)
+    with pytest.raises(ValueError, match="below their sizes"):
+        generator(torch.full((1, 2, 3), 3).to(dtype))
+    with pytest.raises(TypeError, match=r"codes must be integers, got torch.bool"):
+        generator(codes.bool())
+
+
 def test_presets_are_sizes_by_name():
     with torch.device("meta"):
         paper = TokenGenerator.preset("paper", (64,) * 4)

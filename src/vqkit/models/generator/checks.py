@@ -35,27 +35,36 @@ def check_inputs(
         condition: condition to check, or None.
 
     Raises:
-        TypeError: codes are not integers.
+        TypeError: codes or classes are no integers, whose dtype may be any.
         ValueError: a wrong shape, a value out of range, or classes or a condition where the generator takes none.
     """
     if codes is not None:
-        if codes.is_floating_point():
-            raise TypeError(f"codes must be integers, got {codes.dtype}")
+        _check_whole("codes", codes)
         if codes.ndim != 3 or codes.shape[2] != len(code_sizes) or 0 in codes.shape:
             raise ValueError(f"codes must be (batch, frames, {len(code_sizes)}), got shape {tuple(codes.shape)}")
-        sizes = torch.tensor(code_sizes, device=codes.device)
-        if bool(((codes < -1) | (codes >= sizes)).any()):
+        numbers, sizes = codes.long(), torch.tensor(code_sizes, device=codes.device)
+        if bool(((numbers < -1) | (numbers >= sizes)).any()):
             raise ValueError(f"codes must be −1 or below their sizes {code_sizes[:8]}, got one outside")
     if classes is not None:
         if not num_classes:
             raise ValueError("classes are given, and this generator has none")
-        if classes.ndim != 1 or bool(((classes < -1) | (classes >= num_classes)).any()):
+        _check_whole("classes", classes)
+        # −1 is no number of uint8, and other unsigned integers cannot be compared at all
+        named = classes.long()
+        if named.ndim != 1 or bool(((named < -1) | (named >= num_classes)).any()):
             raise ValueError(f"classes must be (batch,) numbers from −1 to {num_classes - 1}, got {classes}")
     if condition is not None:
         if not condition_dim:
             raise ValueError("a condition is given, and this generator takes none")
         if condition.ndim != 3 or condition.shape[2] != condition_dim:
             raise ValueError(f"condition must be (batch, frames, {condition_dim}), got shape {tuple(condition.shape)}")
+
+
+def _check_whole(name: str, numbers: Tensor) -> None:
+    if not isinstance(numbers, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor of integers, got {type(numbers).__name__}")
+    if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
+        raise TypeError(f"{name} must be integers, got {numbers.dtype}")
 
 
 def check_settings(

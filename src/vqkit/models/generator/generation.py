@@ -82,7 +82,8 @@ def generate(
     device = model.first.device
     codes = torch.full((items, steps, model.num_codes), -1, device=device)
     if prefix is not None:
-        codes[:, :known] = prefix.to(device)
+        codes[:, :known] = prefix.long().to(device)
+    classes = None if classes is None else classes.long()
     was_training = model.training
     model.train(False)
     try:

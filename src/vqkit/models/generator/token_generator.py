@@ -146,15 +146,17 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         """Negative log-likelihood of each code given those before it, in nats; 0 where a code is −1.
 
         Args:
-            codes: codes of at most `window` frames; −1 where there is none, such as behind the end of an item.
+            codes: codes of at most `window` frames, of any integer dtype; −1 where there is none, such as behind the end of an item.
             classes: number of each item's class, −1 for none; None has none for all.
             condition: a vector for each frame; None has none.
 
         Raises:
-            TypeError: codes are not integers.
+            TypeError: codes or classes are not integers.
             ValueError: shapes that do not fit, codes or classes out of range, or a class or condition that the generator does not take.
         """
         self.check(codes, classes, condition)
+        # files hold the smallest integers that fit, while losses and embeddings take int64
+        codes, classes = codes.long(), None if classes is None else classes.long()
         if condition is not None and condition.shape[:2] != codes.shape[:2]:
             raise ValueError(f"condition has shape {tuple(condition.shape)} beside codes of {tuple(codes.shape)}")
         if classes is not None and len(classes) != len(codes):
