@@ -122,6 +122,45 @@ def test_long_sound_is_taken_part_by_part_and_ends_are_respected():
     torch.testing.assert_close(bridle.pooled(x[1:, :, :9000])[0], pooled[1], atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("call", ["features", "pooled", "tokens"])
+@pytest.mark.parametrize(
+    ("lengths", "error", "message"),
+    [
+        (torch.tensor([9000, 0]), ValueError, "lengths must be in 1520 … 9600 samples, .* got .9000, 0."),
+        (torch.tensor([9000, -5]), ValueError, "got .9000, -5."),
+        (torch.tensor([9000, 100]), ValueError, "got .9000, 100."),
+        (torch.tensor([9000, 9601]), ValueError, "got .9000, 9601."),
+        (torch.tensor([9000]), TypeError, "lengths must be 2 integers, got torch.int64 of shape .1,"),
+        (torch.tensor(9000), TypeError, "lengths must be 2 integers, got torch.int64 of shape ()"),
+        (torch.tensor([9000.0, 9000.0]), TypeError, "lengths must be 2 integers, got torch.float32"),
+        ([9000, 9000], TypeError, "lengths must be a tensor of 2 integers, got list"),
+    ],
+)
+def test_lengths_are_checked(call, lengths, error, message):
+    with pytest.raises(error, match=message):
+        getattr(small(), call)(signal("audio", seconds=0.6), lengths)
+
+
+def test_lengths_of_every_integer_dtype_and_nan_behind_an_end():
+    bridle, x = small(), signal("audio", seconds=0.6)
+    x[1, :, 9000:] = torch.nan
+    wanted = bridle.features(x.nan_to_num(), torch.tensor([9600, 9000]))
+    for dtype in (torch.int16, torch.int32, torch.uint16):
+        assert torch.equal(bridle.features(x, torch.tensor([9600, 9000], dtype=dtype)), wanted)
+
+
+@pytest.mark.parametrize("call", ["features", "pooled", "tokens"])
+@pytest.mark.parametrize(("modality", "name"), [("audio", "sound"), ("image", "image"), ("video", "video")])
+def test_nan_and_other_scales_are_refused(call, modality, name):
+    bridle, x = small(modality), signal(modality)
+    broken = x.clone()
+    broken[1].view(-1)[7] = torch.nan
+    with pytest.raises(ValueError, match=f"{name} has NaN or Inf, it must be finite"):
+        getattr(bridle, call)(broken)
+    with pytest.raises(ValueError, match=f"{name} reaches "):
+        getattr(bridle, call)(255 * x)
+
+
 @pytest.mark.parametrize("modality", ["audio", "image", "video"])
 def test_transformers_has_the_same_encoder(modality):
     bridle, x = small(modality), signal(modality)

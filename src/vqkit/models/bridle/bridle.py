@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from vqkit.models.audio.padding import silence_end
 from vqkit.models.bridle import handover
 from vqkit.models.bridle.encoder import Encoder
 from vqkit.models.bridle.front import AudioFront, PixelFront
@@ -22,6 +23,7 @@ from vqkit.models.bridle.stack import Stack
 from vqkit.models.bridle.tokenizer import Tokenizer
 from vqkit.models.hub import HubModel
 from vqkit.quantize import Quantizer
+from vqkit.scale import check_image_scale, check_wav_scale
 from vqkit.types import Bool, Float, Int
 
 __all__ = ["Bridle", "Patches"]
@@ -162,14 +164,26 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
         """Features of every patch.
 
         Args:
-            x: sound (batch, samples) or (batch, 1, samples) at `sample_rate`; images (batch, channels, height, width) or video (batch,
-                channels, frames, height, width) in 0 … 1. Sound longer than the model's size is taken part by part.
+            x: sound in about −1 … 1, (batch, samples) or (batch, 1, samples), at `sample_rate`; images (batch, channels, height, width)
+                or video (batch, channels, frames, height, width) in 0 … 1. Sound longer than the model's size is taken part by part.
             lengths: samples of each sound, where some are padded at their end; features behind an end are 0.
 
         Raises:
-            ValueError: another shape or size, or sound shorter than a patch.
+            TypeError: lengths are not one integer a sound.
+            ValueError: another shape or size, sound shorter than a patch, a length beyond its end, NaN, Inf, or a scale far from that
+                above.
         """
-        return self._features(self.cut(x, lengths))
+        return self._features(self._checked(x, lengths))
+
+    def _checked(self, x: Tensor, lengths: Tensor | None) -> Patches:
+        """Signals as patches, once their values are such as the model takes; training spares the pass over them."""
+        cut = self.cut(x, lengths)
+        if self.modality != "audio":
+            check_image_scale(self.modality, x)
+            return cut
+        wave = x.reshape(len(x), 1, -1)
+        check_wav_scale("sound", wave if lengths is None else silence_end(wave, lengths.to(x.device, torch.long)))
+        return cut
 
     def _features(self, cut: Patches) -> Tensor:
         parts = [self.encoder(part.values, real=part.real) for part in self.parts(cut)]
@@ -198,7 +212,7 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
         """
         if over not in ("all", "time"):
             raise ValueError(f"over must be 'all' or 'time', got {over!r}")
-        cut = self.cut(x, lengths)
+        cut = self._checked(x, lengths)
         found = self._features(cut)
         times = 1 if self.modality == "image" else cut.grid[0]
         found = found.unflatten(1, (times, -1)) if over == "time" else found[:, :, None]
@@ -214,9 +228,8 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
 
         Arguments and errors as in `features`.
         """
-        return torch.cat(
-            [self.tokenizer.codes(part.values, part.grid, part.real) for part in self.parts(self.cut(x, lengths))], 1
-        )
+        parts = self.parts(self._checked(x, lengths))
+        return torch.cat([self.tokenizer.codes(part.values, part.grid, part.real) for part in parts], 1)
 
     def to_transformers(self) -> Any:
         """The encoder as transformers' ``ViTModel`` or ``VideoMAEModel``, with the same outputs."""
@@ -231,9 +244,12 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
         pixels = self.front(x, lengths) if isinstance(self.front, AudioFront) else self.front(x)
         grid = tuple(size // step for size, step in zip(pixels.shape[2:], self.patch, strict=True))
         values = patchify(pixels, self.patch)
-        if lengths is None or not isinstance(self.front, AudioFront) or bool((lengths == x.shape[-1]).all()):
+        if lengths is None or not isinstance(self.front, AudioFront):
             return Patches(values, grid)
-        rows = self.front.patch_rows(lengths.to(x.device))
+        lengths = lengths.to(x.device, torch.long)
+        if bool((lengths == x.shape[-1]).all()):
+            return Patches(values, grid)
+        rows = self.front.patch_rows(lengths)
         real = torch.arange(values.shape[1], device=x.device) < rows[:, None] * grid[1]
         return Patches(values, grid, real)
 

@@ -52,7 +52,8 @@ class AudioFront(nn.Module):
             lengths: samples of each clip; what stands behind its end has no influence.
 
         Raises:
-            ValueError: another shape, or clips shorter than a patch.
+            TypeError: lengths are not one integer a clip.
+            ValueError: another shape, a clip shorter than a patch, or a length beyond the sound's end.
         """
         if wave.ndim == 3 and wave.shape[1] == 1:
             wave = wave[:, 0]
@@ -66,9 +67,10 @@ class AudioFront(nn.Module):
                 f"a clip of {wave.shape[1] / rate:.3f} s is shorter than a patch, {self.shortest_samples / rate:.3f} s"
             )
         if lengths is not None:
-            lengths = lengths.to(wave.device)
+            lengths = self._checked(lengths, wave).to(wave.device, torch.long)
             real = torch.arange(wave.shape[1], device=wave.device) < lengths[:, None]
-            mean = (wave * real).sum(1, keepdim=True) / lengths[:, None]
+            wave = torch.where(real, wave, 0.0)  # a product would let NaN behind an end through
+            mean = wave.sum(1, keepdim=True) / lengths[:, None]
             wave = (wave - mean) * real  # the filterbank would remove the mean of clip and padding
         spectra = (self.filterbank(wave) - self.mean) / (2 * self.std)
         if lengths is not None:
@@ -76,6 +78,20 @@ class AudioFront(nn.Module):
             spectra = spectra.masked_fill(behind[..., None], self.silence)
         missing = -spectra.shape[1] % self.rows
         return F.pad(spectra, (0, 0, 0, missing), value=self.silence)[:, None]
+
+    def _checked(self, lengths: Tensor, wave: Float[Tensor, "batch samples"]) -> Tensor:
+        if not isinstance(lengths, Tensor):
+            raise TypeError(f"lengths must be a tensor of {len(wave)} integers, got {type(lengths).__name__}")
+        whole = not (lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool)
+        if not whole or lengths.shape != wave.shape[:1]:
+            shape = tuple(lengths.shape)
+            raise TypeError(f"lengths must be {len(wave)} integers, got {lengths.dtype} of shape {shape}")
+        found = lengths.tolist()
+        if any(not self.shortest_samples <= length <= wave.shape[1] for length in found):
+            raise ValueError(
+                f"lengths must be in {self.shortest_samples} … {wave.shape[1]} samples, from a patch to the whole sound, got {found}"
+            )
+        return lengths
 
     def patch_rows(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """Return the number of rows of patches, at least one, of clips with these numbers of samples."""
