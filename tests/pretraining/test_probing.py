@@ -44,6 +44,18 @@ def test_intervals_have_the_width_of_the_binomial():
     assert score.high == pytest.approx(score.value + width, abs=0.015)
 
 
+@pytest.mark.parametrize(("items", "low"), [(2, 0.3424), (11, 0.7412)])
+def test_a_few_items_that_are_all_right_or_wrong_leave_an_interval(items, low):
+    """Wilson's: for n of n right from n / (n + z²)."""
+    targets = torch.eye(2)[torch.arange(items) % 2]
+    right, wrong = scores_of(targets, targets), scores_of(1 - targets, targets)
+    for score in (right["accuracy"], right["mAP"]):
+        assert (score.value, score.high) == (1, 1)
+        assert score.low == pytest.approx(low, abs=1e-4)
+    assert (wrong["accuracy"].value, wrong["accuracy"].low) == (0, 0)
+    assert wrong["accuracy"].high == pytest.approx(1 - low, abs=1e-4)
+
+
 def test_the_epoch_is_chosen_on_validation_and_not_on_test():
     torch.manual_seed(0)
     features, targets = torch.randn(60, 5), torch.eye(3)[torch.randint(3, (60,))]

@@ -1,12 +1,17 @@
-"""Scores of a classifier: average precision, accuracy, top-1 and top-5, each with an interval from the bootstrap.
+"""Scores of a classifier: average precision, accuracy, top-1 and top-5, each with an interval.
 
 Metrics
     mAP: macro mean over the classes that have a test item of the average precision. Accuracy (top-1): the class with the highest score is
     right. Top-5: it is among the five highest.
 
+Intervals
+    Accuracy and top-5 are shares of the items: Wilson's interval. mAP is none: the deviation over resampled items, since the mean over
+    them is biased (an item that is drawn twice helps its class). Where resampled items all give one mAP, as they do if every item is
+    right, that says nothing of items not seen, and the interval is that of a share.
+
 References:
-    BRIDLE, section 4.4; Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapter 12: the deviation over
-    resampled items, since the mean over them is biased (an item that is drawn twice helps its class).
+    BRIDLE, section 4.4; Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapter 12; Wilson, "Probable inference, the law
+    of succession, and statistical inference" (1927).
 """
 
 import json
@@ -23,6 +28,8 @@ from vqkit.types import Float
 __all__ = ["Result", "Score", "measure", "scores_of"]
 
 _RESAMPLES = 200
+_SHARES = ("accuracy", "top-5")
+_Z = 1.96  # standard deviations of the normal distribution that hold 95 %
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Score:
 
     Attributes:
         value: share in 0 … 1.
-        low: lower end of the 95 % interval: 1.96 standard deviations over resampled test items.
+        low: lower end of the 95 % interval.
         high: its upper end.
     """
 
@@ -141,5 +148,17 @@ def scores_of(
     found = {}
     for name, value in whole.items():
         deviation = float(torch.tensor([sample[name] for sample in samples if name in sample]).std())
-        found[name] = Score(value, max(0.0, value - 1.96 * deviation), min(1.0, value + 1.96 * deviation))
+        # a sum of float32 may differ in its last digits where the items do not
+        if name in _SHARES or not deviation > 1e-6:
+            found[name] = Score(value, *_wilson(value, len(scores)))
+        else:
+            found[name] = Score(value, max(0.0, value - _Z * deviation), min(1.0, value + _Z * deviation))
     return found
+
+
+def _wilson(share: float, items: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of independent items, which is of some width for none and for all of them, too."""
+    middle = (share + _Z**2 / (2 * items)) / (1 + _Z**2 / items)
+    half = _Z / (1 + _Z**2 / items) * (share * (1 - share) / items + _Z**2 / (4 * items**2)) ** 0.5
+    # rounding must not put the share itself outside
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
