@@ -203,6 +203,36 @@ def test_the_quantizer_computes_in_float32():
     assert seen == [torch.float32]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("modality", ["audio", "image", "video"])
+@pytest.mark.parametrize("trained", [False, True])
+def test_other_dtypes(modality, trained, dtype):
+    """In the model's dtype, whatever the signal's: front ends compute in float32."""
+    bridle, x = small(modality), signal(modality)
+    bridle.tokenizer.trained.fill_(trained)
+    lengths = torch.tensor([x.shape[-1], 9000]) if modality == "audio" else None
+    wanted, codes = bridle.features(x, lengths), bridle.tokens(x, lengths)
+    bridle.to(dtype)
+    for given in (x, x.to(dtype)):
+        found = bridle.features(given, lengths)
+        assert found.dtype == bridle.pooled(given, lengths).dtype == dtype
+        near = 0.2 if dtype == torch.bfloat16 else 0.05
+        torch.testing.assert_close(found.float(), wanted, atol=near, rtol=near)
+        assert (bridle.tokens(given, lengths) == codes).double().mean() > 0.8
+    cut = bridle.cut(x.to(dtype))
+    mask = bridle.mask(cut, 0.5)
+    seen = bridle.encoder(cut.values, mask.kept)
+    assert bridle.predictor(seen, mask, cut.grid).dtype == dtype
+    assert bridle.estimator(torch.zeros(2, cut.values.shape[1], 8, dtype=dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_silence_is_found_in_every_dtype(dtype):
+    bridle, x = small(statistics=(-5.0, 3.0)).to(dtype), signal("audio")  # whose silence bfloat16 rounds up
+    x[1] = 0
+    assert bridle.silent(bridle.cut(x)).float().mean(1).tolist() == [0, 1]
+
+
 def test_positions_of_the_grid_and_the_published_ones():
     table = position_table((4, 3), 8)
     places = [(row, column) for row in range(4) for column in range(3)]

@@ -22,6 +22,7 @@ from vqkit.models.bridle.presets import preset_arguments
 from vqkit.models.bridle.stack import Stack
 from vqkit.models.bridle.tokenizer import Tokenizer
 from vqkit.models.hub import HubModel
+from vqkit.models.input_checks import home
 from vqkit.quantize import Quantizer
 from vqkit.scale import check_image_scale, check_wav_scale
 from vqkit.types import Bool, Float, Int
@@ -243,7 +244,8 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
             raise ValueError(f"lengths are for sound, got them with {self.modality}")
         pixels = self.front(x, lengths) if isinstance(self.front, AudioFront) else self.front(x)
         grid = tuple(size // step for size, step in zip(pixels.shape[2:], self.patch, strict=True))
-        values = patchify(pixels, self.patch)
+        # spectra and pixels come in float32, while the encoder computes in the model's dtype, as those of other models do
+        values = patchify(pixels, self.patch).to(home(self.encoder).dtype)
         if lengths is None or not isinstance(self.front, AudioFront):
             return Patches(values, grid)
         lengths = lengths.to(x.device, torch.long)
@@ -282,7 +284,9 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
         """Mark patches of digital silence, in which there is nothing to predict; None for images and video."""
         if not isinstance(self.front, AudioFront):
             return None
-        return cut.values.amax(dim=-1) <= self.front.silence + 1e-4
+        # silence as the model's dtype rounds it
+        silence = float(torch.tensor(self.front.silence, dtype=cut.values.dtype))
+        return cut.values.amax(dim=-1) <= silence + 1e-4
 
 
 def _grid(modality: str, size: Sequence[int], patch: Sequence[int], channels: int, stem: int) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from vqkit.constants import Constant
 from vqkit.models.bridle.patches import ConvStem, gather
 from vqkit.models.bridle.positions import position_table
 from vqkit.models.bridle.stack import LAYER_NORM_EPSILON, Blocks, Stack, init_weights
+from vqkit.models.input_checks import home
 from vqkit.types import Bool, Float, Int
 
 __all__ = ["Encoder"]
@@ -81,7 +82,7 @@ class Encoder(nn.Module):
             kept: places to embed; None embeds all.
             positions: whether they are added.
         """
-        places = self.positions.on(patches.device)[: patches.shape[1]].expand(len(patches), -1, -1)
+        places = self.positions.on(patches.device, home(self).dtype)[: patches.shape[1]].expand(len(patches), -1, -1)
         if kept is not None:
             patches, places = gather(patches, kept), gather(places, kept)
         tokens: Tensor = self.embedding(patches)

@@ -45,7 +45,7 @@ class AudioFront(nn.Module):
     def forward(
         self, wave: Tensor, lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch 1 frames mels"]:
-        """Spectrograms whose number of frames is a multiple of a patch's; what is missing of the last patch is silence.
+        """Spectrograms in float32 whose number of frames is a multiple of a patch's; what is missing of the last patch is silence.
 
         Args:
             wave: (batch, samples) or (batch, 1, samples).
@@ -66,6 +66,7 @@ class AudioFront(nn.Module):
             raise ValueError(
                 f"a clip of {wave.shape[1] / rate:.3f} s is shorter than a patch, {self.shortest_samples / rate:.3f} s"
             )
+        wave = wave.float()  # whatever the model computes in: log energies near silence need its digits
         if lengths is not None:
             lengths = self._checked(lengths, wave).to(wave.device, torch.long)
             real = torch.arange(wave.shape[1], device=wave.device) < lengths[:, None]
@@ -117,7 +118,7 @@ class PixelFront(nn.Module):
         self.kind, self.shape, self.mean, self.std = kind, tuple(shape), mean, std
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels.
+        """Normalised pixels, in float32 at least.
 
         Raises:
             ValueError: another shape, or whole numbers.
@@ -128,4 +129,5 @@ class PixelFront(nn.Module):
                 f"{self.kind} must be floating in 0 … 1 and of shape (batch, {names}) = (batch, {', '.join(map(str, self.shape))}), "
                 f"got {pixels.dtype} {tuple(pixels.shape)}"
             )
+        pixels = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
         return (pixels - self.mean) / self.std

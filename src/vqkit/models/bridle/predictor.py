@@ -78,7 +78,7 @@ class Predictor(nn.Module):
         index = mask.kept[..., None].expand(-1, -1, tokens.shape[-1])
         own = self.input(seen)
         tokens = tokens.to(own.dtype).scatter(1, index, own)
-        tokens = tokens + self.positions.on(seen.device)[:places]
+        tokens = tokens + self.positions.on(seen.device, self.input.weight.dtype)[:places]
         return self.norm(gather(self.blocks(tokens, grid=grid), mask.hidden))
 
     def logits(self, vectors: Float[Tensor, "batch hidden inner"]) -> tuple[Tensor, ...]:
@@ -115,6 +115,7 @@ class Estimator(nn.Module):
 
     def forward(self, codes: Float[Tensor, "batch places dim"]) -> Float[Tensor, "batch places width"]:
         """Estimates of the teacher's vectors."""
-        tokens = self.input(codes) + self.positions.on(codes.device)[: codes.shape[1]]
+        places = self.positions.on(codes.device, self.input.weight.dtype)[: codes.shape[1]]
+        tokens = self.input(codes) + places
         estimate: Tensor = self.output(self.norm(self.blocks(tokens)))
         return estimate

@@ -93,16 +93,16 @@ class Tokenizer(nn.Module):
 
     def _projected(self, hidden: Float[Tensor, "batch places width"]) -> Float[Tensor, "batch places dim"]:
         with torch.autocast(device_type=hidden.device.type, enabled=False):
-            found: Tensor = self.outer(self.inner(hidden.float()).tanh())
+            found: Tensor = self.outer(self.inner(hidden.to(self.inner.weight.dtype)).tanh())
             return found
 
     @torch.no_grad()
     def cold_latents(
         self, patches: Float[Tensor, "batch places values"], grid: tuple[int, ...]
     ) -> Float[Tensor, "batch *grid dim"]:
-        """Return the quantizer's input in the cold start: a random, frozen projection of the embedded patches, in float32."""
+        """Return the quantizer's input in the cold start: a random, frozen projection of the embedded patches, whatever autocast says."""
         with torch.autocast(device_type=patches.device.type, enabled=False):
-            embedded = self.encoder.embed(patches.float(), positions=self.cold_positions)
+            embedded = self.encoder.embed(patches.to(self.inner.weight.dtype), positions=self.cold_positions)
             return self.cold_projection(embedded).unflatten(1, grid)
 
     @torch.no_grad()
@@ -131,7 +131,7 @@ class Tokenizer(nn.Module):
         if bool(self.trained):
             return self.quantizer.encode(self._projected(self.encoder(patches, kept=chosen)))
         with torch.autocast(device_type=patches.device.type, enabled=False):
-            embedded = self.encoder.embed(patches.float(), chosen, positions=self.cold_positions)
+            embedded = self.encoder.embed(patches.to(self.inner.weight.dtype), chosen, positions=self.cold_positions)
             return self.quantizer.encode(self.cold_projection(embedded))
 
     @torch.no_grad()
