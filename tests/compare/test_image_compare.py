@@ -249,6 +249,22 @@ def test_command_line(pictures, tmp_path, capsys):
     assert "bpp" in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.parametrize(("height", "left_out"), [(8, True), (12, False)])
+def test_images_too_small_for_ssim_are_measured_without_it(pictures, tmp_path, capsys, height, left_out):
+    flags = [word for name, value in {**CONV, "size": height}.items() for word in (f"--backbone.{name}", str(value))]
+    data = ["--data.source", str(pictures), "--seeds", "[0]", "--out", str(tmp_path)]
+    assert main(["compare", "small = VQ(dim, 8)", "--backbone", "conv", *flags, *data]) == 0
+    line = "metrics: ssim is not measured: images must be at least 11 pixels high and wide, and have 8 × 8\n"
+    assert (line in capsys.readouterr().out) is left_out
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert (
+        set(results["protocols"])
+        == set(results["systems"][0]["metrics"])
+        == (METRICS - {"ssim"} if left_out else METRICS)
+    )
+    assert ("SSIM" in (tmp_path / "report.md").read_text()) is not left_out
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

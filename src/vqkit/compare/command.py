@@ -48,6 +48,8 @@ def finish(what: Comparison, out: Path, shown: str) -> int:
         The exit code, 0.
     """
     backbone = what.backbone
+    if line := backbone.measures.left_out():
+        print(f"metrics: {line}")
     with LiveResults(what.title, rates(what), backbone.measures.protocols, modality=backbone.modality.name) as table:
         folder = compare(what, out, shown, table.update)
     page = write_report(folder)

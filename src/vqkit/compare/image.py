@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqkit.compare.dataset import Dataset
-from vqkit.compare.measure import Measure
+from vqkit.compare.measure import Measure, too_small
 from vqkit.data import MAX_MEGAPIXELS, ImageItem, Images, write_image
 from vqkit.metrics import image_metrics
 from vqkit.modality import IMAGE
@@ -84,9 +84,13 @@ class ImageMeasure(Measure[ImageItem]):
         return {"group": item.label or "image", "width": signal.shape[-1], "height": signal.shape[-2]}
 
     def metrics(self) -> "MetricCollection":
-        """Metrics of images."""
+        """Metrics of images, without SSIM where they are too small for its windows."""
         distance = None if self.trunk is None else PerceptualDistance(self.trunk)
-        return image_metrics(distance, self.trunk)
+        return image_metrics(distance, self.trunk, self.image_size)
+
+    def left_out(self) -> str:
+        """What is said of SSIM, which images below 11 pixels have none of."""
+        return too_small("images", self.image_size)
 
     def signals(self, items: Sequence[ImageItem]) -> Iterator[tuple[ImageItem, Tensor]]:
         """The images (1, channels, height, width), the first box of each; one that cannot be read is an error."""

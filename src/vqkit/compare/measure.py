@@ -25,7 +25,7 @@ from vqkit.compare.codebooks import (
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.pca import code_cloud
 from vqkit.data import Item
-from vqkit.metrics import StreamingMetric
+from vqkit.metrics import ImageSSIM, StreamingMetric
 from vqkit.modality import Modality
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.quantize import Quantizer
@@ -33,7 +33,7 @@ from vqkit.quantize import Quantizer
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-__all__ = ["Measure"]
+__all__ = ["Measure", "too_small"]
 
 _SHOWN_VECTORS = 1 << 15  # latents behind the residual energy and the plane of principal components
 
@@ -118,6 +118,10 @@ class Measure(ABC, Generic[_Item]):
     def facts(self, model: Tokenizer) -> dict[str, Any]:
         """Return the facts about a model's rate that are known before anything is coded."""
         return {}
+
+    def left_out(self) -> str:
+        """Return a line on metrics that signals of this size do not have; "" if there are none such."""
+        return ""
 
     # --- what all have in common
 
@@ -239,6 +243,14 @@ class Measure(ABC, Generic[_Item]):
             rate = self._rate(kept, quantizer.packed_sizes[: kept[0].shape[1]], units)
             curve.append({"stages": stages, self.rate: rate, "metrics": values_of(metrics)})
         return curve or None
+
+
+def too_small(what: str, size: Sequence[int]) -> str:
+    """Return the line on images that are too small for SSIM's windows; "" if they are not."""
+    if min(size) >= ImageSSIM.min_size:
+        return ""
+    height, width = size
+    return f"ssim is not measured: {what} must be at least {ImageSSIM.min_size} pixels high and wide, and have {height} × {width}"
 
 
 def _title(key: str) -> str:

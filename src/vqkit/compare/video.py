@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqkit.compare.dataset import Dataset
-from vqkit.compare.measure import Measure
+from vqkit.compare.measure import Measure, too_small
 from vqkit.data import write_image
 from vqkit.data.video import VideoItem, middle_clip
 from vqkit.metrics import image_metrics
@@ -87,8 +87,12 @@ class VideoMeasure(Measure[VideoItem]):
         return {"group": item.label or "video", **sizes}
 
     def metrics(self) -> "MetricCollection":
-        """Metrics of images."""
-        return image_metrics()
+        """Metrics of images, without SSIM where they are too small for its windows."""
+        return image_metrics(size=self.clip_size[1:])
+
+    def left_out(self) -> str:
+        """What is said of SSIM, which frames below 11 pixels have none of."""
+        return too_small("frames", self.clip_size[1:])
 
     def judged(self, signals: Tensor) -> Tensor:
         """Reshape clips to a batch of all their frames, as images."""

@@ -8,11 +8,13 @@ Metrics:
     extractor also ``fd_<its name>``.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vqkit.metrics.image_errors import ImageMAE, ImagePSNR
 from vqkit.metrics.image_frechet import ImageExtractor, ImageFrechetDistance
 from vqkit.metrics.image_perceptual import ImageDistance, PerceptualMetric
+from vqkit.metrics.image_reconstruction import ImageMetric
 from vqkit.metrics.image_ssim import ImageSSIM
 from vqkit.metrics.streaming import StreamingMetric
 from vqkit.types import need
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["image_metrics"]
 
 
-def image_metrics(distance: ImageDistance | None = None, extractor: ImageExtractor | None = None) -> "MetricCollection":
+def image_metrics(
+    distance: ImageDistance | None = None, extractor: ImageExtractor | None = None, size: Sequence[int] = ()
+) -> "MetricCollection":
     """Return the metrics by which image tokenizers are compared.
 
     Args:
         distance: a perceptual distance, for instance ``vqkit.nn.PerceptualDistance(trunk)``.
         extractor: embeds images for the Fréchet distance, for instance ``trunk = vqkit.nn.EfficientNetLite0.from_package()``.
+        size: height and width of the images; metrics that need larger ones are left out: SSIM below 11 pixels. Empty leaves none out.
 
     Returns:
         A torchmetrics collection: ``update(estimate, reference)`` feeds all, ``compute()`` gives a dict by name, and
@@ -41,7 +46,8 @@ def image_metrics(distance: ImageDistance | None = None, extractor: ImageExtract
         >>> metrics.compute()
         {'mae': tensor(0.), 'psnr': tensor(100.), 'ssim': tensor(1.)}
     """
-    metrics: list[StreamingMetric] = [ImagePSNR(), ImageSSIM(), ImageMAE()]
+    pairwise: list[ImageMetric] = [ImagePSNR(), ImageSSIM(), ImageMAE()]
+    metrics: list[StreamingMetric] = [metric for metric in pairwise if not size or metric.min_size <= min(size)]
     if distance is not None:
         metrics.append(PerceptualMetric(distance))
     if extractor is not None:
