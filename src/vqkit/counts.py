@@ -5,12 +5,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_numbers", "check_rate_weight", "check_stages", "is_flag"]
+__all__ = ["check_numbers", "check_rate_weight", "check_stages", "is_flag", "is_whole"]
 
 
 def is_flag(value: Any) -> bool:
     """Return whether a value is True or False, of Python or NumPy, and no number."""
     return isinstance(value, bool | np.bool_)
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a value is an integer, of Python or NumPy, and no flag."""
+    return isinstance(value, int | np.integer) and not is_flag(value)
 
 
 def check_numbers(**named: Any) -> None:

@@ -286,6 +286,63 @@ def test_codes_and_classes_of_every_integer_dtype(dtype):
         generator(codes.bool())
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"code_sizes": 4}, "code_sizes must be a sequence of integers, got 4"),
+        ({"code_sizes": (4.0,)}, "code_sizes must be a sequence of integers"),
+        ({"pattern": Delay}, "pattern must be a TokenPattern such as Delay.., got <class"),
+        ({"pattern": "delay"}, "pattern must be a TokenPattern such as Delay.., got 'delay'"),
+        ({"classes": "abc"}, "classes must be a sequence of names, got 'abc'"),
+        ({"classes": 3}, "classes must be a sequence of names, got 3"),
+        ({"grid": 3}, "grid must be a sequence of integers, got 3"),
+    ],
+)
+def test_types_of_the_constructor(options, message):
+    with pytest.raises(TypeError, match=message):
+        TokenGenerator(**{"code_sizes": (4,), "width": 16, "layers": 1, "heads": 2} | options)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"classes": [0, 1]}, TypeError, "classes must be a torch.Tensor of integers, got list"),
+        ({"classes": torch.tensor([0.0])}, TypeError, "classes must be integers, got torch.float32"),
+        ({"prefix": [[[0, 0, 0]]]}, TypeError, "codes must be a torch.Tensor of integers, got list"),
+        ({"condition": [0.0]}, TypeError, "condition must be a torch.Tensor, or a function that returns one, got list"),
+        ({"condition": torch.full((1, 5, 2), torch.nan)}, ValueError, "condition has NaN or Inf"),
+        ({"condition": lambda first, last: torch.full((1, 5, 2), torch.inf)}, ValueError, "condition has NaN or Inf"),
+        (
+            {"condition": lambda first, last: torch.zeros(1, 3, 2)},
+            ValueError,
+            "condition must return .batch, frames. = .1, 5. for frames 0 to 5, got .1, 3.",
+        ),
+        ({"condition": lambda first, last: torch.zeros(2, 5, 2)}, ValueError, "got .2, 5."),
+        (
+            {"condition": lambda first, last: None, "guidance": 2},
+            TypeError,
+            "condition must return a torch.Tensor, got None",
+        ),
+        ({"steps": 5.0}, ValueError, "steps and batch must be integers, got 5.0 and 1"),
+        ({"steps": True}, ValueError, "steps and batch must be integers, got True and 1"),
+        ({"batch": 1.5}, ValueError, "steps and batch must be integers, got 5 and 1.5"),
+        ({"batch": 3, "classes": torch.tensor([0, 1])}, ValueError, "batch is 3 beside classes, .* of 2 items"),
+        ({"seed": 1.5}, ValueError, "seed must be an integer in 0 … 2.64 − 1, got 1.5"),
+        ({"seed": None}, ValueError, "seed must be an integer in 0 … 2.64 − 1, got None"),
+        ({"seed": 1 << 64}, ValueError, "seed must be an integer in 0 … 2.64 − 1, got 18446744073709551616"),
+    ],
+)
+def test_arguments_of_generate(options, error, message):
+    generator = make(classes=["cat", "dog"], condition_dim=2)
+    with pytest.raises(error, match=message):
+        generator.generate(**{"steps": 5} | options)
+
+
+def test_the_largest_seed():
+    generator = make()
+    assert generator.generate(5, seed=(1 << 64) - 1).shape == (1, 5, 3)
+
+
 def test_presets_are_sizes_by_name():
     with torch.device("meta"):
         paper = TokenGenerator.preset("paper", (64,) * 4)

@@ -1,11 +1,15 @@
 """Checks of a `TokenGenerator`: settings that make no model; codes, classes or conditions that are not its own. Also its preset sizes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["check_inputs", "check_settings", "preset_sizes"]
+from vqkit.counts import is_whole
+from vqkit.models.generator.patterns import TokenPattern
+
+__all__ = ["check_inputs", "check_settings", "check_types", "preset_sizes"]
 
 _SIZES = {
     "tiny": {"width": 128, "layers": 4, "heads": 4},  # 1 million parameters besides those of the codes
@@ -35,8 +39,8 @@ def check_inputs(
         condition: condition to check, or None.
 
     Raises:
-        TypeError: codes or classes are no integers, whose dtype may be any.
-        ValueError: a wrong shape, a value out of range, or classes or a condition where the generator takes none.
+        TypeError: codes or classes are no tensor of integers, whose dtype may be any; a condition is no tensor.
+        ValueError: a wrong shape, a value out of range, NaN or Inf, or classes or a condition where the generator takes none.
     """
     if codes is not None:
         _check_whole("codes", codes)
@@ -56,8 +60,14 @@ def check_inputs(
     if condition is not None:
         if not condition_dim:
             raise ValueError("a condition is given, and this generator takes none")
+        if not isinstance(condition, Tensor):
+            raise TypeError(
+                f"condition must be a torch.Tensor, or a function that returns one, got {type(condition).__name__}"
+            )
         if condition.ndim != 3 or condition.shape[2] != condition_dim:
             raise ValueError(f"condition must be (batch, frames, {condition_dim}), got shape {tuple(condition.shape)}")
+        if not bool(condition.isfinite().all()):
+            raise ValueError("condition has NaN or Inf, it must be finite")
 
 
 def _check_whole(name: str, numbers: Tensor) -> None:
@@ -65,6 +75,22 @@ def _check_whole(name: str, numbers: Tensor) -> None:
         raise TypeError(f"{name} must be a torch.Tensor of integers, got {type(numbers).__name__}")
     if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
         raise TypeError(f"{name} must be integers, got {numbers.dtype}")
+
+
+def check_types(code_sizes: Any, pattern: Any, grid: Any, classes: Any) -> None:
+    """See that these arguments of `TokenGenerator` are of the types that it names.
+
+    Raises:
+        TypeError: an argument of another type.
+    """
+    for name, sizes in (("code_sizes", code_sizes), ("grid", grid)):
+        if not isinstance(sizes, Sequence) or not all(is_whole(size) for size in sizes):
+            raise TypeError(f"{name} must be a sequence of integers, got {sizes!r}")
+    if pattern is not None and not isinstance(pattern, TokenPattern):
+        raise TypeError(f"pattern must be a TokenPattern such as Delay(), got {pattern!r}")
+    named = isinstance(classes, Sequence) and not isinstance(classes, str)
+    if not named or not all(isinstance(name, str) for name in classes):
+        raise TypeError(f"classes must be a sequence of names, got {classes!r}")
 
 
 def check_settings(

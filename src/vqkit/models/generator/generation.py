@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, LlamaModel
 
+from vqkit.counts import is_whole
 from vqkit.models.generator.heads import CodeHeads
 from vqkit.models.generator.patterns import TokenPattern
 from vqkit.models.generator.sampling import Sampler, Sampling
@@ -70,6 +71,10 @@ def generate(
     given = [len(value) for value in (classes, whole, prefix) if value is not None]
     items = given[0] if given else batch
     known = 0 if prefix is None else prefix.shape[1]
+    if not is_whole(steps) or not is_whole(batch):
+        raise ValueError(f"steps and batch must be integers, got {steps!r} and {batch!r}")
+    if given and batch not in (1, items):
+        raise ValueError(f"batch is {batch} beside classes, condition or prefix of {items} items: leave it out")
     if items < 1 or any(count != items for count in given):
         raise ValueError(f"classes, condition and prefix must be of one batch of at least 1, got {given or batch}")
     if steps < 1 or steps < known:
@@ -93,7 +98,15 @@ def generate(
             shown = condition(first, last) if callable(condition) else whole
             if whole is not None:
                 shown = whole[:, first:last]
+            if condition is not None and shown is None:
+                raise TypeError("condition must return a torch.Tensor, got None")
             model.check(None, None, shown)
+            size = (items, last - first)
+            if shown is not None and shown.shape[:2] != size:
+                got = tuple(shown.shape[:2])
+                raise ValueError(
+                    f"condition must return (batch, frames) = {size} for frames {first} to {last}, got {got}"
+                )
             window = _Window(
                 model, codes[:, first:last], first, classes, None if shown is None else shown.to(device), sampler
             )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from vqkit.counts import is_whole
 from vqkit.types import Float, Int
 
 __all__ = ["Sampler", "Sampling"]
@@ -22,7 +23,7 @@ class Sampling:
         top_p: keep only the most probable codes that together have this probability.
         guidance: strength g of classifier-free guidance: logits are u + g · (c − u), of those without (u) and with the condition (c).
             1 is without guidance, 0 without condition.
-        seed: seed of the random numbers.
+        seed: seed of the random numbers, in 0 … 2^64 − 1.
 
     Raises:
         ValueError: an argument out of range.
@@ -46,8 +47,8 @@ class Sampling:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
         if not 0 <= self.guidance < float("inf"):
             raise ValueError(f"guidance must be finite and at least 0, got {self.guidance}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        if not is_whole(self.seed) or not 0 <= self.seed < 1 << 64:
+            raise ValueError(f"seed must be an integer in 0 … 2^64 − 1, got {self.seed!r}")
 
 
 class Sampler:
@@ -63,7 +64,7 @@ class Sampler:
 
     def __init__(self, how: Sampling) -> None:
         self.how = how
-        self.generator = torch.Generator().manual_seed(how.seed)
+        self.generator = torch.Generator().manual_seed(int(how.seed))
         self.warpers = LogitsProcessorList()
         if how.temperature not in (0, 1):
             self.warpers.append(TemperatureLogitsWarper(float(how.temperature)))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqkit.models.generator import generation
-from vqkit.models.generator.checks import check_inputs, check_settings, preset_sizes
+from vqkit.models.generator.checks import check_inputs, check_settings, check_types, preset_sizes
 from vqkit.models.generator.heads import CodeHeads, DepthHead, LinearHeads, llama
 from vqkit.models.generator.patterns import Delay, NextScale, TokenPattern, read_pattern
 from vqkit.models.generator.sampling import Sampling
@@ -50,6 +50,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         tokens_of: hash of the tokenizer's weights, as given.
 
     Raises:
+        TypeError: an argument of another type.
         ValueError: an argument out of range.
 
     Example:
@@ -82,6 +83,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
         tokens_of: str = "",
     ) -> None:
         super().__init__()
+        check_types(code_sizes, pattern, grid, classes)
         check_settings(
             code_sizes, width, layers, heads, depth_layers, window, grid, classes, condition_dim, condition_dropout
         )
@@ -151,7 +153,7 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
             condition: a vector for each frame; None has none.
 
         Raises:
-            TypeError: codes or classes are not integers.
+            TypeError: codes or classes are not integers, or a condition is no tensor.
             ValueError: shapes that do not fit, codes or classes out of range, or a class or condition that the generator does not take.
         """
         self.check(codes, classes, condition)
@@ -282,7 +284,8 @@ class TokenGenerator(HubModel, coders={TokenPattern: (expression, read_pattern)}
             The codes.
 
         Raises:
-            ValueError: an argument out of range or of a wrong shape, or guidance without class and condition.
+            TypeError: prefix or classes are not integers, or a condition is no tensor.
+            ValueError: an argument out of range or of a wrong shape, a condition with NaN or Inf, or guidance without class and condition.
         """
         how = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, guidance=guidance, seed=seed)
         return generation.generate(self, steps, batch, classes, condition, prefix, how, cache, watch)
