@@ -100,10 +100,12 @@ def test_errors_are_one_line(model, sounds, capsys, tmp_path):
     assert main(["doctor", str(tmp_path), str(sounds)]) == 2
     assert main(["doctor", str(model), str(sounds), "--vectors", "1"]) == 2
     assert main(["doctor", str(model), str(sounds), "--device", "nowhere"]) == 2
+    assert main(["doctor", str(model), str(sounds), "--seed", "-1"]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert "--vectors is 1" in lines[2]
     assert "device 'nowhere' cannot be used" in lines[3]
+    assert "--seed is -1, it must be at least 0" in lines[4]
 
 
 def train(callback, steps=6):

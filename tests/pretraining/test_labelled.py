@@ -118,5 +118,7 @@ def test_folds(sounds, tmp_path):
     assert list_labelled(tmp_path, "audio", folds=2).folds == (0, 0, 1, 1)
     with pytest.raises(ValueError, match="the manifest has 2 folds \\(1, 2\\), not 3"):
         list_labelled(tmp_path, "audio", folds=3)
+    with pytest.raises(ValueError, match="folds must be at most the number of items, 24, got 25"):
+        list_labelled(sounds, "audio", folds=25)
     with pytest.raises(ValueError, match="folds must be 0 or at least 2, got 1"):
         list_labelled(tmp_path, "audio", folds=1)

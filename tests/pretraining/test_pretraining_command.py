@@ -123,6 +123,14 @@ def test_mistakes_are_one_line(run, sounds, tmp_path, capsys):
             ["finetune", str(run), "--source", str(sounds), "--layer-decay", "3"],
             "layer_decay must be in 0 … 1, got 3.0",
         ),
+        (
+            ["finetune", str(run), "--source", str(sounds), "--frozen-drop-path"],
+            "frozen_drop_path is for a frozen encoder (unfrozen=False, --frozen); this one learns",
+        ),
+        (
+            ["probe", str(run), "--source", str(sounds), "--folds", "25"],
+            "folds must be at most the number of items, 24",
+        ),
     ):
         assert main(arguments) == 2
         lines = capsys.readouterr().err.strip().splitlines()

@@ -38,6 +38,8 @@ def main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     if asked.vectors < 2:
         raise ValueError(f"--vectors is {asked.vectors}, it must be at least 2")
+    if asked.seed < 0:  # Python's own generator would take −1 for 1
+        raise ValueError(f"--seed is {asked.seed}, it must be at least 0")
     device = usable_device(asked.device)
     model = open_model(asked.model).to(device)
     latents = item_latents(model, asked.folder, asked.seed)  # encoded as the doctor asks for them

@@ -63,7 +63,7 @@ def main_finetune(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--frozen-drop-path",
         action="store_true",
-        help="let a frozen encoder drop paths while the classifier learns, as in the published code",
+        help="with --frozen: let the encoder drop paths while the classifier learns, as in the published code",
     )
     asked = parser.parse_args(list(argv))
     bridle, data = _model_and_data(asked)

@@ -44,7 +44,7 @@ class FineTuning(HeadSettings):
         frozen_drop_path: whether a frozen encoder drops paths, as in the published code; by default it is in evaluation mode.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument out of range, or ``frozen_drop_path`` of an encoder that learns.
     """
 
     learning_rate: float = 1e-3
@@ -63,6 +63,8 @@ class FineTuning(HeadSettings):
         for name in ("layer_decay", "drop_path", "mixup"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0 … 1, got {getattr(self, name)}")
+        if self.frozen_drop_path and self.unfrozen:
+            raise ValueError("frozen_drop_path is for a frozen encoder (unfrozen=False, --frozen); this one learns")
         if self.mask_frames < 0 or self.mask_bands < 0:
             raise ValueError(
                 f"mask_frames and mask_bands must be at least 0, got {self.mask_frames} and {self.mask_bands}"

@@ -81,7 +81,8 @@ def list_labelled(
         The data set. Items without a label, and classes of a single item or without one to train on, are left out with a warning.
 
     Raises:
-        ValueError: no item has a label or passes ``where``, fewer than two classes are left, or fewer than 2 folds.
+        ValueError: no item has a label or passes ``where``, fewer than two classes are left, or fewer than 2 folds or
+            more than items.
     """
     if folds == 1 or folds < 0:
         raise ValueError(f"folds must be 0 or at least 2, got {folds}")
@@ -188,6 +189,8 @@ def _folds(items: Sequence[Any], labels: Sequence[str], folds: int) -> list[int]
         if len(words) != folds:
             raise ValueError(f"the manifest has {len(words)} folds ({', '.join(words[:8])}), not {folds}")
         return [words.index(word) for word in given]
+    if folds > len(items):
+        raise ValueError(f"folds must be at most the number of items, {len(items)}, got {folds}")
     numbers, turn = [0] * len(items), 0
     for own in _by_class(items, labels, range(len(items))):
         for place in own:
