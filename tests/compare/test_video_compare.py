@@ -11,7 +11,7 @@ from vqkit.cli import main
 from vqkit.compare.backbones import video
 from vqkit.compare.dataset import Dataset
 from vqkit.compare.runner import Comparison, compare
-from vqkit.compare.video import side_by_side
+from vqkit.compare.video import VideoMeasure, side_by_side
 from vqkit.data import read_image
 from vqkit.data.video import list_videos, middle_clip
 from vqkit.generate.motion import write_motions
@@ -131,3 +131,10 @@ def test_the_command(films, tmp_path, capsys):
     assert main([*command, *flags, "--backbone.steps", "1", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "report.html").is_file()
     assert "report:" in capsys.readouterr().out
+
+
+def test_frames_too_small_for_ssim_are_measured_without_it():
+    small, large = VideoMeasure(2, (8, 16), 1), VideoMeasure(2, (16, 16), 1)
+    assert (set(small.protocols), set(large.protocols)) == ({"psnr", "mae"}, {"psnr", "mae", "ssim"})
+    assert small.left_out().endswith("frames must be at least 11 pixels high and wide, and have 8 × 16")
+    assert large.left_out() == ""
