@@ -96,6 +96,7 @@ def test_images_are_those_that_the_codes_stand_for(saved):
         (["--temperature", "-1"], "temperature must be finite and at least 0, got -1.0"),
         (["--guidance", "3"], "guidance=3.0 needs a class or a condition"),
         (["--device", "nowhere"], "device 'nowhere' cannot be used"),
+        (["--columns", "0"], "columns and enlarge must be at least 1, got 0 and 1"),
     ],
 )
 def test_errors_are_one_line(saved, tmp_path, capsys, words, message):
@@ -120,6 +121,10 @@ def test_a_suffix_or_folder_that_is_none(saved, tmp_path, capsys):
     assert "allowed suffixes are .png" in capsys.readouterr().err
     assert generate(tmp_path / "nowhere", tmp_path / "a.png") == 2
     assert "is no folder with a generator/ and a tokenizer/" in capsys.readouterr().err
+    assert generate(saved, tmp_path / "none" / "a.png") == 2
+    assert f"no such folder: {tmp_path / 'none'}" in capsys.readouterr().err
+    assert generate(f"{saved}/generator", tmp_path / "a.png") == 2
+    assert "has no tokenizer/; --tokenizer FOLDER names one" in capsys.readouterr().err
 
 
 def test_models_that_do_not_fit_together(saved):

@@ -69,6 +69,38 @@ def test_a_folder_has_splits_and_classes_and_goes_on(tmp_path, capsys):
     assert other.stat().st_mtime_ns == stamp
 
 
+def test_clips_of_other_settings_are_not_mixed_in(tmp_path, capsys):
+    command = [
+        "generate",
+        "motion",
+        "--out",
+        str(tmp_path),
+        "--train",
+        "2",
+        "--valid",
+        "0",
+        "--test",
+        "0",
+        "--size",
+        "32",
+    ]
+    assert main([*command, "--frames", "8"]) == 0
+    assert main([*command, "--frames", "8", "--train", "3"]) == 0
+    capsys.readouterr()
+    for flags, message in (
+        (["--frames", "9"], "frames = 8, not 9"),
+        (["--frames", "8", "--seed", "7"], "seed = 0, not 7"),
+    ):
+        assert main([*command, *flags]) == 2
+        assert f"{tmp_path} holds clips with {message}; choose another folder" in capsys.readouterr().err
+    (tmp_path / ".vqkit" / "clips.json").write_text("{")
+    assert main([*command, "--frames", "8"]) == 2
+    assert "clips.json is damaged" in capsys.readouterr().err
+    (tmp_path / ".vqkit" / "clips.json").unlink()  # as of a version that kept none
+    assert main([*command, "--frames", "8"]) == 0
+    assert len(list_videos(tmp_path)) == 3
+
+
 def test_what_is_allowed():
     with pytest.raises(ValueError, match="motion must be one of left, right, .* got 'sideways'"):
         next(draw_motion("sideways", 2, 32, np.random.default_rng(0)))

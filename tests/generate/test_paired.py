@@ -84,6 +84,7 @@ def test_clips_are_the_same_from_the_same_seed_and_kept(clips, tmp_path):
     assert (tmp_path / "test" / "calm_0000.mp4").read_bytes() == b"mine"
     same = (clips / "test" / "happy_0001.mp4").read_bytes()
     assert (tmp_path / "test" / "happy_0001.mp4").read_bytes() == same
+    assert main(["generate", "pairs", "--out", str(tmp_path), *words, "--seed", "1"]) == 2  # not beside those of seed 0
     assert main(["generate", "pairs", "--out", str(tmp_path / "x"), *words, "--seed", "1"]) == 0
     assert (tmp_path / "x" / "test" / "happy_0001.mp4").read_bytes() != same
 

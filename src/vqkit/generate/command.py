@@ -109,11 +109,17 @@ def _image(asked: argparse.Namespace) -> int:
     from vqkit.data.image.writer import WRITTEN_IMAGE_SUFFIXES, write_image
     from vqkit.generate.image import ImageGenerator, image_grid
 
+    if not Path(asked.out).absolute().parent.is_dir():  # before minutes of work
+        raise FileNotFoundError(f"no such folder: {Path(asked.out).parent}")
     if Path(asked.out).suffix.lower() not in WRITTEN_IMAGE_SUFFIXES:
         raise ValueError(f"cannot write {asked.out}: allowed suffixes are {', '.join(WRITTEN_IMAGE_SUFFIXES)}")
     device = usable_device(asked.device)
     makes = ImageGenerator.from_folder(asked.model, asked.tokenizer)
     names = asked.classes or [None]
+    columns = asked.columns
+    if columns is None:
+        columns = asked.count if len(names) > 1 else ceil(sqrt(max(1, asked.count)))
+    image_grid(torch.zeros(1, 1, 1, 1), columns, enlarge=asked.enlarge)  # what cannot be is said before minutes of work
     for name in names:
         if name is not None:
             makes.generator.class_index(name)  # before anything is made
@@ -131,7 +137,6 @@ def _image(asked: argparse.Namespace) -> int:
                     **_sampling(asked),
                 )
             )
-    columns = asked.columns or (asked.count if asked.classes and len(names) > 1 else ceil(sqrt(asked.count)))
     grid = image_grid(torch.cat(made), columns, enlarge=asked.enlarge)
     write_image(asked.out, grid, overwrite=asked.force)
     _say(asked, {"out": asked.out, "images": len(names) * asked.count, "size": list(makes.size), "seed": asked.seed})
@@ -144,7 +149,8 @@ def _music(asked: argparse.Namespace) -> int:
 
     check_container(asked.out)
     if not Path(asked.video).is_file():
-        raise FileNotFoundError(f"no such file: {asked.video}")
+        there = Path(asked.video).exists()
+        raise FileNotFoundError(f"--video {asked.video} is no file" if there else f"no such file: {asked.video}")
     check_not_source(asked.out, asked.video)
     device = usable_device(asked.device)
     makes = MusicGenerator.from_folder(asked.model).to(device)

@@ -91,6 +91,8 @@ class ImageGenerator:
             raise ValueError(f"{folder} is no folder with a generator/ and a tokenizer/")
         generator = TokenGenerator.from_pretrained(folder / "generator" if (folder / "generator").is_dir() else folder)
         where = folder / "tokenizer" if tokenizer is None else Path(tokenizer)
+        if tokenizer is None and not where.is_dir():
+            raise ValueError(f"{folder} has no tokenizer/; --tokenizer FOLDER names one that lies elsewhere")
         return cls(generator, ImageTokenizer.from_pretrained(where))
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vqkit.data.video.writer import write_frames
+from vqkit.generate.kept_settings import KeptSettings
 from vqkit.types import Float, Int
 
 __all__ = ["MOTIONS", "draw_motion", "write_motions"]
@@ -114,13 +115,14 @@ def write_motions(
         The files.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument out of range, or the folder has clips made with others.
     """
     if min(train, valid, test, seed) < 0 or frames < 2 or size < 16 or size % 2 or rate < 1:
         raise ValueError(
             "train, valid, test and seed must be at least 0, frames at least 2, rate at least 1 and size even and at least 16, got "
             f"{train}, {valid}, {test}, {seed}, {frames}, {rate} and {size}"
         )
+    kept = KeptSettings(folder, {"frames": frames, "size": size, "rate": rate, "seed": seed})
     total, found = train + valid + test, list[Path]()
     for key, (split, count) in enumerate(zip(_SPLITS, (train, valid, test), strict=True)):
         for number in range(count):
@@ -129,6 +131,7 @@ def write_motions(
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_frames(path, draw_motion(motion, frames, size, np.random.default_rng((seed, key, number))), rate)
+            kept.keep()
             found.append(path)
             watch(len(found) / total)
     return found

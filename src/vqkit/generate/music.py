@@ -27,6 +27,7 @@ from vqkit.models.generator.picture_tokens import check_same_weights, picture_co
 from vqkit.models.generator.token_generator import TokenGenerator
 from vqkit.models.image.tokenizer import ImageTokenizer
 from vqkit.models.loading import load_codec
+from vqkit.saved import read_config
 from vqkit.types import Float, Int
 
 __all__ = ["MusicGenerator", "Scored"]
@@ -98,8 +99,8 @@ class MusicGenerator:
         folder = Path(folder)
         if not (folder / _SETTINGS).is_file():
             raise ValueError(f"{folder} is no music generator: {_SETTINGS} is missing")
-        settings = json.loads((folder / _SETTINGS).read_text())
-        if not isinstance(settings, dict) or not isinstance(settings.get("learned_adapter"), bool):
+        settings = read_config(folder / _SETTINGS)
+        if not isinstance(settings.get("learned_adapter"), bool):
             raise ValueError(f'{folder / _SETTINGS} must be {{"learned_adapter": true or false}}')
         generator = TokenGenerator.from_pretrained(folder / "generator")
         tokenizer = ImageTokenizer.from_pretrained(folder / "tokenizer")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vqkit.files import NewFile
+from vqkit.generate.kept_settings import KeptSettings
 from vqkit.generate.paired.scene import draw
 from vqkit.generate.paired.score import MOODS, Mood, compose
 from vqkit.generate.paired.soundfont import render_with_soundfont
@@ -52,13 +53,17 @@ def write_pairs(
         The files.
 
     Raises:
-        ValueError: an argument out of range, or the sound cannot be made with the soundfont.
+        ValueError: an argument out of range, the folder has clips made with others, or the sound cannot be made with the soundfont.
     """
     if min(train, valid, test) < 0 or not seconds >= 1 or size < 16 or size % 2 or rate < 1 or seed < 0:
         raise ValueError(
             "train, valid, test and seed must be at least 0, seconds and rate at least 1 and size even and at least 16, got "
             f"{train}, {valid}, {test}, {seed}, {seconds}, {rate} and {size}"
         )
+    instruments = None if soundfont is None else Path(soundfont).name
+    kept = KeptSettings(
+        folder, {"seconds": seconds, "size": size, "rate": rate, "seed": seed, "soundfont": instruments}
+    )
     total, found = train + valid + test, []
     for split, count in (("train", train), ("valid", valid), ("test", test)):
         for number in range(count):
@@ -68,6 +73,7 @@ def write_pairs(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 key = {"train": 0, "valid": 1, "test": 2}[split]
                 write_pair(path, mood, seconds, size, rate, np.random.default_rng((seed, key, number)), soundfont)
+            kept.keep()
             found.append(path)
             watch(len(found) / total)
     return found
