@@ -90,6 +90,38 @@ def begins_picture(path):
         return float(min(p.pts * p.time_base for p in file.demux(video=0) if p.size))
 
 
+def test_sound_begins_with_the_picture_of_a_file_without_durations(tmp_path):
+    """AVI with reordered frames: its header says 0, the first frame is shown at 0.1 s, and no packet has a duration."""
+    source, out, rate = tmp_path / "reordered.avi", tmp_path / "out.mkv", 16000
+    with av.open(str(source), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base, stream.codec_context.max_b_frames = Fraction(1, 1000), 2
+        for index in range(20):
+            pixels = np.random.default_rng(index).integers(0, 256, (48, 64, 3), "u1")
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = 100 * index, Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    wave = torch.zeros(1, 2 * rate)
+    wave[0, rate // 2 : rate // 2 + 16] = 0.9
+    copy_with_sound(source, out, [wave], rate, 1)
+    with av.open(str(out)) as file:
+        first = next(file.decode(video=0)).time
+    loudest, heard = 0.0, 0.0
+    with av.open(str(out)) as file:
+        for frame in file.decode(audio=0):
+            samples = np.abs(frame.to_ndarray()[0])
+            if samples.max() > loudest:
+                loudest, heard = samples.max(), frame.time + samples.argmax() / rate
+    assert heard == pytest.approx(first + 0.5, abs=0.005)
+
+
+def test_the_last_frame_counts_where_no_packet_has_a_duration(tmp_path):
+    write_video(tmp_path / "a.ts", seconds=2.0, codec="mpeg4", sound=False)
+    assert picture_seconds(tmp_path / "a.ts") == pytest.approx(2.0, abs=0.01)
+
+
 def test_a_video_is_not_replaced_by_its_own_copy(video, tmp_path):
     own = tmp_path / "own.mp4"
     own.write_bytes(video.read_bytes())

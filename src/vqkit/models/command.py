@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from vqkit.data import MAX_MEGAPIXELS, list_items
+from vqkit.device import usable_device
 from vqkit.modality import IMAGE, VIDEO
 from vqkit.models.export.codec import export_onnx
 from vqkit.models.export.int8 import to_int8
@@ -53,7 +54,8 @@ def main_fit_prior(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     if not asked.model.is_dir():
         raise ValueError(f"no such folder: {asked.model}; a model is a folder that save_pretrained wrote")
-    model = load_tokenizer(asked.model).to(asked.device)
+    device = usable_device(asked.device)
+    model = load_tokenizer(asked.model).to(device)
     what = model.modality
     items = list_items(asked.data, what)
     fitted, measured = (

@@ -199,6 +199,8 @@ def test_command_holds_out_clips_where_no_split_is_named(codec, tmp_path, capsys
     assert "sound has 1 clips to fit and none to measure; at least two are needed" in said.err
     assert main(["fit-prior", str(tmp_path / "nowhere"), str(tmp_path)]) == 2
     assert "nowhere; a model is a folder that save_pretrained wrote" in capsys.readouterr().err
+    assert main([*words, "--device", "nowhere"]) == 2
+    assert "device 'nowhere' cannot be used" in capsys.readouterr().err
 
 
 def test_command_leaves_out_and_names_clips_that_cannot_be_read(codec, tmp_path, capsys):

@@ -1,7 +1,7 @@
 """Opening of video files: the video stream, the time of each frame, and frames with the correct orientation."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from vqkit.types import Float, need
 __all__ = [
     "VideoInfo",
     "decoded_frames",
+    "first_shown",
     "frames_due",
     "open_video",
     "picture_seconds",
@@ -99,16 +100,32 @@ def picture_seconds(path: str | Path) -> float:
         ValueError: it is no video.
     """
     av = need("av", "audio")
-    first, end = float("inf"), 0.0
+    shown: dict[int, int] = {}  # durations by time
     with open_video(path) as (container, stream):
-        try:
+        with suppress(av.FFmpegError):  # what came before it serves
             for packet in container.demux(stream):
                 if packet.pts is not None:
-                    first = min(first, float(packet.pts * stream.time_base))
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * stream.time_base))
-        except av.FFmpegError:  # what came before it serves
-            pass
-    return max(0.0, end - first)
+                    shown[packet.pts] = packet.duration or 0
+        if not shown:
+            return 0.0
+        times = sorted(shown)
+        # AVI and MPEG-TS state no durations: the last frame is then shown as long as the one before it
+        length = shown[times[-1]] or (times[-1] - times[-2] if len(times) > 1 else 0)
+        return float((times[-1] - times[0] + length) * stream.time_base)
+
+
+def first_shown(path: str | Path) -> float:
+    """Time at which the first frame is shown, in seconds; what a header says may be the time at which it is decoded.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no video.
+    """
+    with open_video(path) as (container, stream):
+        frame = next(decoded_frames(container, stream), None)
+        if frame is None or frame.time is None:
+            return float((stream.start_time or 0) * stream.time_base)
+        return float(frame.time)
 
 
 def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:

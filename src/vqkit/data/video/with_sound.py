@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqkit.data.video.container import open_video
+from vqkit.data.video.container import first_shown, open_video
 from vqkit.files import NewFile, check_not_source
 from vqkit.types import Float, need
 
@@ -59,12 +59,12 @@ def copy_with_sound(
     av = need("av", "audio")
     kind = check_container(out)
     check_not_source(out, video)
+    start = first_shown(video)  # the picture keeps its times
     with open_video(video) as (source, stream), NewFile(out, overwrite=overwrite) as new:
         try:
             with closing(av.open(str(new.temporary), "w", format=kind)) as target:
                 picture = target.add_stream_from_template(stream)
                 voice = target.add_stream("aac", rate=sample_rate, layout="mono" if channels == 1 else "stereo")
-                start = float((stream.start_time or 0) * stream.time_base)  # the picture keeps its times
                 voiced = _encoded(voice, sound, sample_rate, channels, round(start * sample_rate))
                 for packet in _by_time(_copied(source, stream, picture), voiced):
                     target.mux(packet)
