@@ -88,6 +88,12 @@ def test_images_are_those_that_the_codes_stand_for(saved):
     assert images.shape == (2, 3, 16, 16)
 
 
+def test_one_image_is_one(saved, tmp_path, capsys):
+    words = ["generate", "image", "--model", str(saved), "--out", str(tmp_path / "a.png"), "--count", "1"]
+    assert main(words) == 0
+    assert capsys.readouterr().out.endswith("a.png: 1 image, seed 0\n")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

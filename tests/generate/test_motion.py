@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vqkit.cli import main
-from vqkit.data.video import list_videos, read_frames
+from vqkit.data.video import list_videos, read_frames, video_info
+from vqkit.data.video.writer import write_frames
 from vqkit.generate.motion import MOTIONS, draw_motion, write_motions
 
 
@@ -93,12 +94,36 @@ def test_clips_of_other_settings_are_not_mixed_in(tmp_path, capsys):
     ):
         assert main([*command, *flags]) == 2
         assert f"{tmp_path} holds clips with {message}; choose another folder" in capsys.readouterr().err
-    (tmp_path / ".vqkit" / "clips.json").write_text("{")
-    assert main([*command, "--frames", "8"]) == 2
-    assert "clips.json is damaged" in capsys.readouterr().err
+    for damaged in ("{", "[]"):
+        (tmp_path / ".vqkit" / "clips.json").write_text(damaged)
+        assert main([*command, "--frames", "8"]) == 2
+        assert "clips.json is damaged" in capsys.readouterr().err
     (tmp_path / ".vqkit" / "clips.json").unlink()  # as of a version that kept none
-    assert main([*command, "--frames", "8"]) == 0
-    assert len(list_videos(tmp_path)) == 3
+    with pytest.warns(UserWarning, match="holds clips, but not the settings they were made with: they stay as they"):
+        assert main([*command, "--frames", "8", "--train", "4"]) == 0
+    assert not (tmp_path / ".vqkit" / "clips.json").exists()  # what is not known is not written either
+    assert "4 clips of 4 kinds of motion" in capsys.readouterr().out
+    assert len(list_videos(tmp_path)) == 4
+
+
+def test_settings_are_those_of_clips_that_there_are(tmp_path, monkeypatch):
+    settings = {"train": 1, "valid": 0, "test": 0, "size": 32}
+    write_motions(tmp_path, **settings, frames=8)
+    (tmp_path / "train" / "left" / "0000.mp4").unlink()
+    (clip,) = write_motions(tmp_path, **settings, frames=9)  # the old ones are gone
+    with pytest.raises(ValueError, match="frames = 9, not 8"):
+        write_motions(tmp_path, **settings, frames=8)
+    assert video_info(clip).seconds == pytest.approx(9 / 16)
+
+    def killed(*clip):
+        write_frames(*clip)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vqkit.generate.motion.write_frames", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_motions(tmp_path / "other", **settings, frames=8)
+    with pytest.raises(ValueError, match="frames = 8, not 9"):  # known from the first clip on
+        write_motions(tmp_path / "other", **settings, frames=9)
 
 
 def test_what_is_allowed():

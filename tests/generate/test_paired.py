@@ -1,5 +1,7 @@
 """Paired clips: the same from the same seed, and their pictures follow their music."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +79,7 @@ def test_clips_are_the_same_from_the_same_seed_and_kept(clips, tmp_path):
         "test/calm_0000.mp4", "test/happy_0001.mp4", "test/sad_0002.mp4", "test/tense_0003.mp4", "train/calm_0000.mp4",
         "train/happy_0001.mp4",
     ]  # fmt: skip
+    shutil.copytree(clips / ".vqkit", tmp_path / ".vqkit")
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "calm_0000.mp4").write_bytes(b"mine")
     words = ["--train", "0", "--valid", "0", "--test", "2", "--seconds", "4", "--quiet"]

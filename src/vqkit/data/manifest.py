@@ -60,7 +60,9 @@ def read_manifest(
     _refuse(path, "paths listed twice", [name for name, times in Counter(normal).items() if times > 1])
     absent = [name for name in names if not (path.parent / name).is_file()]
     if absent:
-        raise FileNotFoundError(f"{path} lists {_count(absent)} that do not exist: {_few(absent)}")
+        raise FileNotFoundError(
+            f"{path} lists {_count(absent)} that {'do' if len(absent) > 1 else 'does'} not exist: {_few(absent)}"
+        )
     return rows
 
 

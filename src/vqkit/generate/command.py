@@ -177,18 +177,21 @@ def _pairs(asked: argparse.Namespace) -> int:
             watch=progress,
         )
     if not asked.quiet:
-        print(f"{printable(asked.out)}: {len(made)} clips of {asked.seconds:g} s, seed {asked.seed}")
+        print(f"{printable(asked.out)}: {_count(len(made), 'clip')} of {asked.seconds:g} s, seed {asked.seed}")
     return 0
 
 
 def _motion(asked: argparse.Namespace) -> int:
-    from vqkit.generate.motion import MOTIONS, write_motions
+    from vqkit.generate.motion import write_motions
 
     sizes = {name: getattr(asked, name) for name in ("train", "valid", "test", "frames", "size", "seed")}
     with Progress("drawing clips", not asked.quiet) as progress:
         made = write_motions(asked.out, watch=progress, **sizes)
     if not asked.quiet:
-        print(f"{printable(asked.out)}: {len(made)} clips of {len(MOTIONS)} kinds of motion, seed {asked.seed}")
+        kinds = len({path.parent.name for path in made})
+        print(
+            f"{printable(asked.out)}: {_count(len(made), 'clip')} of {_count(kinds, 'kind')} of motion, seed {asked.seed}"
+        )
     return 0
 
 
@@ -196,7 +199,10 @@ def _say(asked: argparse.Namespace, found: dict[str, Any]) -> None:
     if asked.json:
         print(json.dumps(found))
     elif not asked.quiet:
-        what = ", ".join(
-            f"{value} {name}" for name, value in found.items() if name in ("images", "seconds", "pictures")
-        )
-        print(f"{printable(asked.out)}: {what}, seed {asked.seed}", file=sys.stdout)
+        what = [f"{found['seconds']} seconds"] if "seconds" in found else []
+        what += [_count(found[name + "s"], name) for name in ("image", "picture") if name + "s" in found]
+        print(f"{printable(asked.out)}: {', '.join(what)}, seed {asked.seed}", file=sys.stdout)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

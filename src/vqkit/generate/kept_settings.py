@@ -1,22 +1,26 @@
 """What the clips of a folder were made with, kept beside them: calls that were interrupted go on, others do not mix their clips in."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 from vqkit.differences import first_difference
 from vqkit.files import write_whole
 
-__all__ = ["KeptSettings"]
+__all__ = ["SPLITS", "KeptSettings"]
+
+SPLITS = ("train", "valid", "test")
+"""Folders that clips are written to."""
 
 _FILE = Path(".vqkit", "clips.json")
 
 
 class KeptSettings:
-    """Settings of the clips of a folder. Folders of a version that did not keep any are taken to be what is asked for.
+    """Settings of the clips of a folder. Clips of a version that did not keep any stay, and a warning says that nothing is known of them.
 
     Args:
-        folder: has ``.vqkit/clips.json`` once there is a clip.
+        folder: has ``.vqkit/clips.json``, and clips in folders of `SPLITS`.
         settings: what decides what a clip is, as JSON holds it.
 
     Raises:
@@ -25,21 +29,29 @@ class KeptSettings:
 
     def __init__(self, folder: str | Path, settings: dict[str, Any]) -> None:
         self._path, self._settings = Path(folder) / _FILE, settings
-        self._written = self._path.is_file()
-        if not self._written:
+        clips = any(True for split in SPLITS for _ in (Path(folder) / split).rglob("*.mp4"))
+        self._kept = clips  # what was kept of clips that are gone counts for nothing
+        if not clips:
+            return
+        if not self._path.is_file():
+            warnings.warn(
+                f"{folder} holds clips, but not the settings they were made with: they stay as they are, whatever is asked for",
+                stacklevel=3,
+            )
             return
         try:
             before = json.loads(self._path.read_bytes())
         except ValueError as error:
             raise ValueError(f"{self._path} is damaged: {error}") from None
-        for name in {**before, **settings} if isinstance(before, dict) else ():
+        if not isinstance(before, dict):
+            raise ValueError(f"{self._path} is damaged: it must hold an object, got {type(before).__name__}")
+        for name in {**before, **settings}:
             change = first_difference(before.get(name), settings.get(name), name)
             if change:
                 raise ValueError(f"{folder} holds clips with {change}; choose another folder for these")
 
     def keep(self) -> None:
-        """Write them; called whenever there is a clip, of which only the first matters."""
-        if not self._written:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+        """Write them; called before each clip, of which only the first matters: one that is interrupted then has its settings."""
+        if not self._kept:
             write_whole(self._path, (json.dumps(self._settings) + "\n").encode())
-            self._written = True
+            self._kept = True

@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from vqkit.data.video.writer import write_frames
-from vqkit.generate.kept_settings import KeptSettings
+from vqkit.generate.kept_settings import SPLITS, KeptSettings
 from vqkit.types import Float, Int
 
 __all__ = ["MOTIONS", "draw_motion", "write_motions"]
 
 MOTIONS = ("left", "right", "up", "down", "clockwise", "anticlockwise", "growing", "shrinking")
 _SHAPES = ("disc", "square", "triangle")
-_SPLITS = ("train", "valid", "test")
 
 
 def draw_motion(
@@ -124,14 +123,14 @@ def write_motions(
         )
     kept = KeptSettings(folder, {"frames": frames, "size": size, "rate": rate, "seed": seed})
     total, found = train + valid + test, list[Path]()
-    for key, (split, count) in enumerate(zip(_SPLITS, (train, valid, test), strict=True)):
+    for key, (split, count) in enumerate(zip(SPLITS, (train, valid, test), strict=True)):
         for number in range(count):
             motion = MOTIONS[number % len(MOTIONS)]
             path = Path(folder) / split / motion / f"{number:04d}.mp4"
             if not path.exists():
+                kept.keep()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_frames(path, draw_motion(motion, frames, size, np.random.default_rng((seed, key, number))), rate)
-            kept.keep()
             found.append(path)
             watch(len(found) / total)
     return found

@@ -68,7 +68,7 @@ def test_a_manifest(tmp_path):
     (tmp_path / "list.csv").write_text("path,split\nb.png,train\n")
     assert facts(list_images(tmp_path / "list.csv")) == [("b.png", "train", "")]
     (tmp_path / "list.csv").write_text("path,split\ngone.png,train\n")
-    with pytest.raises(FileNotFoundError, match=r"lists 1 file that do not exist: gone\.png"):
+    with pytest.raises(FileNotFoundError, match=r"lists 1 file that does not exist: gone\.png"):
         list_images(tmp_path / "list.csv")
 
 

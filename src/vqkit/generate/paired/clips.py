@@ -70,10 +70,10 @@ def write_pairs(
             mood = MOODS[number % len(MOODS)]
             path = Path(folder) / split / f"{mood.name}_{number:04d}.mp4"
             if not path.exists():
+                kept.keep()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 key = {"train": 0, "valid": 1, "test": 2}[split]
                 write_pair(path, mood, seconds, size, rate, np.random.default_rng((seed, key, number)), soundfont)
-            kept.keep()
             found.append(path)
             watch(len(found) / total)
     return found
