@@ -28,7 +28,7 @@ LAYERS = [
         "scale",
         "device",
     },
-    {"saved", "recipe", "cache"},
+    {"saved", "recipe", "cache", "sources"},
     {"quantize"},
     {"nn", "data", "losses", "metrics", "bitstream"},
     {"models"},

@@ -108,6 +108,20 @@ def test_errors_are_one_line(model, sounds, capsys, tmp_path):
     assert "--seed is -1, it must be at least 0" in lines[4]
 
 
+def test_a_page_replaces_nothing_that_it_is_made_from(model, sounds, tmp_path, capsys):
+    (tmp_path / "link.html").symlink_to(sounds / "0.wav")
+    for source, page in (
+        (sounds / "0.wav", sounds / "0.wav"),
+        (sounds / "0.wav", tmp_path / "link.html"),
+        (sounds, sounds / "1.wav"),
+        (sounds, model / "config.json"),
+    ):
+        before = page.read_bytes()
+        assert main(["doctor", str(model), str(source), "--no-trials", "--vectors", "64", "--html", str(page)]) == 2
+        assert "which would be lost" in capsys.readouterr().err
+        assert page.read_bytes() == before
+
+
 def train(callback, steps=6):
     from lightning.pytorch import LightningModule, Trainer
     from torch.utils.data import DataLoader

@@ -131,6 +131,14 @@ def test_mistakes_are_one_line(run, sounds, tmp_path, capsys):
             ["probe", str(run), "--source", str(sounds), "--folds", "25"],
             "folds must be at most the number of items, 24",
         ),
+        (
+            ["probe", str(run), "--source", str(sounds), "--out", str(sounds / "hum" / "0.wav")],
+            f"0.wav is a file of the source {sounds}, which would be lost",
+        ),
+        (
+            ["probe", str(run), "--source", str(sounds), "--out", str(run / "bridle" / "config.json")],
+            "bridle, which would be lost",
+        ),
     ):
         assert main(arguments) == 2
         lines = capsys.readouterr().err.strip().splitlines()

@@ -13,6 +13,7 @@ from vqkit.diagnosis.examine import doctor
 from vqkit.diagnosis.latents import item_latents, open_model
 from vqkit.diagnosis.page import write_page
 from vqkit.progress import Progress
+from vqkit.sources import check_not_in_sources
 from vqkit.terminal import printable
 
 __all__ = ["main"]
@@ -40,6 +41,8 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"--vectors is {asked.vectors}, it must be at least 2")
     if asked.seed < 0:  # Python's own generator would take −1 for 1
         raise ValueError(f"--seed is {asked.seed}, it must be at least 0")
+    if asked.html is not None:
+        check_not_in_sources(asked.html, asked.folder, asked.model, own=".html")
     device = usable_device(asked.device)
     model = open_model(asked.model).to(device)
     latents = item_latents(model, asked.folder, asked.seed)  # encoded as the doctor asks for them

@@ -16,6 +16,7 @@ from vqkit.pretraining.linear_probe import pooled_features, probe
 from vqkit.pretraining.results import Result
 from vqkit.pretraining.usage_page import write_usage_page
 from vqkit.saved import CONFIG
+from vqkit.sources import check_not_in_sources
 from vqkit.terminal import printable
 from vqkit.training.bridle.usage import USAGE_FILE
 from vqkit.training.command import main as train_command
@@ -122,6 +123,8 @@ def _model_and_data(asked: argparse.Namespace) -> tuple[Bridle, Any]:
     folder = asked.run if (asked.run / CONFIG).is_file() else asked.run / Bridle.saved_as
     if not folder.is_dir():
         raise ValueError(f"{asked.run} holds no pretrained model: there is no folder {Bridle.saved_as} in it")
+    if asked.out is not None:
+        check_not_in_sources(asked.out, asked.source, folder, own=("probe.json", "finetune.json"))
     device = usable_device(asked.device)
     bridle = Bridle.from_pretrained(folder).to(device)
     data = list_labelled(asked.source, bridle.modality, label=asked.label, where=asked.where, folds=asked.folds)
