@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -106,6 +107,15 @@ def test_errors_are_one_line(model, sounds, capsys, tmp_path):
     assert "--vectors is 1" in lines[2]
     assert "device 'nowhere' cannot be used" in lines[3]
     assert "--seed is -1, it must be at least 0" in lines[4]
+
+
+def test_folders_around_a_model_name_it(model, sounds, tmp_path, capsys):
+    shutil.copytree(model, tmp_path / "run" / "codec")
+    assert main(["doctor", str(tmp_path / "run"), str(sounds)]) == 2
+    assert (
+        f"run is not a saved model: config.json is missing; there is one in {tmp_path / 'run' / 'codec'}\n"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_page_replaces_nothing_that_it_is_made_from(model, sounds, tmp_path, capsys):

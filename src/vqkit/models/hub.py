@@ -17,7 +17,7 @@ from vqkit.quantize.pretrained import expression, from_expression
 from vqkit.quantize.sharding import refuse_parts
 from vqkit.saved import CONFIG, WEIGHTS, built_for, check_arguments, one_line, read_config
 
-__all__ = ["HubModel"]
+__all__ = ["HubModel", "check_saved"]
 
 _CARD = """---
 {{ card_data }}
@@ -25,6 +25,21 @@ _CARD = """---
 
 A vqkit model. `config.json` holds the arguments of its constructor, `model.safetensors` its weights.
 """
+
+
+def check_saved(folder: Path) -> None:
+    """See that a folder holds a saved model; of a run, or a generator with its models, the message names the folders that do.
+
+    Raises:
+        ValueError: it does not.
+    """
+    for file in (CONFIG, WEIGHTS):
+        if not (folder / file).is_file():
+            inside = sorted(
+                str(path.parent) for path in folder.glob(f"*/{CONFIG}") if (path.parent / WEIGHTS).is_file()
+            )
+            there = f"; there is one in {' and one in '.join(inside)}" if inside else ""
+            raise ValueError(f"{folder} is not a saved model: {file} is missing{there}")
 
 
 def _quantizer(config: Any) -> Any:
@@ -105,9 +120,7 @@ class HubModel(nn.Module, ModelHubMixin):
             except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
                 reason = str(error).strip().partition("\n")[0]
                 raise ValueError(f"{name} is neither a folder nor a model on the hub: {reason}") from None
-        for file in (CONFIG, WEIGHTS):
-            if not (folder / file).is_file():
-                raise ValueError(f"{folder} is not a saved model: {file} is missing")
+        check_saved(folder)
         return folder
 
     def _read_beside(self, folder: Path) -> None:

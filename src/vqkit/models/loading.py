@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from vqkit.modality import IMAGE, SOUND, VIDEO, Modality
 from vqkit.models.audio.tokenizer import AudioTokenizer
 from vqkit.models.classes import class_named, known_names, modality_of_class
+from vqkit.models.hub import check_saved
 from vqkit.models.identity import saved_hash
 from vqkit.models.tokenizer import Tokenizer
 from vqkit.saved import CONFIG, WEIGHTS, one_line, read_config
@@ -55,6 +56,7 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
     folder = Path(shipped_folder(name) or name)
     if not folder.is_dir():
         raise ValueError(f"no such folder: {name}; a model is a folder that save_pretrained wrote")
+    check_saved(folder)
     package = {SOUND: "soundfile", IMAGE: "PIL", VIDEO: "av"}[saved_modality(folder)]
     need(package, saved_modality(folder).extra)
     return _loaded(folder, Tokenizer, "models")  # type: ignore[type-abstract]
