@@ -132,6 +132,7 @@ def test_errors_are_one_line(saved, video, tmp_path, capsys):
     cut.write_bytes(video.read_bytes()[: video.stat().st_size // 3])
     assert "cut.mp4" in refused(saved, cut, out)
     assert "the suffix is '.avi'" in refused(saved, video, tmp_path / "a.avi")
+    assert f"no such folder: {tmp_path / 'none'}" in refused(saved, video, tmp_path / "none" / "a.mp4")
     assert "is no music generator: music.json is missing" in refused(tmp_path, video, out)
     assert "temperature must be" in refused(saved, video, out, "--temperature", "-1")
     assert "device 'nowhere' cannot be used" in refused(saved, video, out, "--device", "nowhere")

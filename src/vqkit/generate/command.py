@@ -72,6 +72,8 @@ def main(argv: list[str] | None = None) -> int:
         return _motion(asked)
     if Path(asked.out).exists() and not asked.force:
         raise FileExistsError(f"{asked.out} exists already; -f overwrites it")
+    if not Path(asked.out).absolute().parent.is_dir():  # before minutes of work
+        raise FileNotFoundError(f"no such folder: {Path(asked.out).parent}")
     return _image(asked) if asked.kind == "image" else _music(asked)
 
 
@@ -109,8 +111,6 @@ def _image(asked: argparse.Namespace) -> int:
     from vqkit.data.image.writer import WRITTEN_IMAGE_SUFFIXES, write_image
     from vqkit.generate.image import ImageGenerator, image_grid
 
-    if not Path(asked.out).absolute().parent.is_dir():  # before minutes of work
-        raise FileNotFoundError(f"no such folder: {Path(asked.out).parent}")
     if Path(asked.out).suffix.lower() not in WRITTEN_IMAGE_SUFFIXES:
         raise ValueError(f"cannot write {asked.out}: allowed suffixes are {', '.join(WRITTEN_IMAGE_SUFFIXES)}")
     device = usable_device(asked.device)
