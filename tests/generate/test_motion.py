@@ -102,7 +102,7 @@ def test_clips_of_other_settings_are_not_mixed_in(tmp_path, capsys):
     with pytest.warns(UserWarning, match="holds clips, but not the settings they were made with: they stay as they"):
         assert main([*command, "--frames", "8", "--train", "4"]) == 0
     assert not (tmp_path / ".vqkit" / "clips.json").exists()  # what is not known is not written either
-    assert "4 clips of 4 kinds of motion" in capsys.readouterr().out
+    assert f"{tmp_path}: 4 clips of 4 kinds of motion\n" in capsys.readouterr().out
     assert len(list_videos(tmp_path)) == 4
 
 

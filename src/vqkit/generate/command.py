@@ -163,6 +163,7 @@ def _music(asked: argparse.Namespace) -> int:
 
 
 def _pairs(asked: argparse.Namespace) -> int:
+    from vqkit.generate.kept_settings import settings_known
     from vqkit.generate.paired.clips import write_pairs
 
     with Progress("drawing clips", not asked.quiet) as progress:
@@ -177,11 +178,13 @@ def _pairs(asked: argparse.Namespace) -> int:
             watch=progress,
         )
     if not asked.quiet:
-        print(f"{printable(asked.out)}: {_count(len(made), 'clip')} of {asked.seconds:g} s, seed {asked.seed}")
+        known = f" of {asked.seconds:g} s, seed {asked.seed}" if settings_known(asked.out) else ""
+        print(f"{printable(asked.out)}: {_count(len(made), 'clip')}{known}")
     return 0
 
 
 def _motion(asked: argparse.Namespace) -> int:
+    from vqkit.generate.kept_settings import settings_known
     from vqkit.generate.motion import write_motions
 
     sizes = {name: getattr(asked, name) for name in ("train", "valid", "test", "frames", "size", "seed")}
@@ -189,9 +192,8 @@ def _motion(asked: argparse.Namespace) -> int:
         made = write_motions(asked.out, watch=progress, **sizes)
     if not asked.quiet:
         kinds = len({path.parent.name for path in made})
-        print(
-            f"{printable(asked.out)}: {_count(len(made), 'clip')} of {_count(kinds, 'kind')} of motion, seed {asked.seed}"
-        )
+        known = f", seed {asked.seed}" if settings_known(asked.out) else ""
+        print(f"{printable(asked.out)}: {_count(len(made), 'clip')} of {_count(kinds, 'kind')} of motion{known}")
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from vqkit.differences import first_difference
 from vqkit.files import write_whole
 
-__all__ = ["SPLITS", "KeptSettings"]
+__all__ = ["SPLITS", "KeptSettings", "settings_known"]
 
 SPLITS = ("train", "valid", "test")
 """Folders that clips are written to."""
@@ -55,3 +55,8 @@ class KeptSettings:
         if not self._kept:
             write_whole(self._path, (json.dumps(self._settings) + "\n").encode())
             self._kept = True
+
+
+def settings_known(folder: str | Path) -> bool:
+    """Return whether the settings of a folder's clips were kept, so that those of a call that went through are theirs."""
+    return (Path(folder) / _FILE).is_file()
