@@ -6,8 +6,8 @@ A limit is what cannot be avoided: the matrix products of a search alone, or one
 that alternate in this run, by the least time of each; only the machine's own numbers (copy bandwidth, one vector, coders) are absolute.
 Codes are compared with the plain twin's, ties counted. With faiss installed (pip install faiss-cpu) it runs with the same codebooks, and
 with a C++ compiler the compiled searches (vqkit.quantize.native) have rows of their own.
-One core: eight minutes; --large goes to a million vectors. --busy takes processor time of the one thread instead of the clock's, for a
-machine on which other programs run: they still share caches and memory, so the numbers are still too high.
+One core: two minutes, five with --repeats 15 and --large, which goes to a million vectors. --busy takes processor time of the one thread
+instead of the clock's, for a machine on which other programs run: they still share caches and memory, so the numbers are still too high.
 """
 
 import argparse
@@ -54,7 +54,7 @@ PEER = "training step, times faster than vector-quantize-pytorch"
 TABLES = (PEER, "coders", "machine")
 GRIDS = {
     "systems": "system",
-    "faiss": "with FAISS's codebooks",
+    "faiss": "beside FAISS with our codebooks",
     "growth": "RVQ 8×1024, dim 128, 2,048 vectors; what grows",
     "memory": "MiB that a call takes at most",
 }
