@@ -284,9 +284,7 @@ class Bridle(HubModel, coders={Stack: (asdict, lambda sizes: Stack(**sizes))}):
         """Mark patches of digital silence, in which there is nothing to predict; None for images and video."""
         if not isinstance(self.front, AudioFront):
             return None
-        # silence as the model's dtype rounds it
-        silence = float(torch.tensor(self.front.silence, dtype=cut.values.dtype))
-        return cut.values.amax(dim=-1) <= silence + 1e-4
+        return cut.values.amax(dim=-1) <= self.front.silence + 1e-4  # in the model's dtype, which rounds both alike
 
 
 def _grid(modality: str, size: Sequence[int], patch: Sequence[int], channels: int, stem: int) -> tuple[int, ...]:
